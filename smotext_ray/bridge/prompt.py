@@ -1,12 +1,10 @@
-"""From soft tokens to the whole prompt that the LLM reads, as embeddings."""
+"""The prompt template: which of the LLM's tokens stand around the soft tokens."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
-
-from smotext_ray.bridge.projector import SOFT_PLACEHOLDER
+from smotext_ray.bridge.config import SOFT_PLACEHOLDER
 from smotext_ray.errors import UserError
 
 
@@ -36,27 +34,6 @@ def template_token_ids(template: str, tokenizer: Any) -> tuple[list[int], list[i
     return (
         start + tokenizer(before, add_special_tokens=False)["input_ids"],
         tokenizer(after, add_special_tokens=False)["input_ids"],
-    )
-
-
-def prompt_embeds(
-    soft_tokens: torch.Tensor, before: torch.Tensor, after: torch.Tensor
-) -> torch.Tensor:
-    """Put the template's own token embeddings around the soft tokens.
-
-    Parameters
-    ----------
-    soft_tokens : Tensor of shape (n, K, hidden)
-    before, after : Tensor of shape (length, hidden)
-        Embedding rows of ``template_token_ids``; either may be empty.
-
-    Returns
-    -------
-    Tensor of shape (n, len(before) + K + len(after), hidden), dtype of ``before``
-    """
-    n = len(soft_tokens)
-    return torch.cat(
-        [before.expand(n, -1, -1), soft_tokens.to(before.dtype), after.expand(n, -1, -1)], dim=1
     )
 
 

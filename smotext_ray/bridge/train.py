@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from smotext_ray.bridge.projector import SOFT_PLACEHOLDER, Bridge, BridgeConfig
-from smotext_ray.bridge.prompt import prompt_embeds, template_token_ids
+from smotext_ray.bridge.config import SOFT_PLACEHOLDER, BridgeConfig
+from smotext_ray.bridge.projector import Bridge
+from smotext_ray.bridge.prompt import template_token_ids
 from smotext_ray.encoder import Encoder, Pooling
 from smotext_ray.errors import UserError
 from smotext_ray.models import locate_model
@@ -104,10 +105,10 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate
         batch = frozen.batch([training[i] for i in next(batches)])
-        nll = frozen.nll(bridge(batch.embeddings), batch)
+        nll = frozen.nll(bridge.prompt_embeds(batch.embeddings), batch)
         loss = nll.sum() / len(nll)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(bridge.parameters(), 1.0)
         optimizer.step()
         tokens += len(nll)
@@ -207,8 +208,7 @@ class FrozenModels:
         self.max_text_tokens = config.max_text_tokens
         table = self.llm.get_input_embeddings()
         before, after = template_token_ids(config.template, self.tokenizer)
-        self.before = table(self._ids(before))
-        self.after = table(self._ids(after))
+        self.template = table(self._ids(before)), table(self._ids(after))
         start = self.tokenizer.bos_token_id
         self.start = table(self._ids([self.tokenizer.eos_token_id if start is None else start]))
 
@@ -231,26 +231,27 @@ class FrozenModels:
                 input_scale=math.sqrt(self.encoder.dim) if config.normalize else 1.0,
                 template=config.template,
             ),
-            output_scale=config.scale_of_table * table.float().std().item(),
+            config.scale_of_table * table.float().std().item(),
+            *self.template,
         ).to(self.device)
 
     def batch(self, texts: Sequence[str]) -> Batch:
         """Encode texts on both sides; each ends with the LLM's end token unless cut off."""
         end = self.tokenizer.eos_token_id
         rows = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-        rows = [(row + [end])[: self.max_text_tokens] for row in rows]
+        rows = [[*row, end][: self.max_text_tokens] for row in rows]
         ids = torch.full((len(rows), max(map(len, rows))), -1)
         for i, row in enumerate(rows):
             ids[i, : len(row)] = torch.tensor(row)
         embeddings = torch.from_numpy(self.encoder.encode(texts, batch_size=len(texts)))
         return Batch(embeddings.to(self.device), ids.to(self.device))
 
-    def nll(self, soft_tokens: torch.Tensor | None, batch: Batch) -> torch.Tensor:
+    def nll(self, prompts: torch.Tensor | None, batch: Batch) -> torch.Tensor:
         """Negative log-likelihood of each token of the texts after the prompt.
 
         Parameters
         ----------
-        soft_tokens : Tensor of shape (n, K, hidden) or None
+        prompts : Tensor of shape (n, prompt_length, hidden) or None
             None: the LLM gets its start token only, and no word of the text.
         batch : Batch
 
@@ -259,17 +260,16 @@ class FrozenModels:
         Tensor of shape (tokens,), nats, float32
         """
         table = self.llm.get_input_embeddings()
-        if soft_tokens is None:
-            prompt = self.start.expand(len(batch.ids), -1, -1)
-        else:
-            prompt = prompt_embeds(soft_tokens, self.before, self.after)
-        inputs = torch.cat([prompt, table(batch.ids[:, :-1].clamp(min=0))], dim=1)
+        if prompts is None:
+            prompts = self.start.expand(len(batch.ids), -1, -1)
+        prompts = prompts.to(table.weight.dtype)
+        inputs = torch.cat([prompts, table(batch.ids[:, :-1].clamp(min=0))], dim=1)
         # Padding stands on the right, where causal attention never looks: no mask needed.
         body = self.training_body if torch.is_grad_enabled() else self.llm.model
         hidden = body(inputs_embeds=inputs, use_cache=False).last_hidden_state
         real = batch.ids >= 0
         return TokenNLL.apply(
-            hidden[:, prompt.shape[1] - 1 :][real], self.llm.lm_head.weight, batch.ids[real]
+            hidden[:, prompts.shape[1] - 1 :][real], self.llm.lm_head.weight, batch.ids[real]
         )
 
     def _ids(self, ids: list[int]) -> torch.Tensor:
@@ -286,7 +286,7 @@ class TokenNLL(torch.autograd.Function):
     ROWS = 128
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, hidden: torch.Tensor, head: torch.Tensor, ids: torch.Tensor
     ) -> torch.Tensor:
         nll, gradients = [], []
@@ -304,7 +304,7 @@ class TokenNLL(torch.autograd.Function):
         return torch.cat(nll)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         (of_hidden,) = ctx.saved_tensors
         return (of_hidden * grad[:, None]).to(of_hidden.dtype), None, None
 
@@ -321,8 +321,8 @@ def held_out_loss(
     tokens = 0
     for start in range(0, len(texts), config.batch_size):
         batch = frozen.batch(texts[start : start + config.batch_size])
-        soft = bridge(batch.embeddings)
-        prompts = (soft, soft.roll(1, dims=0), None)
+        matched = bridge.prompt_embeds(batch.embeddings)
+        prompts = (matched, matched.roll(1, dims=0), None)
         for key, prompt in zip(sums, prompts, strict=True):
             sums[key] += frozen.nll(prompt, batch).sum().item()
         tokens += int((batch.ids >= 0).sum())

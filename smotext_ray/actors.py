@@ -1,0 +1,224 @@
+"""What runs inside Ray: one class a kind of actor; load once, then table in, table out.
+
+Models and heavy libraries are imported in the constructors, so that whoever only
+schedules the actors does not pay for them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from smotext_ray.config import RunConfig
+
+ENCODE_CHUNK = 512  # rows
+SAMPLE_SCHEMA_TAIL = [
+    pa.field("text", pa.string()),
+    pa.field("finish_reason", pa.string()),
+    pa.field("num_tokens", pa.int32()),
+    pa.field("cosine_to_point", pa.float32()),
+]
+
+
+class EncodeActor:
+    """``id, text, label`` -> the same with ``embedding``.
+
+    Which texts share a batch changes the last bits of an embedding. So the chunks of rows
+    that are batched together are the same however many blocks and actors there are: the
+    corpus files hold whole chunks, and a block is a file.
+    """
+
+    def __init__(self, config: RunConfig, counter: Any) -> None:
+        self.encoder = load_encoder(config)
+        self.batch_size = config.encoder.batch_size
+        self.counter = counter
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        parts = []
+        for start in range(0, len(table), ENCODE_CHUNK):
+            texts = table["text"].slice(start, ENCODE_CHUNK).to_pylist()
+            parts.append(self.encoder.encode(texts, self.batch_size))
+            self.counter.add.remote(len(texts))
+        embeddings = np.concatenate([np.empty((0, self.encoder.dim), np.float32), *parts])
+        return table.append_column("embedding", fixed_size_list(embeddings))
+
+
+class DecodeActor:
+    """Plan rows -> the same rows with the candidate texts of each point."""
+
+    def __init__(self, config: RunConfig, counter: Any) -> None:
+        from smotext_ray.bridge.projector import Bridge
+        from smotext_ray.decoder import Decoder
+        from smotext_ray.models import bridge_directory, locate_model
+
+        settings = config.decoder
+        self.decoder = Decoder(
+            locate_model(settings.model).path,
+            Bridge.from_pretrained(bridge_directory(config.bridge.path)),
+            candidates=settings.candidates,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            max_tokens=settings.max_tokens,
+            dtype=settings.dtype,
+            tensor_parallel_size=settings.tensor_parallel_size,
+            gpu_memory_utilization=settings.gpu_memory_utilization,
+        )
+        self.counter = counter
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        from smotext_ray.decoder import EngineDead
+
+        try:
+            decoded = self.decoder.decode(matrix(table["point"]), table["seed"].to_pylist())
+        except EngineDead:
+            # An exception would be raised again by every retry on this dead engine, and
+            # then end the job; a process that leaves is started anew by Ray.
+            os._exit(1)
+        self.counter.add.remote(0, sum(sum(c.num_tokens) for c in decoded))
+        return (
+            table.append_column(
+                "texts", pa.array([c.texts for c in decoded], pa.list_(pa.string()))
+            )
+            .append_column(
+                "finish_reasons",
+                pa.array([c.finish_reasons for c in decoded], pa.list_(pa.string())),
+            )
+            .append_column(
+                "tokens", pa.array([c.num_tokens for c in decoded], pa.list_(pa.int32()))
+            )
+            .append_column("error", pa.array([c.error for c in decoded], pa.string()))
+        )
+
+
+class GateActor:
+    """Candidate texts -> one sample a row, accepted or rejected with a reason."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        run_uri: str,
+        labels: list[Any],
+        label_type: pa.DataType,
+        counter: Any,
+    ) -> None:
+        from smotext_ray.reference import load_reference
+        from smotext_ray.run import Run
+
+        self.encoder = load_encoder(config)
+        self.config = config
+        self.labels = labels
+        self.label_type = label_type
+        self.reference = load_reference(Run(run_uri))
+        self.counter = counter
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        rows = table.drop_columns(["point"]).to_pylist()
+        points = matrix(table["point"])
+        flat = [text for row in rows for text in row["texts"]]
+        embeddings = self.encoder.encode(flat, self.config.encoder.batch_size)
+        classes = self.reference.nearest_class(embeddings) if flat else np.empty(0, int)
+        outcomes, start = [], 0
+        for row, point in zip(rows, points, strict=True):
+            part = slice(start, start := start + len(row["texts"]))
+            outcomes.append(self._outcome(row, cosines(embeddings[part], point), classes[part]))
+        self.counter.add.remote(len(table))
+        return self._sample_table(table, outcomes)
+
+    def _outcome(
+        self, row: dict[str, Any], near: np.ndarray, classes: np.ndarray
+    ) -> dict[str, Any]:
+        from smotext_ray.gate import judge
+
+        if not row["texts"]:
+            return {"status": "error", "reason": row["error"]}
+        own = self.labels.index(row["label"])
+        verdict = judge(
+            row["texts"],
+            row["finish_reasons"],
+            near,
+            classes == own,
+            [row["source_text"], row["neighbor_text"]],
+            self.reference,
+            self.config.gate,
+        )
+        kept = verdict.chosen
+        return {
+            "text": row["texts"][kept],
+            "finish_reason": row["finish_reasons"][kept],
+            "num_tokens": row["tokens"][kept],
+            "cosine_to_point": float(near[kept]),
+            "predicted_label": self.labels[int(classes[kept])],
+            "status": "accepted" if verdict.accepted else "rejected",
+            "reason": verdict.reason,
+        }
+
+    def _sample_table(self, table: pa.Table, outcomes: list[dict[str, Any]]) -> pa.Table:
+        lineage = ["sample_id", "label", "source_id", "neighbor_id", "lam", "seed", "round"]
+        samples = table.select(lineage)
+        fields = [
+            *SAMPLE_SCHEMA_TAIL,
+            pa.field("predicted_label", self.label_type),
+            pa.field("status", pa.string()),
+            pa.field("reason", pa.string()),
+        ]
+        for field in fields:
+            values = pa.array([o.get(field.name) for o in outcomes], field.type)
+            samples = samples.append_column(field, values)
+        return samples
+
+
+class PlanActor:
+    """A group of shards -> one plan file, written whole or not at all."""
+
+    def __init__(self, config: RunConfig, run_uri: str, counter: Any) -> None:
+        from smotext_ray.run import Run
+
+        self.run = Run(run_uri)
+        self.config = config
+        self.counter = counter
+
+    def __call__(self, group: dict[str, str]) -> dict[str, str]:
+        from smotext_ray.plan_files import write_group
+
+        digest, rows = write_group(self.run, self.config, group["file"], group["shards"])
+        self.counter.add.remote(rows)
+        return {"file": group["file"], "sha256": digest}
+
+
+def load_encoder(config: RunConfig) -> Any:
+    """The run's encoder, from this machine's files of it."""
+    from smotext_ray.encoder import Encoder
+    from smotext_ray.models import locate_model
+
+    settings = config.encoder
+    return Encoder(
+        locate_model(settings.model).path,
+        pooling=settings.pooling,
+        normalize=settings.normalize,
+        max_length=settings.max_length,
+        dtype=settings.dtype,
+    )
+
+
+def fixed_size_list(matrix_: np.ndarray) -> pa.FixedSizeListArray:
+    """A float32 matrix as a column that pyarrow, pandas and ``datasets`` all read."""
+    values = pa.array(np.ascontiguousarray(matrix_, dtype=np.float32).ravel())
+    return pa.FixedSizeListArray.from_arrays(values, matrix_.shape[1])
+
+
+def matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """A fixed-size list column as a float32 matrix of shape (rows, length)."""
+    if not len(column):
+        return np.empty((0, column.type.list_size), np.float32)
+    array = column.combine_chunks()
+    array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
+    return np.asarray(array.flatten()).reshape(len(column), column.type.list_size)
+
+
+def cosines(embeddings: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """Cosine of each row to the point; shape (n,)."""
+    lengths = np.linalg.norm(embeddings, axis=1) * np.linalg.norm(point)
+    return (embeddings @ point) / np.maximum(lengths, 1e-12)

@@ -1,0 +1,37 @@
+"""Read the texts that a bridge is trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from smotext_ray.config import InputConfig
+from smotext_ray.errors import UserError
+from smotext_ray.sources import read_blocks
+
+
+def read_texts(path: str, text_column: str) -> list[str]:
+    """All texts of a ``.txt`` file, one a line, or of a table's column, without empty ones.
+
+    Raises
+    ------
+    UserError
+        If the file or the column is not there, or holds no text.
+    """
+    if path.endswith(".txt"):
+        lines = _lines(Path(path))
+    else:
+        # The text stands in for the label: a bridge needs none.
+        config = InputConfig(path=path, text_column=text_column, label_column=text_column)
+        blocks = read_blocks(config)
+        lines = [text for block in blocks for text in block.table[text_column].to_pylist()]
+    texts = [text.strip() for text in lines if isinstance(text, str) and text.strip()]
+    if not texts:
+        raise UserError(f"{path} holds no text to train on.")
+    return texts
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as text: {error}.") from error

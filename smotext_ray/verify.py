@@ -1,0 +1,144 @@
+"""Is a run sound? Checks the files against each other and against the manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from smotext_ray.result import file_sha256
+from smotext_ray.run import Run
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: what was looked at, whether it holds, and what was seen."""
+
+    check: str
+    ok: bool
+    seen: str
+
+
+def verify(run: Run) -> list[Finding]:
+    """Check a run as far as it has come.
+
+    Ids are compared as sorted arrays, 8 bytes an id where they are numbers; texts and
+    embeddings are read in batches.
+
+    Returns
+    -------
+    list of Finding
+    """
+    manifest = run.manifest
+    findings = []
+    if "embed" in manifest["stages"]:
+        findings += _check_embeddings(run, manifest)
+    for entry in manifest["rounds"]:
+        findings += _check_round(run, entry)
+    if "result" in manifest["stages"]:
+        findings += _check_result(run, manifest)
+    return findings
+
+
+def _check_embeddings(run: Run, manifest: dict[str, Any]) -> list[Finding]:
+    table = run.table("embeddings")
+    ids = _ids(table, "id")
+    wanted = manifest["input"]["rows"]
+    counts = _count(table, "label")
+    expected = dict(manifest["input"]["class_counts"])
+    unfit = sum(
+        int((~np.isfinite(batch["embedding"].flatten().to_numpy())).sum())
+        for batch in table.to_batches(columns=["embedding"])
+    )
+    return [
+        Finding(
+            "embeddings: every corpus row once",
+            _same(ids, _ids(run.table("corpus"), "id")),
+            f"{len(ids)} of {wanted} rows",
+        ),
+        Finding("embeddings: rows per class", counts == expected, f"{len(counts)} classes"),
+        Finding("embeddings: finite numbers", unfit == 0, f"{unfit} not finite"),
+    ]
+
+
+def _check_round(run: Run, entry: dict[str, Any]) -> list[Finding]:
+    name = f"round-{entry['round']}"
+    plan = run.table("plan", name)
+    planned = _ids(plan, "sample_id")
+    counts = _count(plan, "label")
+    changed = [
+        file
+        for file, digest in entry["plan_files"].items()
+        if not run.has("plan", file) or file_sha256(run, "plan", file) != digest
+    ]
+    findings = [
+        Finding(
+            f"plan {name}: unique ids",
+            len(np.unique(planned)) == len(planned),
+            f"{len(planned)} points",
+        ),
+        Finding(
+            f"plan {name}: points per class",
+            counts == dict(entry["planned"]),
+            f"{len(counts)} classes",
+        ),
+        Finding(
+            f"plan {name}: hashes",
+            not changed,
+            f"{len(entry['plan_files'])} files, {len(changed)} changed",
+        ),
+    ]
+    if "decode" in entry:
+        decoded = _ids(run.table("samples", name), "sample_id")
+        findings.append(
+            Finding(
+                f"samples {name}: every plan row decoded exactly once",
+                _same(decoded, planned),
+                f"{len(decoded)} of {len(planned)} rows",
+            )
+        )
+    return findings
+
+
+def _check_result(run: Run, manifest: dict[str, Any]) -> list[Finding]:
+    result = manifest["result"]
+    changed = [
+        file
+        for file, digest in result["sha256"].items()
+        if not run.has(file) or file_sha256(run, file) != digest
+    ]
+    findings = [Finding("result: hashes", not changed, f"{len(changed)} files changed")]
+    if changed:
+        return findings
+    table = run.table(result["path"])
+    counts = _count(table, manifest["config"]["input"]["label_column"])
+    short = dict(manifest["short"])
+    expected = dict(manifest["input"]["class_counts"])
+    for label, number in manifest["targets"]:
+        expected[label] += number - short.get(label, 0)
+    ids = _ids(table.filter(pc.field("synthetic")), "sample_id")
+    return [
+        *findings,
+        Finding("result: rows per class", counts == expected, f"{sum(counts.values())} rows"),
+        Finding("result: unique sample ids", len(np.unique(ids)) == len(ids), f"{len(ids)} new"),
+    ]
+
+
+def _ids(table: Any, column: str) -> np.ndarray:
+    parts = [b[column].to_numpy(zero_copy_only=False) for b in table.to_batches(columns=[column])]
+    return np.sort(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+
+
+def _same(left: np.ndarray, right: np.ndarray) -> bool:
+    return len(left) == len(right) and bool((left == right).all())
+
+
+def _count(table: Any, column: str) -> dict[Any, int]:
+    counts: Counter[Any] = Counter()
+    for batch in table.to_batches(columns=[column]):
+        for entry in pc.value_counts(batch[column]).to_pylist():
+            counts[entry["values"]] += entry["counts"]
+    return dict(counts)

@@ -1,0 +1,201 @@
+"""What a person sees of a run: its state, its outcome, and texts beside their parents."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from smotext_ray.pipeline import accepted, class_counts
+from smotext_ray.run import Run
+from smotext_ray.verify import Finding
+
+REJECTED_IN_WORDS = {
+    "empty": "no words",
+    "cut_off": "cut off at decoder.max_tokens",
+    "repetitive": "repeats itself",
+    "copy_of_corpus": "a text of the corpus",
+    "copy_of_parent": "copies a parent",
+    "far_from_point": "too far from its point",
+    "other_class": "nearer to another class",
+    "error": "the decoder failed on it",
+}
+
+
+def show_status(run: Run, console: Console) -> None:
+    """Print how far the run has come."""
+    manifest = run.manifest
+    table = Table("stage", "state", "rows", "seconds", title=f"Run {run.uri}")
+    for stage in ("corpus", "embed", "reference"):
+        facts = manifest["stages"].get(stage)
+        table.add_row(stage, *_state(facts, manifest["input"]["rows"]))
+    for entry in manifest["rounds"]:
+        points = sum(number for _, number in entry["planned"])
+        name = f"round-{entry['round']}"
+        table.add_row(f"plan {name}", "done", str(points), f"{entry['plan_seconds']:.1f}")
+        facts = entry.get("decode")
+        rows = points if facts else _rows(run, "samples", name)
+        state = "done" if facts else ("under way" if rows else "to do")
+        seconds = f"{facts['seconds']:.1f}" if facts else ""
+        table.add_row(f"decode {name}", state, f"{rows} of {points}", seconds)
+    finished = manifest["stages"].get("result")
+    table.add_row("result", *_state(finished, manifest.get("result", {}).get("rows", "")))
+    console.print(table)
+
+
+def show_outcome(run: Run, console: Console, examples: int = 3) -> None:
+    """Print the closing tables: classes, rejections, speed, some texts."""
+    manifest = run.manifest
+    console.print(_class_table(manifest))
+    reasons = _reasons(manifest)
+    if reasons:
+        table = Table("reason", "in words", "texts", title="Rejected (kept in samples/)")
+        for reason, number in reasons.most_common():
+            table.add_row(reason, REJECTED_IN_WORDS.get(reason, ""), str(number))
+        console.print(table)
+    console.print(_speed_table(manifest))
+    show_samples(run, console, rows=examples)
+    for label, number in manifest.get("short", []):
+        console.print(f"Class {label!r} fell short by {number}: {_why_short(manifest, label)}.")
+    for warning in manifest.get("warnings", []):
+        console.print(f"Note: {warning}")
+    path = manifest["result"]["path"]
+    console.print(f"The result is {run.uri.rstrip('/')}/{path}: {manifest['result']['rows']} rows.")
+
+
+def show_samples(
+    run: Run, console: Console, rows: int = 10, label: str | None = None, status: str = "accepted"
+) -> int:
+    """Print samples with their parents; the best of each class by turns. Returns how many."""
+    chosen = _choose(run, rows, label, status)
+    if not chosen:
+        return 0
+    parents = _texts(run, {row[key] for row in chosen for key in ("source_id", "neighbor_id")})
+    for row in chosen:
+        facts = f"cosine to point {row['cosine_to_point']:.2f}, lam {row['lam']:.2f}"
+        if row["status"] == "rejected":
+            facts += f", rejected: {row['reason']}"
+        table = Table(
+            title=f"{row['label']} (sample {row['sample_id']}; {facts})",
+            title_justify="left",
+            show_header=False,
+            width=min(console.width, 110),
+            expand=False,
+        )
+        table.add_column("which", width=9)
+        table.add_column("text", overflow="fold")
+        table.add_row("source", Text(_short(parents[row["source_id"]])))
+        table.add_row("neighbour", Text(_short(parents[row["neighbor_id"]])))
+        table.add_row("new text", Text(_short(row["text"]), style="bold"))
+        console.print(table)
+    return len(chosen)
+
+
+def show_findings(findings: list[Finding], console: Console) -> None:
+    """Print what ``verify`` found."""
+    table = Table("check", "holds", "seen")
+    for finding in findings:
+        table.add_row(finding.check, "yes" if finding.ok else "NO", finding.seen)
+    console.print(table)
+
+
+def _class_table(manifest: dict[str, Any]) -> Table:
+    table = Table("class", "before", "asked for", "accepted", "after", title="Classes")
+    wanted, got = dict(manifest["targets"]), accepted(manifest)
+    for label, before in class_counts(manifest).items():
+        new = wanted.get(label, 0)
+        used = min(new, got.get(label, 0))
+        cells = (before, new, got.get(label, 0), before + used)
+        table.add_row(str(label), *map(str, cells))
+    return table
+
+
+def _speed_table(manifest: dict[str, Any]) -> Table:
+    table = Table("stage", "seconds", "rows per second", "tokens per second", title="Time")
+    embed = manifest["stages"]["embed"]
+    table.add_row("embed", f"{embed['seconds']:.1f}", f"{embed['rows'] / embed['seconds']:.0f}", "")
+    for entry in manifest["rounds"]:
+        points = sum(number for _, number in entry["planned"])
+        table.add_row(
+            f"plan round {entry['round']}",
+            f"{entry['plan_seconds']:.1f}",
+            f"{points / entry['plan_seconds']:.0f}",
+            "",
+        )
+        decode = entry["decode"]
+        seconds = decode["seconds"]
+        table.add_row(
+            f"decode round {entry['round']}",
+            f"{seconds:.1f}",
+            f"{points / seconds:.1f}",
+            f"{decode['tokens'] / seconds:.0f}",
+        )
+    return table
+
+
+def _reasons(manifest: dict[str, Any]) -> Counter[str]:
+    reasons: Counter[str] = Counter()
+    for entry in manifest["rounds"]:
+        reasons.update(entry["decode"]["reasons"])
+    return reasons
+
+
+def _why_short(manifest: dict[str, Any], label: Any) -> str:
+    reasons: Counter[str] = Counter()
+    for entry in manifest["rounds"]:
+        for owner, reason, number in entry["decode"]["reasons_by_class"]:
+            if owner == label:
+                reasons[reason] += number
+    listed = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
+    return f"after {len(manifest['rounds'])} rounds its rejected texts were {listed or 'none'}"
+
+
+def _choose(run: Run, rows: int, label: str | None, status: str) -> list[dict[str, Any]]:
+    """The nearest samples of each class, the classes by turns."""
+    by_class: dict[str, list[dict[str, Any]]] = {}
+    for entry in run.manifest["rounds"]:
+        name = f"round-{entry['round']}"
+        if not run.has("samples", name):
+            continue
+        table = run.table("samples", name).to_table(filter=pc.field("status") == status)
+        for row in table.to_pylist():
+            if label is None or str(row["label"]) == label:
+                by_class.setdefault(str(row["label"]), []).append(row)
+    for samples in by_class.values():
+        samples.sort(key=lambda row: -(row["cosine_to_point"] or -1.0))
+    return list(_by_turns([by_class[key] for key in sorted(by_class)], rows))
+
+
+def _by_turns(lists: list[list[dict[str, Any]]], most: int) -> Iterator[dict[str, Any]]:
+    given = 0
+    for rank in range(max(map(len, lists), default=0)):
+        for samples in lists:
+            if rank < len(samples) and given < most:
+                given += 1
+                yield samples[rank]
+
+
+def _texts(run: Run, ids: set[Any]) -> dict[Any, str]:
+    corpus = run.table("corpus")
+    wanted = pa.array(sorted(ids), corpus.schema.field("id").type)
+    found = corpus.to_table(columns=["id", "text"], filter=pc.field("id").isin(wanted))
+    return dict(zip(found["id"].to_pylist(), found["text"].to_pylist(), strict=True))
+
+
+def _short(text: str, most: int = 400) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 3] + "..."
+
+
+def _state(facts: dict[str, Any] | None, rows: Any) -> tuple[str, str, str]:
+    return ("done", str(rows), f"{facts['seconds']:.1f}") if facts else ("to do", "", "")
+
+
+def _rows(run: Run, *parts: str) -> int:
+    return int(run.table(*parts).count_rows()) if run.has(*parts) else 0
