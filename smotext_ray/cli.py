@@ -47,9 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"smotext: error: {user_error}", file=sys.stderr)
             return USER_ERROR
         log.debug("the command failed", exc_info=True)
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        cause = _causes(error)[-1]
+        first_line = (str(cause).strip() or "no message").splitlines()[0]
         print(
-            f"smotext: failed: {type(error).__name__}: {first_line[:300]} (the whole traceback is "
+            f"smotext: failed: {type(cause).__name__}: {first_line[:300]} (the whole traceback is "
             "in the run's smotext.log; the same command goes on where it was)",
             file=sys.stderr,
         )
@@ -58,13 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _user_error_inside(error: BaseException) -> UserError | None:
     """The user's error that an actor met, which Ray wraps in its own."""
+    return next((cause for cause in _causes(error) if isinstance(cause, UserError)), None)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error and what it was raised from, outermost first."""
+    causes: list[BaseException] = []
     seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, UserError):
-            return seen
-        cause = getattr(seen, "cause", None)
-        seen = cause if isinstance(cause, BaseException) else seen.__cause__
-    return None
+    while seen is not None and seen not in causes:
+        causes.append(seen)
+        inner = getattr(seen, "cause", None)
+        seen = inner if isinstance(inner, BaseException) else seen.__cause__
+    return causes
 
 
 def augment(options: argparse.Namespace) -> int:

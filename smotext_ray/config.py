@@ -79,7 +79,6 @@ class DecoderConfig(Section):
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
     tensor_parallel_size: int = Field(1, ge=1)
     gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
-    rows_per_block: int = Field(64, ge=1)
 
 
 class GateConfig(Section):
@@ -93,11 +92,18 @@ class GateConfig(Section):
 
 
 class ResourcesConfig(Section):
-    """Actors; 0 means: as many as the cluster has room for."""
+    """Actors and blocks: how the work is shared out, which changes no row of the plan.
+
+    0 actors means as many as the cluster has room for. A block is what one actor takes at
+    a time, and what is done again after a kill.
+    """
 
     encoder_actors: int = Field(0, ge=0)
     decoder_actors: int = Field(0, ge=0)
     encoder_gpus: float = Field(0.25, ge=0)
+    embed_rows_per_block: int = Field(512, ge=1)
+    plan_points_per_file: int = Field(20_000, ge=1)
+    decode_rows_per_block: int = Field(64, ge=1)
 
 
 class RunConfig(Section):

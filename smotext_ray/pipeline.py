@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from pyarrow.fs import LocalFileSystem
 
 from smotext_ray import cluster
 from smotext_ray.actors import ENCODE_CHUNK, DecodeActor, EncodeActor, GateActor, PlanActor
-from smotext_ray.config import InputConfig, RunConfig
+from smotext_ray.config import RunConfig
 from smotext_ray.corpus import stage_corpus, survey_corpus
 from smotext_ray.errors import UserError
 from smotext_ray.models import check_models
@@ -24,11 +25,11 @@ from smotext_ray.reference import DIRECTORY as REFERENCE
 from smotext_ray.reference import build_reference, distinct_texts
 from smotext_ray.result import write_input_schema, write_result
 from smotext_ray.run import MANIFEST, Run, new_manifest, open_run
+from smotext_ray.samples import tally
 
 log = logging.getLogger("smotext_ray")
 
 MOST_FILES = 4096  # of one stage, however large the corpus
-POINTS_PER_PLAN_FILE = 20_000
 LIGHT_CPUS = 0.1  # of a reading or writing task: they wait on files, not on the CPU
 LEAST_ACCEPTANCE = 0.1  # a class does not get more than ten points for each text it lacks
 
@@ -69,7 +70,7 @@ def embed(config: RunConfig, uri: str) -> Run:
     if not run.has(MANIFEST):
         _start(config, run)
     log_to_run(run)
-    _stage_corpus(config.input, run)
+    _stage_corpus(config, run)
     _embed(config, run)
     _reference(run)
     return run
@@ -103,17 +104,18 @@ def new_points(class_counts: dict[Any, int], config: RunConfig) -> dict[Any, int
     return targets(class_counts, config.plan.sampling_strategy)
 
 
-def _stage_corpus(config: InputConfig, run: Run) -> None:
+def _stage_corpus(config: RunConfig, run: Run) -> None:
     manifest = run.manifest
     if "corpus" in manifest["stages"]:
         return
     started = time.monotonic()
     run.clear("corpus")
-    survey = survey_corpus(config)
+    survey = survey_corpus(config.input)
     if survey.rows != manifest["input"]["rows"]:
-        raise UserError(f"{config.path} has changed since the run began; use a new --output.")
-    rows = ENCODE_CHUNK * max(1, math.ceil(survey.rows / (MOST_FILES * ENCODE_CHUNK)))
-    stage_corpus(config, survey, run.fs, run.make("corpus"), rows_per_file=rows)
+        raise UserError(f"{config.input.path} has changed since the run began; use a new --output.")
+    least = max(config.resources.embed_rows_per_block, math.ceil(survey.rows / MOST_FILES))
+    rows = math.ceil(least / ENCODE_CHUNK) * ENCODE_CHUNK
+    stage_corpus(config.input, survey, run.fs, run.make("corpus"), rows_per_file=rows)
     write_input_schema(run, survey.schema)
     done(run, "corpus", rows=survey.rows, seconds=time.monotonic() - started)
 
@@ -134,20 +136,19 @@ def _embed(config: RunConfig, run: Run) -> None:
             batch_size=None,
             batch_format="pyarrow",
             **cluster.pool_options(pool),
-        ).write_parquet(run.make("embeddings"), filesystem=run.fs, num_cpus=LIGHT_CPUS)
+        ).write_parquet(
+            run.make("embeddings"), filesystem=run.fs, ray_remote_args={"num_cpus": LIGHT_CPUS}
+        )
     seconds = time.monotonic() - started
     done(run, "embed", rows=total, seconds=seconds, actors=pool.actors)
 
 
 def _reference(run: Run) -> None:
-    import ray
-
     if "reference" in run.manifest["stages"]:
         return
     started = time.monotonic()
     cluster.connect()
-    labels = list(class_counts(run.manifest))
-    ray.get(ray.remote(num_cpus=1)(build_reference).remote(run, labels))
+    _in_task(build_reference, run, list(class_counts(run.manifest)))
     done(run, REFERENCE, seconds=time.monotonic() - started)
 
 
@@ -161,7 +162,7 @@ def plan(config: RunConfig, run: Run) -> bool:
     first_id = sum(
         sum(r["planned"][i][1] for i in range(len(r["planned"]))) for r in manifest["rounds"]
     )
-    groups = shards(lacking, round_, first_id, POINTS_PER_PLAN_FILE)
+    groups = shards(lacking, round_, first_id, config.resources.plan_points_per_file)
     items = [group_item(round_, i, group) for i, group in enumerate(groups)]
     started = time.monotonic()
     files = _plan_files(config, run, items, sum(lacking.values()))
@@ -207,7 +208,7 @@ def decode(config: RunConfig, run: Run) -> bool:
     name = f"round-{round_}"
     points = sum(number for _, number in manifest["rounds"][round_ - 1]["planned"])
     resources = cluster.connect()
-    blocks = _decode_blocks(points, config.decoder.rows_per_block)
+    blocks = _decode_blocks(points, config.resources.decode_rows_per_block)
     decoders, gates = cluster.decoder_pools(resources, config, blocks)
     # Full rounds of blocks: with 4 blocks for 3 actors two of them would wait.
     blocks = min(points, math.ceil(blocks / decoders.actors) * decoders.actors)
@@ -227,14 +228,16 @@ def decode(config: RunConfig, run: Run) -> bool:
             batch_size=None,
             batch_format="pyarrow",
             **cluster.pool_options(gates),
-        ).write_parquet(run.make("samples", name), filesystem=run.fs, num_cpus=LIGHT_CPUS)
+        ).write_parquet(
+            run.make("samples", name), filesystem=run.fs, ray_remote_args={"num_cpus": LIGHT_CPUS}
+        )
         tokens = _tokens(counter)
     seconds = time.monotonic() - started
     manifest["rounds"][round_ - 1]["decode"] = {
         "seconds": seconds,
         "tokens": tokens,
         "actors": decoders.actors,
-        **_tally(run, name),
+        **_in_task(tally, run, [int(entry["round"]) for entry in manifest["rounds"]]),
     }
     run.save(manifest)
     return True
@@ -242,6 +245,7 @@ def decode(config: RunConfig, run: Run) -> bool:
 
 def finish(run: Run) -> None:
     """Write the augmented corpus and say which classes fell short."""
+    cluster.connect()
     started = time.monotonic()
     manifest = run.manifest
     wanted = dict(manifest["targets"])
@@ -250,7 +254,7 @@ def finish(run: Run) -> None:
         for label, number in wanted.items()
         if accepted(manifest).get(label, 0) < number
     ]
-    manifest["result"] = write_result(run, manifest, wanted)
+    manifest["result"] = _in_task(write_result, run, manifest, wanted)
     run.save(manifest)
     done(run, "result", seconds=time.monotonic() - started)
 
@@ -276,6 +280,7 @@ def _set_up_data(checkpoint_path: str | None, id_column: str | None) -> None:
 
     context = DataContext.get_current()
     context.enable_progress_bars = False  # smotext_ray.progress has its own
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # Ray's own files hold the rest
     # The new reader merges small files into one block: one actor would get all the work,
     # and nothing would be committed before the end.
     context.use_datasource_v2 = False
@@ -362,28 +367,11 @@ def done(run: Run, stage: str, **facts: Any) -> None:
     run.save(manifest)
 
 
-def _tally(run: Run, name: str) -> dict[str, Any]:
-    """Accepted samples by class, other ones by reason, and the accepted ones' mean cosine."""
-    got: Counter[Any] = Counter()
-    reasons: Counter[str] = Counter()
-    by_class: Counter[tuple[Any, str]] = Counter()
-    cosine = 0.0
-    columns = ["label", "status", "reason", "cosine_to_point"]
-    for batch in run.table("samples", name).to_batches(columns=columns):
-        for row in batch.to_pylist():
-            if row["status"] == "accepted":
-                got[row["label"]] += 1
-                cosine += row["cosine_to_point"]
-            else:
-                reason = row["reason"] if row["status"] == "rejected" else "error"
-                reasons[reason] += 1
-                by_class[row["label"], reason] += 1
-    return {
-        "accepted": to_pairs(dict(got)),
-        "reasons": dict(reasons.most_common()),
-        "reasons_by_class": [[label, reason, n] for (label, reason), n in by_class.items()],
-        "mean_cosine": cosine / max(1, sum(got.values())),
-    }
+def _in_task(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call where memory may grow with the corpus: not on the driver."""
+    import ray
+
+    return ray.get(ray.remote(num_cpus=1)(function).remote(*arguments))
 
 
 def _tokens(counter: Any) -> int:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from smotext_ray.config import InputConfig
 from smotext_ray.corpus import original_columns
 from smotext_ray.run import Run
+from smotext_ray.samples import usable_samples
 
 FILE = "augmented.parquet"
 DIRECTORY = "augmented"
@@ -103,26 +104,23 @@ def _all_rows(
             table = pq.read_table(stream)
         own = original_columns(table, settings, input_schema)
         yield _filled(own.append_column("synthetic", pa.array([False] * len(own))), schema)
-    for samples in accepted_samples(run, manifest, wanted):
+    rounds = [int(entry["round"]) for entry in manifest["rounds"]]
+    used: Counter[Any] = Counter()
+    for samples in usable_samples(run, rounds):
+        samples = _first(samples, used, wanted)
         renamed = {settings.text_column: samples["text"], settings.label_column: samples["label"]}
         columns = {name: samples[name] for name in LINEAGE} | renamed
         columns["synthetic"] = pa.array([True] * len(samples))
         yield _filled(pa.table(columns), schema)
 
 
-def accepted_samples(
-    run: Run, manifest: dict[str, Any], wanted: dict[Any, int]
-) -> Iterator[pa.Table]:
-    """The accepted samples that are used, round by round, each by rising sample id."""
-    used: Counter[Any] = Counter()
-    for entry in manifest["rounds"]:
-        samples = run.table("samples", f"round-{entry['round']}")
-        table = samples.to_table(filter=pc.field("status") == "accepted").sort_by("sample_id")
-        keep = []
-        for label in table["label"].to_pylist():
-            used[label] += 1
-            keep.append(used[label] <= wanted.get(label, 0))
-        yield table.filter(pa.array(keep, pa.bool_()))
+def _first(samples: pa.Table, used: Counter[Any], wanted: dict[Any, int]) -> pa.Table:
+    """The samples that a class still lacks; ``used`` counts on."""
+    keep = []
+    for label in samples["label"].to_pylist():
+        used[label] += 1
+        keep.append(used[label] <= wanted.get(label, 0))
+    return samples.filter(pa.array(keep, pa.bool_()))
 
 
 def _filled(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -24,6 +24,7 @@ REJECTED_IN_WORDS = {
     "copy_of_parent": "copies a parent",
     "far_from_point": "too far from its point",
     "other_class": "nearer to another class",
+    "repeated": "another sample has the same text",
     "error": "the decoder failed on it",
 }
 

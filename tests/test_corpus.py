@@ -338,6 +338,7 @@ def test_other_csv_columns_lose_nothing(tmp_path):
         "hash": "12e5",
         "none": None,
     }
+    assert staged["extra.none"].type == pa.string()
     assert staged["extra.count"].to_pylist() == [1, None, -3, 4]
     assert staged["extra.price"].to_pylist() == [1.5, 2, None, 1e-05]
 

@@ -1,0 +1,79 @@
+"""Read a run's samples: which can be used, and how many were rejected for which reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from smotext_ray.gate import fingerprint
+from smotext_ray.run import Run
+
+REPEATED = "repeated"  # an accepted text that another sample of its class has too
+
+
+def usable_samples(run: Run, rounds: list[int]) -> Iterator[pa.Table]:
+    """Accepted samples, a table a round, each by rising sample id.
+
+    The gate sees one sample at a time; that two of a class hold the same text, but for case
+    and white space, shows only here, and the later one is left out.
+    """
+    seen: set[tuple[Any, int]] = set()
+    for round_ in rounds:
+        accepted = run.table("samples", f"round-{round_}").to_table(
+            filter=pc.field("status") == "accepted"
+        )
+        accepted = accepted.sort_by("sample_id")
+        keep = []
+        for label, text in zip(
+            accepted["label"].to_pylist(), accepted["text"].to_pylist(), strict=True
+        ):
+            mark = (label, fingerprint(text))
+            keep.append(mark not in seen)
+            seen.add(mark)
+        yield accepted.filter(pa.array(keep, pa.bool_()))
+
+
+def tally(run: Run, rounds: list[int]) -> dict[str, Any]:
+    """What became of the last of the rounds.
+
+    Parameters
+    ----------
+    run : Run
+    rounds : list of int
+        All rounds so far, in order: a text that an earlier one has is no new text.
+
+    Returns
+    -------
+    dict
+        ``accepted``, pairs of label and usable samples; ``reasons``, rejected samples by
+        reason; ``reasons_by_class``, triples of label, reason and number; ``mean_cosine``
+        of the usable ones to their points.
+    """
+    usable = list(usable_samples(run, rounds))[-1]
+    got = Counter(usable["label"].to_pylist())
+    by_class: Counter[tuple[Any, str]] = Counter()
+    columns = ["label", "status", "reason"]
+    for batch in run.table("samples", f"round-{rounds[-1]}").to_batches(columns=columns):
+        for row in batch.to_pylist():
+            by_class[row["label"], _reason(row)] += 1
+    for label, number in got.items():
+        by_class[label, REPEATED] -= number
+    reasons: Counter[str] = Counter()
+    for (_, reason), number in by_class.items():
+        reasons[reason] += number
+    return {
+        "accepted": [[label, number] for label, number in got.items()],
+        "reasons": {reason: n for reason, n in reasons.most_common() if n},
+        "reasons_by_class": [[label, reason, n] for (label, reason), n in by_class.items() if n],
+        "mean_cosine": pc.mean(usable["cosine_to_point"]).as_py() if got else None,
+    }
+
+
+def _reason(row: dict[str, Any]) -> str:
+    if row["status"] == "accepted":
+        return REPEATED  # less the usable ones, in the end
+    return str(row["reason"]) if row["status"] == "rejected" else "error"
