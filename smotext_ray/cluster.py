@@ -39,11 +39,14 @@ class Cluster:
     gpus : float
     memory_gib : float
         Memory that Ray counts for tasks and actors.
+    node_gpus : tuple of float
+        GPUs of each node, for an engine cannot reach over nodes; empty for a single node.
     """
 
     cpus: float
     gpus: float
     memory_gib: float
+    node_gpus: tuple[float, ...] = ()
 
 
 def connect() -> Cluster:
@@ -60,6 +63,9 @@ def connect() -> Cluster:
         else:
             cores = usable_cores()
             ray.init(
+                # Without it Ray joins a cluster that someone started on this machine, and
+                # then refuses num_cpus.
+                address="local",
                 num_cpus=2 * cores + 2,
                 include_dashboard=False,
                 logging_level="ERROR",
@@ -70,6 +76,7 @@ def connect() -> Cluster:
         cpus=resources.get("CPU", 0.0),
         gpus=resources.get("GPU", 0.0),
         memory_gib=resources.get("memory", 0.0) / GIB,
+        node_gpus=tuple(node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"]),
     )
 
 
@@ -80,58 +87,95 @@ def usable_cores() -> int:
 
 def encoder_pool(cluster: Cluster, config: RunConfig, blocks: int) -> Pool:
     """Actors of the embed job."""
-    if cluster.gpus:
-        share = config.resources.encoder_gpus
-        room = int(cluster.gpus / share) if share else int(cluster.cpus - SPARE_CPUS)
-        return Pool(_actors("encoder", config.resources.encoder_actors, room, blocks), 1.0, share)
-    room = _room_on_cpus(cluster, ENCODER_GIB)
-    return Pool(_actors("encoder", config.resources.encoder_actors, room, blocks), 1.0)
+    asked, share = config.resources.encoder_actors, config.resources.encoder_gpus
+    if cluster.gpus < 1 or not share:
+        room = _room(cluster, _one_a_core(cluster), _Needs(memory_gib=ENCODER_GIB))
+        return Pool(_actors("encoder", asked, room, blocks), 1.0)
+    each = int(1 / share)  # an actor's share comes from one GPU
+    if not each:
+        raise UserError(
+            f"resources.encoder_gpus is {share:g}, but an encoder uses at most 1 GPU; lower it."
+        )
+    room = _room(cluster, int(cluster.gpus) * each, _Needs())
+    return Pool(_actors("encoder", asked, room, blocks), 1.0, share)
 
 
 def decoder_pools(cluster: Cluster, config: RunConfig, blocks: int) -> tuple[Pool, Pool]:
     """Actors of the decode job: the decoders, and the gate's encoders behind them."""
     asked = config.resources.decoder_actors
-    if not cluster.gpus:
-        room = _room_on_cpus(cluster, DECODER_GIB, beside=1)
-        decoders = Pool(_actors("decoder", asked, room, blocks), 1.0)
-        return decoders, Pool(_gates(decoders.actors), 0.5)
+    if cluster.gpus < 1:
+        needs = _Needs(memory_gib=DECODER_GIB, gate_cpus=0.5, gate_memory_gib=ENCODER_GIB)
+        room = _room(cluster, _one_a_core(cluster), needs)
+        number = _actors("decoder", asked, room, blocks)
+        return Pool(number, 1.0), Pool(_gates(number), needs.gate_cpus)
     width = config.decoder.tensor_parallel_size
-    room = int(cluster.gpus) // width
-    if not room:
+    nodes = cluster.node_gpus or (cluster.gpus,)
+    engines = sum(int(gpus) // width for gpus in nodes)
+    if not engines:
         raise UserError(
-            f"decoder.tensor_parallel_size is {width}, but the cluster has {cluster.gpus:.0f} "
-            "GPUs; lower it or add GPUs."
+            f"decoder.tensor_parallel_size is {width}, but no machine of the cluster has more "
+            f"than {max(nodes):.0f} GPUs; lower it or add GPUs."
         )
-    number = _actors("decoder", asked, room, blocks)
+    needs = _Needs(gate_cpus=1.0)
+    number = _actors("decoder", asked, _room(cluster, engines, needs), blocks)
     if width > 1:  # an engine over several GPUs takes them whole
         left = cluster.gpus - number * width
-        return Pool(number, 1.0, width), Pool(_gates(number), 1.0, GATE_GPUS if left >= 1 else 0.0)
-    return Pool(number, 1.0, 1.0 - GATE_GPUS), Pool(_gates(number), 1.0, GATE_GPUS)
+        gate_gpus = GATE_GPUS if left >= 1 else 0.0
+        return Pool(number, 1.0, width), Pool(_gates(number), needs.gate_cpus, gate_gpus)
+    return (
+        Pool(number, 1.0, 1.0 - GATE_GPUS),
+        Pool(_gates(number), needs.gate_cpus, GATE_GPUS),
+    )
 
 
 def planner_pool(cluster: Cluster, groups: int) -> Pool:
     """Actors of the plan job; each takes a GPU where there is one, for FAISS."""
-    if cluster.gpus:
-        return Pool(max(1, min(int(cluster.gpus), groups)), 1.0, 1.0)
-    return Pool(max(1, min(_room_on_cpus(cluster, ENCODER_GIB), groups)), 1.0)
+    if cluster.gpus >= 1:
+        return Pool(max(1, min(_room(cluster, int(cluster.gpus), _Needs()), groups)), 1.0, 1.0)
+    room = _room(cluster, _one_a_core(cluster), _Needs(memory_gib=ENCODER_GIB))
+    return Pool(max(1, min(room, groups)), 1.0)
 
 
-def _room_on_cpus(cluster: Cluster, gib: float, beside: int = 0) -> int:
-    """How many one-CPU actors fit, in CPUs and in memory, with ``beside`` gates next to them."""
-    by_cpus = int(cluster.cpus - SPARE_CPUS) // 2 if _started_here() else _cpus_left(cluster)
-    by_memory = int((cluster.memory_gib - beside * ENCODER_GIB) / gib)
-    room = min(by_cpus, by_memory)
-    if room < 1:
-        raise UserError(
-            f"The cluster has {cluster.cpus:.0f} CPUs and {cluster.memory_gib:.1f} GiB free for "
-            f"actors; one actor takes 1 CPU and {gib:.0f} GiB beside {SPARE_CPUS:.0f} CPUs and "
-            f"{beside * ENCODER_GIB:.0f} GiB for the rest: use a larger machine or cluster."
+@dataclass(frozen=True)
+class _Needs:
+    """What one actor takes beside its CPU, and what each gate behind the actors takes."""
+
+    memory_gib: float = 0.0
+    gate_cpus: float = 0.0
+    gate_memory_gib: float = 0.0
+
+
+def _room(cluster: Cluster, most: int, needs: _Needs) -> int:
+    """The largest number of one-CPU actors, up to ``most``, that fit with all that is beside them.
+
+    Raises
+    ------
+    UserError
+        If not even one does: Ray would wait for it for ever.
+    """
+
+    def wants(actors: int) -> tuple[float, float]:
+        gates = _gates(actors) if needs.gate_cpus else 0
+        return (
+            actors + gates * needs.gate_cpus + SPARE_CPUS,
+            actors * needs.memory_gib + gates * needs.gate_memory_gib,
         )
-    return room
+
+    for actors in range(most, 0, -1):
+        cpus, memory = wants(actors)
+        if cpus <= cluster.cpus and memory <= cluster.memory_gib:
+            return actors
+    cpus, memory = wants(1)
+    raise UserError(
+        f"The cluster has {cluster.cpus:g} CPUs and {cluster.memory_gib:.1f} GiB for actors, but "
+        f"the job needs at least {cpus:g} CPUs and {memory:g} GiB; use a larger machine or cluster."
+    )
 
 
-def _cpus_left(cluster: Cluster) -> int:
-    return int(cluster.cpus - SPARE_CPUS - 0.5)
+def _one_a_core(cluster: Cluster) -> int:
+    """Actors that compute on their CPU: where Ray was started here, it counts cores twice."""
+    cpus = max(1, int(cluster.cpus - SPARE_CPUS))
+    return max(1, cpus // 2) if _started_here() else cpus
 
 
 def _started_here() -> bool:

@@ -180,10 +180,10 @@ def _preset_file(preset: str) -> Path:
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text())
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"The config file {file} cannot be read: {error.strerror}.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"The config file {file} is not YAML: {_one_line(error)}.") from error
     if content is None:
         return {}
@@ -203,7 +203,8 @@ def _merge(into: dict[str, dict[str, Any]], content: dict[str, Any]) -> None:
     for section, values in content.items():
         if not isinstance(values, dict):
             raise UserError(f"The config section {section!r} must hold keys and values.")
-        into.setdefault(str(section), {}).update(values)
+        # YAML reads some keys as no text: a bare ``on`` is True, ``5`` a number.
+        into.setdefault(str(section), {}).update({str(k): v for k, v in values.items()})
 
 
 def _set(into: dict[str, dict[str, Any]], key: str, value: Any) -> None:

@@ -14,6 +14,7 @@ from smotext_ray.bridge.projector import Bridge
 from smotext_ray.errors import UserError
 
 MAX_SEQUENCES = 256  # in flight in one engine; more gave no more tokens per second on CPU
+GREEDY_BELOW = 1e-5  # a lower temperature is 0 to vLLM
 
 
 class EngineDead(Exception):
@@ -51,7 +52,7 @@ class Decoder:
         Directory or hub name of a causal LLM.
     bridge : Bridge
     candidates : int, default=1
-        Texts a point.
+        Texts a point; one at temperature 0.
     temperature, top_p, max_tokens
         As in vLLM. Penalties on repetition are not offered: with embeddings for a
         prompt they can end the engine (vllm-project/vllm#57719).
@@ -85,7 +86,8 @@ class Decoder:
         from vllm import LLM
 
         self._sampling: dict[str, Any] = {
-            "n": candidates,
+            # vLLM refuses n > 1 at temperature 0, where all candidates would be equal.
+            "n": candidates if temperature >= GREEDY_BELOW else 1,
             "temperature": temperature,
             "top_p": top_p,
             "max_tokens": max_tokens,
@@ -169,6 +171,12 @@ class Decoder:
             )
         except EngineDeadError as error:
             raise EngineDead(str(error)) from error
+        except Exception as error:
+            # A refused request leaves none behind. A step that fails leaves them all, and
+            # an engine in this process would give their texts as those of the next batch.
+            if self._engine.llm_engine.has_unfinished_requests():
+                raise EngineDead(f"{type(error).__name__}: {error}") from error
+            raise
         return [
             Candidates(
                 texts=[o.text.strip() for o in output.outputs],

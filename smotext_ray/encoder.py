@@ -23,7 +23,7 @@ class Encoder:
     normalize : bool, default=True
         Scale each embedding to Euclidean length 1.
     max_length : int, default=128
-        Tokens of a text that are read; the rest is cut off.
+        Tokens of a text that are read, where the model reads so many; the rest is cut off.
     device : str, optional
         Default: ``"cuda"`` where there is a GPU, else ``"cpu"``.
     dtype : str, default="float32"
@@ -50,9 +50,9 @@ class Encoder:
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.pooling = pooling
         self.normalize = normalize
-        self.max_length = max_length
         self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
         self._tokenizer.padding_side = "right"
+        self.max_length = min(max_length, self._tokenizer.model_max_length)
         loaded = AutoModel.from_pretrained(model, dtype=getattr(torch, dtype))
         self._model = loaded.to(self.device).eval()
         self.dim = int(self._model.config.hidden_size)

@@ -19,7 +19,6 @@ import numpy as np
 from smotext_ray.config import GateConfig
 
 NGRAM = 4  # words; what two texts must share to be called copies
-SHRINKAGE = 0.1  # of the covariance towards a multiple of the identity
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,10 @@ def class_reference(
     means = sums / counts[:, None]
     within = (scatter - (means * counts[:, None]).T @ means) / counts.sum()
     d = len(within)
-    shrunk = (1 - SHRINKAGE) * within + SHRINKAGE * np.trace(within) / d * np.eye(d)
+    # Few rows say little about d x d numbers: the covariance is drawn to a multiple of the
+    # identity as if d more rows had been seen that vary alike in all directions.
+    shrinkage = d / (d + counts.sum())
+    shrunk = (1 - shrinkage) * within + shrinkage * np.trace(within) / d * np.eye(d)
     values, vectors = np.linalg.eigh(shrunk)
     whitener = vectors / np.sqrt(np.maximum(values, 1e-12))
     return ClassReference(
@@ -170,7 +172,7 @@ def why_rejected(
         return "copy_of_corpus"
     if any(overlap(text, parent) > config.max_parent_overlap for parent in parents):
         return "copy_of_parent"
-    if cosine < config.min_cosine:
+    if not cosine >= config.min_cosine:  # so written that NaN is far, too
         return "far_from_point"
     if config.same_class and not right_class:
         return "other_class"

@@ -70,12 +70,14 @@ def locate_model(spec: str) -> ModelFiles:
     Raises
     ------
     UserError
-        If the directory or the package is not there.
+        If the directory or the package is not there, or the directory holds no model.
     """
     if spec.startswith(PACKAGE_PREFIX):
         return _locate_packaged(spec.removeprefix(PACKAGE_PREFIX))
     path = Path(spec).expanduser()
     if path.is_dir():
+        if not (path / "config.json").exists():
+            raise UserError(f"The directory {path} holds no model (config.json is missing).")
         return ModelFiles(spec, str(path.resolve()), _sha256_of_weights(path))
     if spec.startswith((".", "/", "~")):
         raise UserError(f"The model directory {spec} does not exist; give a directory or a name.")
@@ -165,19 +167,24 @@ def _converted(gguf: Path, digest: str) -> Path:
 
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    model = AutoModelForCausalLM.from_pretrained(
-        str(gguf.parent),
-        gguf_file=gguf.name,
-        quantization_config=GgufConfig(dequantize=True),
-        dtype=torch.bfloat16,
-    )
-    model.save_pretrained(partial)
-    AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name).save_pretrained(partial)
-    partial.chmod(0o755)  # mkdtemp's own is for this user alone
     try:
+        model = AutoModelForCausalLM.from_pretrained(
+            str(gguf.parent),
+            gguf_file=gguf.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.bfloat16,
+        )
+        model.save_pretrained(partial)
+        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+        tokenizer.save_pretrained(partial)
+        partial.chmod(0o755)  # mkdtemp's own is for this user alone
         partial.rename(target)
-    except OSError:  # another process was first; its checkpoint is the same
-        shutil.rmtree(partial)
+    except OSError:
+        if not (target / "config.json").exists():
+            raise
+        # Another process was first; its checkpoint is the same.
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # renamed already where all went well
     return target
 
 

@@ -14,7 +14,7 @@ from pyarrow.fs import LocalFileSystem
 
 from smotext_ray import cluster
 from smotext_ray.actors import ENCODE_CHUNK, DecodeActor, EncodeActor, GateActor, PlanActor
-from smotext_ray.config import RunConfig
+from smotext_ray.config import RunConfig, config_json
 from smotext_ray.corpus import stage_corpus, survey_corpus
 from smotext_ray.errors import UserError
 from smotext_ray.models import check_models
@@ -67,7 +67,9 @@ def augment(config: RunConfig, uri: str) -> Run:
 def embed(config: RunConfig, uri: str) -> Run:
     """Stage the corpus and embed it."""
     run = open_run(uri, config, check_models(config))
-    if not run.has(MANIFEST):
+    if run.has(MANIFEST):
+        run.save(run.manifest | {"config": config_json(config)})  # the free settings may differ
+    else:
         _start(config, run)
     log_to_run(run)
     _stage_corpus(config, run)

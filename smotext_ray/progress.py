@@ -56,7 +56,7 @@ def stage_progress(stage: str, total: int) -> Iterator[Any]:
         rows, tokens = ray.get(counter.get.remote())
         ray.kill(counter)
     seconds = time.monotonic() - started
-    log.info("%s: done, %d rows, %d tokens, %.1f s", stage, rows, tokens, seconds)
+    log.info("%s: done, %s in %.1f s", stage, _done(rows, tokens), seconds)
 
 
 def _watch(stage: str, total: int, counter: Any, stop: threading.Event) -> None:
@@ -76,4 +76,8 @@ def _watch(stage: str, total: int, counter: Any, stop: threading.Event) -> None:
                 bar.set_postfix_str(f"{tokens} tokens")
             if time.monotonic() - logged >= LOG_EVERY_SECONDS:
                 logged = time.monotonic()
-                log.info("%s: %d of %d rows, %d tokens", stage, rows, total, tokens)
+                log.info("%s: %d rows to do; done: %s", stage, total, _done(rows, tokens))
+
+
+def _done(rows: int, tokens: int) -> str:
+    return f"{rows} rows, {tokens} tokens" if tokens else f"{rows} rows"

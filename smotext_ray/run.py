@@ -34,9 +34,10 @@ PACKAGES = (
     *("pyarrow", "numpy", "imbalanced-learn", "scikit-learn"),
 )
 # How many actors do the work, and how often the gate's losses are made up for, changes
-# no row that is there already.
-FREE_KEYS = {("plan", "max_rounds"), ("input", "path")}
+# no row that is there already. But plan files that a killed plan left are of its size.
+FREE_KEYS = {("plan", "max_rounds")}
 FREE_SECTIONS = {"resources"}
+BOUND_KEYS = {("resources", "plan_points_per_file")}
 
 
 class Run:
@@ -76,12 +77,14 @@ class Run:
 
     def write(self, content: bytes, *parts: str) -> None:
         """Write a small file whole or not at all: beside its name first, then renamed."""
-        target = self.at(*parts)
-        self.fs.create_dir(target.rsplit("/", 1)[0], recursive=True)
-        partial = f"{target}.partial-{os.getpid()}"
+        directory, name = self.at(*parts).rsplit("/", 1)
+        self.fs.create_dir(directory, recursive=True)
+        # What a kill leaves of it no reader of the directory takes for a table: pyarrow
+        # passes over names that begin with "_", Ray over those that end otherwise.
+        partial = f"{directory}/_{name}.partial-{os.getpid()}"
         with self.fs.open_output_stream(partial) as stream:
             stream.write(content)
-        self.fs.move(partial, target)
+        self.fs.move(partial, self.at(*parts))
 
     def read(self, *parts: str) -> bytes:
         """A small file's content."""
@@ -92,11 +95,17 @@ class Run:
     def manifest(self) -> dict[str, Any]:
         """The manifest as it is on disk now."""
         try:
-            return dict(json.loads(self.read(MANIFEST)))
-        except FileNotFoundError:
+            manifest = json.loads(self.read(MANIFEST))
+        except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"There is no run in {self.uri} (no {MANIFEST}).") from None
         except ValueError as error:
             raise UserError(f"The {MANIFEST} in {self.uri} is damaged: {error}.") from error
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise UserError(
+                f"The {MANIFEST} in {self.uri} is not of this version of smotext; "
+                "use the version that wrote it, or a new directory."
+            )
+        return manifest
 
     def save(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest."""
@@ -130,15 +139,15 @@ def open_run(uri: str, config: RunConfig, models: dict[str, Any]) -> Run:
     """
     run = Run(uri)
     if not run.has(MANIFEST):
+        info = run.fs.get_file_info(run.path)
+        if info.type == pafs.FileType.File:
+            raise UserError(f"The output {uri} is a file; name a directory.")
         if run.has() and run.fs.get_file_info(pafs.FileSelector(run.path)):
             raise UserError(
                 f"The output directory {uri} holds files but no run; name an empty or a new one."
             )
         return run
-    manifest = run.manifest
-    if manifest.get("format") != FORMAT:
-        raise UserError(f"The run in {uri} was written by another version; use a new --output.")
-    for what, there, here in _differences(manifest, config, models):
+    for what, there, here in _differences(run.manifest, config, models):
         raise UserError(
             f"The output directory {uri} holds another run: {what} is {there!r} there and "
             f"{here!r} here; use its settings or another --output."
@@ -165,11 +174,11 @@ def _differences(
 ) -> list[tuple[str, Any, Any]]:
     found = []
     for section, values in config_json(config).items():
-        if section in FREE_SECTIONS:
-            continue
         there = manifest["config"].get(section, {})
         for key, value in values.items():
-            if (section, key) not in FREE_KEYS and there.get(key) != value:
+            free = section in FREE_SECTIONS or (section, key) in FREE_KEYS
+            bound = not free or (section, key) in BOUND_KEYS
+            if bound and there.get(key) != value:
                 found.append((f"{section}.{key}", there.get(key), value))
     for name, model in models.items():
         if manifest["models"].get(name) != model:

@@ -97,6 +97,7 @@ def train(
     optimizer = torch.optim.AdamW(bridge.parameters(), lr=config.learning_rate, weight_decay=0.0)
     output.mkdir(parents=True, exist_ok=True)
     first = _resume(output, config, bridge, optimizer)
+    _keep_metrics(output / METRICS_FILE, first)
     batches = batch_stream(training, config, first)
 
     started, tokens = time.monotonic(), 0
@@ -117,11 +118,11 @@ def train(
         metrics: dict[str, float] = {"step": done, "loss": loss.item(), "lr": rate}
         if done % config.eval_every == 0 or done == config.steps:
             metrics |= held_out_loss(bridge, frozen, held_out, config)
-        if done % config.save_every == 0 or done == config.steps:
-            _save(output, config, bridge, optimizer, done)
         metrics["tokens_per_second"] = tokens / (time.monotonic() - started)
         with (output / METRICS_FILE).open("a") as file:
             file.write(json.dumps(metrics) + "\n")
+        if done % config.save_every == 0 or done == config.steps:
+            _save(output, config, bridge, optimizer, done)
         if done % 10 == 0 or "held_out_matched" in metrics:
             log(" ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
     return bridge
@@ -341,6 +342,18 @@ def _resume(
     bridge.load_state_dict(state["bridge"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])
+
+
+def _keep_metrics(file: Path, steps: int) -> None:
+    """Drop the lines after the first ``steps``: those steps are taken again.
+
+    A kill between two checkpoints leaves them, and may leave the last one half-written.
+    """
+    if file.exists():
+        lines = file.read_text().splitlines(keepends=True)[:steps]
+        partial = file.with_name(f".{file.name}")
+        partial.write_text("".join(lines))
+        os.replace(partial, file)
 
 
 def _save(

@@ -1,0 +1,273 @@
+"""Pools fit the cluster with CPUs to spare, and what does not fit is a sentence."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smotext_ray import cluster
+from smotext_ray.cluster import (
+    DECODER_GIB,
+    ENCODER_GIB,
+    SPARE_CPUS,
+    Cluster,
+    Pool,
+    decoder_pools,
+    encoder_pool,
+    planner_pool,
+)
+from smotext_ray.config import RunConfig
+from smotext_ray.errors import UserError
+
+MANY = 10_000  # blocks: as many actors as fit
+
+
+def config(tensor_parallel=1, **resources):
+    return RunConfig.model_validate(
+        {"resources": resources, "decoder": {"tensor_parallel_size": tensor_parallel}}
+    )
+
+
+def started_here(cores, memory_gib=1000.0, gpus=0.0):
+    """The cluster that `connect` starts on a machine of so many cores."""
+    return Cluster(cpus=2.0 * cores + 2, gpus=gpus, memory_gib=memory_gib)
+
+
+@pytest.fixture(autouse=True)
+def no_address(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+@pytest.fixture
+def remote(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+
+
+def refused(function, *arguments):
+    with pytest.raises(UserError) as caught:
+        function(*arguments)
+    message = str(caught.value)
+    assert "\n" not in message and message.endswith(".")
+    return message
+
+
+def held(*pools):
+    """CPUs, GPUs of these pools together."""
+    return sum(p.actors * p.cpus for p in pools), sum(p.actors * p.gpus for p in pools)
+
+
+# A machine of its own
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8, 64])
+def test_one_actor_a_core_on_a_machine_without_gpu(cores):
+    machine = started_here(cores)
+    assert encoder_pool(machine, config(), MANY) == Pool(cores, 1.0)
+    decoders, gates = decoder_pools(machine, config(), MANY)
+    assert decoders == Pool(cores, 1.0)
+    assert gates == Pool(max(1, cores // 8), 0.5)
+    assert planner_pool(machine, MANY) == Pool(cores, 1.0)
+
+
+def test_memory_bounds_the_actors():
+    assert encoder_pool(started_here(64, 5.5 * ENCODER_GIB), config(), MANY).actors == 5
+    laptop = started_here(2, 2 * DECODER_GIB + ENCODER_GIB)
+    assert decoder_pools(laptop, config(), MANY)[0].actors == 2
+    less = started_here(2, 2 * DECODER_GIB + ENCODER_GIB - 0.1)
+    assert decoder_pools(less, config(), MANY)[0].actors == 1
+
+
+def test_memory_holds_every_gate_and_not_only_the_first():
+    decoders, gates = decoder_pools(started_here(64, 100.0), config(), MANY)
+    assert gates.actors == decoders.actors // 8 > 1
+    assert decoders.actors * DECODER_GIB + gates.actors * ENCODER_GIB <= 100
+
+
+def test_too_little_memory_is_refused_with_the_numbers():
+    message = refused(decoder_pools, started_here(2, 3.5), config(), MANY)
+    assert "6 CPUs and 3.5 GiB" in message and "at least 3.5 CPUs and 4 GiB" in message
+    refused(encoder_pool, started_here(2, 0.9), config(), MANY)
+    refused(planner_pool, started_here(2, 0.9), MANY)
+
+
+def test_no_more_actors_than_blocks():
+    machine = started_here(64)
+    assert encoder_pool(machine, config(), 3).actors == 3
+    assert decoder_pools(machine, config(), 3) == (Pool(3, 1.0), Pool(1, 0.5))
+    assert planner_pool(machine, 3).actors == 3
+
+
+def test_actors_asked_for():
+    machine = started_here(4)
+    assert encoder_pool(machine, config(encoder_actors=3), MANY).actors == 3
+    assert decoder_pools(machine, config(decoder_actors=4), MANY)[0].actors == 4
+    message = refused(decoder_pools, machine, config(decoder_actors=5), MANY)
+    assert "resources.decoder_actors" in message and "5 actors" in message
+    assert "room for 4" in message
+    message = refused(encoder_pool, machine, config(encoder_actors=9), MANY)
+    assert "resources.encoder_actors" in message and "room for 4" in message
+
+
+# A cluster at RAY_ADDRESS
+
+
+@pytest.mark.parametrize("cpus", [0, 1, 2])
+def test_a_tiny_cluster_is_refused_by_every_job(remote, cpus):
+    tiny = Cluster(cpus, 0, 100)
+    for message in (
+        refused(encoder_pool, tiny, config(), MANY),
+        refused(decoder_pools, tiny, config(), MANY),
+        refused(planner_pool, tiny, MANY),
+    ):
+        assert f"has {cpus} CPUs" in message and "at least 3" in message
+
+
+def test_three_cpus_embed_but_cannot_decode(remote):
+    assert encoder_pool(Cluster(3, 0, 100), config(), MANY).actors == 1
+    assert "3.5 CPUs" in refused(decoder_pools, Cluster(3, 0, 100), config(), MANY)
+
+
+def test_four_cpus_are_enough(remote):
+    four = Cluster(4, 0, 100)
+    assert encoder_pool(four, config(), MANY).actors == 2
+    assert decoder_pools(four, config(), MANY) == (Pool(1, 1.0), Pool(1, 0.5))
+    assert "room for 1" in refused(decoder_pools, four, config(decoder_actors=2), MANY)
+
+
+# GPUs
+
+
+def test_gates_share_the_gpus_of_decoders():
+    machine = started_here(32, gpus=8)
+    decoders, gates = decoder_pools(machine, config(), MANY)
+    assert decoders == Pool(8, 1.0, 0.9)
+    assert gates == Pool(1, 1.0, 0.1)
+    assert planner_pool(machine, MANY) == Pool(8, 1.0, 1.0)
+
+
+def test_encoders_share_gpus():
+    assert encoder_pool(started_here(32, gpus=2), config(), MANY) == Pool(8, 1.0, 0.25)
+    whole = config(encoder_gpus=1.0)
+    assert encoder_pool(started_here(32, gpus=2), whole, MANY) == Pool(2, 1.0, 1.0)
+    # Two of 0.4 fit on a GPU: five of them do not fit on two GPUs.
+    uneven = config(encoder_gpus=0.4)
+    assert encoder_pool(started_here(32, gpus=2), uneven, MANY).actors == 4
+    none = config(encoder_gpus=0)
+    assert encoder_pool(started_here(4, gpus=2), none, MANY) == Pool(4, 1.0)
+    assert "resources.encoder_gpus is 1.5" in refused(
+        encoder_pool, started_here(32, gpus=2), config(encoder_gpus=1.5), MANY
+    )
+
+
+def test_gpus_do_not_help_where_cpus_lack(remote):
+    assert encoder_pool(Cluster(6, 8, 100), config(), MANY).actors == 4
+    assert planner_pool(Cluster(6, 8, 100), MANY).actors == 4
+    assert decoder_pools(Cluster(6, 8, 100), config(), MANY)[0].actors == 3
+    for gpu_host in (Cluster(2, 1, 100), Cluster(3, 1, 100)):
+        assert "at least 4 CPUs" in refused(decoder_pools, gpu_host, config(), MANY)
+    refused(encoder_pool, Cluster(2, 1, 100), config(), MANY)
+    refused(encoder_pool, Cluster(2, 1, 100), config(encoder_gpus=0), MANY)
+
+
+def test_tensor_parallel_engines_take_whole_gpus():
+    decoders, gates = decoder_pools(started_here(32, gpus=4), config(2), MANY)
+    assert decoders == Pool(2, 1.0, 2)
+    assert gates == Pool(1, 1.0, 0.0)  # no GPU is left for it
+    assert decoder_pools(started_here(32, gpus=5), config(2), MANY)[1].gpus == 0.1
+    assert "room for 2" in refused(
+        decoder_pools, started_here(32, gpus=4), config(2, decoder_actors=3), MANY
+    )
+
+
+def test_an_engine_does_not_reach_over_machines(remote):
+    four_times_one = Cluster(64, 4, 100, node_gpus=(0, 1, 1, 1, 1))
+    message = refused(decoder_pools, four_times_one, config(2), MANY)
+    assert "tensor_parallel_size is 2" in message and "more than 1 GPU" in message
+    three_and_two = Cluster(64, 5, 100, node_gpus=(3, 2))
+    assert decoder_pools(three_and_two, config(2), MANY)[0].actors == 2
+    assert decoder_pools(three_and_two, config(3), MANY)[0].actors == 1
+
+
+# Always
+
+
+@given(
+    cpus=st.one_of(st.integers(0, 12), st.integers(0, 1000), st.floats(0, 20)),
+    gpus=st.integers(0, 40),
+    memory=st.floats(0, 500),
+    width=st.integers(1, 4),
+    share=st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5, 1.0]),
+    local=st.booleans(),
+    blocks=st.integers(1, 200),
+)
+def test_what_is_held_leaves_room_or_is_refused(cpus, gpus, memory, width, share, local, blocks):
+    there = Cluster(cpus, gpus, memory)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "_started_here", lambda: local)
+        for pools in (
+            lambda: (encoder_pool(there, config(encoder_gpus=share), blocks),),
+            lambda: decoder_pools(there, config(width), blocks),
+            lambda: (planner_pool(there, blocks),),
+        ):
+            try:
+                made = pools()
+            except UserError:
+                continue
+            cpus_held, gpus_held = held(*made)
+            assert all(pool.actors >= 1 for pool in made)
+            assert cpus_held + SPARE_CPUS <= cpus
+            assert gpus_held <= gpus + 1e-6
+
+
+def test_a_pool_starts_with_all_its_actors():
+    options = cluster.pool_options(Pool(3, 1.0, 0.5))
+    compute = options["compute"]
+    assert (compute.min_size, compute.max_size, compute.initial_size) == (3, 3, 3)
+    assert (options["num_cpus"], options["num_gpus"]) == (1.0, 0.5)
+
+
+# Which Ray
+
+
+class FakeRay:
+    """Records how Ray is started; says it has two nodes, one of them gone."""
+
+    def __init__(self):
+        self.given = None
+
+    def is_initialized(self):
+        return False
+
+    def init(self, **options):
+        self.given = options
+
+    def cluster_resources(self):
+        return {"CPU": 6.0, "GPU": 2.0, "memory": 8.0 * 1024**3}
+
+    def nodes(self):
+        return [
+            {"Alive": True, "Resources": {"CPU": 6.0, "GPU": 2.0}},
+            {"Alive": False, "Resources": {"GPU": 4.0}},
+        ]
+
+
+@pytest.fixture
+def fake_ray(monkeypatch):
+    import sys
+
+    fake = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    return fake
+
+
+def test_ray_is_started_on_this_machine_even_where_another_one_runs(fake_ray, monkeypatch):
+    monkeypatch.setattr(cluster, "usable_cores", lambda: 2)
+    assert cluster.connect() == Cluster(6.0, 2.0, 8.0, (2.0,))
+    assert fake_ray.given["address"] == "local"
+    assert fake_ray.given["num_cpus"] == 6
+
+
+def test_a_cluster_at_an_address_is_taken_as_it_is(fake_ray, remote):
+    cluster.connect()
+    assert "num_cpus" not in fake_ray.given
