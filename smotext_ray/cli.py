@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,24 +43,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return FAULT
     except Exception as error:
-        user_error = _user_error_inside(error)
-        if user_error is not None:
-            print(f"smotext: error: {user_error}", file=sys.stderr)
+        sentence = _sentence_of_user_error(error)
+        if sentence is not None:
+            print(f"smotext: error: {sentence}", file=sys.stderr)
             return USER_ERROR
         log.debug("the command failed", exc_info=True)
-        cause = _causes(error)[-1]
-        first_line = (str(cause).strip() or "no message").splitlines()[0]
-        print(
-            f"smotext: failed: {type(cause).__name__}: {first_line[:300]} (the whole traceback is "
-            "in the run's smotext.log; the same command goes on where it was)",
-            file=sys.stderr,
-        )
+        logs = [h.baseFilename for h in log.handlers if isinstance(h, logging.FileHandler)]
+        where = f" The traceback is in {logs[0]}." if logs else ""
+        failure = f"smotext: failed: {_in_one_line(error)}."
+        print(f"{failure} The same command goes on where it was.{where}", file=sys.stderr)
         return FAULT
 
 
-def _user_error_inside(error: BaseException) -> UserError | None:
-    """The user's error that an actor met, which Ray wraps in its own."""
-    return next((cause for cause in _causes(error) if isinstance(cause, UserError)), None)
+def _sentence_of_user_error(error: BaseException) -> str | None:
+    """What a UserError said that an actor raised.
+
+    Ray wraps it, and of an actor that failed in its constructor only the text of the
+    traceback comes back.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, UserError):
+            return str(cause)
+        told = re.search(r"^smotext_ray\.errors\.UserError: (.+)$", str(cause), re.MULTILINE)
+        if told:
+            return told[1]
+    return None
+
+
+def _in_one_line(error: BaseException) -> str:
+    """The innermost error that says something; of a traceback its last line."""
+    told = [cause for cause in _causes(error) if str(cause).strip()]
+    if not told:
+        return type(error).__name__
+    lines = [line.strip() for line in str(told[-1]).splitlines() if line.strip()]
+    return f"{type(told[-1]).__name__}: {lines[-1][:300]}"
 
 
 def _causes(error: BaseException) -> list[BaseException]:

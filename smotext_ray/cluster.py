@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,22 +58,14 @@ def connect() -> Cluster:
     A Ray started here counts each core twice and two more: the decoders hold one CPU a
     core, and what is left is room for Ray Data's light tasks.
     """
+    # Ray's core prints an error line for every actor of Ray Data ("has constructor arguments
+    # in the object store"), which is how Ray Data makes them.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
     if not ray.is_initialized():
-        if os.environ.get("RAY_ADDRESS"):
-            ray.init(logging_level="ERROR", log_to_driver=False)
-        else:
-            cores = usable_cores()
-            ray.init(
-                # Without it Ray joins a cluster that someone started on this machine, and
-                # then refuses num_cpus.
-                address="local",
-                num_cpus=2 * cores + 2,
-                include_dashboard=False,
-                logging_level="ERROR",
-                log_to_driver=False,
-            )
+        with _core_is_quiet():
+            _init(ray)
     resources = ray.cluster_resources()
     return Cluster(
         cpus=resources.get("CPU", 0.0),
@@ -78,6 +73,36 @@ def connect() -> Cluster:
         memory_gib=resources.get("memory", 0.0) / GIB,
         node_gpus=tuple(node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"]),
     )
+
+
+def _init(ray: Any) -> None:
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(logging_level="ERROR", log_to_driver=False)
+        return
+    ray.init(
+        # Without it Ray joins a cluster that someone started on this machine, and then
+        # refuses num_cpus.
+        address="local",
+        num_cpus=2 * usable_cores() + 2,
+        include_dashboard=False,
+        logging_level="ERROR",
+        log_to_driver=False,
+    )
+
+
+@contextmanager
+def _core_is_quiet() -> Iterator[None]:
+    """Keep what Ray's C++ core says while it starts (its own log level) off the terminal."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def usable_cores() -> int:

@@ -18,7 +18,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from smotext_ray.bridge.config import read_bridge_config
+from smotext_ray.bridge.config import check_weights, read_bridge_config
 from smotext_ray.config import RunConfig
 from smotext_ray.errors import UserError
 
@@ -107,6 +107,7 @@ def check_models(config: RunConfig) -> dict[str, dict[str, str]]:
     llm = locate_model(config.decoder.model)
     directory = bridge_directory(config.bridge.path)
     bridge = read_bridge_config(directory)
+    check_weights(directory, bridge)
     for kind, found, name, digest in (
         ("encoder", encoder, bridge.encoder, bridge.encoder_sha256),
         ("LLM", llm, bridge.llm, bridge.llm_sha256),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +36,23 @@ def verify(run: Run) -> list[Finding]:
     manifest = run.manifest
     findings = []
     if "embed" in manifest["stages"]:
-        findings += _check_embeddings(run, manifest)
+        findings += _tried("embeddings", _check_embeddings, run, manifest)
     for entry in manifest["rounds"]:
-        findings += _check_round(run, entry)
+        name = f"round-{entry['round']}"
+        findings += _tried(f"plan {name}", _check_plan, run, name, entry)
+        findings += _check_plan_hashes(run, name, entry)
+        if "decode" in entry:
+            findings += _tried(f"samples {name}", _check_samples, run, name)
     if "result" in manifest["stages"]:
-        findings += _check_result(run, manifest)
+        findings += _tried("result", _check_result, run, manifest)
     return findings
+
+
+def _tried(what: str, check: Callable[..., list[Finding]], *arguments: Any) -> list[Finding]:
+    try:
+        return check(*arguments)
+    except (OSError, ValueError) as error:  # pyarrow's, for files that are gone or damaged
+        return [Finding(f"{what}: can be read", False, str(error).splitlines()[0])]
 
 
 def _check_embeddings(run: Run, manifest: dict[str, Any]) -> list[Finding]:
@@ -64,17 +76,11 @@ def _check_embeddings(run: Run, manifest: dict[str, Any]) -> list[Finding]:
     ]
 
 
-def _check_round(run: Run, entry: dict[str, Any]) -> list[Finding]:
-    name = f"round-{entry['round']}"
+def _check_plan(run: Run, name: str, entry: dict[str, Any]) -> list[Finding]:
     plan = run.table("plan", name)
     planned = _ids(plan, "sample_id")
     counts = _count(plan, "label")
-    changed = [
-        file
-        for file, digest in entry["plan_files"].items()
-        if not run.has("plan", file) or file_sha256(run, "plan", file) != digest
-    ]
-    findings = [
+    return [
         Finding(
             f"plan {name}: unique ids",
             len(np.unique(planned)) == len(planned),
@@ -85,31 +91,31 @@ def _check_round(run: Run, entry: dict[str, Any]) -> list[Finding]:
             counts == dict(entry["planned"]),
             f"{len(counts)} classes",
         ),
-        Finding(
-            f"plan {name}: hashes",
-            not changed,
-            f"{len(entry['plan_files'])} files, {len(changed)} changed",
-        ),
     ]
-    if "decode" in entry:
-        decoded = _ids(run.table("samples", name), "sample_id")
-        findings.append(
-            Finding(
-                f"samples {name}: every plan row decoded exactly once",
-                _same(decoded, planned),
-                f"{len(decoded)} of {len(planned)} rows",
-            )
+
+
+def _check_plan_hashes(run: Run, name: str, entry: dict[str, Any]) -> list[Finding]:
+    files = entry["plan_files"]
+    changed = _changed(run, files, "plan")
+    seen = f"{len(files)} files, {len(changed)} changed"
+    return [Finding(f"plan {name}: hashes", not changed, seen)]
+
+
+def _check_samples(run: Run, name: str) -> list[Finding]:
+    planned = _ids(run.table("plan", name), "sample_id")
+    decoded = _ids(run.table("samples", name), "sample_id")
+    return [
+        Finding(
+            f"samples {name}: every plan row decoded exactly once",
+            _same(decoded, planned),
+            f"{len(decoded)} of {len(planned)} rows",
         )
-    return findings
+    ]
 
 
 def _check_result(run: Run, manifest: dict[str, Any]) -> list[Finding]:
     result = manifest["result"]
-    changed = [
-        file
-        for file, digest in result["sha256"].items()
-        if not run.has(file) or file_sha256(run, file) != digest
-    ]
+    changed = _changed(run, result["sha256"])
     findings = [Finding("result: hashes", not changed, f"{len(changed)} files changed")]
     if changed:
         return findings
@@ -124,6 +130,15 @@ def _check_result(run: Run, manifest: dict[str, Any]) -> list[Finding]:
         *findings,
         Finding("result: rows per class", counts == expected, f"{sum(counts.values())} rows"),
         Finding("result: unique sample ids", len(np.unique(ids)) == len(ids), f"{len(ids)} new"),
+    ]
+
+
+def _changed(run: Run, digests: dict[str, str], *directory: str) -> list[str]:
+    """The files that are gone, or not what they were."""
+    return [
+        file
+        for file, digest in digests.items()
+        if not run.has(*directory, file) or file_sha256(run, *directory, file) != digest
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -158,18 +159,19 @@ def _why_short(manifest: dict[str, Any], label: Any) -> str:
 
 
 def _choose(run: Run, rows: int, label: str | None, status: str) -> list[dict[str, Any]]:
-    """The nearest samples of each class, the classes by turns."""
+    """The nearest samples of each class, the classes by turns; holds ``rows`` a class."""
     by_class: dict[str, list[dict[str, Any]]] = {}
     for entry in run.manifest["rounds"]:
         name = f"round-{entry['round']}"
         if not run.has("samples", name):
             continue
-        table = run.table("samples", name).to_table(filter=pc.field("status") == status)
-        for row in table.to_pylist():
-            if label is None or str(row["label"]) == label:
-                by_class.setdefault(str(row["label"]), []).append(row)
-    for samples in by_class.values():
-        samples.sort(key=lambda row: -(row["cosine_to_point"] or -1.0))
+        samples = run.table("samples", name)
+        for batch in samples.to_batches(filter=pc.field("status") == status):
+            for row in batch.to_pylist():
+                if label is None or str(row["label"]) == label:
+                    by_class.setdefault(str(row["label"]), []).append(row)
+            for key, found in by_class.items():
+                by_class[key] = heapq.nlargest(rows, found, key=lambda row: row["cosine_to_point"])
     return list(_by_turns([by_class[key] for key in sorted(by_class)], rows))
 
 

@@ -65,3 +65,35 @@ def read_bridge_config(directory: str | Path) -> BridgeConfig:
         return BridgeConfig(**{k: v for k, v in json.loads(file.read_text()).items() if k in known})
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{file} does not describe a bridge: {error}.") from error
+
+
+def check_weights(directory: str | Path, config: BridgeConfig) -> None:
+    """Refuse weights that are missing, damaged or of other shapes, without loading them.
+
+    Raises
+    ------
+    UserError
+    """
+    from safetensors import SafetensorError, safe_open
+
+    file = Path(directory) / WEIGHTS_FILE
+    hidden, width = config.projector_hidden_size, config.soft_tokens * config.llm_hidden_size
+    wanted = {
+        "projector.0.weight": [hidden, config.encoder_dim],
+        "projector.0.bias": [hidden],
+        "projector.2.weight": [width, hidden],
+        "projector.2.bias": [width],
+    }
+    try:
+        with safe_open(file, framework="numpy") as weights:
+            found = {name: list(weights.get_slice(name).get_shape()) for name in wanted}
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"The bridge weights {file} cannot be read ({error}); train or copy the bridge again."
+        ) from error
+    for name, shape in wanted.items():
+        if found[name] != shape:
+            raise UserError(
+                f"The bridge weights {file} do not fit its {CONFIG_FILE}: {name} has shape "
+                f"{found[name]}, not {shape}; train or copy the bridge again."
+            )
