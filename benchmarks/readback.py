@@ -12,7 +12,8 @@ import sys
 import numpy as np
 import pyarrow as pa
 
-from smotext_ray.actors import load_encoder, matrix
+from smotext_ray.actors import load_encoder
+from smotext_ray.columns import matrix
 from smotext_ray.config import RunConfig
 from smotext_ray.run import Run
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from smotext_ray.columns import fixed_size_list, matrix
 from smotext_ray.config import RunConfig
 
 ENCODE_CHUNK = 512  # rows
@@ -201,21 +202,6 @@ def load_encoder(config: RunConfig) -> Any:
         max_length=settings.max_length,
         dtype=settings.dtype,
     )
-
-
-def fixed_size_list(matrix_: np.ndarray) -> pa.FixedSizeListArray:
-    """A float32 matrix as a column that pyarrow, pandas and ``datasets`` all read."""
-    values = pa.array(np.ascontiguousarray(matrix_, dtype=np.float32).ravel())
-    return pa.FixedSizeListArray.from_arrays(values, matrix_.shape[1])
-
-
-def matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """A fixed-size list column as a float32 matrix of shape (rows, length)."""
-    if not len(column):
-        return np.empty((0, column.type.list_size), np.float32)
-    array = column.combine_chunks()
-    array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
-    return np.asarray(array.flatten()).reshape(len(column), column.type.list_size)
 
 
 def cosines(embeddings: np.ndarray, point: np.ndarray) -> np.ndarray:

@@ -254,13 +254,15 @@ def _strategy(text: str | None) -> Any:
     if text is None:
         return None
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except ValueError:
         if text.lstrip().startswith("{"):
             raise UserError(
                 f"--sampling-strategy {text!r} is not JSON; write it as '{{\"class\": 100}}'."
             ) from None
         return text
+    is_known = isinstance(value, (int, float, dict)) and not isinstance(value, bool)
+    return value if is_known else text  # which the check of the strategy names
 
 
 def _open(options: argparse.Namespace) -> tuple[Run, RunConfig]:

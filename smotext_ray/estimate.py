@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from smotext_ray.cluster import usable_cores
 from smotext_ray.config import RunConfig
@@ -25,10 +26,12 @@ def show_estimate(
     table = Table("class", "before", "new", "after", title="Classes")
     for label, before in survey.class_counts.items():
         new = new_points.get(label, 0)
-        table.add_row(str(label), str(before), str(new), str(before + new))
+        table.add_row(Text(str(label)), str(before), str(new), str(before + new))
     console.print(table)
     for reason, bad in survey.bad_rows.items():
-        console.print(f"Left out: {bad.count} rows whose {reason}, such as {list(bad.examples)}.")
+        # Not a plain string: rich would take an id in brackets for markup.
+        examples = ", ".join(map(str, bad.examples))
+        console.print(Text(f"Left out: {bad.count} rows whose {reason}, such as {examples}."))
 
     points = sum(new_points.values())
     each = min(config.decoder.max_tokens, survey.mean_characters / CHARACTERS_PER_TOKEN)
@@ -45,9 +48,10 @@ def show_estimate(
         _time(decode if points else 0),
     )
     console.print(stages)
+    more = config.plan.max_rounds - 1
+    later = f"; what the gate rejects is made up for in up to {more} more rounds" if more else ""
     console.print(
-        f"For {cores} CPU cores and the models of the offline preset; what the gate rejects "
-        f"is made up for in up to {config.plan.max_rounds - 1} more rounds. Nothing was written."
+        f"For {cores} CPU cores and the models of the offline preset{later}. Nothing was written."
     )
 
 

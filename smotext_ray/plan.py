@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from smotext_ray.columns import matrix
 from smotext_ray.errors import UserError
 from smotext_ray.interpolation import Interpolation, interpolate
 from smotext_ray.neighbors import Metric, same_class_neighbors
@@ -196,7 +197,7 @@ def plan_class(
     if rows.num_rows == 0 or rows["label"].unique().to_pylist() != [shard.label]:
         raise ValueError(f"The rows given for class {shard.label!r} are none, or of another.")
     rows = rows.sort_by("id")
-    embeddings = _matrix(rows["embedding"])
+    embeddings = matrix(rows["embedding"])
     draws = draw(seed, shard.label, shard.round, shard.start, shard.stop)
     # u is a multiple of 2**-53 below 1, so the product never rounds up to the count.
     sources = np.floor(draws.u_source * rows.num_rows).astype(np.int64)
@@ -227,11 +228,3 @@ def plan_class(
         "point": pa.FixedSizeListArray.from_arrays(pa.array(points.ravel()), dim),
     }
     return pa.table(table, schema=schema)
-
-
-def _matrix(column: pa.ChunkedArray) -> NDArray[np.float32]:
-    """A list column as an array of shape (n, d)."""
-    if column.null_count:
-        raise ValueError(f"The embedding column holds {column.null_count} nulls.")
-    parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    return np.concatenate(parts).astype(np.float32, copy=False).reshape(len(column), -1)

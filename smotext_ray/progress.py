@@ -42,7 +42,9 @@ def stage_progress(stage: str, total: int) -> Iterator[Any]:
     """
     import ray
 
-    counter = ray.remote(num_cpus=0)(Counter).remote()
+    # Lost with its node it begins again at 0: a wrong count must not end the job.
+    alive = {"max_restarts": -1, "max_task_retries": -1}
+    counter = ray.remote(num_cpus=0, **alive)(Counter).remote()
     stop = threading.Event()
     thread = threading.Thread(target=_watch, args=(stage, total, counter, stop), daemon=True)
     started = time.monotonic()
@@ -50,10 +52,10 @@ def stage_progress(stage: str, total: int) -> Iterator[Any]:
     thread.start()
     try:
         yield counter
+        rows, tokens = ray.get(counter.get.remote())
     finally:
         stop.set()
         thread.join()
-        rows, tokens = ray.get(counter.get.remote())
         ray.kill(counter)
     seconds = time.monotonic() - started
     log.info("%s: done, %s in %.1f s", stage, _done(rows, tokens), seconds)
@@ -64,7 +66,9 @@ def _watch(stage: str, total: int, counter: Any, stop: threading.Event) -> None:
 
     logged = time.monotonic()
     with tqdm(total=total, desc=stage, unit="row", disable=not sys.stderr.isatty()) as bar:
-        while not stop.wait(POLL_SECONDS):
+        stopped = False
+        while not stopped:
+            stopped = stop.wait(POLL_SECONDS)  # and read once more after it
             try:
                 rows, tokens = ray.get(counter.get.remote(), timeout=POLL_SECONDS)
             except ray.exceptions.GetTimeoutError:

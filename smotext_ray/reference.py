@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from safetensors.numpy import load, save
 
-from smotext_ray.actors import matrix
+from smotext_ray.columns import matrix
 from smotext_ray.gate import ClassReference, class_reference, fingerprint
 from smotext_ray.run import Run
 

@@ -33,7 +33,7 @@ REJECTED_IN_WORDS = {
 def show_status(run: Run, console: Console) -> None:
     """Print how far the run has come."""
     manifest = run.manifest
-    table = Table("stage", "state", "rows", "seconds", title=f"Run {run.uri}")
+    table = Table("stage", "state", "rows", "seconds", title=Text(f"Run {run.uri}"))
     for stage in ("corpus", "embed", "reference"):
         facts = manifest["stages"].get(stage)
         table.add_row(stage, *_state(facts, manifest["input"]["rows"]))
@@ -59,16 +59,17 @@ def show_outcome(run: Run, console: Console, examples: int = 3) -> None:
     if reasons:
         table = Table("reason", "in words", "texts", title="Rejected (kept in samples/)")
         for reason, number in reasons.most_common():
-            table.add_row(reason, REJECTED_IN_WORDS.get(reason, ""), str(number))
+            add_row(table, reason, REJECTED_IN_WORDS.get(reason, ""), number)
         console.print(table)
     console.print(_speed_table(manifest))
     show_samples(run, console, rows=examples)
     for label, number in manifest.get("short", []):
-        console.print(f"Class {label!r} fell short by {number}: {_why_short(manifest, label)}.")
+        say(console, f"Class {label!r} fell short by {number}: {_why_short(manifest, label)}.")
     for warning in manifest.get("warnings", []):
-        console.print(f"Note: {warning}")
+        say(console, f"Note: {warning}")
     path = manifest["result"]["path"]
-    console.print(f"The result is {run.uri.rstrip('/')}/{path}: {manifest['result']['rows']} rows.")
+    rows = manifest["result"]["rows"]
+    say(console, f"The result is {run.uri.rstrip('/')}/{path}: {rows} rows.")
 
 
 def show_samples(
@@ -84,7 +85,7 @@ def show_samples(
         if row["status"] == "rejected":
             facts += f", rejected: {row['reason']}"
         table = Table(
-            title=f"{row['label']} (sample {row['sample_id']}; {facts})",
+            title=Text(f"{row['label']} (sample {row['sample_id']}; {facts})"),
             title_justify="left",
             show_header=False,
             width=min(console.width, 110),
@@ -92,8 +93,8 @@ def show_samples(
         )
         table.add_column("which", width=9)
         table.add_column("text", overflow="fold")
-        table.add_row("source", Text(_short(parents[row["source_id"]])))
-        table.add_row("neighbour", Text(_short(parents[row["neighbor_id"]])))
+        add_row(table, "source", _short(parents[row["source_id"]]))
+        add_row(table, "neighbour", _short(parents[row["neighbor_id"]]))
         table.add_row("new text", Text(_short(row["text"]), style="bold"))
         console.print(table)
     return len(chosen)
@@ -103,8 +104,18 @@ def show_findings(findings: list[Finding], console: Console) -> None:
     """Print what ``verify`` found."""
     table = Table("check", "holds", "seen")
     for finding in findings:
-        table.add_row(finding.check, "yes" if finding.ok else "NO", finding.seen)
+        add_row(table, finding.check, "yes" if finding.ok else "NO", finding.seen)
     console.print(table)
+
+
+def add_row(table: Table, *cells: Any) -> None:
+    """Add a row of what came from the user: as it is, for rich takes "[x]" for markup."""
+    table.add_row(*(Text(str(cell)) for cell in cells))
+
+
+def say(console: Console, sentence: str) -> None:
+    """Print a sentence as it is, unbroken: what is cut at column 80 is no path to copy."""
+    console.print(Text(sentence), soft_wrap=True)
 
 
 def _class_table(manifest: dict[str, Any]) -> Table:
@@ -113,8 +124,7 @@ def _class_table(manifest: dict[str, Any]) -> Table:
     for label, before in class_counts(manifest).items():
         new = wanted.get(label, 0)
         used = min(new, got.get(label, 0))
-        cells = (before, new, got.get(label, 0), before + used)
-        table.add_row(str(label), *map(str, cells))
+        add_row(table, label, before, new, got.get(label, 0), before + used)
     return table
 
 

@@ -1,0 +1,166 @@
+"""How well a bridge carries meaning: measured on texts that it was not trained on.
+
+The LLM's loss tells whether it reads the vector at all (matched against shuffled); decoding
+and embedding again tells whether the text that comes out means the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from smotext_ray.gate import class_reference, fingerprint
+from smotext_ray.interpolation import interpolate
+from smotext_ray.neighbors import same_class_neighbors
+
+LAMS = (0.25, 0.5)
+NEIGHBORS = 5
+CANDIDATES = 4
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one bridge on one set of texts.
+
+    Attributes
+    ----------
+    rows : int
+    nll_none, nll_shuffled, nll_matched : float
+        Nats a token of the texts, with no, a wrong and the right embedding.
+    cosine_greedy, cosine_shuffled : float
+        Mean cosine of the greedily decoded text's embedding to its own, and to another
+        text's.
+    cosine_best_of_4 : float
+        The same for the nearest of four sampled texts.
+    retrieval_at_1 : float
+        How often the greedy text is nearest to its own source among all.
+    class_agreement : float or None
+        How often it is nearest to its own class; None without labels.
+    verbatim_share : float
+        Greedy texts that are equal to one of the texts, but for case and white space.
+    interpolated : dict
+        lam to the mean cosine of the greedy text to its interpolated point.
+    """
+
+    rows: int
+    nll_none: float
+    nll_shuffled: float
+    nll_matched: float
+    cosine_greedy: float
+    cosine_shuffled: float
+    cosine_best_of_4: float
+    retrieval_at_1: float
+    class_agreement: float | None
+    verbatim_share: float
+    interpolated: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as a mapping of plain values."""
+        return asdict(self)
+
+
+def evaluate(
+    texts: Sequence[str], labels: Sequence[Any] | None, frozen: Any, bridge: Any, decoder: Any
+) -> Evaluation:
+    """Evaluate a bridge.
+
+    Parameters
+    ----------
+    texts : sequence of str, length n
+    labels : sequence, length n, or None
+        Without them every text may be every other's neighbour.
+    frozen : FrozenModels
+        The encoder and the LLM that the bridge joins.
+    bridge : Bridge
+    decoder : Decoder
+        For the same bridge and LLM.
+
+    Returns
+    -------
+    Evaluation
+    """
+    from smotext_ray.bridge.train import held_out_loss
+
+    loss = held_out_loss(bridge, frozen, texts, 32)
+    x = _unit(frozen.encoder.encode(texts))
+    greedy = _decoded(decoder, x, temperature=0.0)
+    y = _unit(frozen.encoder.encode([found[0] for found in greedy]))
+    near = y @ x.T
+    return Evaluation(
+        rows=len(texts),
+        nll_none=loss["held_out_none"],
+        nll_shuffled=loss["held_out_shuffled"],
+        nll_matched=loss["held_out_matched"],
+        cosine_greedy=float(np.diag(near).mean()),
+        cosine_shuffled=float(np.roll(near, 1, axis=1).diagonal().mean()),
+        cosine_best_of_4=_best(decoder, frozen, x),
+        retrieval_at_1=float((near.argmax(1) == np.arange(len(x))).mean()),
+        class_agreement=None if labels is None else _class_agreement(x, y, labels),
+        verbatim_share=_verbatim(texts, [found[0] for found in greedy]),
+        interpolated=_interpolated(texts, labels, x, frozen, decoder),
+    )
+
+
+def _decoded(decoder: Any, points: np.ndarray, **sampling: Any) -> list[list[str]]:
+    found = decoder.decode(points, range(len(points)), **sampling)
+    return [candidates.texts or [""] for candidates in found]
+
+
+def _best(decoder: Any, frozen: Any, x: np.ndarray) -> float:
+    sampled = _decoded(decoder, x, candidates=CANDIDATES)
+    y = _unit(frozen.encoder.encode([text for found in sampled for text in found]))
+    cosines = (y.reshape(len(x), CANDIDATES, -1) * x[:, None, :]).sum(-1)
+    return float(cosines.max(1).mean())
+
+
+def _class_agreement(x: np.ndarray, y: np.ndarray, labels: Sequence[Any]) -> float:
+    names, codes = np.unique(np.asarray(labels), return_inverse=True)
+    sums = np.zeros((len(names), x.shape[1]))
+    np.add.at(sums, codes, x)
+    wide = x.astype(np.float64)
+    reference = class_reference(np.bincount(codes), sums, wide.T @ wide, np.empty(0, np.int64))
+    return float((reference.nearest_class(y) == codes).mean())
+
+
+def _verbatim(texts: Sequence[str], decoded: Sequence[str]) -> float:
+    known = {fingerprint(text) for text in texts}
+    return float(np.mean([fingerprint(text) in known for text in decoded]))
+
+
+def _interpolated(
+    texts: Sequence[str], labels: Sequence[Any] | None, x: np.ndarray, frozen: Any, decoder: Any
+) -> dict[str, float]:
+    pairs = _neighbor_pairs(texts, labels, x)
+    cosines = {}
+    for lam in LAMS:
+        lams = np.full(len(pairs), lam, np.float32)
+        points = interpolate(x[pairs[:, 0]], x[pairs[:, 1]], lams, "lerp", True)
+        decoded = _decoded(decoder, points, temperature=0.0)
+        y = _unit(frozen.encoder.encode([found[0] for found in decoded]))
+        cosines[str(lam)] = float((y * _unit(points)).sum(1).mean())
+    return cosines
+
+
+def _neighbor_pairs(
+    texts: Sequence[str], labels: Sequence[Any] | None, x: np.ndarray
+) -> np.ndarray:
+    """Each text with one of its nearest of the class; shape (pairs, 2)."""
+    owners = np.zeros(len(texts)) if labels is None else np.asarray(labels)
+    rng = np.random.default_rng(0)
+    pairs = []
+    for owner in np.unique(owners):
+        rows = np.flatnonzero(owners == owner)
+        near = same_class_neighbors(
+            np.arange(len(rows)), x[rows], [texts[i] for i in rows], rows, NEIGHBORS, "cosine"
+        )
+        if near.shape[1]:
+            chosen = near[np.arange(len(rows)), rng.integers(near.shape[1], size=len(rows))]
+            pairs.append(np.stack([rows, rows[chosen]], axis=1))
+    return np.concatenate(pairs)
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
