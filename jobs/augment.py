@@ -1,6 +1,6 @@
 """Entry point for ``ray job submit``: the arguments are those of ``smotext augment``.
 
-    ray job submit --working-dir . -- python jobs/augment.py --input s3://... --output s3://...
+ray job submit --working-dir . -- python jobs/augment.py --input s3://... --output s3://...
 """
 
 import sys

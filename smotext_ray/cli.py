@@ -218,11 +218,10 @@ def _dry_run(config: RunConfig) -> int:
 
     from smotext_ray.corpus import survey_corpus
     from smotext_ray.estimate import show_estimate
-    from smotext_ray.plan import targets
+    from smotext_ray.pipeline import check_feasible
 
     survey = survey_corpus(config.input)
-    new_points = targets(survey.class_counts, config.plan.sampling_strategy)
-    show_estimate(survey, new_points, config, Console())
+    show_estimate(survey, check_feasible(survey.class_counts, config), config, Console())
     return DONE
 
 

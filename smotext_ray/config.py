@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from smotext_ray.errors import UserError
 
@@ -21,7 +21,9 @@ PRESETS = Path(__file__).parent / "presets"
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class InputConfig(Section):
@@ -60,6 +62,12 @@ class PlanConfig(Section):
     interpolation: Literal["lerp", "slerp"] = "lerp"
     seed: int = Field(0, ge=0)
     max_rounds: int = Field(3, ge=1)
+
+    @field_validator("sampling_strategy", mode="before")
+    @classmethod
+    def _labels_as_text(cls, given: Any) -> Any:
+        # YAML reads the label of {1: 50} as a number; JSON and the manifest hold text.
+        return {str(k): v for k, v in given.items()} if isinstance(given, dict) else given
 
 
 class BridgeSection(Section):

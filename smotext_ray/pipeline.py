@@ -87,7 +87,11 @@ def is_finished(manifest: dict[str, Any], config: RunConfig) -> bool:
 
 def _start(config: RunConfig, run: Run) -> None:
     survey = survey_corpus(config.input)
-    new_points(survey.class_counts, config)  # refuse an impossible strategy before any work
+    # What cannot be done is refused here, before anything is written.
+    check_feasible(survey.class_counts, config)
+    resources = cluster.connect()
+    cluster.encoder_pool(resources, config, blocks=MOST_FILES)
+    cluster.decoder_pools(resources, config, blocks=MOST_FILES)
     manifest = new_manifest(config, check_models(config), datetime.now(UTC).isoformat())
     manifest["input"] = {
         "rows": survey.rows,
@@ -99,6 +103,20 @@ def _start(config: RunConfig, run: Run) -> None:
         "columns": survey.schema.names,
     }
     run.save(manifest)
+
+
+def check_feasible(class_counts: dict[Any, int], config: RunConfig) -> dict[Any, int]:
+    """New points per class; refuses a strategy, or a class of one row, that cannot be served.
+
+    A class of several rows may still hold one distinct text only, which shows later.
+    """
+    points, _ = check_class_sizes(
+        class_counts,
+        new_points(class_counts, config),
+        config.neighbors.k_neighbors,
+        config.neighbors.lonely_class,
+    )
+    return points
 
 
 def new_points(class_counts: dict[Any, int], config: RunConfig) -> dict[Any, int]:

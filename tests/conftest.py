@@ -1,4 +1,4 @@
-"""For all tests: no model hub, and one thread a process, so that sums come out the same."""
+"""For all tests: no model hub, one thread a process, and no time limit on a busy machine."""
 
 from __future__ import annotations
 
@@ -8,5 +8,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+settings.register_profile("smotext", deadline=None)
+settings.load_profile("smotext")

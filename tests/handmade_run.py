@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smotext_ray.actors import fixed_size_list
+from smotext_ray.columns import fixed_size_list
 from smotext_ray.config import RunConfig
 from smotext_ray.corpus import stage_corpus, survey_corpus
 from smotext_ray.pipeline import accepted
@@ -161,9 +161,7 @@ def write_samples(
     plan = run.table("plan", f"round-{round_}").to_table().drop_columns(["point"])
     plan = plan.drop_columns(["source_text", "neighbor_text"])
     ids, labels = plan["sample_id"].to_pylist(), plan["label"].to_pylist()
-    status = [
-        "error" if i in errors else "rejected" if i in rejected else "accepted" for i in ids
-    ]
+    status = ["error" if i in errors else "rejected" if i in rejected else "accepted" for i in ids]
     told = {
         "text": pa.array(
             [None if i in errors else text_of(i, k) for i, k in zip(ids, labels, strict=True)],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -254,10 +256,9 @@ class FakeRay:
 
 @pytest.fixture
 def fake_ray(monkeypatch):
-    import sys
-
     fake = FakeRay()
     monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")  # which connect sets
     return fake
 
 

@@ -109,7 +109,8 @@ def test_the_exit_code_and_the_closing_table_say_whether_a_class_fell_short(fini
 def test_samples_read_their_vectors(finished):
     """Texts are nearer to their own point than to the points of others of their class."""
     run, _ = finished
-    from smotext_ray.actors import load_encoder, matrix
+    from smotext_ray.actors import load_encoder
+    from smotext_ray.columns import matrix
     from smotext_ray.config import load_config
 
     samples = pq.read_table(run / "samples").sort_by("sample_id").to_pandas()

@@ -1,0 +1,255 @@
+"""Decoding: errors stay with their point; real vLLM reads the soft prompts as they are."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import types
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import HIDDEN, tiny_llm
+
+from smotext_ray import decoder as module
+from smotext_ray.bridge.config import BridgeConfig
+from smotext_ray.bridge.projector import Bridge
+from smotext_ray.decoder import Decoder, EngineDead
+from smotext_ray.errors import UserError
+
+DIM = 4
+
+
+class EngineDeadError(Exception):
+    """Stands for vLLM's."""
+
+
+class Engine:
+    """Stands for ``vllm.LLM``: answers with each prompt's first number and seed."""
+
+    def __init__(self, model: str = "", **settings: object) -> None:
+        self.settings = settings
+        self.batches: list[list[float]] = []
+        self.refused: set[float] = set()  # prompts that raise
+        self.error: Exception = ValueError("refused")
+        self.left_behind = False
+        self.llm_engine = SimpleNamespace(has_unfinished_requests=lambda: self.left_behind)
+
+    def generate(self, prompts, sampling, use_tqdm):
+        firsts = [prompt["prompt_embeds"][0, 0].item() for prompt in prompts]
+        self.batches.append(firsts)
+        if self.refused & set(firsts):
+            raise self.error
+        return [
+            SimpleNamespace(
+                outputs=[
+                    SimpleNamespace(
+                        text=f" {first:g} {params.seed} {number}\n",
+                        finish_reason="stop" if number else "length",
+                        token_ids=[0] * (number + 1),
+                    )
+                    for number in range(params.n)
+                ]
+            )
+            for first, params in zip(firsts, sampling, strict=True)
+        ]
+
+
+@pytest.fixture(autouse=True)
+def fake_vllm(monkeypatch):
+    """vLLM takes ten seconds to import and changes the process; unit tests need none of it."""
+    vllm = types.ModuleType("vllm")
+    vllm.LLM = Engine
+    vllm.SamplingParams = SimpleNamespace
+    exceptions = types.ModuleType("vllm.v1.engine.exceptions")
+    exceptions.EngineDeadError = EngineDeadError
+    for name, fake in {
+        "vllm": vllm,
+        "vllm.v1": types.ModuleType("vllm.v1"),
+        "vllm.v1.engine": types.ModuleType("vllm.v1.engine"),
+        "vllm.v1.engine.exceptions": exceptions,
+    }.items():
+        monkeypatch.setitem(sys.modules, name, fake)
+    for name in ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_CPU_KVCACHE_SPACE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(module.os, "environ", dict(module.os.environ))
+
+
+@pytest.fixture(scope="module")
+def llm(tmp_path_factory) -> str:
+    return str(tiny_llm(tmp_path_factory.mktemp("models") / "llm"))
+
+
+def bridge_of(hidden: int = HIDDEN) -> Bridge:
+    """Passes the point's first number on as the first number of the prompt."""
+    bridge = Bridge(
+        BridgeConfig("e", "", DIM, "mean", True, 128, "an-llm", "", hidden, soft_tokens=2)
+    )
+    bridge.forward = lambda points: points[:, :1, None].expand(-1, 2, hidden)
+    return bridge
+
+
+@pytest.fixture
+def decoder(llm) -> Decoder:
+    return Decoder(llm, bridge_of(), candidates=2, max_tokens=10, dtype="float32")
+
+
+def points(*firsts: float) -> np.ndarray:
+    return np.stack([np.full(DIM, first, np.float32) for first in firsts])
+
+
+def test_each_point_gets_its_candidates_in_order(decoder):
+    first, second = decoder.decode(points(5, 3), [11, 12])
+    assert first.texts == ["5 11 0", "5 11 1"]
+    assert second.texts == ["3 12 0", "3 12 1"]
+    assert (first.finish_reasons, first.num_tokens) == (["length", "stop"], [1, 2])
+    assert first.error == ""
+    assert decoder._engine.batches == [[5, 3]]  # one batch
+
+
+def test_no_points_need_no_engine(decoder):
+    assert decoder.decode(np.empty((0, DIM), np.float32), []) == []
+    assert decoder._engine.batches == []
+
+
+def test_read_only_points_are_taken(decoder):
+    frozen = points(1)  # as Ray hands them out; torch warns of them
+    frozen.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(decoder._prompts(frozen)) == 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_point_that_is_not_finite_never_reaches_the_engine(decoder, bad):
+    given = points(1, 2, 3)
+    given[1, 2] = bad
+    results = decoder.decode(given, [7, 8, 9])
+    assert [r.texts[:1] for r in results] == [["1 7 0"], [], ["3 9 0"]]
+    assert [r.error for r in results] == ["", "the point holds NaN or infinity", ""]
+    assert decoder._engine.batches == [[1, 3]]
+
+
+def test_points_of_another_width_never_reach_the_engine(decoder):
+    results = decoder.decode(np.ones((2, DIM + 1), np.float32), [1, 2])
+    assert [r.error for r in results] == ["the point has shape (5,)"] * 2
+    assert decoder._engine.batches == []
+
+
+def test_an_error_stays_with_its_point(decoder):
+    decoder._engine.refused = {2.0}
+    results = decoder.decode(points(1, 2, 3), [7, 8, 9])
+    assert [r.texts[:1] for r in results] == [["1 7 0"], [], ["3 9 0"]]
+    assert [r.error for r in results] == ["", "ValueError: refused", ""]
+
+
+def test_an_error_of_a_single_point_is_not_tried_again(decoder):
+    decoder._engine.refused = {2.0}
+    assert decoder.decode(points(2), [8])[0].error == "ValueError: refused"
+    assert len(decoder._engine.batches) == 1
+
+
+def test_a_dead_engine_is_not_an_error_of_a_point(decoder):
+    decoder._engine.refused, decoder._engine.error = {2.0}, EngineDeadError("gone")
+    with pytest.raises(EngineDead, match="gone"):
+        decoder.decode(points(1, 2, 3), [7, 8, 9])
+    assert len(decoder._engine.batches) == 1
+
+
+def test_an_engine_with_requests_left_behind_counts_as_dead(decoder):
+    # Their texts would come out with the next batch, as those of other points.
+    decoder._engine.refused, decoder._engine.left_behind = {2.0}, True
+    with pytest.raises(EngineDead, match="ValueError: refused"):
+        decoder.decode(points(1, 2, 3), [7, 8, 9])
+
+
+def test_prompts_are_in_the_llms_precision(llm):
+    decoder = Decoder(llm, bridge_of(), dtype="bfloat16")
+    (prompt,) = decoder._prompts(points(1))
+    assert prompt.dtype == torch.bfloat16 and prompt.shape == (2, HIDDEN)
+    assert not prompt.requires_grad
+
+
+def test_the_engine_has_room_for_prompt_and_text_and_none_for_wrong_cache_hits(decoder):
+    settings = decoder._engine.settings
+    assert settings["max_model_len"] == 2 + 10
+    assert settings["enable_prompt_embeds"] is True
+    assert settings["enable_prefix_caching"] is False
+
+
+def test_a_bridge_for_another_llm_is_refused(llm):
+    with pytest.raises(UserError, match=rf"48 numbers for an-llm, but .* reads {HIDDEN}"):
+        Decoder(llm, bridge_of(hidden=48))
+
+
+@pytest.mark.parametrize(("temperature", "n"), [(0.0, 1), (1e-6, 1), (0.5, 3)])
+def test_greedy_decoding_asks_for_one_text(llm, temperature, n):
+    decoder = Decoder(llm, bridge_of(), candidates=3, temperature=temperature)
+    assert len(decoder.decode(points(1), [0])[0].texts) == n
+
+
+def test_settings_of_the_user_outweigh_those_for_the_engine(monkeypatch):
+    monkeypatch.setitem(module.os.environ, "VLLM_CPU_KVCACHE_SPACE", "7")
+    module._set_engine_environment(on_gpu=False)
+    assert module.os.environ["VLLM_CPU_KVCACHE_SPACE"] == "7"
+    assert module.os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
+
+
+def test_on_a_gpu_the_engine_keeps_its_own_process():
+    module._set_engine_environment(on_gpu=True)
+    assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in module.os.environ
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory) -> dict[str, object]:
+    """What real_decoder.py found, in a process of its own: vLLM keeps global state."""
+    found = tmp_path_factory.mktemp("decoder") / "found.json"
+    script = Path(__file__).parent / "real_decoder.py"
+    done = subprocess.run(
+        [sys.executable, str(script), str(found)], capture_output=True, text=True, timeout=540
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(found.read_text())
+
+
+@pytest.mark.slow
+def test_real_texts_come_back_for_each_point_but_the_spoilt_one(real):
+    texts, errors = real["texts"], real["errors"]
+    assert [len(t) for t in texts] == [2, 0, 2, 2]
+    assert all(text.strip() for candidates in texts for text in candidates)
+    assert [bool(error) for error in errors] == [False, True, False, False]
+    assert "NaN" in errors[1]
+
+
+@pytest.mark.slow
+def test_real_candidates_follow_their_seeds(real):
+    assert real["again"] == real["texts"]
+    assert real["other_seeds"] != real["texts"]
+    assert any(len(set(candidates)) == 2 for candidates in real["texts"])
+
+
+@pytest.mark.slow
+def test_real_lengths_and_ends_are_told(real):
+    for reasons, lengths in zip(real["finish_reasons"], real["num_tokens"], strict=True):
+        assert set(reasons) <= {"stop", "length"}
+        assert all(1 <= n <= 24 for n in lengths)
+        assert all(n == 24 for r, n in zip(reasons, lengths, strict=True) if r == "length")
+
+
+@pytest.mark.slow
+def test_a_prompt_that_vllm_refuses_leaves_its_neighbours_their_own_texts(real):
+    assert real["around_refused"][0] == real["alone"][0]
+    assert real["around_refused"][1] == []
+    assert real["around_refused"][2] == real["alone"][1]
+    assert "ValidationError" in real["refusal"] or "ValueError" in real["refusal"]
+
+
+@pytest.mark.slow
+def test_greedy_vllm_says_what_greedy_transformers_says(real):
+    for ours, theirs in zip(real["greedy"], real["transformers"], strict=True):
+        assert theirs and ours.startswith(theirs)
+    assert len(set(real["greedy"])) == len(real["greedy"])  # the points are told apart
