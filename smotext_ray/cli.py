@@ -362,6 +362,7 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
     add("--pooling", choices=["mean", "cls", "last"], help="default: mean")
     add("--llm", metavar="MODEL", help="default: SmolLM2-135M-Instruct from its package")
     add("--template", metavar="TEXT", help="prompt around <xRAG> (default: nothing)")
+    add("--from", dest="start_from", metavar="BRIDGE", help="go on from a bridge, or 'default'")
     add("--learning-rate", type=float, metavar="R", help="peak (default 0.001)")
     for name, text in (
         ("soft-tokens", "K, soft tokens a text (default 8)"),

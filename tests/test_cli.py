@@ -18,9 +18,12 @@ from smotext_ray import __version__, cluster, pipeline
 from smotext_ray.cli import main
 from smotext_ray.cluster import Cluster
 from smotext_ray.errors import UserError
-from smotext_ray.run import MANIFEST, Run
+from smotext_ray.run import MANIFEST
 
-ROWS = [("wheat prices rose", "grain"), ("a vessel sank", "ship"), ("the port is shut", "ship")]
+ROWS = [
+    *(("wheat prices rose", "grain"), ("the harvest was poor", "grain")),
+    *(("a vessel sank", "ship"), ("the port is shut", "ship"), ("two tankers met", "ship")),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -190,7 +193,7 @@ def test_one_class_only(refused, tmp_path, output):
     ("strategy", "told"),
     [
         ('{"corn": 9}', "corn"),
-        ('{"ship": 1}', "already has 2"),
+        ('{"ship": 1}', "already has 3"),
         ('{"ship": "many"}', "'many'"),
         ('{"ship": 3.5}', "3.5"),
         ("{ship: 3}", "is not JSON"),
@@ -295,7 +298,13 @@ def test_the_output_is_a_file(refused, corpus):
 def test_the_cluster_is_too_small(refused, corpus, output, monkeypatch, there, more, told):
     monkeypatch.setattr(cluster, "connect", lambda: there)
     assert told in refused("augment", "--input", corpus, "--output", output, *more)
-    assert "embed" not in Run(str(output)).manifest["stages"]  # and it can be gone on with
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_class_of_one_row(refused, tmp_path, output, more):
+    lonely = csv(tmp_path / "lonely.csv", ROWS[1:])
+    sentence = refused("augment", "--input", lonely, "--output", output, *more)
+    assert "Class grain has only one distinct text" in sentence
 
 
 # Commands on a run
@@ -407,11 +416,11 @@ def test_dry_run(printed, corpus, output, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     code, out = printed(
         *("augment", "--input", corpus, "--output", output, "--dry-run"),
-        *("--sampling-strategy", '{"grain": 5, "ship": 2}', "decoder.candidates=3"),
+        *("--sampling-strategy", '{"grain": 5, "ship": 3}', "decoder.candidates=3"),
     )
     assert code == 0
-    assert "grain 1 4 5" in out and "ship 2 0 2" in out
-    assert "4 points, 3 texts each" in out and "Nothing was written." in out
+    assert "grain 2 3 5" in out and "ship 3 0 3" in out
+    assert "3 points, 3 texts each" in out and "Nothing was written." in out
     assert sorted(tmp_path.rglob("*")) == before
 
 

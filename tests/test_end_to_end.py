@@ -26,6 +26,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 ROWS = {"crude": 60, "grain": 10, "ship": 24}
 TARGETS = {"grain": 22, "ship": 30}
+BLOCKS = {
+    "one": ["resources.embed_rows_per_block=1024"],
+    "other": ["resources.plan_points_per_file=97"],
+}
 
 
 def smotext(*arguments: str, **options) -> subprocess.CompletedProcess:
@@ -187,14 +191,11 @@ def test_the_plan_is_the_same_for_other_actors_and_blocks_and_after_a_kill(tmp_p
             *("--output", str(tmp_path / run), "--sampling-strategy", "minority", *more),
         ]
 
-    one = smotext(
-        *options("one", "resources.encoder_actors=1", "resources.embed_rows_per_block=1024")
-    )
+    one = smotext(*options("one", "resources.encoder_actors=1", *BLOCKS["one"]))
     assert one.returncode == 0, one.stderr
-    kill_while_embedding(options("other", "resources.encoder_actors=2"), tmp_path / "other")
-    resumed = smotext(
-        *options("other", "resources.encoder_actors=2", "resources.plan_points_per_file=97")
-    )
+    two_actors = options("other", "resources.encoder_actors=2", *BLOCKS["other"])
+    kill_while_embedding(two_actors, tmp_path / "other")
+    resumed = smotext(*two_actors)
     assert resumed.returncode == 0, resumed.stderr
 
     for run in ("one", "other"):

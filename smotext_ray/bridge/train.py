@@ -27,7 +27,7 @@ from smotext_ray.bridge.projector import Bridge
 from smotext_ray.bridge.prompt import template_token_ids
 from smotext_ray.encoder import Encoder, Pooling
 from smotext_ray.errors import UserError
-from smotext_ray.models import locate_model
+from smotext_ray.models import bridge_directory, locate_model
 
 STATE_FILE = "training_state.pt"
 METRICS_FILE = "metrics.jsonl"
@@ -57,6 +57,7 @@ class TrainConfig:
     eval_every: int = 250
     save_every: int = 100
     seed: int = 0
+    start_from: str | None = None  # a bridge directory, or "default"; None: random weights
 
 
 def train(
@@ -214,6 +215,19 @@ class FrozenModels:
         self.start = table(self._ids([self.tokenizer.eos_token_id if start is None else start]))
 
     def new_bridge(self, config: TrainConfig) -> Bridge:
+        """The bridge that training starts with."""
+        fresh = self._fresh_bridge(config)
+        if config.start_from is None:
+            return fresh
+        start = Bridge.from_pretrained(bridge_directory(config.start_from))
+        if start.config != fresh.config:
+            raise UserError(
+                f"The bridge in {config.start_from} has other models or sizes than this training; "
+                "give it the same encoder, LLM, soft tokens, width and template."
+            )
+        return start.to(self.device).train()
+
+    def _fresh_bridge(self, config: TrainConfig) -> Bridge:
         torch.manual_seed(config.seed)
         table = self.llm.get_input_embeddings().weight
         return Bridge(

@@ -335,3 +335,17 @@ def test_the_metrics_are_cut_to_the_steps_that_count(tmp_path):
     training._keep_metrics(file, 1)
     assert file.read_text() == '{"step": 1}\n'
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_training_goes_on_from_a_bridge(trained, config, tmp_path):
+    more = replace(config, start_from=str(trained[1]), steps=1, learning_rate=0.0, held_out=16)
+    train(TEXTS, more, tmp_path / "more", log=quiet)
+    before, after = metrics(trained[1])[-1], metrics(tmp_path / "more")[-1]
+    assert after["held_out_matched"] == pytest.approx(before["held_out_matched"], abs=0.05)
+    assert after["held_out_matched"] < before["held_out_none"] - 0.5
+
+
+def test_a_bridge_of_another_size_is_no_start(trained, config, tmp_path):
+    other = replace(config, start_from=str(trained[1]), soft_tokens=3)
+    with pytest.raises(UserError, match="other models or sizes"):
+        train(TEXTS, other, tmp_path / "other", log=quiet)
