@@ -213,6 +213,27 @@ def train_bridge(options: argparse.Namespace) -> int:
     return DONE
 
 
+def bridge_eval(options: argparse.Namespace) -> int:
+    """``smotext bridge eval``: how well a bridge carries meaning."""
+    from rich.console import Console
+
+    from smotext_ray.bridge.texts import read_labelled_texts
+    from smotext_ray.config import load_config
+
+    given = {"bridge.path": options.bridge} if options.bridge else {}
+    config = load_config(options.preset, None, options.overrides, given)
+    texts, labels = read_labelled_texts(
+        options.input, options.text_column, options.label_column, options.rows
+    )
+    from smotext_ray.bridge.evaluate import evaluate_bridge, show_evaluation
+
+    found = evaluate_bridge(texts, labels, config)
+    show_evaluation(found, Console())
+    if options.json:
+        Path(options.json).write_text(json.dumps(found.as_json(), indent=2) + "\n")
+    return DONE
+
+
 def _dry_run(config: RunConfig) -> int:
     from rich.console import Console
 
@@ -320,6 +341,11 @@ def _parser() -> argparse.ArgumentParser:
     check = _command(commands, "doctor", doctor, "whether the main job can run here")
     check.add_argument("--preset", default="offline", help="whose models (default offline)")
     _add_training_options(_command(commands, "train-bridge", train_bridge, "train a bridge"))
+    bridge = commands.add_parser("bridge", help="evaluate bridges", description="Bridges.")
+    of_bridges = bridge.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_eval_options(
+        _command(of_bridges, "eval", bridge_eval, "how well a bridge carries meaning")
+    )
     return parser
 
 
@@ -377,6 +403,18 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
     ):
         add(f"--{name}", type=int, metavar="N", help=text)
     add("--compile", action="store_true", help="torch.compile the LLM: slow start, fast steps")
+
+
+def _add_eval_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--input", required=True, metavar="FILE", help="texts it was not trained on")
+    add("--text-column", default="text", metavar="NAME", help="default: text")
+    add("--label-column", metavar="NAME", help="default: no labels")
+    add("--rows", type=int, default=500, metavar="N", help="the first N (default 500)")
+    add("--bridge", metavar="DIR", help="default: the preset's")
+    add("--preset", default="offline", metavar="NAME", help="whose models (default offline)")
+    add("--json", metavar="FILE", help="write the figures there too")
+    add("overrides", nargs="*", metavar="section.key=value", help="any other setting")
 
 
 def _log_to_terminal() -> None:

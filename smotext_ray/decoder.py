@@ -85,13 +85,8 @@ class Decoder:
         from transformers import AutoConfig
         from vllm import LLM
 
-        self._sampling: dict[str, Any] = {
-            # vLLM refuses n > 1 at temperature 0, where all candidates would be equal.
-            "n": candidates if temperature >= GREEDY_BELOW else 1,
-            "temperature": temperature,
-            "top_p": top_p,
-            "max_tokens": max_tokens,
-        }
+        self._sampling: dict[str, Any] = {"top_p": top_p, "max_tokens": max_tokens}
+        self.set_sampling(candidates, temperature)
         config = AutoConfig.from_pretrained(model)
         if config.hidden_size != bridge.config.llm_hidden_size:
             raise UserError(
@@ -113,6 +108,12 @@ class Decoder:
             gpu_memory_utilization=gpu_memory_utilization,
             disable_log_stats=True,
         )
+
+    def set_sampling(self, candidates: int, temperature: float) -> None:
+        """Decode from here on so many texts a point, at such a temperature (0: greedy)."""
+        # vLLM refuses n > 1 at temperature 0, where all candidates would be equal.
+        self._sampling["n"] = candidates if temperature >= GREEDY_BELOW else 1
+        self._sampling["temperature"] = temperature
 
     def decode(self, points: np.ndarray, seeds: Sequence[int]) -> list[Candidates]:
         """Decode points; an error stays with its point.
@@ -198,7 +199,7 @@ def _why_unfit(point: np.ndarray, bridge: Bridge) -> Candidates | None:
 
 def _set_engine_environment(on_gpu: bool) -> None:
     """Settings that vLLM reads from the environment when it is imported."""
-    defaults = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+    defaults = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
     if not on_gpu:
         defaults |= {
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process is one actor

@@ -37,7 +37,7 @@ def main(found: Path) -> None:
     other_seeds = decoder.decode(points, [101, 102, 103, 104])
 
     # From here on without chance, so that batches may differ.
-    decoder._sampling |= {"n": 1, "temperature": 0.0}
+    decoder.set_sampling(candidates=1, temperature=0.0)
     first, second, _ = decoder._prompts(good)
     too_long = torch.cat([first] * 10)
     around = decoder._generate([first, too_long, second], [1, 2, 3])

@@ -6,12 +6,15 @@ and embedding again tells whether the text that comes out means the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
+from smotext_ray.config import RunConfig
 from smotext_ray.gate import class_reference, fingerprint
 from smotext_ray.interpolation import interpolate
 from smotext_ray.neighbors import same_class_neighbors
@@ -19,6 +22,7 @@ from smotext_ray.neighbors import same_class_neighbors
 LAMS = (0.25, 0.5)
 NEIGHBORS = 5
 CANDIDATES = 4
+TEMPERATURE = 0.7  # as decoder.temperature's default
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,63 @@ class Evaluation:
         return asdict(self)
 
 
+def evaluate_bridge(
+    texts: Sequence[str], labels: Sequence[Any] | None, config: RunConfig
+) -> Evaluation:
+    """Load the bridge and the models of ``config`` and evaluate it on texts.
+
+    Raises
+    ------
+    UserError
+        If the bridge was trained between other models.
+    """
+    from smotext_ray.bridge.projector import Bridge
+    from smotext_ray.bridge.train import FrozenModels, TrainConfig, held_out_loss
+    from smotext_ray.decoder import Decoder
+    from smotext_ray.models import bridge_directory, check_models, locate_model
+
+    check_models(config)
+    bridge = Bridge.from_pretrained(bridge_directory(config.bridge.path))
+    training = TrainConfig(
+        encoder=config.encoder.model,
+        pooling=config.encoder.pooling,
+        normalize=config.encoder.normalize,
+        max_length=config.encoder.max_length,
+        llm=config.decoder.model,
+        template=bridge.config.template,
+    )
+    frozen = FrozenModels(training)
+    loss = held_out_loss(bridge.to(frozen.device), frozen, texts, training)
+    decoder = Decoder(
+        locate_model(config.decoder.model).path,
+        bridge.cpu(),
+        max_tokens=config.decoder.max_tokens,
+        top_p=config.decoder.top_p,
+        dtype=config.decoder.dtype,
+        tensor_parallel_size=config.decoder.tensor_parallel_size,
+        gpu_memory_utilization=config.decoder.gpu_memory_utilization,
+    )
+    return evaluate(texts, labels, loss, frozen.encoder, decoder)
+
+
+def show_evaluation(found: Evaluation, console: Console) -> None:
+    """Print the figures as a table."""
+    table = Table("figure", "value", title=f"Bridge on {found.rows} texts")
+    for name, value in found.as_json().items():
+        if isinstance(value, dict):
+            for lam, cosine in value.items():
+                table.add_row(f"cosine to the point, interpolated at lam {lam}", f"{cosine:.3f}")
+        elif name != "rows":
+            table.add_row(name, "no labels" if value is None else f"{value:.3f}")
+    console.print(table)
+
+
 def evaluate(
-    texts: Sequence[str], labels: Sequence[Any] | None, frozen: Any, bridge: Any, decoder: Any
+    texts: Sequence[str],
+    labels: Sequence[Any] | None,
+    loss: Mapping[str, float],
+    encoder: Any,
+    decoder: Any,
 ) -> Evaluation:
     """Evaluate a bridge.
 
@@ -72,22 +131,20 @@ def evaluate(
     texts : sequence of str, length n
     labels : sequence, length n, or None
         Without them every text may be every other's neighbour.
-    frozen : FrozenModels
-        The encoder and the LLM that the bridge joins.
-    bridge : Bridge
+    loss : mapping
+        Of the LLM on the texts, as ``held_out_loss`` gives it.
+    encoder : Encoder
     decoder : Decoder
-        For the same bridge and LLM.
+        Of the bridge; its sampling is changed.
 
     Returns
     -------
     Evaluation
     """
-    from smotext_ray.bridge.train import held_out_loss
-
-    loss = held_out_loss(bridge, frozen, texts, 32)
-    x = _unit(frozen.encoder.encode(texts))
-    greedy = _decoded(decoder, x, temperature=0.0)
-    y = _unit(frozen.encoder.encode([found[0] for found in greedy]))
+    x = _unit(encoder.encode(texts))
+    decoder.set_sampling(candidates=1, temperature=0.0)
+    greedy = _decoded(decoder, x)
+    y = _unit(encoder.encode([found[0] for found in greedy]))
     near = y @ x.T
     return Evaluation(
         rows=len(texts),
@@ -96,22 +153,26 @@ def evaluate(
         nll_matched=loss["held_out_matched"],
         cosine_greedy=float(np.diag(near).mean()),
         cosine_shuffled=float(np.roll(near, 1, axis=1).diagonal().mean()),
-        cosine_best_of_4=_best(decoder, frozen, x),
         retrieval_at_1=float((near.argmax(1) == np.arange(len(x))).mean()),
         class_agreement=None if labels is None else _class_agreement(x, y, labels),
         verbatim_share=_verbatim(texts, [found[0] for found in greedy]),
-        interpolated=_interpolated(texts, labels, x, frozen, decoder),
+        interpolated=_interpolated(texts, labels, x, encoder, decoder),
+        cosine_best_of_4=_best(decoder, encoder, x),
     )
 
 
-def _decoded(decoder: Any, points: np.ndarray, **sampling: Any) -> list[list[str]]:
-    found = decoder.decode(points, range(len(points)), **sampling)
-    return [candidates.texts or [""] for candidates in found]
+def _decoded(decoder: Any, points: np.ndarray) -> list[list[str]]:
+    found = decoder.decode(points, range(len(points)))
+    failed = [candidates.error for candidates in found if candidates.error]
+    if failed:
+        raise RuntimeError(f"{len(failed)} points could not be decoded, the first: {failed[0]}")
+    return [candidates.texts for candidates in found]
 
 
-def _best(decoder: Any, frozen: Any, x: np.ndarray) -> float:
-    sampled = _decoded(decoder, x, candidates=CANDIDATES)
-    y = _unit(frozen.encoder.encode([text for found in sampled for text in found]))
+def _best(decoder: Any, encoder: Any, x: np.ndarray) -> float:
+    decoder.set_sampling(CANDIDATES, TEMPERATURE)
+    sampled = _decoded(decoder, x)
+    y = _unit(encoder.encode([text for found in sampled for text in found]))
     cosines = (y.reshape(len(x), CANDIDATES, -1) * x[:, None, :]).sum(-1)
     return float(cosines.max(1).mean())
 
@@ -131,15 +192,15 @@ def _verbatim(texts: Sequence[str], decoded: Sequence[str]) -> float:
 
 
 def _interpolated(
-    texts: Sequence[str], labels: Sequence[Any] | None, x: np.ndarray, frozen: Any, decoder: Any
+    texts: Sequence[str], labels: Sequence[Any] | None, x: np.ndarray, encoder: Any, decoder: Any
 ) -> dict[str, float]:
     pairs = _neighbor_pairs(texts, labels, x)
     cosines = {}
     for lam in LAMS:
         lams = np.full(len(pairs), lam, np.float32)
         points = interpolate(x[pairs[:, 0]], x[pairs[:, 1]], lams, "lerp", True)
-        decoded = _decoded(decoder, points, temperature=0.0)
-        y = _unit(frozen.encoder.encode([found[0] for found in decoded]))
+        decoded = _decoded(decoder, points)
+        y = _unit(encoder.encode([found[0] for found in decoded]))
         cosines[str(lam)] = float((y * _unit(points)).sum(1).mean())
     return cosines
 

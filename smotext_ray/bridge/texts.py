@@ -1,8 +1,9 @@
-"""Read the texts that a bridge is trained on."""
+"""Read the texts that a bridge is trained or evaluated on."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from smotext_ray.config import InputConfig
 from smotext_ray.errors import UserError
@@ -28,6 +29,36 @@ def read_texts(path: str, text_column: str) -> list[str]:
     if not texts:
         raise UserError(f"{path} holds no text to train on.")
     return texts
+
+
+def read_labelled_texts(
+    path: str, text_column: str, label_column: str | None, rows: int
+) -> tuple[list[str], list[Any] | None]:
+    """The first ``rows`` texts that are not empty, and their labels where a column is named.
+
+    Raises
+    ------
+    UserError
+        As `read_texts`, or if fewer than two texts are there.
+    """
+    if label_column is None:
+        texts, labels = read_texts(path, text_column)[:rows], None
+    else:
+        config = InputConfig(path=path, text_column=text_column, label_column=label_column)
+        pairs = [
+            (text.strip(), label)
+            for block in read_blocks(config)
+            for text, label in zip(
+                block.table[text_column].to_pylist(),
+                block.table[label_column].to_pylist(),
+                strict=True,
+            )
+            if isinstance(text, str) and text.strip() and label is not None
+        ][:rows]
+        texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
+    if len(texts) < 2:
+        raise UserError(f"{path} holds fewer than two texts; evaluating a bridge takes some.")
+    return texts, labels
 
 
 def _lines(path: Path) -> list[str]:
