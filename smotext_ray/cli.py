@@ -234,6 +234,15 @@ def bridge_eval(options: argparse.Namespace) -> int:
     return DONE
 
 
+def import_xrag(options: argparse.Namespace) -> int:
+    """``smotext bridge import-xrag``: split an xRAG checkpoint into an LLM and a bridge."""
+    from smotext_ray.bridge.xrag import import_xrag as split
+
+    done = split(options.source, options.output, encoder=options.encoder)
+    print(f"Use it with: decoder.model={done.llm} bridge.path={done.bridge}")
+    return DONE
+
+
 def _dry_run(config: RunConfig) -> int:
     from rich.console import Console
 
@@ -343,8 +352,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_training_options(_command(commands, "train-bridge", train_bridge, "train a bridge"))
     bridge = commands.add_parser("bridge", help="evaluate bridges", description="Bridges.")
     of_bridges = bridge.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_eval_options(
-        _command(of_bridges, "eval", bridge_eval, "how well a bridge carries meaning")
+    measure = _command(of_bridges, "eval", bridge_eval, "how well a bridge carries meaning")
+    _add_eval_options(measure)
+    split = _command(of_bridges, "import-xrag", import_xrag, "split an xRAG checkpoint in two")
+    split.add_argument("source", help="directory, or a hub name such as Hannibal046/xrag-7b")
+    split.add_argument("--output", required=True, metavar="DIR", help="for DIR/llm and DIR/bridge")
+    split.add_argument(
+        "--encoder",
+        default="Salesforce/SFR-Embedding-Mistral",
+        metavar="MODEL",
+        help="the encoder it was trained with (default: %(default)s)",
     )
     return parser
 

@@ -454,3 +454,15 @@ def test_the_console_script_ends_with_the_code_of_main(tmp_path):
     done = subprocess.run([command, "status", tmp_path], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == f"smotext: error: There is no run in {tmp_path} (no {MANIFEST}).\n"
+
+
+def test_import_xrag_of_nothing(refused, tmp_path):
+    sentence = refused("bridge", "import-xrag", tmp_path / "none", "--output", tmp_path / "it")
+    assert "none" in sentence
+    assert not (tmp_path / "it").exists()
+
+
+def test_the_xrag_preset_wants_the_checkpoint_imported_first(refused, corpus, output):
+    sentence = refused("augment", "--preset", "xrag-7b", "--input", corpus, "--output", output)
+    assert "xrag-7b" in sentence
+    assert not output.exists()
