@@ -460,9 +460,3 @@ def test_import_xrag_of_nothing(refused, tmp_path):
     sentence = refused("bridge", "import-xrag", tmp_path / "none", "--output", tmp_path / "it")
     assert "none" in sentence
     assert not (tmp_path / "it").exists()
-
-
-def test_the_xrag_preset_wants_the_checkpoint_imported_first(refused, corpus, output):
-    sentence = refused("augment", "--preset", "xrag-7b", "--input", corpus, "--output", output)
-    assert "xrag-7b" in sentence
-    assert not output.exists()

@@ -224,3 +224,9 @@ def test_a_bridge_that_is_not_there_is_refused(tmp_path):
 def test_default_is_the_bridge_of_the_package():
     assert bridge_directory("default") == models.DEFAULT_BRIDGE
     assert bridge_directory("~/mine") == Path.home() / "mine"
+
+
+def test_the_xrag_preset_wants_the_checkpoint_imported_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"xrag-7b/llm does not exist"):
+        check_models(load_config("xrag-7b"))
