@@ -208,8 +208,17 @@ def train_bridge(options: argparse.Namespace) -> int:
         for name in TrainConfig.__dataclass_fields__
         if getattr(options, name, None) is not None
     }
-    train(texts, TrainConfig(**given), Path(options.output), compile_llm=options.compile)
-    print(f"The bridge is in {options.output}; use it with bridge.path={options.output}")
+    config, output = TrainConfig(**given), Path(options.output)
+    cache = Path(options.cache) if options.cache else None
+    if options.workers is None:
+        train(texts, config, output, compile_llm=options.compile, cache=cache)
+    else:
+        from smotext_ray.bridge.distributed import train_on_ray
+
+        train_on_ray(
+            texts, config, output, options.workers, compile_llm=options.compile, cache=cache
+        )
+    print(f"The best bridge by held-out loss is in {output}; use it with bridge.path={output}")
     return DONE
 
 
@@ -412,13 +421,16 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
         ("projector-hidden-size", "default 1024"),
         ("max-text-tokens", "tokens of a text to learn from (default 64)"),
         ("steps", "default 2000"),
-        ("batch-size", "texts a step (default 32)"),
+        ("batch-size", "texts that a worker computes at once (default 32)"),
+        ("accumulate", "batches of each worker to a step (default 1)"),
+        ("workers", "train on Ray with N processes (default: here, without Ray)"),
         ("held-out", "texts set aside for the held-out loss (default 512)"),
         ("eval-every", "steps (default 250)"),
         ("save-every", "steps (default 100)"),
         ("seed", "default 0"),
     ):
         add(f"--{name}", type=int, metavar="N", help=text)
+    add("--cache", metavar="DIR", help="for the embeddings (default: the output directory)")
     add("--compile", action="store_true", help="torch.compile the LLM: slow start, fast steps")
 
 

@@ -92,7 +92,7 @@ def evaluate_bridge(
         template=bridge.config.template,
     )
     frozen = FrozenModels(training)
-    loss = held_out_loss(bridge.to(frozen.device), frozen, texts, training)
+    loss = held_out_loss(bridge.to(frozen.device), frozen, texts, training.batch_size)
     decoder = Decoder(
         locate_model(config.decoder.model).path,
         bridge.cpu(),
