@@ -15,7 +15,7 @@ from pyarrow.fs import LocalFileSystem
 from smotext_ray import cluster
 from smotext_ray.actors import ENCODE_CHUNK, DecodeActor, EncodeActor, GateActor, PlanActor
 from smotext_ray.config import RunConfig, config_json
-from smotext_ray.corpus import stage_corpus, survey_corpus
+from smotext_ray.corpus import Survey, stage_corpus, survey_corpus
 from smotext_ray.errors import UserError
 from smotext_ray.models import check_models
 from smotext_ray.plan import check_class_sizes, shards, targets
@@ -66,13 +66,15 @@ def augment(config: RunConfig, uri: str) -> Run:
 
 def embed(config: RunConfig, uri: str) -> Run:
     """Stage the corpus and embed it."""
-    run = open_run(uri, config, check_models(config))
+    models = check_models(config)
+    run = open_run(uri, config, models)
+    survey = None
     if run.has(MANIFEST):
         run.save(run.manifest | {"config": config_json(config)})  # the free settings may differ
     else:
-        _start(config, run)
+        survey = _start(config, run, models)
     log_to_run(run)
-    _stage_corpus(config, run)
+    _stage_corpus(config, run, survey)
     _embed(config, run)
     _reference(run)
     return run
@@ -85,14 +87,14 @@ def is_finished(manifest: dict[str, Any], config: RunConfig) -> bool:
     return not manifest["short"] or len(manifest["rounds"]) >= config.plan.max_rounds
 
 
-def _start(config: RunConfig, run: Run) -> None:
+def _start(config: RunConfig, run: Run, models: dict[str, Any]) -> Survey:
     survey = survey_corpus(config.input)
     # What cannot be done is refused here, before anything is written.
     check_feasible(survey.class_counts, config)
     resources = cluster.connect()
     cluster.encoder_pool(resources, config, blocks=MOST_FILES)
     cluster.decoder_pools(resources, config, blocks=MOST_FILES)
-    manifest = new_manifest(config, check_models(config), datetime.now(UTC).isoformat())
+    manifest = new_manifest(config, models, datetime.now(UTC).isoformat())
     manifest["input"] = {
         "rows": survey.rows,
         "class_counts": to_pairs(survey.class_counts),
@@ -103,6 +105,7 @@ def _start(config: RunConfig, run: Run) -> None:
         "columns": survey.schema.names,
     }
     run.save(manifest)
+    return survey
 
 
 def check_feasible(class_counts: dict[Any, int], config: RunConfig) -> dict[Any, int]:
@@ -124,13 +127,13 @@ def new_points(class_counts: dict[Any, int], config: RunConfig) -> dict[Any, int
     return targets(class_counts, config.plan.sampling_strategy)
 
 
-def _stage_corpus(config: RunConfig, run: Run) -> None:
+def _stage_corpus(config: RunConfig, run: Run, survey: Survey | None) -> None:
     manifest = run.manifest
     if "corpus" in manifest["stages"]:
         return
     started = time.monotonic()
     run.clear("corpus")
-    survey = survey_corpus(config.input)
+    survey = survey or survey_corpus(config.input)
     if survey.rows != manifest["input"]["rows"]:
         raise UserError(f"{config.input.path} has changed since the run began; use a new --output.")
     least = max(config.resources.embed_rows_per_block, math.ceil(survey.rows / MOST_FILES))
@@ -179,9 +182,7 @@ def plan(config: RunConfig, run: Run) -> bool:
     if not lacking or len(manifest["rounds"]) >= config.plan.max_rounds:
         return False
     round_ = len(manifest["rounds"]) + 1
-    first_id = sum(
-        sum(r["planned"][i][1] for i in range(len(r["planned"]))) for r in manifest["rounds"]
-    )
+    first_id = sum(planned_points(entry) for entry in manifest["rounds"])
     groups = shards(lacking, round_, first_id, config.resources.plan_points_per_file)
     items = [group_item(round_, i, group) for i, group in enumerate(groups)]
     started = time.monotonic()
@@ -226,7 +227,7 @@ def decode(config: RunConfig, run: Run) -> bool:
     if round_ is None:
         return False
     name = f"round-{round_}"
-    points = sum(number for _, number in manifest["rounds"][round_ - 1]["planned"])
+    points = planned_points(manifest["rounds"][round_ - 1])
     resources = cluster.connect()
     blocks = _decode_blocks(points, config.resources.decode_rows_per_block)
     decoders, gates = cluster.decoder_pools(resources, config, blocks)
@@ -268,11 +269,11 @@ def finish(run: Run) -> None:
     cluster.connect()
     started = time.monotonic()
     manifest = run.manifest
-    wanted = dict(manifest["targets"])
+    wanted, got = dict(manifest["targets"]), accepted(manifest)
     manifest["short"] = [
-        [label, number - accepted(manifest).get(label, 0)]
+        [label, number - got.get(label, 0)]
         for label, number in wanted.items()
-        if accepted(manifest).get(label, 0) < number
+        if got.get(label, 0) < number
     ]
     manifest["result"] = _in_task(write_result, run, manifest, wanted)
     run.save(manifest)
@@ -359,6 +360,11 @@ def accepted(manifest: dict[str, Any]) -> dict[Any, int]:
     for entry in manifest["rounds"]:
         total.update(dict(entry.get("decode", {}).get("accepted", [])))
     return dict(total)
+
+
+def planned_points(entry: dict[str, Any]) -> int:
+    """Points of a round, over all classes."""
+    return sum(number for _, number in entry["planned"])
 
 
 def class_counts(manifest: dict[str, Any]) -> dict[Any, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,7 +53,7 @@ def tally(run: Run, rounds: list[int]) -> dict[str, Any]:
         reason; ``reasons_by_class``, triples of label, reason and number; ``mean_cosine``
         of the usable ones to their points.
     """
-    usable = list(usable_samples(run, rounds))[-1]
+    (usable,) = deque(usable_samples(run, rounds), maxlen=1)  # of the last round
     got = Counter(usable["label"].to_pylist())
     by_class: Counter[tuple[Any, str]] = Counter()
     columns = ["label", "status", "reason"]

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smotext_ray.pipeline import accepted, class_counts
+from smotext_ray.pipeline import accepted, class_counts, planned_points
 from smotext_ray.run import Run
 from smotext_ray.verify import Finding
 
@@ -38,7 +38,7 @@ def show_status(run: Run, console: Console) -> None:
         facts = manifest["stages"].get(stage)
         table.add_row(stage, *_state(facts, manifest["input"]["rows"]))
     for entry in manifest["rounds"]:
-        points = sum(number for _, number in entry["planned"])
+        points = planned_points(entry)
         name = f"round-{entry['round']}"
         table.add_row(f"plan {name}", "done", str(points), f"{entry['plan_seconds']:.1f}")
         facts = entry.get("decode")
@@ -133,7 +133,7 @@ def _speed_table(manifest: dict[str, Any]) -> Table:
     embed = manifest["stages"]["embed"]
     table.add_row("embed", f"{embed['seconds']:.1f}", f"{embed['rows'] / embed['seconds']:.0f}", "")
     for entry in manifest["rounds"]:
-        points = sum(number for _, number in entry["planned"])
+        points = planned_points(entry)
         table.add_row(
             f"plan round {entry['round']}",
             f"{entry['plan_seconds']:.1f}",
