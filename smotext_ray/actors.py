@@ -56,9 +56,12 @@ class DecodeActor:
         from smotext_ray.models import bridge_directory, locate_model
 
         settings = config.decoder
+        directory = bridge_directory(config.bridge.path)
+        bridge = Bridge.from_pretrained(directory)
         self.decoder = Decoder(
             locate_model(settings.model).path,
-            Bridge.from_pretrained(bridge_directory(config.bridge.path)),
+            bridge,
+            lora=directory if bridge.config.lora_rank else None,
             candidates=settings.candidates,
             temperature=settings.temperature,
             top_p=settings.top_p,

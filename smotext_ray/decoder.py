@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from smotext_ray.bridge.projector import Bridge
 from smotext_ray.errors import UserError
+from smotext_ray.models import merged_llm
 
 MAX_SEQUENCES = 256  # in flight in one engine; more gave no more tokens per second on CPU
 GREEDY_BELOW = 1e-5  # a lower temperature is 0 to vLLM
@@ -51,6 +53,12 @@ class Decoder:
     model : str
         Directory or hub name of a causal LLM.
     bridge : Bridge
+    lora : Path, optional
+        Directory of the bridge, if it has LoRA layers for the LLM.
+    merge_lora : bool, optional
+        Add those layers to the LLM's weights first, in a checkpoint in the cache directory,
+        or let vLLM compute them beside the LLM. Default: merge on CPU, where vLLM's LoRA
+        decodes at a third of the speed (benchmarks/lora_serving.py).
     candidates : int, default=1
         Texts a point; one at temperature 0.
     temperature, top_p, max_tokens
@@ -72,6 +80,8 @@ class Decoder:
         model: str,
         bridge: Bridge,
         *,
+        lora: Path | None = None,
+        merge_lora: bool | None = None,
         candidates: int = 1,
         temperature: float = 0.7,
         top_p: float = 0.95,
@@ -94,6 +104,17 @@ class Decoder:
                 f"{bridge.config.llm}, but {model} reads {config.hidden_size}; "
                 "use the LLM that the bridge was trained for, or train a bridge for this one."
             )
+        if (lora is not None) != (bridge.config.lora_rank > 0):
+            raise ValueError("lora must be given for a bridge that has LoRA layers, and only then")
+        beside: dict[str, Any] = {}
+        self._lora: Any = None
+        if lora and (merge_lora if merge_lora is not None else not on_gpu):
+            model = merged_llm(model, lora)
+        elif lora:
+            from vllm.lora.request import LoRARequest
+
+            self._lora = LoRARequest("bridge", 1, str(lora))
+            beside = {"enable_lora": True, "max_loras": 1, "max_lora_rank": _vllm_rank(bridge)}
         self._bridge = bridge
         self._dtype = getattr(torch, dtype)
         self._engine: Any = LLM(
@@ -107,6 +128,7 @@ class Decoder:
             tensor_parallel_size=tensor_parallel_size,
             gpu_memory_utilization=gpu_memory_utilization,
             disable_log_stats=True,
+            **beside,
         )
 
     def set_sampling(self, candidates: int, temperature: float) -> None:
@@ -169,6 +191,7 @@ class Decoder:
                 [{"prompt_embeds": prompt} for prompt in prompts],
                 [SamplingParams(seed=int(seed), **self._sampling) for seed in seeds],
                 use_tqdm=False,
+                lora_request=self._lora,
             )
         except EngineDeadError as error:
             raise EngineDead(str(error)) from error
@@ -186,6 +209,14 @@ class Decoder:
             )
             for output in outputs
         ]
+
+
+def _vllm_rank(bridge: Bridge) -> int:
+    """The least rank that vLLM has room for and that holds the bridge's."""
+    rank = 8
+    while rank < bridge.config.lora_rank:
+        rank *= 2
+    return rank
 
 
 def _why_unfit(point: np.ndarray, bridge: Bridge) -> Candidates | None:

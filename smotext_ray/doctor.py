@@ -352,8 +352,11 @@ def _hub_model(name: str, spec: str, key: str) -> Check:
 
 def _bridge(config: RunConfig) -> Check:
     """The bridge's two files, and that it was trained between the models of the packages."""
-    directory = bridge_directory(config.bridge.path)
     mend = "name another, bridge.path=<directory>, or make one with: smotext train-bridge"
+    try:
+        directory = bridge_directory(config.bridge.path)
+    except UserError as error:
+        return Check("bridge", str(error), False, mend)
     lacking = [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (directory / name).exists()]
     if lacking:
         return Check("bridge", f"{' and '.join(lacking)} missing in {directory}", False, mend)

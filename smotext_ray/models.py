@@ -15,10 +15,18 @@ import importlib.util
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from smotext_ray.bridge.config import check_weights, read_bridge_config
+from smotext_ray.bridge.config import (
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_WEIGHTS_FILE,
+    check_weights,
+    read_bridge_config,
+)
+from smotext_ray.bridge.hub import local_directory
 from smotext_ray.config import RunConfig
 from smotext_ray.errors import UserError
 
@@ -85,8 +93,25 @@ def locate_model(spec: str) -> ModelFiles:
 
 
 def bridge_directory(spec: str) -> Path:
-    """The directory of a bridge: ``default`` is the one in this package."""
-    return DEFAULT_BRIDGE if spec == "default" else Path(spec).expanduser()
+    """The directory of a bridge.
+
+    Parameters
+    ----------
+    spec : str
+        ``default``, which is the one in this package, a directory, or a hub name, which
+        is downloaded.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UserError
+        If ``spec`` has the form of a hub name and is to be had neither here nor from the
+        hub; a directory is not looked into.
+    """
+    return DEFAULT_BRIDGE if spec == "default" else local_directory(spec)
 
 
 def check_models(config: RunConfig) -> dict[str, dict[str, str]]:
@@ -130,6 +155,22 @@ def check_models(config: RunConfig) -> dict[str, dict[str, str]]:
     }
 
 
+def merged_llm(llm: str, bridge: Path) -> str:
+    """A checkpoint of the LLM with the bridge's LoRA layers added to its weights.
+
+    Made on first use and kept in the cache directory, under the digests of both.
+    """
+    from smotext_ray.bridge.adapter import merge
+
+    of_llm = _sha256_of_weights(Path(llm)) if Path(llm).is_dir() else llm.replace("/", "-")
+    of_lora = _sha256([bridge / ADAPTER_CONFIG_FILE, bridge / ADAPTER_WEIGHTS_FILE])
+    target = cache_dir() / f"merged-{of_llm[:40]}-{of_lora[:12]}"
+    if not (target / "config.json").exists():
+        with whole_directory(target) as partial:
+            merge(llm, bridge, partial)
+    return str(target)
+
+
 def cache_dir() -> Path:
     """The directory for converted models: ``$SMOTEXT_CACHE`` or ``~/.cache/smotext-ray``."""
     return Path(os.environ.get("SMOTEXT_CACHE") or Path.home() / ".cache" / "smotext-ray")
@@ -155,20 +196,14 @@ def _locate_packaged(package: str) -> ModelFiles:
 
 
 def _converted(gguf: Path, digest: str) -> Path:
-    """The safetensors checkpoint made of ``gguf``; converts it on first use.
-
-    Written beside its final name and renamed when whole, so that two processes which
-    convert at once both end with a whole checkpoint and a killed one leaves none.
-    """
+    """The safetensors checkpoint made of ``gguf``; converts it on first use."""
     target = cache_dir() / f"{gguf.stem}-{digest[:12]}"
     if (target / "config.json").exists():
         return target
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    with whole_directory(target) as partial:
         model = AutoModelForCausalLM.from_pretrained(
             str(gguf.parent),
             gguf_file=gguf.name,
@@ -178,15 +213,28 @@ def _converted(gguf: Path, digest: str) -> Path:
         model.save_pretrained(partial)
         tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
         tokenizer.save_pretrained(partial)
+    return target
+
+
+@contextmanager
+def whole_directory(target: Path) -> Iterator[Path]:
+    """A directory to write a model into, which becomes ``target`` when it is whole.
+
+    Two processes that write the same model at once both end with a whole one; a killed
+    one leaves none.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield partial
         partial.chmod(0o755)  # mkdtemp's own is for this user alone
         partial.rename(target)
     except OSError:
         if not (target / "config.json").exists():
             raise
-        # Another process was first; its checkpoint is the same.
+        # Another process was first; its model is the same.
     finally:
         shutil.rmtree(partial, ignore_errors=True)  # renamed already where all went well
-    return target
 
 
 def _sha256_of_weights(directory: Path) -> str:

@@ -13,9 +13,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_models import HIDDEN, tiny_llm
+from transformers import AutoModelForCausalLM
 
 from smotext_ray import decoder as module
+from smotext_ray.bridge.adapter import Adapter
 from smotext_ray.bridge.config import BridgeConfig
 from smotext_ray.bridge.projector import Bridge
 from smotext_ray.decoder import Decoder, EngineDead
@@ -32,14 +35,15 @@ class Engine:
     """Stands for ``vllm.LLM``: answers with each prompt's first number and seed."""
 
     def __init__(self, model: str = "", **settings: object) -> None:
-        self.settings = settings
+        self.model, self.settings = model, settings
         self.batches: list[list[float]] = []
         self.refused: set[float] = set()  # prompts that raise
         self.error: Exception = ValueError("refused")
         self.left_behind = False
         self.llm_engine = SimpleNamespace(has_unfinished_requests=lambda: self.left_behind)
 
-    def generate(self, prompts, sampling, use_tqdm):
+    def generate(self, prompts, sampling, use_tqdm, lora_request):
+        self.lora_request = lora_request
         firsts = [prompt["prompt_embeds"][0, 0].item() for prompt in prompts]
         self.batches.append(firsts)
         if self.refused & set(firsts):
@@ -67,8 +71,12 @@ def fake_vllm(monkeypatch):
     vllm.SamplingParams = SimpleNamespace
     exceptions = types.ModuleType("vllm.v1.engine.exceptions")
     exceptions.EngineDeadError = EngineDeadError
+    requests = types.ModuleType("vllm.lora.request")
+    requests.LoRARequest = lambda *given: given
     for name, fake in {
         "vllm": vllm,
+        "vllm.lora": types.ModuleType("vllm.lora"),
+        "vllm.lora.request": requests,
         "vllm.v1": types.ModuleType("vllm.v1"),
         "vllm.v1.engine": types.ModuleType("vllm.v1.engine"),
         "vllm.v1.engine.exceptions": exceptions,
@@ -84,13 +92,62 @@ def llm(tmp_path_factory) -> str:
     return str(tiny_llm(tmp_path_factory.mktemp("models") / "llm"))
 
 
-def bridge_of(hidden: int = HIDDEN) -> Bridge:
+def bridge_of(hidden: int = HIDDEN, lora_rank: int = 0) -> Bridge:
     """Passes the point's first number on as the first number of the prompt."""
     bridge = Bridge(
-        BridgeConfig("e", "", DIM, "mean", True, 128, "an-llm", "", hidden, soft_tokens=2)
+        BridgeConfig(
+            *("e", "", DIM, "mean", True, 128, "an-llm", "", hidden),
+            soft_tokens=2,
+            lora_rank=lora_rank,
+        )
     )
     bridge.forward = lambda points: points[:, :1, None].expand(-1, 2, hidden)
     return bridge
+
+
+@pytest.fixture
+def with_lora(llm, tmp_path, monkeypatch) -> Path:
+    """A directory with LoRA layers of rank 12 for the LLM."""
+    monkeypatch.setenv("SMOTEXT_CACHE", str(tmp_path / "cache"))
+    model = AutoModelForCausalLM.from_pretrained(llm).requires_grad_(False)
+    adapter = Adapter(model, llm, 12)
+    torch.manual_seed(0)
+    for weight in adapter.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    directory = tmp_path / "bridge"
+    directory.mkdir()
+    adapter.save(directory)
+    return directory
+
+
+def test_lora_layers_are_merged_into_a_checkpoint_that_is_made_once(llm, with_lora):
+    bridge = bridge_of(lora_rank=12)
+    one = Decoder(llm, bridge, lora=with_lora, merge_lora=True)._engine
+    merged = Path(one.model)
+    assert merged.is_relative_to(with_lora.parent / "cache") and "enable_lora" not in one.settings
+    before, after = (load_file(d / "model.safetensors") for d in (Path(llm), merged))
+    changed = {k for k in after if not torch.allclose(before[k], after[k].float(), atol=0.01)}
+    assert {k.split(".")[-2] for k in changed} == {
+        *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    }
+    made = merged.stat().st_mtime_ns
+    assert Decoder(llm, bridge, lora=with_lora, merge_lora=True)._engine.model == str(merged)
+    assert merged.stat().st_mtime_ns == made
+
+
+def test_lora_layers_can_be_left_to_vllm(llm, with_lora):
+    decoder = Decoder(llm, bridge_of(lora_rank=12), lora=with_lora, merge_lora=False)
+    engine = decoder._engine
+    assert engine.model == llm and engine.settings["max_lora_rank"] == 16
+    decoder.decode(np.ones((1, DIM), np.float32), [0])
+    assert engine.lora_request[-1] == str(with_lora)
+
+
+def test_a_bridge_with_lora_layers_is_never_used_without_them(llm, with_lora):
+    with pytest.raises(ValueError, match="lora"):
+        Decoder(llm, bridge_of(lora_rank=12))
+    with pytest.raises(ValueError, match="lora"):
+        Decoder(llm, bridge_of(), lora=with_lora)
 
 
 @pytest.fixture

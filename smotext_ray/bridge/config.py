@@ -10,6 +10,8 @@ from smotext_ray.errors import UserError
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "bridge.safetensors"
+ADAPTER_CONFIG_FILE = "adapter_config.json"  # peft's names: vLLM looks for them
+ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 SOFT_PLACEHOLDER = "<xRAG>"
 
 
@@ -38,6 +40,9 @@ class BridgeConfig:
         variance per component.
     template : str
         The prompt's text, with ``<xRAG>`` where the K soft tokens stand.
+    lora_rank : int
+        Of the LLM's LoRA layers that lie beside the bridge's weights; 0: there are none,
+        and the LLM is as it was.
     """
 
     encoder: str
@@ -53,6 +58,7 @@ class BridgeConfig:
     projector_hidden_size: int = 1024
     input_scale: float = 1.0
     template: str = SOFT_PLACEHOLDER
+    lora_rank: int = 0
 
 
 def read_bridge_config(directory: str | Path) -> BridgeConfig:
@@ -65,6 +71,13 @@ def read_bridge_config(directory: str | Path) -> BridgeConfig:
         return BridgeConfig(**{k: v for k, v in json.loads(file.read_text()).items() if k in known})
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{file} does not describe a bridge: {error}.") from error
+
+
+def sizes_of(directory: str | Path) -> dict[str, int | str]:
+    """What a training that goes on from a bridge takes over, unless it is told otherwise."""
+    config = read_bridge_config(directory)
+    names = ("soft_tokens", "projector_hidden_size", "template", "lora_rank")
+    return {name: getattr(config, name) for name in names}
 
 
 def check_weights(directory: str | Path, config: BridgeConfig) -> None:
@@ -97,3 +110,24 @@ def check_weights(directory: str | Path, config: BridgeConfig) -> None:
                 f"The bridge weights {file} do not fit its {CONFIG_FILE}: {name} has shape "
                 f"{found[name]}, not {shape}; train or copy the bridge again."
             )
+    if config.lora_rank:
+        _check_adapter(Path(directory), config.lora_rank)
+
+
+def _check_adapter(directory: Path, rank: int) -> None:
+    """Refuse LoRA layers that are missing or of another rank."""
+    for name in (ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE):
+        if not (directory / name).exists():
+            raise UserError(
+                f"The bridge in {directory} lacks its LoRA layers ({name} is missing); "
+                "train or copy the bridge again."
+            )
+    try:
+        found = json.loads((directory / ADAPTER_CONFIG_FILE).read_text())["r"]
+    except (KeyError, TypeError, ValueError):
+        found = "unknown"
+    if found != rank:
+        raise UserError(
+            f"The LoRA layers in {directory} have rank {found}, but its {CONFIG_FILE} says "
+            f"{rank}; train or copy the bridge again."
+        )

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from smotext_ray.errors import UserError
 
 POOL_BATCHES = 64  # texts are sorted by length within so many batches
+
+
+class Task(NamedTuple):
+    """What stage 2 learns from: an answer to a question about a background text."""
+
+    background: str
+    question: str
+    answer: str
 
 
 def split_held_out(

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from smotext_ray.bridge.data import split_held_out
+from smotext_ray.bridge.data import Task, split_held_out
 from smotext_ray.bridge.projector import Bridge
 from smotext_ray.bridge.train import TrainConfig, run_steps
 from smotext_ray.cluster import Cluster, connect
@@ -31,7 +31,7 @@ POLL_SECONDS = 0.5
 
 
 def train_on_ray(
-    texts: Sequence[str],
+    texts: Sequence[str] | Sequence[Task],
     config: TrainConfig,
     output: Path,
     workers: int,
@@ -47,7 +47,7 @@ def train_on_ray(
 
     Parameters
     ----------
-    texts : sequence of str
+    texts : sequence of str, or of Task in stage 2
     config : TrainConfig
         A step learns from ``batch_size`` * ``accumulate`` * ``workers`` texts. A training
         may go on with another number of workers, or without Ray, if that product stays.

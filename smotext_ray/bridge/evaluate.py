@@ -76,13 +76,15 @@ def evaluate_bridge(
     UserError
         If the bridge was trained between other models.
     """
+    from smotext_ray.bridge.objectives import Paraphrase
     from smotext_ray.bridge.projector import Bridge
     from smotext_ray.bridge.train import FrozenModels, TrainConfig, held_out_loss
     from smotext_ray.decoder import Decoder
     from smotext_ray.models import bridge_directory, check_models, locate_model
 
     check_models(config)
-    bridge = Bridge.from_pretrained(bridge_directory(config.bridge.path))
+    directory = bridge_directory(config.bridge.path)
+    bridge = Bridge.from_pretrained(directory)
     training = TrainConfig(
         encoder=config.encoder.model,
         pooling=config.encoder.pooling,
@@ -90,12 +92,21 @@ def evaluate_bridge(
         max_length=config.encoder.max_length,
         llm=config.decoder.model,
         template=bridge.config.template,
+        lora_rank=bridge.config.lora_rank,
     )
     frozen = FrozenModels(training)
-    loss = held_out_loss(bridge.to(frozen.device), frozen, texts, training.batch_size)
+    frozen.adapter.load(directory)
+    loss = held_out_loss(
+        bridge.to(frozen.device),
+        Paraphrase(frozen, texts, training.seed),
+        np.arange(len(texts)),
+        frozen.encoder.encode(texts),
+        training.batch_size,
+    )
     decoder = Decoder(
         locate_model(config.decoder.model).path,
         bridge.cpu(),
+        lora=directory if bridge.config.lora_rank else None,
         max_tokens=config.decoder.max_tokens,
         top_p=config.decoder.top_p,
         dtype=config.decoder.dtype,

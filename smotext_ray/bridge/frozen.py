@@ -1,19 +1,21 @@
-"""The two frozen models between which a bridge is trained, and the LLM's loss."""
+"""The two models between which a bridge is trained, and what the LLM makes of a prompt."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from smotext_ray.bridge.adapter import Adapter
 from smotext_ray.bridge.config import BridgeConfig
 from smotext_ray.bridge.projector import Bridge
-from smotext_ray.bridge.prompt import template_token_ids
+from smotext_ray.bridge.prompt import INSTRUCTIONS, instruction_token_ids, template_token_ids
 from smotext_ray.encoder import Encoder
 from smotext_ray.errors import UserError
 from smotext_ray.models import bridge_directory, locate_model
@@ -22,12 +24,27 @@ if TYPE_CHECKING:
     from smotext_ray.bridge.train import TrainConfig
 
 
+Around = tuple[torch.Tensor, torch.Tensor]  # the LLM's embeddings before and after
+
+
 @dataclass
 class Batch:
-    """Texts ready for the LLM: ids of shape (n, length), -1 past a text's end."""
+    """Texts ready for the LLM.
+
+    Attributes
+    ----------
+    embeddings : Tensor of shape (n, encoder_dim)
+    ids : Tensor of shape (n, length)
+        What the LLM is to say; -1 past a text's end.
+    around, backgrounds : lists of length n
+        In stage 2, each row's own instruction around the soft tokens, and the background's
+        tokens that they stand for; as embeddings of the LLM.
+    """
 
     embeddings: torch.Tensor
     ids: torch.Tensor
+    around: list[Around] = field(default_factory=list)
+    backgrounds: list[torch.Tensor] = field(default_factory=list)
 
 
 class FrozenModels:
@@ -45,6 +62,12 @@ class FrozenModels:
         Length of an embedding, known without loading the encoder.
     encoder : Encoder
         Loaded on first use.
+    adapter : Adapter
+        The LLM's LoRA layers, the one part of it that may learn; often none.
+    templates : list of (before, after)
+        The LLM's embeddings of the text around the soft tokens. The first is the one that
+        the bridge is to be used with; paraphrase pretraining draws from all.
+    head : Tensor of shape (vocabulary, hidden)
     """
 
     def __init__(self, config: TrainConfig, compile_llm: bool = False) -> None:
@@ -64,14 +87,20 @@ class FrozenModels:
             attn_implementation="eager" if self.device == "cpu" else "sdpa",
         )
         self.llm = self.llm.to(self.device).eval().requires_grad_(False)
-        body = self.llm.model
-        self.training_body = torch.compile(body, dynamic=True) if compile_llm else body
+        torch.manual_seed(config.seed)  # every worker starts with the same layers
+        self.adapter = Adapter(self.llm, self.llm_files.name, config.lora_rank)
+        if compile_llm:
+            # One by one: they are alike, so that all share one compilation of seconds.
+            for layer in self.llm.model.layers:
+                layer.compile(dynamic=True)
         self.max_text_tokens = config.max_text_tokens
-        table = self.llm.get_input_embeddings()
-        before, after = template_token_ids(config.template, self.tokenizer)
-        self.template = table(self._ids(before)), table(self._ids(after))
+        self.head = self.llm.lm_head.weight
+        self.templates = [self.around(template_token_ids(config.template, self.tokenizer))]
+        if config.instructions:
+            ids = [instruction_token_ids(text, self.tokenizer) for text in INSTRUCTIONS]
+            self.templates += map(self.around, ids)
         start = self.tokenizer.bos_token_id
-        self.start = table(self._ids([self.tokenizer.eos_token_id if start is None else start]))
+        self.start = self._embed([self.tokenizer.eos_token_id if start is None else start])
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -92,12 +121,18 @@ class FrozenModels:
         fresh = self._fresh_bridge(config)
         if config.start_from is None:
             return fresh
-        start = Bridge.from_pretrained(bridge_directory(config.start_from))
-        if start.config != fresh.config:
+        directory = bridge_directory(config.start_from)
+        start = Bridge.from_pretrained(directory)
+        # A bridge without LoRA can begin to have it: new layers change nothing yet.
+        rank = start.config.lora_rank or config.lora_rank
+        if replace(start.config, lora_rank=rank) != fresh.config:
             raise UserError(
                 f"The bridge in {config.start_from} has other models or sizes than this training; "
-                "give it the same encoder, LLM, soft tokens, width and template."
+                "give it the same encoder, LLM, soft tokens, width, template and LoRA rank."
             )
+        if start.config.lora_rank:
+            self.adapter.load(directory)
+        start.config = fresh.config
         return start.to(self.device).train()
 
     def _fresh_bridge(self, config: TrainConfig) -> Bridge:
@@ -118,9 +153,10 @@ class FrozenModels:
                 projector_hidden_size=config.projector_hidden_size,
                 input_scale=math.sqrt(self.encoder_dim) if config.normalize else 1.0,
                 template=config.template,
+                lora_rank=config.lora_rank,
             ),
             config.scale_of_table * table.float().std().item(),
-            *self.template,
+            *self.templates[0],
         ).to(self.device)
 
     def batch(self, texts: Sequence[str], embeddings: np.ndarray | None = None) -> Batch:
@@ -152,7 +188,8 @@ class FrozenModels:
         Parameters
         ----------
         prompts : Tensor of shape (n, prompt_length, hidden) or None
-            None: the LLM gets its start token only, and no word of the text.
+            None: the LLM as it is, without LoRA, gets its start token only, and no word
+            of the text.
         batch : Batch
 
         Returns
@@ -160,24 +197,62 @@ class FrozenModels:
         Tensor of shape (tokens,), nats, float32
         """
         table = self.llm.get_input_embeddings()
+        adapted = prompts is not None
         if prompts is None:
             prompts = self.start.expand(len(batch.ids), -1, -1)
         prompts = prompts.to(table.weight.dtype)
         inputs = torch.cat([prompts, table(batch.ids[:, :-1].clamp(min=0))], dim=1)
         # Padding stands on the right, where causal attention never looks: no mask needed.
-        body = self.training_body if torch.is_grad_enabled() else self.llm.model
-        hidden = body(inputs_embeds=inputs, use_cache=False).last_hidden_state
+        with self.adapter.computing(adapted):
+            hidden = self.llm.model(inputs_embeds=inputs, use_cache=False).last_hidden_state
         real = batch.ids >= 0
-        return TokenNLL.apply(
-            hidden[:, prompts.shape[1] - 1 :][real], self.llm.lm_head.weight, batch.ids[real]
-        )
+        hidden = hidden[:, prompts.shape[1] - 1 :][real].to(table.weight.dtype)
+        return TokenLoss.apply(hidden, self.head, batch.ids[real])
 
-    def _ids(self, ids: list[int]) -> torch.Tensor:
-        return torch.tensor(ids, dtype=torch.long, device=self.device)
+    def answers(
+        self, prompts: Sequence[torch.Tensor], batch: Batch, adapted: bool = True
+    ) -> torch.Tensor:
+        """Hidden states from which the LLM says each token of the batch.
+
+        Parameters
+        ----------
+        prompts : sequence of Tensors of shape (prompt_length, hidden), length n
+            Of any lengths.
+        batch : Batch
+        adapted : bool, default=True
+            With the LoRA layers, where there are any; False: the LLM as it is.
+
+        Returns
+        -------
+        Tensor of shape (tokens, hidden)
+        """
+        table = self.llm.get_input_embeddings()
+        told = [ids[ids >= 0] for ids in batch.ids]
+        rows = [torch.cat([p, table(ids[:-1])]) for p, ids in zip(prompts, told, strict=True)]
+        inputs = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        with self.adapter.computing(adapted):
+            hidden = self.llm.model(inputs_embeds=inputs, use_cache=False).last_hidden_state
+        ends = [h[len(p) - 1 : len(r)] for h, p, r in zip(hidden, prompts, rows, strict=True)]
+        return torch.cat(ends).to(table.weight.dtype)
+
+    def embed_texts(self, texts: Sequence[str]) -> list[torch.Tensor]:
+        """The LLM's embeddings of texts, each cut off as in training; (length, hidden)."""
+        rows = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return [self._embed(row[: self.max_text_tokens]) for row in rows]
+
+    def around(self, ids: tuple[list[int], list[int]]) -> Around:
+        """The LLM's embeddings of the tokens before and after the soft ones."""
+        before, after = ids
+        return self._embed(before), self._embed(after)
+
+    def _embed(self, ids: list[int]) -> torch.Tensor:
+        table = self.llm.get_input_embeddings()
+        found: torch.Tensor = table(torch.tensor(ids, dtype=torch.long, device=self.device))
+        return found
 
 
-class TokenNLL(torch.autograd.Function):
-    """NLL of tokens under a frozen linear head, a few rows at a time.
+class TokenLoss(torch.autograd.Function):
+    """Loss of tokens under a frozen linear head, a few rows at a time.
 
     The head's weight needs no gradient, so that of ``hidden`` is formed at once, and the
     [tokens, vocabulary] matrix is never held whole: on CPU it cost a third of a step.
@@ -187,23 +262,36 @@ class TokenNLL(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, head: torch.Tensor, ids: torch.Tensor
+        ctx: Any,
+        hidden: torch.Tensor,
+        head: torch.Tensor,
+        ids: torch.Tensor,
+        teacher: torch.Tensor | None = None,
+        kl_weight: float = 0.0,
     ) -> torch.Tensor:
-        nll, gradients = [], []
-        for h, target in zip(hidden.split(TokenNLL.ROWS), ids.split(TokenNLL.ROWS), strict=True):
-            logits = (h @ head.T).float()
-            logits -= logits.amax(1, keepdim=True)
-            of_target = logits.gather(1, target[:, None]).squeeze(1)
-            probabilities = logits.exp_()
-            total = probabilities.sum(1, keepdim=True)
-            nll.append(total.squeeze(1).log() - of_target)
-            probabilities /= total
-            probabilities[torch.arange(len(target)), target] -= 1.0
-            gradients.append(probabilities.to(head.dtype) @ head)
+        """Negative log-likelihood; with a teacher's hidden states, plus a divergence.
+
+        The divergence is ``kl_weight`` * KL(teacher || student) of the next token.
+        """
+        losses, gradients = [], []
+        for start in range(0, len(ids), TokenLoss.ROWS):
+            rows = slice(start, start + TokenLoss.ROWS)
+            target = ids[rows]
+            log_p = torch.log_softmax((hidden[rows] @ head.T).float(), dim=1)
+            loss = -log_p.gather(1, target[:, None]).squeeze(1)
+            gradient = log_p.exp()
+            if teacher is not None:
+                log_q = torch.log_softmax((teacher[rows] @ head.T).float(), dim=1)
+                q = log_q.exp()
+                loss = loss + kl_weight * (q * (log_q - log_p)).sum(1)
+                gradient = gradient * (1 + kl_weight) - kl_weight * q
+            gradient[torch.arange(len(target)), target] -= 1.0
+            losses.append(loss)
+            gradients.append(gradient.to(head.dtype) @ head)
         ctx.save_for_backward(torch.cat(gradients))
-        return torch.cat(nll)
+        return torch.cat(losses)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
         (of_hidden,) = ctx.saved_tensors
-        return (of_hidden * grad[:, None]).to(of_hidden.dtype), None, None
+        return (of_hidden * grad[:, None]).to(of_hidden.dtype), None, None, None, None

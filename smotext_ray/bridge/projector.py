@@ -21,6 +21,7 @@ from smotext_ray.bridge.config import (
     BridgeConfig,
     read_bridge_config,
 )
+from smotext_ray.bridge.hub import COMMIT_MESSAGE, local_directory, push_bridge
 from smotext_ray.errors import UserError
 
 
@@ -73,19 +74,24 @@ class Bridge(nn.Module):
         projected = self.projector(points * self.config.input_scale) * self.output_scale
         return projected.view(len(points), self.config.soft_tokens, self.config.llm_hidden_size)
 
-    def prompt_embeds(self, points: torch.Tensor) -> torch.Tensor:
+    def prompt_embeds(
+        self, points: torch.Tensor, around: tuple[torch.Tensor, torch.Tensor] | None = None
+    ) -> torch.Tensor:
         """The whole prompt of each point: the template's text around the soft tokens.
 
         Parameters
         ----------
         points : Tensor of shape (n, encoder_dim), float32
+        around : pair of Tensors of shape (length, llm_hidden_size), optional
+            The LLM's embeddings of another template's text, before and after.
 
         Returns
         -------
         Tensor of shape (n, prompt_length, llm_hidden_size), float32
         """
         n = len(points)
-        parts = [self.before.expand(n, -1, -1), self(points), self.after.expand(n, -1, -1)]
+        before, after = around or (self.before, self.after)
+        parts = [before.expand(n, -1, -1), self(points), after.expand(n, -1, -1)]
         return torch.cat(parts, dim=1)
 
     @property
@@ -102,9 +108,24 @@ class Bridge(nn.Module):
         (path / CONFIG_FILE).write_text(json.dumps(asdict(self.config), indent=2) + "\n")
 
     @classmethod
-    def from_pretrained(cls, directory: str | Path) -> Bridge:
-        """Load a bridge; raises UserError where the directory does not hold a sound one."""
-        path = Path(directory)
+    def from_pretrained(cls, directory_or_hub_name: str | Path) -> Bridge:
+        """Load a bridge from a directory or from the hub.
+
+        Parameters
+        ----------
+        directory_or_hub_name : str or Path
+            A directory, or a hub name ``user/name``. A Path is always a directory.
+
+        Returns
+        -------
+        Bridge
+
+        Raises
+        ------
+        UserError
+            If there is no sound bridge.
+        """
+        path = local_directory(directory_or_hub_name)
         config = read_bridge_config(path)
         try:
             weights = {k: v.float() for k, v in load_file(path / WEIGHTS_FILE).items()}
@@ -117,3 +138,42 @@ class Bridge(nn.Module):
                 f"{CONFIG_FILE} names); train or copy it again."
             ) from error
         return bridge.eval()
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        commit_message: str = COMMIT_MESSAGE,
+    ) -> str:
+        """Upload the bridge to the hub; it is then known by what this returns.
+
+        A card with figures is written by ``smotext bridge card`` and uploaded with
+        ``smotext bridge push``. A card that the repository has is left as it is.
+
+        Parameters
+        ----------
+        repo_id : str
+            ``user/name``, or a name alone for a repository of the token's owner. It is
+            made where there is none.
+        private : bool, optional
+            Make a private repository; True refuses one that is there and public.
+        token : str, optional
+            Default: the one that ``hf auth login`` has stored, or ``HF_TOKEN``.
+        commit_message : str
+
+        Returns
+        -------
+        str
+            The repository's whole name, as ``from_pretrained`` takes it.
+
+        Raises
+        ------
+        UserError
+            If the hub refuses, or the bridge has LoRA weights, which only its directory
+            holds.
+        """
+        return push_bridge(
+            self, repo_id, private=private, token=token, commit_message=commit_message
+        )

@@ -1,4 +1,4 @@
-"""The prompt template: which of the LLM's tokens stand around the soft tokens."""
+"""Prompt templates: which of the LLM's tokens stand around the soft tokens."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ from typing import Any
 
 from smotext_ray.bridge.config import SOFT_PLACEHOLDER
 from smotext_ray.errors import UserError
+
+# Paraphrase pretraining with several templates, as xRAG does, so that the soft tokens mean
+# the text and not only "go on like this".
+INSTRUCTIONS = (
+    f"Background: {SOFT_PLACEHOLDER} Say the same.",
+    f"{SOFT_PLACEHOLDER} These words can be written out as:",
+    f"Write out what this stands for: {SOFT_PLACEHOLDER}",
+    f"What is the text behind {SOFT_PLACEHOLDER}?",
+    f"Put {SOFT_PLACEHOLDER} in other words.",
+    f"{SOFT_PLACEHOLDER} is short for a text. Which one?",
+    f"Repeat the message: {SOFT_PLACEHOLDER}",
+    f"Here is something to read: {SOFT_PLACEHOLDER} Now tell it in full.",
+)
 
 
 def template_token_ids(template: str, tokenizer: Any) -> tuple[list[int], list[int]]:
@@ -35,6 +48,42 @@ def template_token_ids(template: str, tokenizer: Any) -> tuple[list[int], list[i
         start + tokenizer(before, add_special_tokens=False)["input_ids"],
         tokenizer(after, add_special_tokens=False)["input_ids"],
     )
+
+
+def instruction_token_ids(instruction: str, tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Token ids around the soft tokens of an instruction that the LLM is to answer.
+
+    Parameters
+    ----------
+    instruction : str
+        Holds ``<xRAG>`` exactly once.
+    tokenizer : PreTrainedTokenizer
+        Where it has a chat template, the instruction is a user's turn in it.
+
+    Returns
+    -------
+    before, after : list of int
+
+    Raises
+    ------
+    UserError
+        If ``<xRAG>`` is not there exactly once.
+    """
+    if tokenizer.chat_template is None:
+        return template_token_ids(f"{instruction}\n", tokenizer)
+    turn = [{"role": "user", "content": instruction}]
+    chat = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    if chat.count(SOFT_PLACEHOLDER) != 1:
+        raise UserError(f"An instruction holds {SOFT_PLACEHOLDER} exactly once: {instruction!r}.")
+    before, after = (
+        tokenizer(part, add_special_tokens=False) for part in chat.split(SOFT_PLACEHOLDER)
+    )
+    return before["input_ids"], after["input_ids"]  # the chat template writes its own <s>
+
+
+def about_background(question: str) -> str:
+    """The instruction to answer a question from a background text, as xRAG words it."""
+    return f"Refer to the background document: {SOFT_PLACEHOLDER}\n\n{question}"
 
 
 def _adds_bos(tokenizer: Any) -> bool:

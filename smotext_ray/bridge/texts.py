@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from smotext_ray.bridge.data import Task
 from smotext_ray.config import InputConfig
 from smotext_ray.errors import UserError
 from smotext_ray.sources import read_blocks
@@ -29,6 +30,28 @@ def read_texts(path: str, text_column: str) -> list[str]:
     if not texts:
         raise UserError(f"{path} holds no text to train on.")
     return texts
+
+
+def read_tasks(path: str) -> list[Task]:
+    """Tasks for stage 2: a table with the columns background, question and answer.
+
+    Raises
+    ------
+    UserError
+        If the file or a column is not there, or no row has all three.
+    """
+    columns = []
+    for name in Task._fields:
+        blocks = read_blocks(InputConfig(path=path, text_column=name, label_column=name))
+        columns.append([text for block in blocks for text in block.table[name].to_pylist()])
+    tasks = [
+        Task(*(text.strip() for text in row))
+        for row in zip(*columns, strict=True)
+        if all(isinstance(text, str) and text.strip() for text in row)
+    ]
+    if not tasks:
+        raise UserError(f"{path} has no row with a background, a question and an answer.")
+    return tasks
 
 
 def read_labelled_texts(

@@ -1,7 +1,8 @@
-"""Train a bridge: paraphrase pretraining of xRAG, as one plain torch loop.
+"""Train a bridge: both stages of xRAG, as one plain torch loop.
 
-The frozen LLM reads the soft tokens of a text's embedding and must say the text; only
-the projector learns (Cheng et al., 2024, arXiv:2405.13792, stage 1). Read it top to
+The LLM reads the soft tokens of a text's embedding and must say the text, or answer about
+it; the projector learns and, if asked for, LoRA layers on the LLM (Cheng et al., 2024,
+arXiv:2405.13792; the stages are in ``smotext_ray.bridge.objectives``). Read it top to
 bottom: the settings, the loop, the learning rate, the held-out loss.
 
 It runs in one process, or in each process of a torch process group, which
@@ -19,11 +20,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from smotext_ray.bridge.config import SOFT_PLACEHOLDER
-from smotext_ray.bridge.data import batch_stream, hash_texts, split_held_out
+from smotext_ray.bridge.data import Task, batch_stream, hash_texts, split_held_out
 from smotext_ray.bridge.embeddings import embed_once
-from smotext_ray.bridge.frozen import Batch, FrozenModels
+from smotext_ray.bridge.frozen import FrozenModels
+from smotext_ray.bridge.objectives import Paraphrase, Tuning
 from smotext_ray.bridge.projector import Bridge
 from smotext_ray.bridge.training_state import (
     append_metrics,
@@ -50,6 +53,9 @@ class TrainConfig:
     soft_tokens: int = 8
     projector_hidden_size: int = 1024
     template: str = SOFT_PLACEHOLDER
+    instructions: bool = False  # stage 1 draws for each step from instruction templates too
+    stage: int = 1  # 1: paraphrase pretraining; 2: context-aware tuning
+    lora_rank: int = 0  # of the LLM's LoRA layers; 0: none, and only the projector learns
     scale_of_table: float = 3.0  # output scale starts at so many std of the LLM's embeddings
     max_text_tokens: int = 64
     steps: int = 2000
@@ -67,13 +73,15 @@ class TrainConfig:
     def __post_init__(self) -> None:
         # Two held-out texts, for one alone has no other text's embedding.
         least = dict.fromkeys(("steps", "batch_size", "accumulate", "eval_every", "save_every"), 1)
-        for name, lowest in (least | {"held_out": 2}).items():
+        if self.stage not in (1, 2):
+            raise UserError(f"stage is {self.stage}; xRAG's stages are 1 and 2.")
+        for name, lowest in (least | {"held_out": 2, "lora_rank": 0}).items():
             if getattr(self, name) < lowest:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least {lowest}.")
 
 
 def train(
-    texts: Sequence[str],
+    texts: Sequence[str] | Sequence[Task],
     config: TrainConfig,
     output: Path,
     *,
@@ -85,7 +93,7 @@ def train(
 
     Parameters
     ----------
-    texts : sequence of str
+    texts : sequence of str, or of Task in stage 2
         At least ``held_out`` and those of one step; other texts, or another order of
         them, are another training.
     config : TrainConfig
@@ -118,7 +126,7 @@ def train(
 
 
 def run_steps(
-    texts: Sequence[str],
+    texts: Sequence[str] | Sequence[Task],
     config: TrainConfig,
     output: Path,
     *,
@@ -137,24 +145,26 @@ def run_steps(
     held_out, training = split_held_out(len(texts), config.held_out, texts_a_step, config.seed)
     frozen = FrozenModels(config, compile_llm)
     bridge = frozen.new_bridge(config)
-    optimizer = torch.optim.AdamW(bridge.parameters(), lr=config.learning_rate, weight_decay=0.0)
+    objective = _objective(texts, frozen)
+    learned = nn.ModuleDict({"bridge": bridge, "adapter": frozen.adapter})
+    optimizer = torch.optim.AdamW(learned.parameters(), lr=config.learning_rate, weight_decay=0.0)
     output.mkdir(parents=True, exist_ok=True)
-    this = identity(config, bridge, hash_texts(texts), workers.count)
-    first, best = resume(output, this, bridge, optimizer)
+    this = identity(config, bridge, hash_texts(_flat(texts)), workers.count)
+    first, best = resume(output, this, learned, optimizer)
     if first == config.steps:
         return
-    embeddings = embed_once(texts, frozen, cache or output, workers, log)
+    embeddings = embed_once(objective.texts, frozen, cache or output, workers, log)
     if workers.is_first:
         keep_metrics(output, first)
-    lengths = np.array([len(texts[row]) for row in training])
-    stream = batch_stream(lengths, texts_a_step, config.seed, first)
+    stream = batch_stream(objective.lengths[training], texts_a_step, config.seed, first)
 
-    def batch(rows: np.ndarray) -> Batch:
-        return frozen.batch([texts[row] for row in rows], embeddings[rows])
+    def losses(step: int, rows: np.ndarray) -> torch.Tensor:
+        return objective.loss(bridge, objective.batch(rows, embeddings[rows]), step)
 
     def evaluate() -> dict[str, float]:
-        of_held_out = [texts[row] for row in held_out], config.batch_size, embeddings[held_out]
-        return held_out_loss(bridge, frozen, *of_held_out, workers)
+        return held_out_loss(
+            bridge, objective, held_out, embeddings[held_out], config.batch_size, workers
+        )
 
     started, tokens = time.monotonic(), 0
     for step in range(first, config.steps):
@@ -162,7 +172,7 @@ def run_steps(
         for group in optimizer.param_groups:
             group["lr"] = rate
         mine = workers.share(training[next(stream)], config.batch_size)
-        loss, count = gradient_step(bridge, frozen, optimizer, map(batch, mine), workers)
+        loss, count = gradient_step(optimizer, (losses(step, rows) for rows in mine), workers)
         tokens += count
 
         done = step + 1
@@ -175,23 +185,26 @@ def run_steps(
         append_metrics(output, metrics)
         if metrics.get("held_out_matched", best) < best:
             best = metrics["held_out_matched"]
-            save_bridge(output, bridge)
+            save_bridge(output, bridge, frozen.adapter)
         if done % config.save_every == 0 or done == config.steps:
             # After the bridge: a state never names a best one that is not there yet.
-            save_state(output, this, bridge, optimizer, done, best)
+            save_state(output, this, learned, optimizer, done, best)
         if done % 10 == 0 or "held_out_matched" in metrics:
             log(" ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
     workers.wait()  # for the first to have written all
 
 
 def gradient_step(
-    bridge: Bridge,
-    frozen: FrozenModels,
-    optimizer: torch.optim.Optimizer,
-    batches: Iterable[Batch],
-    workers: Workers,
+    optimizer: torch.optim.Optimizer, batches: Iterable[torch.Tensor], workers: Workers
 ) -> tuple[float, int]:
     """Learn from this process's batches of a step, together with all workers.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    batches : iterable of Tensors of shape (tokens,)
+        The loss of each token; one batch is computed after the other's backward pass.
+    workers : Workers
 
     Returns
     -------
@@ -201,21 +214,21 @@ def gradient_step(
         Likewise.
     """
     optimizer.zero_grad(set_to_none=True)
-    seen = torch.zeros(2, device=frozen.device)  # nats and tokens
-    for batch in batches:
-        nll = frozen.nll(bridge.prompt_embeds(batch.embeddings), batch)
-        nll.sum().backward()
-        seen += torch.stack([nll.detach().sum(), seen.new_tensor(len(nll))])
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    seen = torch.zeros(2, device=weights[0].device)  # nats and tokens
+    for loss in batches:
+        loss.sum().backward()
+        seen += torch.stack([loss.detach().sum(), seen.new_tensor(len(loss))])
     # Once a step, and not by DistributedDataParallel: that takes the mean over workers,
     # but the loss is a mean over tokens, of which each worker has its own number; and the
     # projector's gradients come last in a backward pass, so that there is nothing to
     # overlap their exchange with.
-    gradients = [weight.grad for weight in bridge.parameters()]
+    gradients = [weight.grad for weight in weights]
     workers.add_up(seen, *gradients)
     nats, tokens = seen.tolist()
     for gradient in gradients:
         gradient /= tokens
-    torch.nn.utils.clip_grad_norm_(bridge.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_(weights, 1.0)
     optimizer.step()
     return nats / tokens, int(tokens)
 
@@ -231,10 +244,10 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 @torch.inference_mode()
 def held_out_loss(
     bridge: Bridge,
-    frozen: FrozenModels,
-    texts: Sequence[str],
+    objective: Paraphrase | Tuning,
+    rows: np.ndarray,
+    embeddings: np.ndarray,
     batch_size: int,
-    embeddings: np.ndarray | None = None,
     workers: Workers | None = None,
 ) -> dict[str, float]:
     """Nats a token with the matched, a shuffled and no embedding.
@@ -244,13 +257,14 @@ def held_out_loss(
     Parameters
     ----------
     bridge : Bridge
-    frozen : FrozenModels
-    texts : sequence of str, length n
-        At least two: shuffled, each text gets the embedding of the one before it.
+    objective : Paraphrase or Tuning
+    rows : ndarray of shape (n,)
+        Which of the objective's; at least two: shuffled, each gets the embedding of the
+        one before it.
+    embeddings : ndarray of shape (n, encoder_dim)
+        Those of the rows.
     batch_size : int
-        Texts that are computed at once.
-    embeddings : ndarray of shape (n, encoder_dim), optional
-        Those of the texts; by default they are computed.
+        Rows that are computed at once.
     workers : Workers, optional
         Each computes its share, and all get the same figures. Default: this process.
 
@@ -260,22 +274,31 @@ def held_out_loss(
         ``held_out_matched``, ``held_out_shuffled``, ``held_out_none``.
     """
     workers = workers or Workers()
-    right = frozen.encoder.encode(texts) if embeddings is None else embeddings
-    wrong = np.roll(right, 1, axis=0)
-    order = np.argsort([len(text) for text in texts], kind="stable")  # for little padding
-    starts = range(0, len(texts), batch_size)[workers.rank :: workers.count]
+    device = bridge.output_scale.device
+    wrong = np.roll(embeddings, 1, axis=0)
+    order = np.argsort(objective.lengths[rows], kind="stable")  # for little padding
+    starts = range(0, len(rows), batch_size)[workers.rank :: workers.count]
     sums = np.zeros(4)  # the last one counts the tokens
-    for rows in (order[start : start + batch_size] for start in starts):
-        batch = frozen.batch([texts[row] for row in rows], right[rows])
-        shuffled = torch.from_numpy(wrong[rows]).to(frozen.device)
-        prompts = bridge.prompt_embeds(batch.embeddings), bridge.prompt_embeds(shuffled), None
-        sums[:3] += [frozen.nll(prompt, batch).sum().item() for prompt in prompts]
+    for some in (order[start : start + batch_size] for start in starts):
+        batch = objective.batch(rows[some], embeddings[some])
+        shuffled = torch.from_numpy(wrong[some]).to(device)
+        prompts = batch.embeddings, shuffled, None
+        sums[:3] += [objective.nll(bridge, batch, each).sum().item() for each in prompts]
         sums[3] += int((batch.ids >= 0).sum())
-    total = torch.from_numpy(sums).to(frozen.device)
+    total = torch.from_numpy(sums).to(device)
     workers.add_up(total)
     *nats, tokens = total.tolist()
     names = ("held_out_matched", "held_out_shuffled", "held_out_none")
     return {name: value / tokens for name, value in zip(names, nats, strict=True)}
+
+
+def _objective(texts: Sequence[Any], frozen: FrozenModels) -> Paraphrase | Tuning:
+    config = frozen.config
+    return Paraphrase(frozen, texts, config.seed) if config.stage == 1 else Tuning(frozen, texts)
+
+
+def _flat(texts: Sequence[str] | Sequence[Task]) -> list[str]:
+    return [part for text in texts for part in ([text] if isinstance(text, str) else text)]
 
 
 def _say_nothing(line: str) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
+from smotext_ray.bridge.adapter import Adapter
 from smotext_ray.bridge.files import whole_file
 from smotext_ray.bridge.projector import Bridge
 from smotext_ray.errors import UserError
@@ -37,7 +39,7 @@ def identity(config: TrainConfig, bridge: Bridge, texts_sha256: str, workers: in
 
 
 def resume(
-    output: Path, this: dict, bridge: Bridge, optimizer: torch.optim.Optimizer
+    output: Path, this: dict, learned: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[int, float]:
     """Load the last state where there is one.
 
@@ -46,7 +48,8 @@ def resume(
     output : Path
     this : dict
         Identity of the training that is about to go on.
-    bridge : Bridge
+    learned : Module
+        All that learns.
     optimizer : Optimizer
 
     Returns
@@ -73,7 +76,7 @@ def resume(
     ):
         if then.get(part) != this[part]:
             raise UserError(f"{output} holds a training with other {what}; name another --output.")
-    bridge.load_state_dict(state["bridge"])
+    learned.load_state_dict(state["learned"])
     optimizer.load_state_dict(state["optimizer"])
     return state["step"], state["best"]
 
@@ -81,7 +84,7 @@ def resume(
 def save_state(
     output: Path,
     this: dict,
-    bridge: Bridge,
+    learned: nn.Module,
     optimizer: torch.optim.Optimizer,
     step: int,
     best: float,
@@ -91,17 +94,18 @@ def save_state(
         "identity": this,
         "step": step,
         "best": best,
-        "bridge": bridge.state_dict(),
+        "learned": learned.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
     with whole_file(output / STATE_FILE) as handle:
         torch.save(state, handle)
 
 
-def save_bridge(output: Path, bridge: Bridge) -> None:
-    """Put a bridge in the place of the one in ``output``; a kill leaves either of them whole."""
+def save_bridge(output: Path, bridge: Bridge, adapter: Adapter) -> None:
+    """Put a bridge in the place of the one in ``output``."""
     partial = output / ".bridge"
     bridge.save_pretrained(partial)
+    adapter.save(partial)
     for file in partial.iterdir():
         os.replace(file, output / file.name)
     partial.rmdir()

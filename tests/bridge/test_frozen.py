@@ -9,7 +9,7 @@ import torch
 from tiny_models import HIDDEN
 from tiny_training import tiny_config
 
-from smotext_ray.bridge.frozen import FrozenModels, TokenNLL
+from smotext_ray.bridge.frozen import FrozenModels, TokenLoss
 from smotext_ray.bridge.train import TrainConfig
 
 
@@ -19,12 +19,12 @@ def config(tmp_path_factory) -> TrainConfig:
 
 
 @pytest.mark.parametrize("tokens", [1, 128, 300])  # 128 are taken at a time
-def test_token_nll_is_cross_entropy_forward_and_backward(tokens):
+def test_the_token_loss_is_cross_entropy_forward_and_backward(tokens):
     torch.manual_seed(0)
     head, ids = torch.randn(50, 16), torch.randint(50, (tokens,))
     weights = torch.rand(tokens)
     hidden = torch.randn(tokens, 16, requires_grad=True)
-    nll = TokenNLL.apply(hidden, head, ids)
+    nll = TokenLoss.apply(hidden, head, ids)
     (nll * weights).sum().backward()
 
     plain = hidden.detach().clone().requires_grad_()
@@ -34,9 +34,29 @@ def test_token_nll_is_cross_entropy_forward_and_backward(tokens):
     torch.testing.assert_close(hidden.grad, plain.grad, rtol=1e-4, atol=1e-5)
 
 
-def test_token_nll_of_large_logits_is_finite():
+@pytest.mark.parametrize("tokens", [1, 300])
+def test_the_token_loss_adds_the_divergence_from_a_teacher(tokens):
+    torch.manual_seed(0)
+    head, ids = torch.randn(50, 16), torch.randint(50, (tokens,))
+    hidden, teacher = torch.randn(tokens, 16, requires_grad=True), torch.randn(tokens, 16)
+    loss = TokenLoss.apply(hidden, head, ids, teacher, 2.0)
+    loss.sum().backward()
+
+    plain = hidden.detach().clone().requires_grad_()
+    logits, wanted = plain @ head.T, (teacher @ head.T).log_softmax(1)
+    nll = torch.nn.functional.cross_entropy(logits, ids, reduction="none")
+    divergence = torch.nn.functional.kl_div(
+        logits.log_softmax(1), wanted, reduction="none", log_target=True
+    )
+    expected = nll + 2 * divergence.sum(1)
+    expected.sum().backward()
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(hidden.grad, plain.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_the_token_loss_of_large_logits_is_finite():
     hidden = torch.tensor([[1e4], [-1e4]], requires_grad=True)
-    nll = TokenNLL.apply(hidden, torch.tensor([[1.0], [-1.0]]), torch.tensor([0, 0]))
+    nll = TokenLoss.apply(hidden, torch.tensor([[1.0], [-1.0]]), torch.tensor([0, 0]))
     nll.sum().backward()
     assert nll.tolist() == [0.0, 2e4] and hidden.grad.isfinite().all()
 
@@ -97,3 +117,17 @@ def test_only_the_projector_and_its_scale_learn(frozen, config):
         f"projector.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")
     }
     assert not any(p.requires_grad for p in frozen.llm.parameters())
+
+
+def test_prompts_of_several_lengths_are_answered_as_one_by_one(frozen):
+    batch = frozen.batch(["corn0", "ship1 ship2 ship3", "gold0 gold1"])
+    torch.manual_seed(0)
+    prompts = [torch.randn(length, HIDDEN, device=frozen.device) for length in (5, 1, 3)]
+    together = frozen.answers(prompts, batch)
+    alone = []
+    for prompt, ids in zip(prompts, batch.ids, strict=True):
+        told = frozen.llm.get_input_embeddings()(ids[ids >= 0])
+        inputs = torch.cat([prompt, told])[None]
+        hidden = frozen.llm.model(inputs_embeds=inputs).last_hidden_state[0]
+        alone.append(hidden[len(prompt) - 1 : -1])
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-4)

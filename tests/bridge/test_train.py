@@ -13,6 +13,7 @@ from tiny_training import TEXTS, curve, last_state, metrics, quiet, tiny_config
 
 from smotext_ray.bridge import train as training
 from smotext_ray.bridge.frozen import FrozenModels
+from smotext_ray.bridge.objectives import Paraphrase
 from smotext_ray.bridge.projector import Bridge
 from smotext_ray.bridge.train import TrainConfig, held_out_loss, learning_rate, train
 from smotext_ray.bridge.training_state import keep_metrics
@@ -80,7 +81,7 @@ def test_the_saved_bridge_is_the_best_one_and_the_state_the_last(config, tmp_pat
     state = last_state(tmp_path)
     assert (state["step"], state["best"]) == (40, 1.0)
     assert not torch.equal(
-        state["bridge"]["projector.0.bias"].bfloat16().float(),
+        state["learned"]["bridge.projector.0.bias"].bfloat16().float(),
         bridge.state_dict()["projector.0.bias"],
     )
 
@@ -88,7 +89,8 @@ def test_the_saved_bridge_is_the_best_one_and_the_state_the_last(config, tmp_pat
 def test_the_state_is_saved_with_all_precision(trained):
     bridge, output = trained
     assert last_state(output)["step"] == 60
-    for name, tensor in last_state(output)["bridge"].items():
+    for name, tensor in last_state(output)["learned"].items():
+        name = name.removeprefix("bridge.")
         assert tensor.dtype == torch.float32, name
         assert tensor.shape == bridge.state_dict()[name].shape
 
@@ -136,8 +138,8 @@ def test_a_kill_while_the_state_is_written_costs_only_the_steps_since(
 def assert_same(bridge, output, trained):
     """Bit by bit: the best bridge, the last one with its optimizer, and every figure."""
     one, other = last_state(output), last_state(trained[1])
-    for name, tensor in other["bridge"].items():
-        assert torch.equal(one["bridge"][name], tensor), name
+    for name, tensor in other["learned"].items():
+        assert torch.equal(one["learned"][name], tensor), name
     for number, moments in other["optimizer"]["state"].items():
         for name, tensor in moments.items():
             assert torch.equal(one["optimizer"]["state"][number][name], tensor), (number, name)
@@ -176,6 +178,8 @@ def test_a_training_does_not_go_on_with_other_texts(trained, config, texts):
         ({"accumulate": 0}, "accumulate is 0; it must be at least 1"),
         ({"batch_size": -1}, "batch_size is -1"),
         ({"eval_every": 0}, "eval_every is 0"),
+        ({"lora_rank": -1}, "lora_rank is -1; it must be at least 0"),
+        ({"stage": 3}, "stage is 3"),
     ],
 )
 def test_impossible_settings_are_refused(change, message):
@@ -245,8 +249,10 @@ def frozen(config) -> FrozenModels:
 def test_the_held_out_loss_is_a_mean_over_tokens_whatever_the_batches(frozen, config):
     bridge = frozen.new_bridge(config)
     texts = TEXTS[:11]
-    whole = held_out_loss(bridge, frozen, texts, 11)
-    parts = held_out_loss(bridge, frozen, texts, 5)  # the last batch is of one text
+    rows, embeddings = np.arange(11), frozen.encoder.encode(texts)
+    paraphrase = Paraphrase(frozen, texts, 0)
+    whole = held_out_loss(bridge, paraphrase, rows, embeddings, 11)
+    parts = held_out_loss(bridge, paraphrase, rows, embeddings, 5)  # the last batch is of one text
     assert parts == pytest.approx(whole, rel=1e-4)
     batch = frozen.batch(texts)
     assert whole["held_out_none"] == pytest.approx(frozen.nll(None, batch).mean().item(), rel=1e-4)
@@ -255,9 +261,10 @@ def test_the_held_out_loss_is_a_mean_over_tokens_whatever_the_batches(frozen, co
 def test_shuffled_every_text_has_the_embedding_of_another(frozen, config):
     bridge = frozen.new_bridge(config)
     texts = ["corn0", "ship1 ship1 ship1"]
-    found = held_out_loss(bridge, frozen, texts, 1)
-    swapped = frozen.encoder.encode(texts[::-1])
-    expected = held_out_loss(bridge, frozen, texts, 2, embeddings=swapped)
+    rows, embeddings = np.arange(2), frozen.encoder.encode(texts)
+    paraphrase = Paraphrase(frozen, texts, 0)
+    found = held_out_loss(bridge, paraphrase, rows, embeddings, 1)
+    expected = held_out_loss(bridge, paraphrase, rows, embeddings[::-1], 2)
     assert found["held_out_shuffled"] == pytest.approx(expected["held_out_matched"], rel=1e-4)
     assert found["held_out_shuffled"] != pytest.approx(found["held_out_matched"], rel=1e-3)
 

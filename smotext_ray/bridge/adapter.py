@@ -1,0 +1,151 @@
+"""LoRA on the LLM: what a bridge may teach the LLM itself, beside its soft tokens.
+
+Low-rank updates of the LLM's linear layers (Hu et al., 2021, arXiv:2106.09685), by peft.
+They lie beside the bridge's weights in peft's own format, which vLLM reads too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from smotext_ray.bridge.config import ADAPTER_WEIGHTS_FILE
+from smotext_ray.errors import UserError
+
+ALPHA_OF_RANK = 2  # LoRA's alpha, in ranks: updates are scaled by it
+
+
+class Adapter(nn.Module):
+    """The LoRA layers of an LLM, which is changed in place to have them.
+
+    Parameters
+    ----------
+    llm : PreTrainedModel
+        Its own weights are frozen.
+    llm_name : str
+        The model's own name, which is saved with the weights.
+    rank : int
+        0: no layers, and the LLM stays as it is.
+
+    Attributes
+    ----------
+    weights : ParameterList
+        What there is to learn, float32; empty at rank 0.
+    """
+
+    def __init__(self, llm: Any, llm_name: str, rank: int) -> None:
+        super().__init__()
+        self._layers: list[Any] = []
+        self._peft: list[Any] = []  # a list, or the LLM's weights would be this module's
+        if rank:
+            self._add_layers(llm, llm_name, rank)
+        self.weights = nn.ParameterList([w for w in llm.parameters() if w.requires_grad])
+
+    def _add_layers(self, llm: Any, llm_name: str, rank: int) -> None:
+        from peft import LoraConfig, get_peft_model
+        from peft.tuners.lora import LoraLayer
+
+        config = LoraConfig(
+            r=rank,
+            lora_alpha=ALPHA_OF_RANK * rank,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        )
+        self._peft = [get_peft_model(llm, config)]
+        config.base_model_name_or_path = llm_name  # not this machine's path of it
+        self._layers = [module for module in llm.modules() if isinstance(module, LoraLayer)]
+        for layer in self._layers:
+            layer.cast_input_dtype_enabled = False  # autocast does it, at half the cost
+
+    @contextmanager
+    def computing(self, active: bool = True) -> Iterator[None]:
+        """In the block the LLM runs with these layers, or as it is without them."""
+        if not self._layers:
+            yield
+            return
+        for layer in self._layers:
+            layer._disable_adapters = not active  # its own setter would also freeze them
+        try:
+            with torch.autocast(self.weights[0].device.type, torch.bfloat16, enabled=active):
+                yield
+        finally:
+            for layer in self._layers:
+                layer._disable_adapters = False
+
+    def save(self, directory: Path) -> None:
+        """Write the layers (bfloat16) and their config beside a bridge's files."""
+        if not self._layers:
+            return
+        from peft import get_peft_model_state_dict
+
+        model = self._peft[0]
+        model.peft_config["default"].save_pretrained(directory)
+        weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+        save_file(
+            {k: v.detach().to(torch.bfloat16).cpu().contiguous() for k, v in weights.items()},
+            directory / ADAPTER_WEIGHTS_FILE,
+        )
+
+    def load(self, directory: Path) -> None:
+        """Take the layers' weights from a bridge's directory.
+
+        Raises
+        ------
+        UserError
+            If they are missing, or of another rank or LLM.
+        """
+        if not self._layers:
+            return
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+        model = self._peft[0]
+        try:
+            weights = load_file(directory / ADAPTER_WEIGHTS_FILE)
+            own = get_peft_model_state_dict(model, save_embedding_layers=False)
+            fits = weights.keys() == own.keys()
+            set_peft_model_state_dict(model, weights)
+        except Exception as error:
+            raise _unfit(directory, f"{type(error).__name__}: {error}") from error
+        if not fits:
+            raise _unfit(directory, "they are of other layers")
+
+
+def _unfit(directory: Path, why: str) -> UserError:
+    return UserError(
+        f"The LoRA weights in {directory} do not fit the LLM ({why[:200]}); train or copy the "
+        "bridge again."
+    )
+
+
+def merge(llm: str, bridge: Path, output: Path) -> None:
+    """Write a checkpoint of the LLM with a bridge's LoRA layers added to its weights.
+
+    Parameters
+    ----------
+    llm : str
+        Directory or hub name of the LLM.
+    bridge, output : Path
+        Directories.
+
+    Raises
+    ------
+    UserError
+        If the layers are missing or do not fit the LLM.
+    """
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    # Added up in float32, rounded once at the end.
+    model = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.float32)
+    try:
+        merged: Any = PeftModel.from_pretrained(model, str(bridge)).merge_and_unload()
+    except Exception as error:
+        raise _unfit(bridge, f"{type(error).__name__}: {error}") from error
+    merged.to(torch.bfloat16).save_pretrained(output)
+    AutoTokenizer.from_pretrained(llm).save_pretrained(output)

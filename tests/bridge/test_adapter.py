@@ -1,0 +1,144 @@
+"""LoRA on the LLM: it learns, it is saved with the bridge, and the LLM without it is as it was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_training import TEXTS, curve, last_state, quiet, tiny_config
+from transformers import AutoModelForCausalLM
+
+from smotext_ray.bridge.adapter import Adapter, merge
+from smotext_ray.bridge.config import check_weights, read_bridge_config
+from smotext_ray.bridge.frozen import FrozenModels
+from smotext_ray.bridge.train import TrainConfig, train
+from smotext_ray.errors import UserError
+
+RANK = 4
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> TrainConfig:
+    directory = tmp_path_factory.mktemp("models")
+    return replace(tiny_config(directory), lora_rank=RANK, steps=40)
+
+
+@pytest.fixture(scope="module")
+def trained(config, tmp_path_factory):
+    output = tmp_path_factory.mktemp("bridge")
+    return train(TEXTS, config, output, log=quiet), output
+
+
+def loss(config: TrainConfig, bridge, directory=None) -> float:
+    """Of some texts, with the LoRA layers of a directory or with new ones."""
+    frozen = FrozenModels(config)
+    if directory:
+        frozen.adapter.load(directory)
+    batch = frozen.batch(TEXTS[:20])
+    with torch.inference_mode():
+        return frozen.nll(bridge.prompt_embeds(batch.embeddings), batch).mean().item()
+
+
+def test_new_layers_change_nothing(config):
+    bridge = FrozenModels(config).new_bridge(config)
+    plain = replace(config, lora_rank=0)
+    assert loss(config, bridge) == pytest.approx(loss(plain, bridge), rel=0.01)
+
+
+def test_the_layers_learn_and_the_llm_beneath_does_not(config, trained):
+    bridge, output = trained
+    assert curve(output)[-1] < 0.7 * curve(output)[0]
+    with_layers, without = loss(config, bridge, output), loss(config, bridge)
+    assert with_layers < without - 0.1
+    frozen, other = FrozenModels(config), FrozenModels(config)
+    frozen.adapter.load(output)
+    batch = frozen.batch(TEXTS[:8])
+    assert torch.equal(frozen.nll(None, batch), other.nll(None, batch))
+
+
+def test_they_learn_more_than_the_projector_alone(config, trained, tmp_path):
+    train(TEXTS, replace(config, lora_rank=0), tmp_path, log=quiet)
+    key = "held_out_matched"
+    assert curve(trained[1], key)[-1] < curve(tmp_path, key)[-1]
+
+
+def test_a_killed_training_goes_on_with_them_bit_by_bit(config, trained, tmp_path):
+    class Killed(Exception):
+        pass
+
+    def kill(line):
+        if line.startswith("step 30 "):
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(TEXTS, config, tmp_path, log=kill)
+    train(TEXTS, config, tmp_path, log=quiet)
+    one, other = last_state(tmp_path)["learned"], last_state(trained[1])["learned"]
+    assert sum(name.startswith("adapter.") for name in one) == 2 * 7 * 2  # A and B, layers
+    for name, tensor in other.items():
+        assert torch.equal(one[name], tensor), name
+    for file in ("adapter_model.safetensors", "adapter_config.json", "bridge.safetensors"):
+        assert (tmp_path / file).read_bytes() == (trained[1] / file).read_bytes()
+
+
+def test_training_goes_on_from_a_bridge_with_layers(config, trained, tmp_path):
+    bridge, output = trained
+    going_on = replace(config, start_from=str(output), steps=1, learning_rate=1e-9)
+    again = train(TEXTS, going_on, tmp_path, log=quiet)
+    assert loss(going_on, again, tmp_path) == pytest.approx(loss(config, bridge, output), rel=1e-3)
+
+
+def test_a_bridge_without_layers_can_begin_to_have_them(config, tmp_path):
+    plain = replace(config, lora_rank=0, steps=1)
+    train(TEXTS, plain, tmp_path / "plain", log=quiet)
+    config = replace(config, start_from=str(tmp_path / "plain"), steps=1)
+    assert train(TEXTS, config, tmp_path / "lora", log=quiet).config.lora_rank == RANK
+
+
+def test_another_rank_than_the_bridges_is_refused(config, trained, tmp_path):
+    other = replace(config, lora_rank=RANK + 1, start_from=str(trained[1]))
+    with pytest.raises(UserError, match="LoRA rank"):
+        train(TEXTS, other, tmp_path, log=quiet)
+
+
+def test_merged_into_the_llm_they_do_what_they_do_beside_it(config, trained, tmp_path):
+    bridge, output = trained
+    merge(config.llm, output, tmp_path)
+    merged = replace(config, llm=str(tmp_path), lora_rank=0)
+    assert loss(merged, bridge) == pytest.approx(loss(config, bridge, output), rel=0.02)
+    assert loss(merged, bridge) != pytest.approx(loss(config, bridge), rel=0.05)
+
+
+def test_they_are_saved_under_the_models_own_name(trained):
+    saved = json.loads((trained[1] / "adapter_config.json").read_text())
+    assert (saved["r"], saved["lora_alpha"]) == (RANK, 2 * RANK)
+    assert saved["base_model_name_or_path"] == trained[0].config.llm
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_a_bridge_whose_layers_are_missing_is_refused(trained, tmp_path, name):
+    for file in trained[1].glob("*.*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = read_bridge_config(tmp_path)
+    check_weights(tmp_path, config)
+    (tmp_path / name).unlink()
+    with pytest.raises(UserError, match=f"{name} is missing"):
+        check_weights(tmp_path, config)
+
+
+def test_layers_of_another_rank_are_refused(config, trained):
+    with pytest.raises(UserError, match=r"have rank 4, but .* says 8"):
+        check_weights(trained[1], replace(read_bridge_config(trained[1]), lora_rank=8))
+    llm = AutoModelForCausalLM.from_pretrained(config.llm).requires_grad_(False)
+    with pytest.raises(UserError, match="do not fit the LLM"):
+        Adapter(llm, "tiny", 8).load(trained[1])
+
+
+def test_without_rank_there_are_no_layers(config):
+    llm = AutoModelForCausalLM.from_pretrained(config.llm).requires_grad_(False)
+    adapter = Adapter(llm, "tiny", 0)
+    assert not list(adapter.parameters())
+    with adapter.computing():
+        assert not torch.is_autocast_enabled("cpu")
