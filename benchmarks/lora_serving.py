@@ -1,0 +1,61 @@
+"""Decoding with a bridge's LoRA layers: merged into the LLM, or computed by vLLM beside it.
+
+    python benchmarks/lora_serving.py --bridge default
+
+Prints tokens a second of each, greedy, in a process of its own, and how many of the texts
+are the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+
+def decode(bridge_path: str, merge: bool, points: int) -> None:
+    """Print the speed and the texts of one way, as JSON."""
+    from smotext_ray.bridge.projector import Bridge
+    from smotext_ray.config import load_config
+    from smotext_ray.decoder import Decoder
+    from smotext_ray.models import bridge_directory, locate_model
+
+    directory = bridge_directory(bridge_path)
+    bridge = Bridge.from_pretrained(directory)
+    llm = locate_model(load_config("offline").decoder.model).path
+    decoder = Decoder(llm, bridge, lora=directory, merge_lora=merge, temperature=0.0)
+    x = np.random.default_rng(0).standard_normal((points, bridge.config.encoder_dim), np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    decoder.decode(x[:8], range(8))
+    started = time.monotonic()
+    found = decoder.decode(x, range(points))
+    seconds = time.monotonic() - started
+    tokens = sum(sum(candidates.num_tokens) for candidates in found)
+    print(json.dumps({"speed": tokens / seconds, "texts": [c.texts[0] for c in found]}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bridge", default="default")
+    parser.add_argument("--points", type=int, default=192)
+    parser.add_argument("--way", choices=["merged", "beside"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.way:
+        decode(options.bridge, options.way == "merged", options.points)
+        return
+    found = {}
+    for way in ("merged", "beside"):
+        command = [sys.executable, *sys.argv, "--way", way]
+        out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        found[way] = json.loads(out.splitlines()[-1])
+        print(f"{way}: {found[way]['speed']:.0f} tokens a second")
+    same = np.mean([a == b for a, b in zip(*(f["texts"] for f in found.values()), strict=True)])
+    print(f"{same:.0%} of the texts are the same")
+
+
+if __name__ == "__main__":
+    main()
