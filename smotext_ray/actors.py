@@ -114,6 +114,7 @@ class GateActor:
         self.encoder = load_encoder(config)
         self.config = config
         self.labels = labels
+        self.codes = {label: code for code, label in enumerate(labels)}
         self.label_type = label_type
         self.reference = load_reference(Run(run_uri))
         self.counter = counter
@@ -138,7 +139,7 @@ class GateActor:
 
         if not row["texts"]:
             return {"status": "error", "reason": row["error"]}
-        own = self.labels.index(row["label"])
+        own = self.codes[row["label"]]
         verdict = judge(
             row["texts"],
             row["finish_reasons"],

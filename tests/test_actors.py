@@ -210,6 +210,7 @@ def gate_actor(labels=("grain", "ship"), label_type=None, corpus_texts=(), **gat
     actor.encoder = TopicEncoder()
     actor.config = RunConfig.model_validate({"gate": gate})
     actor.labels, actor.label_type = list(labels), label_type or pa.string()
+    actor.codes = {label: code for code, label in enumerate(labels)}
     actor.reference = class_reference(
         counts=np.array([20, 20]),
         sums=np.stack([x[:20].sum(0), x[20:].sum(0)]),

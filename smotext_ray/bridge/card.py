@@ -268,8 +268,8 @@ def _held_out_table(held_out: Sequence[Mapping[str, float]]) -> str:
     ]
     table = _table(("step", "own embedding", "another text's", "none"), rows)
     return (
-        "## Held-out loss\n\nNats a token of texts set aside from training. The bridge is that "
-        f"of step {int(held_out[best]['step'])}.\n\n{table}"
+        "## Held-out loss\n\nNats a token of what the LLM has to say, for texts set aside from "
+        f"training. The bridge is that of step {int(held_out[best]['step'])}.\n\n{table}"
     )
 
 

@@ -119,14 +119,7 @@ def push_directory(
             f"The bridge in {directory} has no model card ({CARD_FILE}); write it first with: "
             f"smotext bridge card --bridge {directory} --eval FILE"
         )
-    files = _files(config)
-    lacking = [name for name in files if not (directory / name).exists()]
-    if lacking:
-        raise UserError(
-            f"The bridge in {directory} is not whole ({' and '.join(lacking)} missing); train "
-            "or copy it again."
-        )
-    return _upload(directory, files, repo_id, private, token, commit_message)
+    return _upload(directory, _files(config), repo_id, private, token, commit_message)
 
 
 def push_bridge(

@@ -8,6 +8,7 @@ from typing import Any
 from smotext_ray.bridge.data import Task
 from smotext_ray.config import InputConfig
 from smotext_ray.errors import UserError
+from smotext_ray.formats import require_columns
 from smotext_ray.sources import read_blocks
 
 
@@ -24,8 +25,7 @@ def read_texts(path: str, text_column: str) -> list[str]:
     else:
         # The text stands in for the label: a bridge needs none.
         config = InputConfig(path=path, text_column=text_column, label_column=text_column)
-        blocks = read_blocks(config)
-        lines = [text for block in blocks for text in block.table[text_column].to_pylist()]
+        lines = [text for (text,) in _rows(config, text_column)]
     texts = [text.strip() for text in lines if isinstance(text, str) and text.strip()]
     if not texts:
         raise UserError(f"{path} holds no text to train on.")
@@ -40,13 +40,20 @@ def read_tasks(path: str) -> list[Task]:
     UserError
         If the file or a column is not there, or no row has all three.
     """
-    columns = []
-    for name in Task._fields:
-        blocks = read_blocks(InputConfig(path=path, text_column=name, label_column=name))
-        columns.append([text for block in blocks for text in block.table[name].to_pylist()])
+    background, question, answer = Task._fields
+    config = InputConfig(path=path, text_column=background, label_column=question, id_column=answer)
+    try:
+        rows = _rows(config, *Task._fields)
+    except UserError as error:
+        if "has no column" not in str(error):
+            raise
+        raise UserError(
+            f"{path} is no table of tasks; stage 2 learns from the columns background, question "
+            "and answer (smotext bridge tasks makes such a table of any texts)."
+        ) from error
     tasks = [
         Task(*(text.strip() for text in row))
-        for row in zip(*columns, strict=True)
+        for row in rows
         if all(isinstance(text, str) and text.strip() for text in row)
     ]
     if not tasks:
@@ -70,18 +77,27 @@ def read_labelled_texts(
         config = InputConfig(path=path, text_column=text_column, label_column=label_column)
         pairs = [
             (text.strip(), label)
-            for block in read_blocks(config)
-            for text, label in zip(
-                block.table[text_column].to_pylist(),
-                block.table[label_column].to_pylist(),
-                strict=True,
-            )
+            for text, label in _rows(config, text_column, label_column)
             if isinstance(text, str) and text.strip() and label is not None
         ][:rows]
         texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
     if len(texts) < 2:
         raise UserError(f"{path} holds fewer than two texts; evaluating a bridge takes some.")
     return texts, labels
+
+
+def _rows(config: InputConfig, *names: str) -> list[tuple[Any, ...]]:
+    """The rows of some columns of a table; a field that a JSON line lacks is None."""
+    rows: list[tuple[Any, ...]] = []
+    seen: set[str] = set()
+    for block in read_blocks(config):
+        there = set(block.table.column_names)
+        seen |= there
+        nothing = [None] * len(block.table)
+        columns = [block.table[name].to_pylist() if name in there else nothing for name in names]
+        rows += zip(*columns, strict=True)
+    require_columns(sorted(seen), config, config.path)
+    return rows
 
 
 def _lines(path: Path) -> list[str]:

@@ -165,7 +165,7 @@ def lora(directory):
     """Make the bridge one with LoRA."""
     (directory / "config.json").write_text(json.dumps(asdict(CONFIG) | {"lora_rank": 4}))
     for name in LORA_FILES:
-        (directory / name).write_text("{}")
+        (directory / name).write_text('{"r": 4}')
 
 
 def refusal(function, *arguments, **keywords) -> str:
@@ -206,7 +206,7 @@ def test_a_bridge_that_lacks_its_lora_is_refused(hub, directory, run, name):
     lora(directory)
     (directory / name).unlink()
     code, said = run("bridge", "push", "me/mine", "--bridge", directory)
-    assert code == 2 and f"{name} missing" in said
+    assert code == 2 and f"{name} is missing" in said
     assert not hub.files
 
 
