@@ -59,6 +59,7 @@ class Adapter(nn.Module):
         )
         self._peft = [get_peft_model(llm, config)]
         config.base_model_name_or_path = llm_name  # not this machine's path of it
+        config.target_modules = sorted(config.target_modules or [])  # a set writes in any order
         self._layers = [module for module in llm.modules() if isinstance(module, LoraLayer)]
         for layer in self._layers:
             layer.cast_input_dtype_enabled = False  # autocast does it, at half the cost
