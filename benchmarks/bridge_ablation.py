@@ -87,6 +87,7 @@ def run(name: str, options: argparse.Namespace) -> None:
     variant, texts = VARIANTS[name], read_texts(options.input, "text")
     config = training.TrainConfig(
         steps=options.steps,
+        held_out=options.rows,
         eval_every=options.steps,
         warmup_steps=options.steps // 10,
         start_from=options.start_from if variant.continues else None,
@@ -98,7 +99,7 @@ def run(name: str, options: argparse.Namespace) -> None:
         training._objective = partial(_objective, points=variant.points, cache=options.output)
     training.train(corpus, config, directory, cache=options.output)
     held_out, _ = split_held_out(len(texts), config.held_out, config.batch_size, config.seed)
-    some = [texts[row] for row in held_out[: options.rows]]
+    some = [texts[row] for row in held_out]
     run_config = load_config("offline", None, [], {"bridge.path": str(directory)})
     found = evaluate_bridge(some, None, run_config).as_json()
     _result(options.output, name).write_text(json.dumps(found, indent=2) + "\n")
@@ -125,7 +126,7 @@ def _tasks(texts: list[str], options: argparse.Namespace) -> list[Any]:
 
     file = options.output / "tasks.parquet"
     if not file.exists():
-        config = TrainConfig()
+        config = TrainConfig(held_out=options.rows)
         _, others = split_held_out(len(texts), config.held_out, config.batch_size, config.seed)
         rows = options.steps * config.batch_size + config.held_out
         made = make_tasks([texts[row] for row in others], FrozenModels(config), rows, config.seed)

@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> TrainConfig:
-    """Of one of two workers."""
-    return replace(tiny_config(tmp_path_factory.mktemp("models")), batch_size=4)
+    """Of one of two workers; with LoRA layers, which must begin alike in both."""
+    return replace(tiny_config(tmp_path_factory.mktemp("models")), batch_size=4, lora_rank=2)
 
 
 @pytest.fixture(scope="module")
