@@ -220,9 +220,9 @@ def gradient_step(
         loss.sum().backward()
         seen += torch.stack([loss.detach().sum(), seen.new_tensor(len(loss))])
     # Once a step, and not by DistributedDataParallel: that takes the mean over workers,
-    # but the loss is a mean over tokens, of which each worker has its own number; and the
-    # projector's gradients come last in a backward pass, so that there is nothing to
-    # overlap their exchange with.
+    # but the loss is a mean over tokens, of which each worker has its own number; and most
+    # of what learns, the projector, gets its gradients last in a backward pass, so that
+    # there is little to overlap their exchange with.
     gradients = [weight.grad for weight in weights]
     workers.add_up(seen, *gradients)
     nats, tokens = seen.tolist()
