@@ -1,0 +1,1 @@
+"""What the new texts are worth: fidelity, diversity, and checks for what they give away."""

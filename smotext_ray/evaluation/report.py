@@ -1,0 +1,279 @@
+"""report.html: what was measured of a run, as one page that opens from disk.
+
+The page is put together of the parts in ``report_page/``. It needs no network and could not
+use one: its Content-Security-Policy allows its own style and script, by hash, and nothing
+else. What the report says lies in it as JSON and is only ever shown as text; of the texts
+of a corpus or of a language model any may look like markup.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import math
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any, TypedDict
+
+import numpy as np
+
+from smotext_ray.bridge.files import whole_file
+from smotext_ray.view import REJECTED_IN_WORDS
+
+SCRIPTS = ["dom.js", "charts.js", "utility.js", "map.js", "samples.js", "page.js"]
+# What would end a script element early, or open a comment in it.
+MARKUP = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+Label = str | int | bool
+
+
+class Interval(TypedDict):
+    """A mean over seeds and its confidence interval; low and high are None for one seed."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+class RunFacts(TypedDict, total=False):
+    """Where the report comes from."""
+
+    uri: str
+    rows: int  # of the corpus
+    accepted: int
+    rejected: int
+    encoder: str
+    llm: str
+    bridge: str
+    created: str
+    seed: int
+
+
+class ClassBalance(TypedDict):
+    """A class before and after."""
+
+    label: Label
+    real: int
+    accepted: int
+    target: int | None  # rows in all, real and new, that were asked for; None for none
+
+
+class UtilityRow(Interval):
+    """One arm: the same classifier and seeds, trained on other data.
+
+    ``classifier`` is embedding, tfidf or bert. ``arm`` is nothing, real_only, class_weights,
+    random_oversampling, embedding_smote, eda, label_only, shuffled, lam_0, synthetic_only or
+    real_and_synthetic. ``metric`` is accuracy, macro_f1 or balanced_accuracy. Others are
+    shown under their own names.
+    """
+
+    classifier: str
+    arm: str
+    metric: str
+    values: list[float]  # one a seed
+
+
+class Recall(Interval):
+    """Recall of one class."""
+
+    classifier: str
+    arm: str
+    label: Label
+
+
+class Gain(Interval):
+    """real_and_synthetic minus another arm, seed by seed."""
+
+    classifier: str
+    metric: str
+    against: str
+
+
+class Utility(TypedDict, total=False):
+    """Classifiers trained on the arms, tested on real texts."""
+
+    test_rows: int
+    seeds: list[int]
+    rows: list[UtilityRow]
+    recall: list[Recall]
+    tstr_ratio: dict[str, Any]  # nested names to numbers or Intervals
+    gains: list[Gain]
+
+
+class Check(TypedDict):
+    """A line of the copy check."""
+
+    name: str
+    value: float | str | Interval | None
+    note: str
+
+
+class UtilityAtEpsilon(Interval):
+    """A point of the plot of utility against epsilon; epsilon None is without noise."""
+
+    epsilon: float | None
+    classifier: str
+    metric: str
+
+
+class Privacy(TypedDict, total=False):
+    """Copies and attacks; with an epsilon also what it promises."""
+
+    epsilon: float | None
+    delta: float | None
+    sensitivity: float | None
+    labels: str | None  # what is assumed of them
+    rows: list[Check]
+    utility: list[UtilityAtEpsilon]
+
+
+class MapPoint(TypedDict, total=False):
+    """A text on the map."""
+
+    x: float
+    y: float
+    label: Label
+    kind: str  # real or synthetic
+    id: Any  # of a synthetic one its sample_id
+    text: str | None  # may be left out where samples holds it
+
+
+class Map(TypedDict):
+    """Embeddings in the plane."""
+
+    method: str
+    points: list[MapPoint]
+
+
+class Series(TypedDict):
+    """A group of a histogram; there is one edge more than counts."""
+
+    name: str
+    edges: list[float]
+    counts: list[int]
+
+
+class Histogram(TypedDict):
+    """Up to four groups over one axis."""
+
+    name: str
+    unit: str
+    series: list[Series]
+
+
+class Rejection(TypedDict):
+    """How often the gate gave a reason."""
+
+    reason: str
+    count: int
+
+
+class Sample(TypedDict):
+    """A new text and where it comes from."""
+
+    sample_id: int
+    label: Label
+    status: str  # accepted, rejected or error
+    reason: str | None
+    text: str | None
+    source_text: str | None  # None where it is not to be shown
+    neighbor_text: str | None
+    lam: float
+    cosine: float | None  # to the point
+    round: int
+
+
+class Distillation(TypedDict):
+    """A student against its teacher; the rows' keys are the columns of the table."""
+
+    teacher: str
+    student: str
+    rows: list[dict[str, Any]]
+
+
+class Report(TypedDict, total=False):
+    """report.json. A section that is missing, None or empty is shown as not measured."""
+
+    run: RunFacts | None
+    classes: list[ClassBalance] | None
+    utility: Utility | None
+    fidelity: dict[str, Any] | None  # nested names to numbers, Intervals or Spreads
+    privacy: Privacy | None
+    map: Map | None
+    histograms: list[Histogram] | None
+    rejections: list[Rejection] | None
+    samples: list[Sample] | None
+    distillation: Distillation | None
+
+
+def write_report(report: Report, file: Path) -> None:
+    """Write the report as one HTML page that needs nothing else.
+
+    Parameters
+    ----------
+    report : Report
+        As in report.json. Numbers may be numpy's; what is not finite is shown as not
+        measured.
+    file : Path
+        Takes its name only when the page is whole; its directory is there already.
+    """
+    # A path may hold bytes that are no UTF-8; they are replaced, not refused.
+    page = _page(report).encode("utf-8", "xmlcharrefreplace")
+    with whole_file(file) as handle:
+        handle.write(page)
+
+
+def _page(report: Report) -> str:
+    style, script = _part("page.css"), "".join(_part(name) for name in SCRIPTS)
+    uri = (report.get("run") or {}).get("uri", "")
+    return Template(_part("page.html")).substitute(
+        title=html.escape(f"SMOTExT report: {uri}" if uri else "SMOTExT report"),
+        policy=_policy(style, script),
+        style=style,
+        script=script,
+        report=_json(report),
+        words=_json(REJECTED_IN_WORDS),
+    )
+
+
+def _part(name: str) -> str:
+    return (files("smotext_ray.evaluation") / "report_page" / name).read_text("utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """Own style and script only, and no way to make markup of a text."""
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"style-src {_hash(style)}",
+            f"script-src {_hash(script)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        ]
+    )
+
+
+def _hash(source: str) -> str:
+    digest = hashlib.sha256(source.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _json(value: Any) -> str:
+    """JSON for a script element: ASCII only, no markup, no NaN."""
+    return json.dumps(_plain(value), allow_nan=False, default=str).translate(MARKUP)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,211 @@
+// Charts: rows of HTML text, each with an SVG of percent units beside it. They stretch with
+// the page, need no redrawing, and are read aloud as the lists that they are.
+
+const ROWS_SHOWN = 30;
+
+/** Round numbers from low to high. */
+function ticks(low, high, about = 4) {
+  const rough = (high - low) / about || 1;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
+  const found = [];
+  for (let n = Math.ceil(low / step - 1e-9); n * step <= high + step * 1e-9; n += 1) {
+    found.push(Number((n * step).toPrecision(12)));
+  }
+  return found;
+}
+
+/** From a value to "12.3%" between the two ends. */
+function percentScale(low, high) {
+  const span = high - low || 1;
+  return (value) => `${((100 * (value - low)) / span).toFixed(3)}%`;
+}
+
+function extent(values) {
+  const real = values.filter(has);
+  if (!real.length) return [0, 1];
+  const low = real.reduce((a, b) => Math.min(a, b));
+  const high = real.reduce((a, b) => Math.max(a, b));
+  const margin = (high - low || Math.abs(high) || 1) * 0.04;
+  return [low - margin, high + margin];
+}
+
+/** A row of a chart: name, drawing, reading. */
+function chartRow(name, drawing, value, strong = false) {
+  return element(
+    "li",
+    { class: strong ? "row strong" : "row" },
+    element("span", { class: "name", dir: "auto" }, name),
+    element("span", { class: "drawing" }, shape("svg", { "aria-hidden": "true" }, ...drawing)),
+    element("span", { class: "value" }, value),
+  );
+}
+
+function axisRow(at, marks) {
+  return element(
+    "li",
+    { class: "row axis", "aria-hidden": "true" },
+    element("span", { class: "name" }),
+    element("span", { class: "drawing" }, shape("svg", {}, ...markWords(at, marks))),
+    element("span", { class: "value" }),
+  );
+}
+
+/** The marks of an axis, all with as many digits as the finest needs. */
+function markWords(at, marks) {
+  const digits = Math.max(0, ...marks.map((mark) => (String(mark).split(".")[1] ?? "").length));
+  const form = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return marks.map((mark) =>
+    shape("text", { x: at(mark), y: 11 }, mark.toLocaleString("en", form).replace("-", "\u2212")));
+}
+
+function upright(x, name) {
+  return shape("line", { class: name, x1: x, x2: x, y1: 0, y2: "100%" });
+}
+
+/** A list of rows; of a long one only the first are shown until asked for. */
+function chartRows(label, rows, axis) {
+  const list = element("ol", { class: "plot", "aria-label": label }, ...rows, axis);
+  if (rows.length <= ROWS_SHOWN) return list;
+  const hide = (hidden) => rows.slice(ROWS_SHOWN).forEach((row) => (row.hidden = hidden));
+  hide(true);
+  const more = button(`Show all ${rows.length}`, null, () => {
+    hide(false);
+    more.remove();
+  });
+  return element("div", {}, list, more);
+}
+
+/**
+ * Dots with intervals.
+ *
+ * rows: {name, dots: [{mean, low, high, values, kind}], value, strong}; guide: a value that all
+ * rows are compared with, or null.
+ */
+function dotPlot(label, rows, guide = null) {
+  const all = rows.flatMap((row) =>
+    row.dots.flatMap((dot) => [dot.mean, dot.low, dot.high, ...(dot.values ?? [])]),
+  );
+  const [low, high] = extent([...all, guide]);
+  const at = percentScale(low, high);
+  const marks = ticks(low, high);
+  const ground = () => [
+    ...marks.map((mark) => upright(at(mark), "grid")),
+    ...(has(guide) ? [upright(at(guide), "guide")] : []),
+  ];
+  const drawn = rows.map((row) =>
+    chartRow(row.name, [...ground(), ...row.dots.flatMap((dot) => drawDot(dot, at))], row.value,
+      row.strong),
+  );
+  return chartRows(label, drawn, axisRow(at, marks));
+}
+
+function drawDot(dot, at) {
+  if (!has(dot.mean)) return [];
+  const middle = "50%";
+  const seeds = (dot.values ?? []).filter(has).map((value) =>
+    shape("line", { class: `seed ${dot.kind}`, x1: at(value), x2: at(value), y1: "24%",
+      y2: "76%" }),
+  );
+  const bar = has(dot.low) && has(dot.high)
+    ? [shape("line", { class: `bar ${dot.kind}`, x1: at(dot.low), x2: at(dot.high), y1: middle,
+        y2: middle })]
+    : [];
+  return [...seeds, ...bar,
+    shape("circle", { class: `dot ${dot.kind}`, cx: at(dot.mean), cy: middle, r: 4.5 })];
+}
+
+/** Bars of one or more parts; rows: {name, parts: [{size, kind}], mark, value}. */
+function barChart(label, rows) {
+  const ends = rows.map((row) =>
+    Math.max(row.mark ?? 0, row.parts.reduce((sum, part) => sum + (part.size ?? 0), 0)),
+  );
+  const most = ends.reduce((a, b) => Math.max(a, b), 0) || 1;
+  const at = percentScale(0, most * 1.02);
+  const marks = ticks(0, most).filter(Number.isInteger);
+  const drawn = rows.map((row) => {
+    let from = 0;
+    const parts = row.parts.map((part) => {
+      const size = part.size ?? 0;
+      const box = shape("rect", { class: `part ${part.kind}`, x: at(from), y: "24%",
+        width: at(size), height: "52%" });
+      from += size;
+      return box;
+    });
+    const mark = has(row.mark)
+      ? [shape("line", { class: "mark", x1: at(row.mark), x2: at(row.mark), y1: "10%", y2: "90%" })]
+      : [];
+    return chartRow(row.name, [...marks.map((m) => upright(at(m), "grid")), ...parts, ...mark],
+      row.value);
+  });
+  return chartRows(label, drawn, axisRow(at, marks));
+}
+
+/** What the marks of a chart stand for; items are pairs of kind and words. */
+function legend(items, drawKey) {
+  return element(
+    "ul",
+    { class: "legend", "aria-label": "Legend" },
+    ...items.map(([kind, words]) =>
+      element("li", {}, shape("svg", { "aria-hidden": "true", width: 22, height: 12 },
+        drawKey(kind)), words),
+    ),
+  );
+}
+
+function dotKey(kind) {
+  return shape("g", {},
+    shape("line", { class: `bar ${kind}`, x1: 2, x2: 20, y1: 6, y2: 6 }),
+    shape("circle", { class: `dot ${kind}`, cx: 11, cy: 6, r: 4.5 }));
+}
+
+function barKey(kind) {
+  return kind === "mark"
+    ? shape("line", { class: "mark", x1: 11, x2: 11, y1: 0, y2: 12 })
+    : shape("rect", { class: `part ${kind}`, x: 1, y: 2, width: 20, height: 8 });
+}
+
+function outlineKey(kind) {
+  return shape("line", { class: `outline ${kind}`, x1: 1, x2: 21, y1: 6, y2: 6 });
+}
+
+/** Outlines of equal area over a shared axis. */
+function histogram(histogramData) {
+  const { name, unit, series } = histogramData;
+  const usable = series.filter((one) => one.counts.length && one.edges.length > one.counts.length);
+  const [low, high] = extent(usable.flatMap((one) => one.edges));
+  const shares = usable.map(density);
+  const top = shares.flat().reduce((a, b) => Math.max(a, b), 0) || 1;
+  const x = (value) => ((1000 * (value - low)) / (high - low)).toFixed(2);
+  const y = (share) => (100 - (94 * share) / top).toFixed(2);
+  const paths = usable.map((one, i) => {
+    const steps = shares[i].map((share, k) => `V${y(share)}H${x(one.edges[k + 1])}`);
+    const d = `M${x(one.edges[0])} 100${steps.join("")}V100`;
+    return shape("path", { class: `outline s${i}`, d });
+  });
+  const at = percentScale(low, high);
+  const title = unit ? `${plain(name)}, ${unit}` : plain(name);
+  return element(
+    "figure",
+    {},
+    element("figcaption", {}, title),
+    legend(usable.map((one, i) => [`s${i}`, one.name]), outlineKey),
+    shape("svg", { class: "histogram", viewBox: "0 0 1000 100", preserveAspectRatio: "none",
+      role: "img", "aria-label": `${title}: ${usable.map(inWords).join("; ")}` }, ...paths),
+    shape("svg", { class: "histogram-axis", "aria-hidden": "true" },
+      ...markWords(at, ticks(low, high))),
+    asTable(title, ["group", "from", "to", "texts"], usable.flatMap((one) =>
+      one.counts.map((count, k) =>
+        [one.name, number(one.edges[k]), number(one.edges[k + 1]), number(count)]))),
+  );
+}
+
+function density(one) {
+  const total = one.counts.reduce((a, b) => a + b, 0) || 1;
+  return one.counts.map((count, k) => count / total / (one.edges[k + 1] - one.edges[k] || 1));
+}
+
+function inWords(one) {
+  const peak = one.counts.indexOf(one.counts.reduce((a, b) => Math.max(a, b)));
+  return `${one.name} most often from ${number(one.edges[peak])} to ${number(one.edges[peak + 1])}`;
+}

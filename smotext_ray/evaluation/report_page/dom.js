@@ -1,0 +1,146 @@
+"use strict";
+
+// Elements, numbers and tables. What the report says is only ever set as text: its texts
+// come from a corpus and from a language model, and neither is trusted.
+
+const SVG = document.querySelector("svg").namespaceURI;
+const MISSING = "not measured";
+const NAMES = new Map([["macro_f1", "macro-F1"], ["tfidf", "TF-IDF"], ["self_bleu", "self-BLEU"],
+  ["mauve", "MAUVE"]]);
+
+/** An HTML element; attributes that are null or false are left out, children may be strings. */
+function element(name, attributes = {}, ...children) {
+  return dress(document.createElement(name), attributes, children);
+}
+
+/** An SVG element. */
+function shape(name, attributes = {}, ...children) {
+  return dress(document.createElementNS(SVG, name), attributes, children);
+}
+
+function dress(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined && value !== false) {
+      node.setAttribute(name, value === true ? "" : value);
+    }
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+function has(value) {
+  return value !== null && value !== undefined;
+}
+
+/** "1,234", "0.873", "12.3", "1.0e-5". */
+function number(value) {
+  if (!has(value)) return MISSING;
+  if (typeof value !== "number") return String(value);
+  if (Number.isInteger(value)) return value.toLocaleString("en");
+  const size = Math.abs(value);
+  if (size < 0.001) return value.toExponential(1);
+  if (size < 10) return value.toFixed(3).replace("-", "\u2212");
+  return value.toLocaleString("en", { maximumFractionDigits: 1 });
+}
+
+function signed(value) {
+  return has(value) && value > 0 ? `+${number(value)}` : number(value);
+}
+
+/** What a leaf of the report says: a number, a word, a list, a mean and where it lies. */
+function reading(value, write = number) {
+  if (Array.isArray(value)) return value.map((one) => write(one)).join(", ") || "none";
+  if (!isMean(value)) return write(value);
+  const { mean, low, high, q05, q95 } = value;
+  if (has(q05)) return `${write(mean)} (90 %: ${write(q05)} to ${write(q95)})`;
+  return has(low) && has(high) ? `${write(mean)} (${write(low)} to ${write(high)})` : write(mean);
+}
+
+/** Whether this is a mean with its interval, or with its quantiles. */
+function isMean(value) {
+  return has(value) && typeof value === "object" && Object.hasOwn(value, "mean")
+    && (Object.hasOwn(value, "low") || Object.hasOwn(value, "q05"));
+}
+
+/** Pairs of name and leaf, the names of nested groups joined. */
+function leaves(group, path = []) {
+  if (!isGroup(group)) return [[path.join(", "), group]];
+  return Object.entries(group).flatMap(([name, inner]) => leaves(inner, [...path, plain(name)]));
+}
+
+function isGroup(value) {
+  return has(value) && typeof value === "object" && !Array.isArray(value) && !isMean(value);
+}
+
+/** A name of the code as words. */
+function plain(name) {
+  return NAMES.get(name) ?? String(name).replaceAll("_", " ");
+}
+
+function table(caption, columns, rows) {
+  const side = columns.map((_, i) => (rows.every((row) => !isWords(row[i])) ? null : "words"));
+  const head = columns.map((name, i) => element("th", { scope: "col", class: side[i] }, name));
+  const body = rows.map(([first, ...rest]) =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row", dir: "auto", class: "words" }, String(first)),
+      ...rest.map((cell, i) => element("td", { class: side[i + 1] }, cell)),
+    ),
+  );
+  const whole = element(
+    "table",
+    {},
+    element("caption", {}, caption),
+    element("thead", {}, element("tr", {}, ...head)),
+    element("tbody", {}, ...body),
+  );
+  return element("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": caption },
+    whole);
+}
+
+function isWords(cell) {
+  return cell !== "" && ![MISSING, "none"].includes(cell) && !/^[+\u2212-]?[\d.]/.test(cell);
+}
+
+/** The same numbers as a chart, to be read or copied. */
+function asTable(caption, columns, rows) {
+  return element(
+    "details",
+    { class: "as-table" },
+    element("summary", {}, "As a table"),
+    table(caption, columns, rows),
+  );
+}
+
+function note(...words) {
+  return element("p", { class: "note" }, ...words);
+}
+
+function button(words, pressed, act) {
+  const made = element("button", { type: "button", "aria-pressed": pressed }, words);
+  made.addEventListener("click", () => act(made));
+  return made;
+}
+
+/** A select with its label; options are pairs of value and words. */
+function choice(words, options, act) {
+  const select = element(
+    "select",
+    {},
+    ...options.map(([value, shown]) => element("option", { value }, shown)),
+  );
+  select.addEventListener("change", () => act(select.value));
+  return element("label", { class: "field" }, element("span", {}, words), select);
+}
+
+/** Radio buttons in a row; options are pairs of value and words. */
+function switches(legend, name, options, chosen, act) {
+  const set = element("fieldset", { class: "switch" }, element("legend", {}, legend));
+  for (const [value, words] of options) {
+    const input = element("input", { type: "radio", name, value, checked: value === chosen });
+    input.addEventListener("change", () => act(value));
+    set.append(element("label", {}, input, element("span", {}, words)));
+  }
+  return set;
+}

