@@ -15,7 +15,7 @@ import numpy as np
 
 from smotext_ray.bridge.files import whole_file
 from smotext_ray.config import RunConfig
-from smotext_ray.evaluation.agreement import label_agreement
+from smotext_ray.evaluation.agreement import FEWEST, label_agreement
 from smotext_ray.evaluation.diversity import compare_diversity
 from smotext_ray.evaluation.fidelity import density_coverage, round_trip
 from smotext_ray.evaluation.material import Material
@@ -118,11 +118,10 @@ def _fidelity(material: Material) -> dict[str, Any]:
         "density_and_coverage": density_coverage(x, labels, new.embeddings, new.labels).as_json(),
         "diversity": compare_diversity(_of_classes(real, new), new.texts).as_json(),
     }
-    try:
+    large = {label for label, count in Counter(labels).items() if count >= FEWEST}
+    if len(large) > 1 and large & set(new.labels):
         agreement = label_agreement(x, labels, new.embeddings, new.labels, material.parents)
         found["label_agreement"] = agreement.as_json()
-    except ValueError:  # too few texts of too few classes
-        found["label_agreement"] = None
     return found
 
 

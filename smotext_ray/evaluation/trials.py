@@ -104,11 +104,17 @@ def draw(material: Material, seed: int) -> tuple[Rows, Rows]:
 def training_sets(
     real: Rows, synthetic: Rows, seed: int, controls: dict[str, Arm]
 ) -> dict[str, tuple[Rows, np.ndarray | None]]:
-    """Each arm's training rows, and their weights where it has weights."""
+    """Each arm's training rows, and their weights where it has weights.
+
+    The new texts alone are an arm only where every class has some.
+    """
     counts, new = Counter(real.labels), Counter(synthetic.labels)
     targets = {label: counts[label] + added for label, added in new.items()}
     sets = {name: arm(real, targets, seed) for name, arm in controls.items()}
-    return sets | {SYNTHETIC: (synthetic, None), OWN: (real.joined(synthetic), None)}
+    sets[OWN] = real.joined(synthetic), None
+    if new.keys() == counts.keys():
+        sets[SYNTHETIC] = synthetic, None
+    return sets
 
 
 def utility_section(trials: Trials, test_rows: int, seeds: Sequence[int]) -> dict[str, Any]:

@@ -101,6 +101,13 @@ def test_every_arm_adds_as_many_rows_to_each_class(material):
     assert targets == {label: both[label] for label in set(synthetic.labels)}
 
 
+def test_new_texts_alone_are_an_arm_only_where_every_class_has_some(material):
+    real, synthetic = draw(material, seed=0)
+    assert "synthetic_only" in training_sets(real, synthetic, 0, {})
+    ship = synthetic.take([i for i, label in enumerate(synthetic.labels) if label == "ship"])
+    assert set(training_sets(real, ship, 0, {})) == {"real_and_synthetic"}
+
+
 def test_the_report_has_every_section(report, material):
     utility = report["utility"]
     arms = {(row["classifier"], row["arm"]) for row in utility["rows"]}
