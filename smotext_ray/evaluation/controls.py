@@ -71,8 +71,9 @@ def embedding_smote(real: Rows, targets: Mapping[str, int], seed: int) -> tuple[
     """SMOTE on the embeddings, without decoding: points up to each class's target.
 
     The added rows have no text: their ``texts`` are "" and ``has_text`` is False, so this
-    arm is for classifiers that read embeddings. Five neighbours, fewer in a class of fewer
-    than six rows; a class of one row has none, and its row is repeated.
+    arm is for classifiers that read embeddings. They lie between rows scaled to length 1,
+    as the embedding classifier sees them. Five neighbours, fewer in a class of fewer than
+    six rows; a class of one row has none, and its row is repeated.
 
     Parameters
     ----------
@@ -92,7 +93,9 @@ def embedding_smote(real: Rows, targets: Mapping[str, int], seed: int) -> tuple[
        technique. JAIR 16, 2002.
     """
     from imblearn.over_sampling import SMOTE, RandomOverSampler
+    from sklearn.preprocessing import normalize
 
+    unit = normalize(real.embeddings)
     counts, final = Counter(real.labels), _final_counts(real, targets)
     by_neighbors: dict[int, dict[str, int]] = {}
     for label, count in final.items():
@@ -103,7 +106,7 @@ def embedding_smote(real: Rows, targets: Mapping[str, int], seed: int) -> tuple[
             sampler = SMOTE(sampling_strategy=strategy, k_neighbors=k, random_state=seed)
         else:
             sampler = RandomOverSampler(sampling_strategy=strategy, random_state=seed)
-        points, labels = sampler.fit_resample(real.embeddings, real.labels)
+        points, labels = sampler.fit_resample(unit, real.labels)
         added = points[len(real) :].astype(np.float32)
         names = [str(label) for label in labels[len(real) :]]
         made = made.joined(Rows([""] * len(added), added, names, has_text=False))

@@ -13,6 +13,7 @@ import hashlib
 import html
 import json
 import math
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -208,14 +209,14 @@ class Report(TypedDict, total=False):
     distillation: Distillation | None
 
 
-def write_report(report: Report, file: Path) -> None:
+def write_report(report: Mapping[str, Any], file: Path) -> None:
     """Write the report as one HTML page that needs nothing else.
 
     Parameters
     ----------
-    report : Report
-        As in report.json. Numbers may be numpy's; what is not finite is shown as not
-        measured.
+    report : mapping
+        A `Report`, as in report.json. Numbers may be numpy's; what is not finite is shown
+        as not measured.
     file : Path
         Takes its name only when the page is whole; its directory is there already.
     """
@@ -225,7 +226,7 @@ def write_report(report: Report, file: Path) -> None:
         handle.write(page)
 
 
-def _page(report: Report) -> str:
+def _page(report: Mapping[str, Any]) -> str:
     style, script = _part("page.css"), "".join(_part(name) for name in SCRIPTS)
     uri = (report.get("run") or {}).get("uri", "")
     return Template(_part("page.html")).substitute(
@@ -268,7 +269,7 @@ def _json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]

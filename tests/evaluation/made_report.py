@@ -204,8 +204,8 @@ def _samples(rng: np.random.Generator, number: int) -> list[dict[str, Any]]:
 
 
 def _text(rng: np.random.Generator, label: str, length: int) -> str:
-    words = CLASSES[label][1].split()
-    said = [str(rng.choice(words if i % 2 else JOINTS)) for i in range(length)]
+    pools = [JOINTS, CLASSES[label][1].split()]
+    said = [pools[i % 2][n % len(pools[i % 2])] for i, n in enumerate(rng.integers(0, 999, length))]
     return " ".join(said).capitalize() + "."
 
 

@@ -12,6 +12,7 @@ import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
 from tiny_models import tiny_encoder
 
 from smotext_ray.errors import UserError
@@ -22,6 +23,7 @@ from smotext_ray.evaluation.utility import (
     Scores,
     differences,
     encoded,
+    fit_embedding,
     interval,
     measure,
     ratios,
@@ -113,6 +115,25 @@ def test_length_of_an_embedding_tells_the_classifier_nothing():
     factors = np.linspace(0.01, 100, 12, dtype=np.float32)[:, None]
     longer = Rows(train.texts, train.embeddings * factors, train.labels)
     assert score(longer, test, "embedding", 0) == score(train, test, "embedding", 0)
+
+
+def test_points_without_a_text_keep_their_length():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 2)).astype(np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    short = x * np.float32([[1]] * 30 + [[0.05]] * 10)
+    labels = ["a", "b"] * 20
+    test = Rows(["t"] * 200, rng.normal(size=(200, 2)).astype(np.float32), ["a"] * 200)
+
+    def guesses(train, has_text):
+        rows = Rows(["t"] * 30 + [""] * 10, train, labels, has_text=has_text)
+        return fit_embedding(rows, test, 0)
+
+    model = LogisticRegression(C=10).fit(short, labels)
+    far = test.embeddings / np.linalg.norm(test.embeddings, axis=1, keepdims=True)
+    assert guesses(short, has_text=False) == list(model.predict(far))
+    assert guesses(short, has_text=False) != guesses(x, has_text=False)
+    assert guesses(short, has_text=True) == guesses(x, has_text=True)
 
 
 @pytest.mark.parametrize("classifier", ["embedding", "tfidf"])

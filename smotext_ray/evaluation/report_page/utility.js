@@ -5,7 +5,7 @@ const ARM_GROUPS = [
   ["Usual remedies", [["class_weights", "class weights"],
     ["random_oversampling", "random oversampling"], ["embedding_smote", "SMOTE on embeddings"],
     ["eda", "EDA"]]],
-  ["Controls of interpolation", [["label_only", "LLM with the class name only"],
+  ["Controls of interpolation", [["label_only", "LLM, class name only"],
     ["shuffled", "vectors shuffled"], ["lam_0", "parents re-decoded (lam\u00a00)"]]],
   ["SMOTExT", [["synthetic_only", "synthetic only"], ["real_and_synthetic", "real + synthetic"]]],
 ];
@@ -53,7 +53,7 @@ function drawUtility(body, utility) {
   );
   update();
   if (has(utility.tstr_ratio)) {
-    body.append(table("Synthetic only as a share of real only (TSTR / TRTR)", ["", "ratio"],
+    body.append(table("Synthetic only over real only (TSTR / TRTR)", ["", "ratio"],
       leaves(utility.tstr_ratio).map(([name, value]) => [name, reading(value)])));
   }
 }
@@ -129,7 +129,7 @@ function gainsView(gains) {
   const order = inOrder(gains.map((gain) => gain.against), [...ARM_WORDS.keys()]);
   const rows = order.flatMap((arm) => gains.filter((gain) => gain.against === arm)).map((gain) => ({
     name: `over ${armWords(gain.against)}`,
-    dots: [{ ...gain, kind: gain.low > 0 ? "ours" : "control" }],
+    dots: [{ ...gain, kind: gain.low > 0 ? "ours" : "base" }],
     value: reading(gain, signed),
   }));
   return [
