@@ -46,7 +46,9 @@ def topics(n, seed=0):
     """Texts of the tiny models' words, each of one topic."""
     rng = np.random.default_rng(seed)
     labels = [("corn", "ship", "bank")[i % 3] for i in range(n)]
-    texts = [" ".join(f"{label}{i}" for i in rng.integers(0, 8, 5)) for label in labels]
+    texts = [
+        " ".join(f"{label}{i}" for i in rng.integers(0, 8, rng.integers(3, 9))) for label in labels
+    ]
     return rows_of(texts, labels)
 
 
