@@ -23,21 +23,18 @@ def main() -> None:
     options = parser.parse_args()
 
     from smotext_ray.bridge import evaluate as measure
-    from smotext_ray.bridge.projector import Bridge
     from smotext_ray.bridge.texts import read_labelled_texts
     from smotext_ray.config import load_config
     from smotext_ray.decoder import Decoder
     from smotext_ray.encoder import Encoder
-    from smotext_ray.models import bridge_directory, locate_model
+    from smotext_ray.models import load_bridge, locate_model
 
     texts, labels = read_labelled_texts(options.input, "text", options.label_column, options.rows)
     assert labels is not None
-    config, directory = load_config("offline"), bridge_directory(options.bridge)
-    bridge = Bridge.from_pretrained(directory)
+    config, (bridge, lora) = load_config("offline"), load_bridge(options.bridge)
     encoder = Encoder(locate_model(config.encoder.model).path)
     x = encoder.encode(texts)
     llm = locate_model(config.decoder.model).path
-    lora = directory if bridge.config.lora_rank else None
     decoder = Decoder(llm, bridge, lora=lora, max_tokens=config.decoder.max_tokens, temperature=0)
     tokenizer = decoder._engine.get_tokenizer()
     table = embedding_table(llm)

@@ -19,15 +19,13 @@ import numpy as np
 
 def decode(bridge_path: str, merge: bool, points: int) -> None:
     """Print the speed and the texts of one way, as JSON."""
-    from smotext_ray.bridge.projector import Bridge
     from smotext_ray.config import load_config
     from smotext_ray.decoder import Decoder
-    from smotext_ray.models import bridge_directory, locate_model
+    from smotext_ray.models import load_bridge, locate_model
 
-    directory = bridge_directory(bridge_path)
-    bridge = Bridge.from_pretrained(directory)
+    bridge, lora = load_bridge(bridge_path)
     llm = locate_model(load_config("offline").decoder.model).path
-    decoder = Decoder(llm, bridge, lora=directory, merge_lora=merge, temperature=0.0)
+    decoder = Decoder(llm, bridge, lora=lora, merge_lora=merge, temperature=0.0)
     x = np.random.default_rng(0).standard_normal((points, bridge.config.encoder_dim), np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     decoder.decode(x[:8], range(8))

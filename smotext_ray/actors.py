@@ -51,17 +51,15 @@ class DecodeActor:
     """Plan rows -> the same rows with the candidate texts of each point."""
 
     def __init__(self, config: RunConfig, counter: Any) -> None:
-        from smotext_ray.bridge.projector import Bridge
         from smotext_ray.decoder import Decoder
-        from smotext_ray.models import bridge_directory, locate_model
+        from smotext_ray.models import load_bridge, locate_model
 
         settings = config.decoder
-        directory = bridge_directory(config.bridge.path)
-        bridge = Bridge.from_pretrained(directory)
+        bridge, lora = load_bridge(config.bridge.path)
         self.decoder = Decoder(
             locate_model(settings.model).path,
             bridge,
-            lora=directory if bridge.config.lora_rank else None,
+            lora=lora,
             candidates=settings.candidates,
             temperature=settings.temperature,
             top_p=settings.top_p,

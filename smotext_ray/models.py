@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smotext_ray.bridge.config import (
     ADAPTER_CONFIG_FILE,
@@ -29,6 +30,9 @@ from smotext_ray.bridge.config import (
 from smotext_ray.bridge.hub import local_directory
 from smotext_ray.config import RunConfig
 from smotext_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from smotext_ray.bridge.projector import Bridge
 
 PACKAGE_PREFIX = "package:"
 DEFAULT_BRIDGE = Path(__file__).parent / "bridge" / "default"
@@ -112,6 +116,15 @@ def bridge_directory(spec: str) -> Path:
         hub; a directory is not looked into.
     """
     return DEFAULT_BRIDGE if spec == "default" else local_directory(spec)
+
+
+def load_bridge(spec: str) -> tuple[Bridge, Path | None]:
+    """A bridge, and the directory of its LoRA layers where it has any, as a Decoder takes them."""
+    from smotext_ray.bridge.projector import Bridge
+
+    directory = bridge_directory(spec)
+    bridge = Bridge.from_pretrained(directory)
+    return bridge, directory if bridge.config.lora_rank else None
 
 
 def check_models(config: RunConfig) -> dict[str, dict[str, str]]:

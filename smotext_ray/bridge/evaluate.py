@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smotext_ray.config import RunConfig
+from smotext_ray.evaluation.embedded import unit
 from smotext_ray.gate import class_reference, fingerprint
 from smotext_ray.interpolation import interpolate
 from smotext_ray.neighbors import same_class_neighbors
@@ -77,14 +78,12 @@ def evaluate_bridge(
         If the bridge was trained between other models.
     """
     from smotext_ray.bridge.objectives import Paraphrase
-    from smotext_ray.bridge.projector import Bridge
     from smotext_ray.bridge.train import FrozenModels, TrainConfig, held_out_loss
     from smotext_ray.decoder import Decoder
-    from smotext_ray.models import bridge_directory, check_models, locate_model
+    from smotext_ray.models import check_models, load_bridge, locate_model
 
     check_models(config)
-    directory = bridge_directory(config.bridge.path)
-    bridge = Bridge.from_pretrained(directory)
+    bridge, lora = load_bridge(config.bridge.path)
     training = TrainConfig(
         encoder=config.encoder.model,
         pooling=config.encoder.pooling,
@@ -95,7 +94,8 @@ def evaluate_bridge(
         lora_rank=bridge.config.lora_rank,
     )
     frozen = FrozenModels(training)
-    frozen.adapter.load(directory)
+    if lora:
+        frozen.adapter.load(lora)
     loss = held_out_loss(
         bridge.to(frozen.device),
         Paraphrase(frozen, texts, training.seed),
@@ -106,7 +106,7 @@ def evaluate_bridge(
     decoder = Decoder(
         locate_model(config.decoder.model).path,
         bridge.cpu(),
-        lora=directory if bridge.config.lora_rank else None,
+        lora=lora,
         max_tokens=config.decoder.max_tokens,
         top_p=config.decoder.top_p,
         dtype=config.decoder.dtype,
@@ -152,10 +152,10 @@ def evaluate(
     -------
     Evaluation
     """
-    x = _unit(encoder.encode(texts))
+    x = unit(encoder.encode(texts))
     decoder.set_sampling(candidates=1, temperature=0.0)
     greedy = _decoded(decoder, x)
-    y = _unit(encoder.encode([found[0] for found in greedy]))
+    y = unit(encoder.encode([found[0] for found in greedy]))
     near = y @ x.T
     return Evaluation(
         rows=len(texts),
@@ -183,7 +183,7 @@ def _decoded(decoder: Any, points: np.ndarray) -> list[list[str]]:
 def _best(decoder: Any, encoder: Any, x: np.ndarray) -> float:
     decoder.set_sampling(CANDIDATES, TEMPERATURE)
     sampled = _decoded(decoder, x)
-    y = _unit(encoder.encode([text for found in sampled for text in found]))
+    y = unit(encoder.encode([text for found in sampled for text in found]))
     cosines = (y.reshape(len(x), CANDIDATES, -1) * x[:, None, :]).sum(-1)
     return float(cosines.max(1).mean())
 
@@ -211,8 +211,8 @@ def _interpolated(
         lams = np.full(len(pairs), lam, np.float32)
         points = interpolate(x[pairs[:, 0]], x[pairs[:, 1]], lams, "lerp", True)
         decoded = _decoded(decoder, points)
-        y = _unit(encoder.encode([found[0] for found in decoded]))
-        cosines[str(lam)] = float((y * _unit(points)).sum(1).mean())
+        y = unit(encoder.encode([found[0] for found in decoded]))
+        cosines[str(lam)] = float((y * unit(points)).sum(1).mean())
     return cosines
 
 
@@ -232,7 +232,3 @@ def _neighbor_pairs(
             chosen = near[np.arange(len(rows)), rng.integers(near.shape[1], size=len(rows))]
             pairs.append(np.stack([rows, rows[chosen]], axis=1))
     return np.concatenate(pairs)
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)

@@ -39,15 +39,10 @@ def template_token_ids(template: str, tokenizer: Any) -> tuple[list[int], list[i
     UserError
         If ``<xRAG>`` is not there exactly once.
     """
-    if template.count(SOFT_PLACEHOLDER) != 1:
-        raise UserError(f"A bridge template holds {SOFT_PLACEHOLDER} exactly once: {template!r}.")
-    before, after = template.split(SOFT_PLACEHOLDER)
+    before, after = _split(template, "A bridge template", template, tokenizer)
     # The model's own start token, if it has one, stands before a template as before any text.
     start = [tokenizer.bos_token_id] if _adds_bos(tokenizer) else []
-    return (
-        start + tokenizer(before, add_special_tokens=False)["input_ids"],
-        tokenizer(after, add_special_tokens=False)["input_ids"],
-    )
+    return start + before, after
 
 
 def instruction_token_ids(instruction: str, tokenizer: Any) -> tuple[list[int], list[int]]:
@@ -73,17 +68,24 @@ def instruction_token_ids(instruction: str, tokenizer: Any) -> tuple[list[int], 
         return template_token_ids(f"{instruction}\n", tokenizer)
     turn = [{"role": "user", "content": instruction}]
     chat = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    if chat.count(SOFT_PLACEHOLDER) != 1:
-        raise UserError(f"An instruction holds {SOFT_PLACEHOLDER} exactly once: {instruction!r}.")
-    before, after = (
-        tokenizer(part, add_special_tokens=False) for part in chat.split(SOFT_PLACEHOLDER)
-    )
-    return before["input_ids"], after["input_ids"]  # the chat template writes its own <s>
+    # The chat template writes the model's own start token.
+    return _split(chat, "An instruction", instruction, tokenizer)
 
 
 def about_background(question: str) -> str:
     """The instruction to answer a question from a background text, as xRAG words it."""
     return f"Refer to the background document: {SOFT_PLACEHOLDER}\n\n{question}"
+
+
+def _split(text: str, what: str, given: str, tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Token ids before and after the placeholder; ``what`` and ``given`` are for the error."""
+    if text.count(SOFT_PLACEHOLDER) != 1:
+        raise UserError(f"{what} holds {SOFT_PLACEHOLDER} exactly once: {given!r}.")
+    before, after = text.split(SOFT_PLACEHOLDER)
+    return (
+        tokenizer(before, add_special_tokens=False)["input_ids"],
+        tokenizer(after, add_special_tokens=False)["input_ids"],
+    )
 
 
 def _adds_bos(tokenizer: Any) -> bool:

@@ -22,7 +22,7 @@ from smotext_ray.evaluation.material import Material
 from smotext_ray.evaluation.membership import membership_inference
 from smotext_ray.evaluation.nearness import Records
 from smotext_ray.evaluation.privacy import copies, distances
-from smotext_ray.evaluation.report import Report, _plain, write_report
+from smotext_ray.evaluation.report import Report, plain, write_report
 from smotext_ray.evaluation.trials import run_trials, utility_section
 from smotext_ray.run import Run
 
@@ -77,7 +77,7 @@ def write(report: Report, output: Path) -> None:
     """Write ``report.json`` and ``report.html`` into a directory, which is made."""
     output.mkdir(parents=True, exist_ok=True)
     with whole_file(output / "report.json") as handle:
-        text = json.dumps(_plain(dict(report)), allow_nan=False, default=str, indent=1)
+        text = json.dumps(plain(dict(report)), allow_nan=False, default=str, indent=1)
         handle.write(text.encode("utf-8", "replace"))
     write_report(report, output / "report.html")
 
@@ -186,8 +186,6 @@ def _map(material: Material) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     some = np.sort(rng.permutation(len(real))[:MAP_POINTS])
     plane = PCA(2, random_state=0).fit(real.embeddings)
-    ids = [s["sample_id"] for s in material.samples if s["status"] == "accepted"]
-    known = ids if len(ids) == len(new) else [None] * len(new)
     points = [
         {"x": x, "y": y, "label": real.labels[row], "kind": "real", "id": None,
          "text": real.texts[row][:200]}
@@ -196,7 +194,7 @@ def _map(material: Material) -> dict[str, Any]:
     points += [
         {"x": x, "y": y, "label": label, "kind": "synthetic", "id": id_, "text": text[:200]}
         for (x, y), label, id_, text in zip(
-            plane.transform(new.embeddings), new.labels, known, new.texts, strict=True
+            plane.transform(new.embeddings), new.labels, material.sample_ids, new.texts, strict=True
         )
     ]
     return {"method": "PCA", "points": points}

@@ -30,6 +30,7 @@ class Material:
     parents : ndarray of int64, shape (synthetic, 2)
         Rows of ``real``: each new text's source and neighbour.
     points : ndarray of float32, shape (synthetic, d)
+    sample_ids : list of int, length synthetic
     samples : list of dict
         All samples, rejected ones too, with their parents' texts.
     """
@@ -39,6 +40,7 @@ class Material:
     test: Rows
     parents: np.ndarray
     points: np.ndarray
+    sample_ids: list[int]
     samples: list[dict[str, Any]]
 
 
@@ -77,7 +79,7 @@ def read_material(
     row_of = {id_: row for row, id_ in enumerate(corpus["id"].to_pylist())}
     columns = [new[name].to_pylist() for name in ("source_id", "neighbor_id")]
     parents = [[row_of[id_] for id_ in column] for column in columns]
-    texts = new["text"].to_pylist()
+    texts, sample_ids = new["text"].to_pylist(), new["sample_id"].to_pylist()
     batch = config.encoder.batch_size
     real = Rows(corpus["text"].to_pylist(), matrix(corpus["embedding"]), _labels(corpus))
     return Material(
@@ -85,7 +87,8 @@ def read_material(
         synthetic=Rows(texts, encoder.encode(texts, batch), _labels(new)),
         test=_read_test(test, text_column, label_column, encoder, batch, set(real.labels)),
         parents=np.array(parents, np.int64).T,
-        points=_points(run, rounds, new["sample_id"].to_pylist()),
+        points=_points(run, rounds, sample_ids),
+        sample_ids=sample_ids,
         samples=_samples(run, rounds, dict(zip(row_of, real.texts, strict=True))),
     )
 

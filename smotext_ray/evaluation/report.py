@@ -265,16 +265,17 @@ def _hash(source: str) -> str:
 
 def _json(value: Any) -> str:
     """JSON for a script element: ASCII only, no markup, no NaN."""
-    return json.dumps(_plain(value), allow_nan=False, default=str).translate(MARKUP)
+    return json.dumps(plain(value), allow_nan=False, default=str).translate(MARKUP)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """``value`` as JSON takes it: no numpy, and None for what is not finite."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
