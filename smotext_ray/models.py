@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from smotext_ray.bridge.config import (
     ADAPTER_CONFIG_FILE,
     ADAPTER_WEIGHTS_FILE,
+    WEIGHTS_FILE,
     check_weights,
     read_bridge_config,
 )
@@ -164,7 +165,7 @@ def check_models(config: RunConfig) -> dict[str, dict[str, str]]:
     return {
         "encoder": {"name": encoder.name, "sha256": encoder.sha256},
         "llm": {"name": llm.name, "sha256": llm.sha256},
-        "bridge": {"name": config.bridge.path, "sha256": _sha256_of_weights(directory)},
+        "bridge": {"name": config.bridge.path, "sha256": _sha256_of_bridge(directory)},
     }
 
 
@@ -253,6 +254,12 @@ def whole_directory(target: Path) -> Iterator[Path]:
 def _sha256_of_weights(directory: Path) -> str:
     weights = sorted(directory.glob("*.safetensors")) or sorted(directory.glob("*.bin"))
     return _sha256(weights)
+
+
+def _sha256_of_bridge(directory: Path) -> str:
+    # LoRA's config too: the same weights with another alpha are another LLM.
+    files = (directory / name for name in (ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, WEIGHTS_FILE))
+    return _sha256([file for file in files if file.exists()])
 
 
 def _sha256(files: list[Path]) -> str:

@@ -183,9 +183,9 @@ def test_the_models_of_the_offline_preset_fit_each_other():
     found = check_models(load_config("offline"))
     assert found["encoder"]["name"] == BRIDGE["encoder"]
     assert found["llm"]["sha256"] == BRIDGE["llm_sha256"]
-    names = ("adapter_model.safetensors", "bridge.safetensors")
-    weights = b"".join((DEFAULT_BRIDGE / name).read_bytes() for name in names)
-    assert found["bridge"] == {"name": "default", "sha256": hashlib.sha256(weights).hexdigest()}
+    names = ("adapter_config.json", "adapter_model.safetensors", "bridge.safetensors")
+    content = b"".join((DEFAULT_BRIDGE / name).read_bytes() for name in names)
+    assert found["bridge"] == {"name": "default", "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def test_the_same_encoder_by_its_hub_name_fits():
