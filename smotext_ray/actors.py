@@ -7,13 +7,18 @@ schedules the actors does not pay for them.
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from smotext_ray.columns import fixed_size_list, matrix
 from smotext_ray.config import RunConfig
+
+if TYPE_CHECKING:
+    from smotext_ray.engine import Candidates
+    from smotext_ray.noise.stage import Release
 
 ENCODE_CHUNK = 512  # rows
 SAMPLE_SCHEMA_TAIL = [
@@ -25,7 +30,7 @@ SAMPLE_SCHEMA_TAIL = [
 
 
 class EncodeActor:
-    """``id, text, label`` -> the same with ``embedding``.
+    """``id, text, label`` -> the same with ``embedding``; noised and without texts, with epsilon.
 
     Which texts share a batch changes the last bits of an embedding. So the chunks of rows
     that are batched together are the same however many blocks and actors there are: the
@@ -36,6 +41,11 @@ class EncodeActor:
         self.encoder = load_encoder(config)
         self.batch_size = config.encoder.batch_size
         self.counter = counter
+        self.release: Release | None = None
+        if config.privacy.epsilon is not None:
+            from smotext_ray.noise.stage import Release
+
+            self.release = Release(config)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         parts = []
@@ -44,6 +54,8 @@ class EncodeActor:
             parts.append(self.encoder.encode(texts, self.batch_size))
             self.counter.add.remote(len(texts))
         embeddings = np.concatenate([np.empty((0, self.encoder.dim), np.float32), *parts])
+        if self.release is not None:
+            return self.release(table, embeddings)
         return table.append_column("embedding", fixed_size_list(embeddings))
 
 
@@ -60,39 +72,13 @@ class DecodeActor:
             locate_model(settings.model).path,
             bridge,
             lora=lora,
-            candidates=settings.candidates,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            max_tokens=settings.max_tokens,
-            dtype=settings.dtype,
-            tensor_parallel_size=settings.tensor_parallel_size,
-            gpu_memory_utilization=settings.gpu_memory_utilization,
+            **settings.model_dump(exclude={"model"}),
         )
         self.counter = counter
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        from smotext_ray.decoder import EngineDead
-
-        try:
-            decoded = self.decoder.decode(matrix(table["point"]), table["seed"].to_pylist())
-        except EngineDead:
-            # An exception would be raised again by every retry on this dead engine, and
-            # then end the job; a process that leaves is started anew by Ray.
-            os._exit(1)
-        self.counter.add.remote(0, sum(sum(c.num_tokens) for c in decoded))
-        return (
-            table.append_column(
-                "texts", pa.array([c.texts for c in decoded], pa.list_(pa.string()))
-            )
-            .append_column(
-                "finish_reasons",
-                pa.array([c.finish_reasons for c in decoded], pa.list_(pa.string())),
-            )
-            .append_column(
-                "tokens", pa.array([c.num_tokens for c in decoded], pa.list_(pa.int32()))
-            )
-            .append_column("error", pa.array([c.error for c in decoded], pa.string()))
-        )
+        points, seeds = matrix(table["point"]), table["seed"].to_pylist()
+        return beside(table, lambda: self.decoder.decode(points, seeds), self.counter)
 
 
 class GateActor:
@@ -138,12 +124,13 @@ class GateActor:
         if not row["texts"]:
             return {"status": "error", "reason": row["error"]}
         own = self.codes[row["label"]]
+        parents = [row["source_text"], row["neighbor_text"]]  # null in a run with epsilon
         verdict = judge(
             row["texts"],
             row["finish_reasons"],
             near,
             classes == own,
-            [row["source_text"], row["neighbor_text"]],
+            [text for text in parents if text is not None],
             self.reference,
             self.config.gate,
         )
@@ -189,6 +176,27 @@ class PlanActor:
         digest, rows = write_group(self.run, self.config, group["file"], group["shards"])
         self.counter.add.remote(rows)
         return {"file": group["file"], "sha256": digest}
+
+
+def beside(table: pa.Table, decode: Callable[[], list[Candidates]], counter: Any) -> pa.Table:
+    """The table with the candidates that ``decode`` makes, one a row; counts their tokens."""
+    from smotext_ray.engine import EngineDead
+
+    try:
+        decoded = decode()
+    except EngineDead:
+        # An exception would be raised again by every retry on this dead engine, and
+        # then end the job; a process that leaves is started anew by Ray.
+        os._exit(1)
+    counter.add.remote(0, sum(sum(c.num_tokens) for c in decoded))
+    texts, strings = [c.texts for c in decoded], pa.list_(pa.string())
+    reasons, tokens = [c.finish_reasons for c in decoded], [c.num_tokens for c in decoded]
+    return (
+        table.append_column("texts", pa.array(texts, strings))
+        .append_column("finish_reasons", pa.array(reasons, strings))
+        .append_column("tokens", pa.array(tokens, pa.list_(pa.int32())))
+        .append_column("error", pa.array([c.error for c in decoded], pa.string()))
+    )
 
 
 def load_encoder(config: RunConfig) -> Any:

@@ -12,12 +12,12 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smotext_ray import __version__
 from smotext_ray.bridge.commands import add_bridge_commands
 from smotext_ray.errors import UserError
+from smotext_ray.evaluation.commands import add_evaluation_commands
 
 if TYPE_CHECKING:
     from smotext_ray.config import RunConfig
@@ -189,25 +189,6 @@ def show(options: argparse.Namespace) -> int:
     return DONE
 
 
-def evaluate(options: argparse.Namespace) -> int:
-    """``smotext evaluate``: what a run's new texts are worth, as report.json and report.html."""
-    if options.seeds < 1:
-        raise UserError(f"--seeds is {options.seeds}; it must be at least 1.")
-    run, config = _open(options)
-    from smotext_ray.actors import load_encoder
-    from smotext_ray.evaluation.evaluate import evaluate as measure
-    from smotext_ray.evaluation.evaluate import write
-    from smotext_ray.evaluation.material import read_material
-
-    encoder, output = load_encoder(config), Path(options.output)
-    material = read_material(
-        run, config, encoder, options.test, options.text_column, options.label_column
-    )
-    write(measure(run, config, material, range(options.seeds), encoder.encode), output)
-    print(f"The report is in {output / 'report.html'}; its figures are in report.json beside it.")
-    return DONE
-
-
 def doctor(options: argparse.Namespace) -> int:
     """``smotext doctor``: whether the main job can run here."""
     from smotext_ray.config import load_config
@@ -219,11 +200,10 @@ def doctor(options: argparse.Namespace) -> int:
 def _dry_run(config: RunConfig) -> int:
     from rich.console import Console
 
-    from smotext_ray.corpus import survey_corpus
     from smotext_ray.estimate import show_estimate
-    from smotext_ray.pipeline import check_feasible
+    from smotext_ray.pipeline import check_feasible, survey_input
 
-    survey = survey_corpus(config.input)
+    survey = survey_input(config)
     show_estimate(survey, check_feasible(survey.class_counts, config), config, Console())
     return DONE
 
@@ -320,16 +300,10 @@ def _parser() -> argparse.ArgumentParser:
                 default="accepted",
                 help="which samples (default accepted)",
             )
-    worth = _command(commands, "evaluate", evaluate, "what the new texts of a run are worth")
-    worth.add_argument("--run", required=True, metavar="RUN", help="run directory or URI")
-    worth.add_argument("--test", required=True, metavar="FILE", help="labelled texts, never used")
-    worth.add_argument("--text-column", default="text", metavar="NAME", help="of FILE (text)")
-    worth.add_argument("--label-column", default="label", metavar="NAME", help="of FILE (label)")
-    worth.add_argument("--output", required=True, metavar="DIR", help="for report.json and .html")
-    worth.add_argument("--seeds", type=int, default=5, metavar="N", help="draws (default 5)")
     check = _command(commands, "doctor", doctor, "whether the main job can run here")
     check.add_argument("--preset", default="offline", help="whose models (default offline)")
     add_bridge_commands(commands, _command)
+    add_evaluation_commands(commands, _command)
     return parser
 
 

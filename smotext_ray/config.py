@@ -99,6 +99,20 @@ class GateConfig(Section):
     reject_cut_off: bool = True
 
 
+class PrivacyConfig(Section):
+    """A promise for each record of the corpus, made by noise; none without an epsilon.
+
+    ``directions`` is a file of ``python -m smotext_ray.noise.directions``; ``default`` is the
+    one in the package, for the encoder of the preset ``offline``.
+    """
+
+    epsilon: float | None = Field(None, gt=0)
+    delta: float = Field(1e-5, gt=0, lt=1)
+    clip_norm: float = Field(0.5, gt=0)
+    dimensions: int = Field(64, ge=1)
+    directions: str = "default"
+
+
 class ResourcesConfig(Section):
     """Actors and blocks: how the work is shared out, which changes no row of the plan.
 
@@ -124,6 +138,7 @@ class RunConfig(Section):
     bridge: BridgeSection = BridgeSection()
     decoder: DecoderConfig = DecoderConfig()
     gate: GateConfig = GateConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
 
@@ -249,5 +264,11 @@ def _one_line(error: Exception) -> str:
 
 
 def config_json(config: RunConfig) -> dict[str, Any]:
-    """The configuration as plain JSON values, as the manifest keeps it."""
-    return dict(json.loads(config.model_dump_json()))
+    """The configuration as plain JSON values, as the manifest keeps it.
+
+    A run that promises nothing does not speak of privacy.
+    """
+    content = dict(json.loads(config.model_dump_json()))
+    if config.privacy.epsilon is None:
+        del content["privacy"]
+    return content

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -157,6 +157,12 @@ def stage_corpus(
         written += table.num_rows
     if written != survey.rows:
         raise _changed(config)
+
+
+def without_other_columns(survey: Survey, config: InputConfig) -> Survey:
+    """The survey as if the input held text and label alone; so nothing else is staged."""
+    names = (config.text_column, config.label_column)
+    return replace(survey, schema=pa.schema([survey.schema.field(name) for name in names]))
 
 
 def original_columns(table: pa.Table, config: InputConfig, schema: pa.Schema) -> pa.Table:

@@ -82,7 +82,7 @@ def nearest_neighbors(
 def same_class_neighbors(
     queries: NDArray[np.int64],
     embeddings: NDArray[np.float32],
-    texts: Sequence[str] | NDArray[Any],
+    texts: Sequence[str] | NDArray[Any] | None,
     ids: Sequence[Any] | NDArray[Any],
     k: int,
     metric: Metric,
@@ -98,7 +98,8 @@ def same_class_neighbors(
         Rows of the class, in any order, repeats allowed.
     embeddings : ndarray of float32, shape (n, d)
         The whole class.
-    texts : sequence of str, length n
+    texts : sequence of str, length n, or None
+        None where nobody may know them: each row counts as a text of its own.
     ids : sequence, length n
         Unique and sortable. The order of the rows has no influence, the ids have: they
         settle which of equally distant neighbours comes first.
@@ -113,7 +114,7 @@ def same_class_neighbors(
         0 for a class of one text.
     """
     queries = np.asarray(queries, dtype=np.int64)
-    representatives, text_of_row = _distinct_texts(texts, ids)
+    representatives, text_of_row = _distinct_texts(texts if texts is not None else ids, ids)
     k_eff = min(k, len(representatives) - 1)
     if k_eff <= 0 or not len(queries):
         return np.empty((len(queries), max(k_eff, 0)), dtype=np.int64)

@@ -13,14 +13,19 @@ from typing import Any
 from pyarrow.fs import LocalFileSystem
 
 from smotext_ray import cluster
-from smotext_ray.actors import ENCODE_CHUNK, DecodeActor, EncodeActor, GateActor, PlanActor
+from smotext_ray.actors import ENCODE_CHUNK, EncodeActor, PlanActor
 from smotext_ray.config import RunConfig, config_json
-from smotext_ray.corpus import Survey, stage_corpus, survey_corpus
+from smotext_ray.corpus import Survey, stage_corpus, survey_corpus, without_other_columns
+from smotext_ray.decoding import decode_directory
 from smotext_ray.errors import UserError
 from smotext_ray.models import check_models
+from smotext_ray.noise.directions import check_directions
+from smotext_ray.noise.mechanism import promise
+from smotext_ray.noise.stage import NOISED, check_input, denoise
 from smotext_ray.plan import check_class_sizes, shards, targets
 from smotext_ray.plan_files import group_item
 from smotext_ray.progress import stage_progress
+from smotext_ray.ray_data import read_checkpointed, set_up_data, write
 from smotext_ray.reference import DIRECTORY as REFERENCE
 from smotext_ray.reference import build_reference, distinct_texts
 from smotext_ray.result import write_input_schema, write_result
@@ -30,7 +35,6 @@ from smotext_ray.samples import tally
 log = logging.getLogger("smotext_ray")
 
 MOST_FILES = 4096  # of one stage, however large the corpus
-LIGHT_CPUS = 0.1  # of a reading or writing task: they wait on files, not on the CPU
 LEAST_ACCEPTANCE = 0.1  # a class does not get more than ten points for each text it lacks
 
 
@@ -67,6 +71,9 @@ def augment(config: RunConfig, uri: str) -> Run:
 def embed(config: RunConfig, uri: str) -> Run:
     """Stage the corpus and embed it."""
     models = check_models(config)
+    if _has_epsilon(config):
+        digest = models["encoder"]["sha256"]
+        models["directions"] = check_directions(config.privacy, config.encoder, digest)
     run = open_run(uri, config, models)
     survey = None
     if run.has(MANIFEST):
@@ -76,6 +83,8 @@ def embed(config: RunConfig, uri: str) -> Run:
     log_to_run(run)
     _stage_corpus(config, run, survey)
     _embed(config, run)
+    if _has_epsilon(config):
+        _denoise(config, run)
     _reference(run)
     return run
 
@@ -87,8 +96,17 @@ def is_finished(manifest: dict[str, Any], config: RunConfig) -> bool:
     return not manifest["short"] or len(manifest["rounds"]) >= config.plan.max_rounds
 
 
-def _start(config: RunConfig, run: Run, models: dict[str, Any]) -> Survey:
+def survey_input(config: RunConfig) -> Survey:
+    """Check the input; with epsilon, as if it held no columns but text and label."""
     survey = survey_corpus(config.input)
+    if not _has_epsilon(config):
+        return survey
+    check_input(config, survey)
+    return without_other_columns(survey, config.input)
+
+
+def _start(config: RunConfig, run: Run, models: dict[str, Any]) -> Survey:
+    survey = survey_input(config)
     # What cannot be done is refused here, before anything is written.
     check_feasible(survey.class_counts, config)
     resources = cluster.connect()
@@ -104,6 +122,8 @@ def _start(config: RunConfig, run: Run, models: dict[str, Any]) -> Survey:
         },
         "columns": survey.schema.names,
     }
+    if _has_epsilon(config):
+        manifest["privacy"] = promise(config.privacy)
     run.save(manifest)
     return survey
 
@@ -133,7 +153,7 @@ def _stage_corpus(config: RunConfig, run: Run, survey: Survey | None) -> None:
         return
     started = time.monotonic()
     run.clear("corpus")
-    survey = survey or survey_corpus(config.input)
+    survey = survey or survey_input(config)
     if survey.rows != manifest["input"]["rows"]:
         raise UserError(f"{config.input.path} has changed since the run began; use a new --output.")
     least = max(config.resources.embed_rows_per_block, math.ceil(survey.rows / MOST_FILES))
@@ -152,18 +172,29 @@ def _embed(config: RunConfig, run: Run) -> None:
     total = run.manifest["input"]["rows"]
     started = time.monotonic()
     with stage_progress("embed", total) as counter:
-        corpus = _read(run, "corpus", blocks, columns=["id", "text", "label"], job="embed")
-        corpus.map_batches(
+        corpus = read_checkpointed(
+            run, "corpus", blocks, columns=["id", "text", "label"], job="embed"
+        )
+        embedded = corpus.map_batches(
             EncodeActor,
             fn_constructor_args=(config, counter),
             batch_size=None,
             batch_format="pyarrow",
             **cluster.pool_options(pool),
-        ).write_parquet(
-            run.make("embeddings"), filesystem=run.fs, ray_remote_args={"num_cpus": LIGHT_CPUS}
         )
+        write(embedded, run, NOISED if _has_epsilon(config) else "embeddings")
     seconds = time.monotonic() - started
     done(run, "embed", rows=total, seconds=seconds, actors=pool.actors)
+
+
+def _denoise(config: RunConfig, run: Run) -> None:
+    if "denoise" not in run.manifest["stages"]:
+        run.clear("corpus")  # from here on no stage has a text of it
+        started = time.monotonic()
+        cluster.connect()
+        _in_task(denoise, config, run, list(class_counts(run.manifest)))
+        done(run, "denoise", seconds=time.monotonic() - started)
+    run.clear(NOISED)  # not before the stage is done, which a kill would undo
 
 
 def _reference(run: Run) -> None:
@@ -207,7 +238,7 @@ def _plan_files(
     resources = cluster.connect()
     pool = cluster.planner_pool(resources, len(items))
     with stage_progress("plan", points) as counter:
-        _set_up_data(None, None)
+        set_up_data(None, None)
         written = (
             ray.data.from_items(items, override_num_blocks=len(items))
             .map(
@@ -227,39 +258,17 @@ def decode(config: RunConfig, run: Run) -> bool:
     if round_ is None:
         return False
     name = f"round-{round_}"
-    points = planned_points(manifest["rounds"][round_ - 1])
-    resources = cluster.connect()
-    blocks = _decode_blocks(points, config.resources.decode_rows_per_block)
-    decoders, gates = cluster.decoder_pools(resources, config, blocks)
-    # Full rounds of blocks: with 4 blocks for 3 actors two of them would wait.
-    blocks = min(points, math.ceil(blocks / decoders.actors) * decoders.actors)
-    labels = list(class_counts(manifest))
-    label_type = run.table("embeddings").schema.field("label").type
-    started = time.monotonic()
-    with stage_progress(f"decode {name}", points) as counter:
-        _read(run, f"plan/{name}", blocks, columns=None, job=f"decode-{round_}").map_batches(
-            DecodeActor,
-            fn_constructor_args=(config, counter),
-            batch_size=None,
-            batch_format="pyarrow",
-            **cluster.pool_options(decoders),
-        ).map_batches(
-            GateActor,
-            fn_constructor_args=(config, run.uri, labels, label_type, counter),
-            batch_size=None,
-            batch_format="pyarrow",
-            **cluster.pool_options(gates),
-        ).write_parquet(
-            run.make("samples", name), filesystem=run.fs, ray_remote_args={"num_cpus": LIGHT_CPUS}
-        )
-        tokens = _tokens(counter)
-    seconds = time.monotonic() - started
-    manifest["rounds"][round_ - 1]["decode"] = {
-        "seconds": seconds,
-        "tokens": tokens,
-        "actors": decoders.actors,
-        **_in_task(tally, run, [int(entry["round"]) for entry in manifest["rounds"]]),
-    }
+    facts = decode_directory(
+        config,
+        run,
+        plan=f"plan/{name}",
+        samples=f"samples/{name}",
+        job=f"decode-{round_}",
+        stage=f"decode {name}",
+        points=planned_points(manifest["rounds"][round_ - 1]),
+    )
+    rounds = [int(entry["round"]) for entry in manifest["rounds"]]
+    manifest["rounds"][round_ - 1]["decode"] = facts | _in_task(tally, run, rounds)
     run.save(manifest)
     return True
 
@@ -280,42 +289,8 @@ def finish(run: Run) -> None:
     done(run, "result", seconds=time.monotonic() - started)
 
 
-def _read(run: Run, directory: str, blocks: int, columns: list[str] | None, job: str) -> Any:
-    """A directory of the run as a checkpointed Ray dataset of so many blocks."""
-    import ray
-
-    id_column = "id" if columns else "sample_id"
-    _set_up_data(run.make("checkpoints", job), id_column)
-    return ray.data.read_parquet(
-        run.at(directory),
-        filesystem=run.fs,
-        columns=columns,
-        override_num_blocks=blocks,
-        num_cpus=LIGHT_CPUS,
-    )
-
-
-def _set_up_data(checkpoint_path: str | None, id_column: str | None) -> None:
-    from ray.data import DataContext
-    from ray.data.checkpoint import CheckpointConfig
-
-    context = DataContext.get_current()
-    context.enable_progress_bars = False  # smotext_ray.progress has its own
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # Ray's own files hold the rest
-    # The new reader merges small files into one block: one actor would get all the work,
-    # and nothing would be committed before the end.
-    context.use_datasource_v2 = False
-    context.checkpoint_config = (
-        CheckpointConfig(
-            id_column=id_column, checkpoint_path=checkpoint_path, delete_checkpoint_on_success=False
-        )
-        if checkpoint_path
-        else None
-    )
-
-
-def _decode_blocks(points: int, rows_per_block: int) -> int:
-    return min(MOST_FILES, max(1, math.ceil(points / rows_per_block)))
+def _has_epsilon(config: RunConfig) -> bool:
+    return config.privacy.epsilon is not None
 
 
 def _undecoded_round(manifest: dict[str, Any]) -> int | None:
@@ -398,9 +373,3 @@ def _in_task(function: Callable[..., Any], *arguments: Any) -> Any:
     import ray
 
     return ray.get(ray.remote(num_cpus=1)(function).remote(*arguments))
-
-
-def _tokens(counter: Any) -> int:
-    import ray
-
-    return int(ray.get(counter.get.remote())[1])

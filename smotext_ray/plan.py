@@ -170,7 +170,8 @@ def plan_class(
     ----------
     rows : pyarrow.Table
         ``id, text, label, embedding`` of all rows of the shard's class, in any order, and
-        of no other class. Ids are unique.
+        of no other class. Ids are unique. Without ``text`` each row is a text of its own,
+        and the texts of the parents are null.
     shard : Shard
     seed : int
         The run's seed.
@@ -197,13 +198,15 @@ def plan_class(
     if rows.num_rows == 0 or rows["label"].unique().to_pylist() != [shard.label]:
         raise ValueError(f"The rows given for class {shard.label!r} are none, or of another.")
     rows = rows.sort_by("id")
+    texts = rows["text"] if "text" in rows.column_names else None
     embeddings = matrix(rows["embedding"])
     draws = draw(seed, shard.label, shard.round, shard.start, shard.stop)
     # u is a multiple of 2**-53 below 1, so the product never rounds up to the count.
     sources = np.floor(draws.u_source * rows.num_rows).astype(np.int64)
     drawn, place = np.unique(sources, return_inverse=True)
+    names = None if texts is None else texts.to_pylist()
     near = same_class_neighbors(
-        drawn, embeddings, rows["text"].to_pylist(), rows["id"].to_pylist(), k_neighbors, metric
+        drawn, embeddings, names, rows["id"].to_pylist(), k_neighbors, metric
     )
     if near.shape[1] == 0:
         raise UserError(lonely_sentence([shard.label]))
@@ -223,8 +226,12 @@ def plan_class(
         "lam": draws.lam,
         "seed": draws.decode_seed,
         "round": np.full(count, shard.round, dtype=np.int32),
-        "source_text": rows["text"].take(sources).cast(pa.string()),
-        "neighbor_text": rows["text"].take(neighbors).cast(pa.string()),
+        "source_text": _taken(texts, sources),
+        "neighbor_text": _taken(texts, neighbors),
         "point": pa.FixedSizeListArray.from_arrays(pa.array(points.ravel()), dim),
     }
     return pa.table(table, schema=schema)
+
+
+def _taken(texts: pa.ChunkedArray | None, rows: NDArray[np.int64]) -> pa.ChunkedArray | pa.Array:
+    return pa.nulls(len(rows), pa.string()) if texts is None else texts.take(rows).cast(pa.string())

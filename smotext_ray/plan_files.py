@@ -51,10 +51,12 @@ def write_group(run: Run, config: RunConfig, file: str, shards: str) -> tuple[st
 
 def _tables(run: Run, config: RunConfig, shards: list[Shard]) -> list[pa.Table]:
     embeddings = run.table("embeddings")
+    # A run with epsilon has no texts here.
+    columns = [
+        name for name in ("id", "text", "label", "embedding") if name in embeddings.schema.names
+    ]
     labels = pa.array([shard.label for shard in shards], embeddings.schema.field("label").type)
-    rows = embeddings.to_table(
-        columns=["id", "text", "label", "embedding"], filter=pc.field("label").isin(labels)
-    )
+    rows = embeddings.to_table(columns=columns, filter=pc.field("label").isin(labels))
     tables: list[pa.Table] = []
     for shard in shards:
         own: Any = pc.equal(rows["label"], pa.scalar(shard.label, labels.type))

@@ -21,7 +21,9 @@ DISTINCT = "distinct.json"
 def build_reference(run: Run, labels: list[Any]) -> None:
     """Write ``reference/`` from ``embeddings/``.
 
-    Holds, beside sums, one 64-bit number a row: the fingerprints of the texts.
+    Holds, beside sums, one 64-bit number a row: the fingerprints of the texts. Where
+    ``embeddings/`` has no texts (epsilon), no text is known to be a copy, and each row
+    counts as a text of its own.
 
     Parameters
     ----------
@@ -31,10 +33,13 @@ def build_reference(run: Run, labels: list[Any]) -> None:
     """
     code = {label: i for i, label in enumerate(labels)}
     counts = np.zeros(len(labels), np.int64)
-    dim = run.table("embeddings").schema.field("embedding").type.list_size
+    embeddings = run.table("embeddings")
+    has_texts = "text" in embeddings.schema.names
+    dim = embeddings.schema.field("embedding").type.list_size
     sums, scatter = np.zeros((len(labels), dim)), np.zeros((dim, dim))
-    prints, codes = [], []
-    for batch in run.table("embeddings").to_batches(columns=["text", "label", "embedding"]):
+    prints = [np.empty((0, 2), np.int64)]  # class and fingerprint
+    columns = ["label", "embedding", *(["text"] if has_texts else [])]
+    for batch in embeddings.to_batches(columns=columns):
         if not len(batch):
             continue
         table = pa.Table.from_batches([batch])
@@ -43,10 +48,11 @@ def build_reference(run: Run, labels: list[Any]) -> None:
         np.add.at(sums, rows, x)
         np.add.at(counts, rows, 1)
         scatter += x.T @ x
-        prints.append(np.array([fingerprint(t) for t in table["text"].to_pylist()], np.int64))
-        codes.append(rows)
-    hashes, owners = np.concatenate(prints), np.concatenate(codes)
-    reference = class_reference(counts, sums, scatter, hashes)
+        if has_texts:
+            hashes = np.array([fingerprint(t) for t in table["text"].to_pylist()], np.int64)
+            prints.append(np.stack([rows, hashes], axis=1))
+    owners_and_hashes = np.concatenate(prints)
+    reference = class_reference(counts, sums, scatter, owners_and_hashes[:, 1])
     run.write(
         save(
             {
@@ -58,9 +64,10 @@ def build_reference(run: Run, labels: list[Any]) -> None:
         DIRECTORY,
         TENSORS,
     )
-    distinct = np.unique(np.stack([owners, hashes], axis=1), axis=0)[:, 0]
-    per_class = np.bincount(distinct, minlength=len(labels)).tolist()
-    run.write(json.dumps(per_class).encode(), DIRECTORY, DISTINCT)
+    if has_texts:
+        distinct = np.unique(owners_and_hashes, axis=0)[:, 0]
+        counts = np.bincount(distinct, minlength=len(labels))
+    run.write(json.dumps(counts.tolist()).encode(), DIRECTORY, DISTINCT)
 
 
 def load_reference(run: Run) -> ClassReference:

@@ -36,7 +36,8 @@ def write_result(run: Run, manifest: dict[str, Any], wanted: dict[Any, int]) -> 
 
     Originals come first, with the input's own columns; then at most ``wanted[label]``
     accepted samples of each class, by rising sample id. The columns added are
-    ``synthetic`` and the sample's lineage, null for originals.
+    ``synthetic`` and the sample's lineage, null for originals. A run with epsilon has no
+    originals to give.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def write_result(run: Run, manifest: dict[str, Any], wanted: dict[Any, int]) -> 
         ``path``, ``rows``, ``synthetic`` and ``sha256`` by file.
     """
     own = pq.read_schema(pa.BufferReader(run.read(INPUT_SCHEMA)))
-    schema = _with_lineage(own, run.table("corpus").schema.field("id").type)
+    schema = _with_lineage(own, run.table("embeddings").schema.field("id").type)
     total = manifest["input"]["rows"] + sum(wanted.values())
     run.clear(DIRECTORY)
     if total < LARGE:
@@ -98,8 +99,8 @@ def _all_rows(
     schema: pa.Schema,
 ) -> Iterator[pa.Table]:
     settings = _input(manifest)
-    corpus = run.table("corpus")
-    for file in sorted(corpus.files):  # in the input's order
+    corpus_files = [] if "privacy" in manifest else sorted(run.table("corpus").files)
+    for file in corpus_files:  # in the input's order
         with run.fs.open_input_file(file) as stream:
             table = pq.read_table(stream)
         own = original_columns(table, settings, input_schema)

@@ -5,8 +5,12 @@
     RUN/reference/         what the gate knows of the corpus
     RUN/plan/round-1/      one row a point
     RUN/samples/round-1/   one row a decoded point
+    RUN/controls/shuffled/ plan and samples of a control, if the run was evaluated
     RUN/augmented.parquet  the result
     RUN/manifest.json      config, models, versions, what is done
+
+In a run with epsilon corpus/ is deleted once it is embedded, and no table but the corpus
+ever holds a text of it.
 
 A stage counts as done when the manifest says so, and the manifest is replaced whole:
 a kill leaves either the old word or the new one.
@@ -173,13 +177,15 @@ def _differences(
     manifest: dict[str, Any], config: RunConfig, models: dict[str, Any]
 ) -> list[tuple[str, Any, Any]]:
     found = []
-    for section, values in config_json(config).items():
-        there = manifest["config"].get(section, {})
-        for key, value in values.items():
+    sections_there, sections_here = manifest["config"], config_json(config)
+    # A section that only one of them has is privacy.
+    for section in sections_there | sections_here:
+        there, here = sections_there.get(section, {}), sections_here.get(section, {})
+        for key in there | here:
             free = section in FREE_SECTIONS or (section, key) in FREE_KEYS
             bound = not free or (section, key) in BOUND_KEYS
-            if bound and there.get(key) != value:
-                found.append((f"{section}.{key}", there.get(key), value))
+            if bound and there.get(key) != here.get(key):
+                found.append((f"{section}.{key}", there.get(key), here.get(key)))
     for name, model in models.items():
         if manifest["models"].get(name) != model:
             found.append((f"the {name}", manifest["models"].get(name), model))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from smotext_ray.gate import fingerprint
 from smotext_ray.run import Run
@@ -16,17 +17,19 @@ REPEATED = "repeated"  # an accepted text that another sample of its class has t
 
 
 def usable_samples(run: Run, rounds: list[int]) -> Iterator[pa.Table]:
-    """Accepted samples, a table a round, each by rising sample id.
+    """Accepted samples of a run, a table a round; see `usable`."""
+    return usable(run.table("samples", f"round-{round_}") for round_ in rounds)
+
+
+def usable(parts: Iterable[ds.Dataset]) -> Iterator[pa.Table]:
+    """Accepted samples, a table a part, each by rising sample id.
 
     The gate sees one sample at a time; that two of a class hold the same text, but for case
     and white space, shows only here, and the later one is left out.
     """
     seen: set[tuple[Any, int]] = set()
-    for round_ in rounds:
-        accepted = run.table("samples", f"round-{round_}").to_table(
-            filter=pc.field("status") == "accepted"
-        )
-        accepted = accepted.sort_by("sample_id")
+    for part in parts:
+        accepted = part.to_table(filter=pc.field("status") == "accepted").sort_by("sample_id")
         keep = []
         for label, text in zip(
             accepted["label"].to_pylist(), accepted["text"].to_pylist(), strict=True
@@ -49,15 +52,32 @@ def tally(run: Run, rounds: list[int]) -> dict[str, Any]:
     Returns
     -------
     dict
+        As `outcome` gives it.
+    """
+    (last,) = deque(usable_samples(run, rounds), maxlen=1)
+    return outcome(last, run.table("samples", f"round-{rounds[-1]}"))
+
+
+def outcome(kept: pa.Table, samples: ds.Dataset) -> dict[str, Any]:
+    """What became of samples.
+
+    Parameters
+    ----------
+    kept : pyarrow.Table
+        Those of them that are `usable`.
+    samples : pyarrow.dataset.Dataset
+
+    Returns
+    -------
+    dict
         ``accepted``, pairs of label and usable samples; ``reasons``, rejected samples by
         reason; ``reasons_by_class``, triples of label, reason and number; ``mean_cosine``
         of the usable ones to their points.
     """
-    (usable,) = deque(usable_samples(run, rounds), maxlen=1)  # of the last round
-    got = Counter(usable["label"].to_pylist())
+    got = Counter(kept["label"].to_pylist())
     by_class: Counter[tuple[Any, str]] = Counter()
     columns = ["label", "status", "reason"]
-    for batch in run.table("samples", f"round-{rounds[-1]}").to_batches(columns=columns):
+    for batch in samples.to_batches(columns=columns):
         for row in batch.to_pylist():
             by_class[row["label"], _reason(row)] += 1
     for label, number in got.items():
@@ -69,7 +89,7 @@ def tally(run: Run, rounds: list[int]) -> dict[str, Any]:
         "accepted": [[label, number] for label, number in got.items()],
         "reasons": {reason: n for reason, n in reasons.most_common() if n},
         "reasons_by_class": [[label, reason, n] for (label, reason), n in by_class.items() if n],
-        "mean_cosine": pc.mean(usable["cosine_to_point"]).as_py() if got else None,
+        "mean_cosine": pc.mean(kept["cosine_to_point"]).as_py() if got else None,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from smotext_ray.noise.stage import NOISED
 from smotext_ray.result import file_sha256
 from smotext_ray.run import Run
 
@@ -35,7 +36,10 @@ def verify(run: Run) -> list[Finding]:
     """
     manifest = run.manifest
     findings = []
-    if "embed" in manifest["stages"]:
+    if "privacy" in manifest and "denoise" in manifest["stages"]:
+        findings += _tried("privacy", _check_forgotten, run)
+    # With epsilon, what embed has written are not the embeddings yet.
+    if ("denoise" if "privacy" in manifest else "embed") in manifest["stages"]:
         findings += _tried("embeddings", _check_embeddings, run, manifest)
     for entry in manifest["rounds"]:
         name = f"round-{entry['round']}"
@@ -65,15 +69,22 @@ def _check_embeddings(run: Run, manifest: dict[str, Any]) -> list[Finding]:
         int((~np.isfinite(batch["embedding"].flatten().to_numpy())).sum())
         for batch in table.to_batches(columns=["embedding"])
     )
+    if "privacy" in manifest:
+        once = len(np.unique(ids)) == len(ids) == wanted
+    else:
+        once = _same(ids, _ids(run.table("corpus"), "id"))
     return [
-        Finding(
-            "embeddings: every corpus row once",
-            _same(ids, _ids(run.table("corpus"), "id")),
-            f"{len(ids)} of {wanted} rows",
-        ),
+        Finding("embeddings: every corpus row once", once, f"{len(ids)} of {wanted} rows"),
         Finding("embeddings: rows per class", counts == expected, f"{len(counts)} classes"),
         Finding("embeddings: finite numbers", unfit == 0, f"{unfit} not finite"),
     ]
+
+
+def _check_forgotten(run: Run) -> list[Finding]:
+    left = [name for name in ("corpus", NOISED) if run.has(name)]
+    texts = "text" in run.table("embeddings").schema.names
+    seen = ", ".join([f"{name}/ is there" for name in left] + ["embeddings/ has texts"] * texts)
+    return [Finding("privacy: the corpus's texts are gone", not seen, seen or "no text")]
 
 
 def _check_plan(run: Run, name: str, entry: dict[str, Any]) -> list[Finding]:
@@ -122,13 +133,17 @@ def _check_result(run: Run, manifest: dict[str, Any]) -> list[Finding]:
     table = run.table(result["path"])
     counts = _count(table, manifest["config"]["input"]["label_column"])
     short = dict(manifest["short"])
-    expected = dict(manifest["input"]["class_counts"])
+    expected: Counter[Any] = Counter()
+    if "privacy" not in manifest:
+        expected.update(dict(manifest["input"]["class_counts"]))
     for label, number in manifest["targets"]:
         expected[label] += number - short.get(label, 0)
     ids = _ids(table.filter(pc.field("synthetic")), "sample_id")
     return [
         *findings,
-        Finding("result: rows per class", counts == expected, f"{sum(counts.values())} rows"),
+        Finding(
+            "result: rows per class", Counter(counts) == expected, f"{sum(counts.values())} rows"
+        ),
         Finding("result: unique sample ids", len(np.unique(ids)) == len(ids), f"{len(ids)} new"),
     ]
 

@@ -34,7 +34,8 @@ def show_status(run: Run, console: Console) -> None:
     """Print how far the run has come."""
     manifest = run.manifest
     table = Table("stage", "state", "rows", "seconds", title=Text(f"Run {run.uri}"))
-    for stage in ("corpus", "embed", "reference"):
+    before = ("corpus", "embed", "denoise") if "privacy" in manifest else ("corpus", "embed")
+    for stage in (*before, "reference"):
         facts = manifest["stages"].get(stage)
         table.add_row(stage, *_state(facts, manifest["input"]["rows"]))
     for entry in manifest["rounds"]:
@@ -49,6 +50,7 @@ def show_status(run: Run, console: Console) -> None:
     finished = manifest["stages"].get("result")
     table.add_row("result", *_state(finished, manifest.get("result", {}).get("rows", "")))
     console.print(table)
+    _say_promise(manifest, console)
 
 
 def show_outcome(run: Run, console: Console, examples: int = 3) -> None:
@@ -70,16 +72,22 @@ def show_outcome(run: Run, console: Console, examples: int = 3) -> None:
     path = manifest["result"]["path"]
     rows = manifest["result"]["rows"]
     say(console, f"The result is {run.uri.rstrip('/')}/{path}: {rows} rows.")
+    _say_promise(manifest, console)
 
 
 def show_samples(
     run: Run, console: Console, rows: int = 10, label: str | None = None, status: str = "accepted"
 ) -> int:
-    """Print samples with their parents; the best of each class by turns. Returns how many."""
+    """Print samples with their parents; the best of each class by turns. Returns how many.
+
+    A run with epsilon has not kept its parents.
+    """
     chosen = _choose(run, rows, label, status)
     if not chosen:
         return 0
-    parents = _texts(run, {row[key] for row in chosen for key in ("source_id", "neighbor_id")})
+    parents = {}
+    if "privacy" not in run.manifest:
+        parents = _texts(run, {row[key] for row in chosen for key in ("source_id", "neighbor_id")})
     for row in chosen:
         facts = f"cosine to point {row['cosine_to_point']:.2f}, lam {row['lam']:.2f}"
         if row["status"] == "rejected":
@@ -93,8 +101,9 @@ def show_samples(
         )
         table.add_column("which", width=9)
         table.add_column("text", overflow="fold")
-        add_row(table, "source", _short(parents[row["source_id"]]))
-        add_row(table, "neighbour", _short(parents[row["neighbor_id"]]))
+        for name, key in (("source", "source_id"), ("neighbour", "neighbor_id")):
+            if row[key] in parents:
+                add_row(table, name, _short(parents[row[key]]))
         table.add_row("new text", Text(_short(row["text"]), style="bold"))
         console.print(table)
     return len(chosen)
@@ -118,13 +127,26 @@ def say(console: Console, sentence: str) -> None:
     console.print(Text(sentence), soft_wrap=True)
 
 
+def _say_promise(manifest: dict[str, Any], console: Console) -> None:
+    if "privacy" not in manifest:
+        return
+    promise = manifest["privacy"]
+    say(
+        console,
+        f"Differentially private with epsilon {promise['epsilon']:g} and delta "
+        f"{promise['delta']:g} for {promise['unit']}; the L2 sensitivity is "
+        f"{promise['sensitivity']:g}. Assumed: {promise['assumes']}.",
+    )
+
+
 def _class_table(manifest: dict[str, Any]) -> Table:
     table = Table("class", "before", "asked for", "accepted", "after", title="Classes")
     wanted, got = dict(manifest["targets"]), accepted(manifest)
     for label, before in class_counts(manifest).items():
         new = wanted.get(label, 0)
         used = min(new, got.get(label, 0))
-        add_row(table, label, before, new, got.get(label, 0), before + used)
+        kept = 0 if "privacy" in manifest else before  # rows of the corpus in the result
+        add_row(table, label, before, new, got.get(label, 0), kept + used)
     return table
 
 

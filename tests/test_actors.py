@@ -51,6 +51,7 @@ class BatchEncoder:
 def encode_actor():
     actor = object.__new__(EncodeActor)
     actor.encoder, actor.batch_size, actor.counter = BatchEncoder(), 8, Counter()
+    actor.release = None
     return actor
 
 
@@ -103,7 +104,7 @@ class Decoder:
         self.seeds = []
 
     def decode(self, points, seeds):
-        from smotext_ray.decoder import Candidates
+        from smotext_ray.engine import Candidates
 
         self.seeds += seeds
         made = []
@@ -168,7 +169,7 @@ class Left(BaseException):
 
 
 def test_a_dead_engine_ends_the_process(monkeypatch):
-    from smotext_ray.decoder import EngineDead
+    from smotext_ray.engine import EngineDead
 
     def end(code):
         raise Left(code)

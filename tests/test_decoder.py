@@ -5,86 +5,29 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import types
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from fake_engine import fake_vllm
 from safetensors.torch import load_file
 from tiny_models import HIDDEN, tiny_llm
 from transformers import AutoModelForCausalLM
 
-from smotext_ray import decoder as module
 from smotext_ray.bridge.adapter import Adapter
 from smotext_ray.bridge.config import BridgeConfig
 from smotext_ray.bridge.projector import Bridge
-from smotext_ray.decoder import Decoder, EngineDead
+from smotext_ray.decoder import Decoder
 from smotext_ray.errors import UserError
 
 DIM = 4
 
 
-class EngineDeadError(Exception):
-    """Stands for vLLM's."""
-
-
-class Engine:
-    """Stands for ``vllm.LLM``: answers with each prompt's first number and seed."""
-
-    def __init__(self, model: str = "", **settings: object) -> None:
-        self.model, self.settings = model, settings
-        self.batches: list[list[float]] = []
-        self.refused: set[float] = set()  # prompts that raise
-        self.error: Exception = ValueError("refused")
-        self.left_behind = False
-        self.llm_engine = SimpleNamespace(has_unfinished_requests=lambda: self.left_behind)
-
-    def generate(self, prompts, sampling, use_tqdm, lora_request):
-        self.lora_request = lora_request
-        firsts = [prompt["prompt_embeds"][0, 0].item() for prompt in prompts]
-        self.batches.append(firsts)
-        if self.refused & set(firsts):
-            raise self.error
-        return [
-            SimpleNamespace(
-                outputs=[
-                    SimpleNamespace(
-                        text=f" {first:g} {params.seed} {number}\n",
-                        finish_reason="stop" if number else "length",
-                        token_ids=[0] * (number + 1),
-                    )
-                    for number in range(params.n)
-                ]
-            )
-            for first, params in zip(firsts, sampling, strict=True)
-        ]
-
-
 @pytest.fixture(autouse=True)
-def fake_vllm(monkeypatch):
-    """vLLM takes ten seconds to import and changes the process; unit tests need none of it."""
-    vllm = types.ModuleType("vllm")
-    vllm.LLM = Engine
-    vllm.SamplingParams = SimpleNamespace
-    exceptions = types.ModuleType("vllm.v1.engine.exceptions")
-    exceptions.EngineDeadError = EngineDeadError
-    requests = types.ModuleType("vllm.lora.request")
-    requests.LoRARequest = lambda *given: given
-    for name, fake in {
-        "vllm": vllm,
-        "vllm.lora": types.ModuleType("vllm.lora"),
-        "vllm.lora.request": requests,
-        "vllm.v1": types.ModuleType("vllm.v1"),
-        "vllm.v1.engine": types.ModuleType("vllm.v1.engine"),
-        "vllm.v1.engine.exceptions": exceptions,
-    }.items():
-        monkeypatch.setitem(sys.modules, name, fake)
-    for name in ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_CPU_KVCACHE_SPACE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(module.os, "environ", dict(module.os.environ))
+def no_vllm(monkeypatch):
+    fake_vllm(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +65,7 @@ def with_lora(llm, tmp_path, monkeypatch) -> Path:
 
 def test_lora_layers_are_merged_into_a_checkpoint_that_is_made_once(llm, with_lora):
     bridge = bridge_of(lora_rank=12)
-    one = Decoder(llm, bridge, lora=with_lora, merge_lora=True)._engine
+    one = Decoder(llm, bridge, lora=with_lora, merge_lora=True)._engine.llm
     merged = Path(one.model)
     assert merged.is_relative_to(with_lora.parent / "cache") and "enable_lora" not in one.settings
     before, after = (load_file(d / "model.safetensors") for d in (Path(llm), merged))
@@ -131,13 +74,13 @@ def test_lora_layers_are_merged_into_a_checkpoint_that_is_made_once(llm, with_lo
         *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     }
     made = merged.stat().st_mtime_ns
-    assert Decoder(llm, bridge, lora=with_lora, merge_lora=True)._engine.model == str(merged)
+    assert Decoder(llm, bridge, lora=with_lora, merge_lora=True)._engine.llm.model == str(merged)
     assert merged.stat().st_mtime_ns == made
 
 
 def test_lora_layers_can_be_left_to_vllm(llm, with_lora):
     decoder = Decoder(llm, bridge_of(lora_rank=12), lora=with_lora, merge_lora=False)
-    engine = decoder._engine
+    engine = decoder._engine.llm
     assert engine.model == llm and engine.settings["max_lora_rank"] == 16
     decoder.decode(np.ones((1, DIM), np.float32), [0])
     assert engine.lora_request[-1] == str(with_lora)
@@ -165,12 +108,12 @@ def test_each_point_gets_its_candidates_in_order(decoder):
     assert second.texts == ["3 12 0", "3 12 1"]
     assert (first.finish_reasons, first.num_tokens) == (["length", "stop"], [1, 2])
     assert first.error == ""
-    assert decoder._engine.batches == [[5, 3]]  # one batch
+    assert decoder._engine.llm.batches == [[5, 3]]  # one batch
 
 
 def test_no_points_need_no_engine(decoder):
     assert decoder.decode(np.empty((0, DIM), np.float32), []) == []
-    assert decoder._engine.batches == []
+    assert decoder._engine.llm.batches == []
 
 
 def test_read_only_points_are_taken(decoder):
@@ -188,77 +131,41 @@ def test_a_point_that_is_not_finite_never_reaches_the_engine(decoder, bad):
     results = decoder.decode(given, [7, 8, 9])
     assert [r.texts[:1] for r in results] == [["1 7 0"], [], ["3 9 0"]]
     assert [r.error for r in results] == ["", "the point holds NaN or infinity", ""]
-    assert decoder._engine.batches == [[1, 3]]
+    assert decoder._engine.llm.batches == [[1, 3]]
 
 
 def test_points_of_another_width_never_reach_the_engine(decoder):
     results = decoder.decode(np.ones((2, DIM + 1), np.float32), [1, 2])
     assert [r.error for r in results] == ["the point has shape (5,)"] * 2
-    assert decoder._engine.batches == []
-
-
-def test_an_error_stays_with_its_point(decoder):
-    decoder._engine.refused = {2.0}
-    results = decoder.decode(points(1, 2, 3), [7, 8, 9])
-    assert [r.texts[:1] for r in results] == [["1 7 0"], [], ["3 9 0"]]
-    assert [r.error for r in results] == ["", "ValueError: refused", ""]
-
-
-def test_an_error_of_a_single_point_is_not_tried_again(decoder):
-    decoder._engine.refused = {2.0}
-    assert decoder.decode(points(2), [8])[0].error == "ValueError: refused"
-    assert len(decoder._engine.batches) == 1
-
-
-def test_a_dead_engine_is_not_an_error_of_a_point(decoder):
-    decoder._engine.refused, decoder._engine.error = {2.0}, EngineDeadError("gone")
-    with pytest.raises(EngineDead, match="gone"):
-        decoder.decode(points(1, 2, 3), [7, 8, 9])
-    assert len(decoder._engine.batches) == 1
-
-
-def test_an_engine_with_requests_left_behind_counts_as_dead(decoder):
-    # Their texts would come out with the next batch, as those of other points.
-    decoder._engine.refused, decoder._engine.left_behind = {2.0}, True
-    with pytest.raises(EngineDead, match="ValueError: refused"):
-        decoder.decode(points(1, 2, 3), [7, 8, 9])
+    assert decoder._engine.llm.batches == []
 
 
 def test_prompts_are_in_the_llms_precision(llm):
     decoder = Decoder(llm, bridge_of(), dtype="bfloat16")
-    (prompt,) = decoder._prompts(points(1))
+    ((prompt,),) = (given.values() for given in decoder._prompts(points(1)))
     assert prompt.dtype == torch.bfloat16 and prompt.shape == (2, HIDDEN)
     assert not prompt.requires_grad
 
 
-def test_the_engine_has_room_for_prompt_and_text_and_none_for_wrong_cache_hits(decoder):
-    settings = decoder._engine.settings
-    assert settings["max_model_len"] == 2 + 10
-    assert settings["enable_prompt_embeds"] is True
-    assert settings["enable_prefix_caching"] is False
+def test_the_engine_has_room_for_prompt_and_text(decoder):
+    assert decoder._engine.llm.settings["max_model_len"] == 2 + 10
+
+
+def test_an_engines_error_stays_with_its_point(decoder):
+    decoder._engine.llm.refused = {2.0}
+    results = decoder.decode(points(1, 2, np.nan, 3), [7, 8, 9, 10])
+    assert [r.texts[:1] for r in results] == [["1 7 0"], [], [], ["3 10 0"]]
+    assert [bool(r.error) for r in results] == [False, True, True, False]
+
+
+def test_sampling_can_be_changed(decoder):
+    decoder.set_sampling(candidates=3, temperature=0.5)
+    assert len(decoder.decode(points(1), [0])[0].texts) == 3
 
 
 def test_a_bridge_for_another_llm_is_refused(llm):
     with pytest.raises(UserError, match=rf"48 numbers for an-llm, but .* reads {HIDDEN}"):
         Decoder(llm, bridge_of(hidden=48))
-
-
-@pytest.mark.parametrize(("temperature", "n"), [(0.0, 1), (1e-6, 1), (0.5, 3)])
-def test_greedy_decoding_asks_for_one_text(llm, temperature, n):
-    decoder = Decoder(llm, bridge_of(), candidates=3, temperature=temperature)
-    assert len(decoder.decode(points(1), [0])[0].texts) == n
-
-
-def test_settings_of_the_user_outweigh_those_for_the_engine(monkeypatch):
-    monkeypatch.setitem(module.os.environ, "VLLM_CPU_KVCACHE_SPACE", "7")
-    module._set_engine_environment(on_gpu=False)
-    assert module.os.environ["VLLM_CPU_KVCACHE_SPACE"] == "7"
-    assert module.os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
-
-
-def test_on_a_gpu_the_engine_keeps_its_own_process():
-    module._set_engine_environment(on_gpu=True)
-    assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in module.os.environ
 
 
 @pytest.fixture(scope="module")
@@ -313,6 +220,13 @@ def test_greedy_vllm_says_what_greedy_transformers_says(real):
     for ours, theirs in zip(real["greedy"], real["transformers"], strict=True):
         assert theirs and ours.startswith(theirs)
     assert len(set(real["greedy"])) == len(real["greedy"])  # the points are told apart
+
+
+@pytest.mark.slow
+def test_seeded_prompts_of_more_tokens_than_a_step_takes_are_answered(tmp_path):
+    answers = run_real("long_prompts", tmp_path)
+    assert len(answers) > 100
+    assert all(len(answer["texts"]) == 2 and not answer["error"] for answer in answers)
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def read_labelled_texts(
         ][:rows]
         texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
     if len(texts) < 2:
-        raise UserError(f"{path} holds fewer than two texts; evaluating a bridge takes some.")
+        raise UserError(f"{path} holds fewer than two texts that can be used; give more.")
     return texts, labels
 
 

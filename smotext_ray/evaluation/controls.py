@@ -168,23 +168,6 @@ ARMS: dict[str, Arm] = {
 }
 
 
-def compositions(real: Rows, synthetic: Rows) -> dict[str, Rows]:
-    """The three training sets that tell what synthetic rows are worth.
-
-    Returns
-    -------
-    dict of str to Rows
-        ``TRTR``: the real rows; ``TSTR``: the synthetic ones alone; ``real+synthetic``:
-        both. All are tested on real rows [1]_; `utility.ratios` sets TSTR against TRTR.
-
-    References
-    ----------
-    .. [1] Esteban, Hyland, Rätsch: Real-valued (medical) time series generation with
-       recurrent conditional GANs. 2017, arXiv:1706.02633.
-    """
-    return {"TRTR": real, "TSTR": synthetic, "real+synthetic": real.joined(synthetic)}
-
-
 def gain_is_interpolations(over_shuffled: Interval, over_label_only: Interval) -> bool:
     """Whether a gain counts as the interpolation's.
 

@@ -5,29 +5,36 @@ Read it top to bottom: the report, then one function a section.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from smotext_ray.bridge.files import whole_file
 from smotext_ray.config import RunConfig
 from smotext_ray.evaluation.agreement import FEWEST, label_agreement
+from smotext_ray.evaluation.copy_check import copy_check
+from smotext_ray.evaluation.decoded import Control
+from smotext_ray.evaluation.distillation import STUDENTS, Student, distil
 from smotext_ray.evaluation.diversity import compare_diversity
 from smotext_ray.evaluation.fidelity import density_coverage, round_trip
+from smotext_ray.evaluation.fine_tuning import FineTuned
 from smotext_ray.evaluation.material import Material
-from smotext_ray.evaluation.membership import membership_inference
-from smotext_ray.evaluation.nearness import Records
-from smotext_ray.evaluation.privacy import copies, distances
-from smotext_ray.evaluation.report import Report, plain, write_report
+from smotext_ray.evaluation.perplexity import perplexity
+from smotext_ray.evaluation.planting import Canaries
+from smotext_ray.evaluation.report import Report
+from smotext_ray.evaluation.teacher import Taught
 from smotext_ray.evaluation.trials import run_trials, utility_section
+from smotext_ray.evaluation.utility import CLASSIFIERS, Classifier
+from smotext_ray.models import locate_model
 from smotext_ray.run import Run
 
 MAP_POINTS = 4000  # drawn by lot where there are more
+READ = 500  # texts of each side that the LLM reads, drawn by lot where there are more
 BINS = 30
+
+# Texts to the nats that an LLM needs for each, and the number of its tokens.
+Surprise = Callable[[list[str]], list[tuple[float, int]]]
 
 
 def evaluate(
@@ -36,6 +43,11 @@ def evaluate(
     material: Material,
     seeds: Sequence[int],
     encode: Callable[[list[str]], np.ndarray],
+    classifiers: Sequence[str] = tuple(CLASSIFIERS),
+    decoded: Mapping[str, Control] | None = None,
+    taught: Taught | None = None,
+    surprise: Surprise | None = None,
+    canaries: Canaries | None = None,
     log: Callable[[str], Any] = print,
 ) -> Report:
     """Measure a run.
@@ -47,39 +59,59 @@ def evaluate(
         The run's.
     material : Material
     seeds : sequence of int
-        Draws of the real texts, for the intervals of the utility.
+        Draws of the real texts, for the intervals of utility and distillation.
     encode : callable
         Texts to embeddings, as the run's encoder makes them.
+    classifiers : sequence of {"embedding", "tfidf", "bert"}
+        ``"bert"`` fine-tunes the run's own encoder.
+    decoded : mapping of str to Control, optional
+        The controls that the LLM has decoded.
+    taught : Taught, optional
+        What a teacher says; without it nothing is distilled.
+    surprise : callable, optional
+        What the LLM says of texts; without it there is no perplexity.
+    canaries : Canaries, optional
+        Those that were planted in the corpus.
     log : callable
         Takes a line of progress.
 
     Returns
     -------
     Report
-        What needs the LLM (a label-only and a shuffled control, perplexity) is not in it.
     """
-    trials = run_trials(material, seeds, ("embedding", "tfidf"), encode, log=log)
+    controls = decoded or {}
+    trials = run_trials(
+        material, seeds, _classifiers(config, classifiers), encode, log=log, decoded=controls
+    )
+    distilled = None
+    if taught is not None:
+        distilled = distil(taught, material, seeds, _students(config, classifiers), log)
     report = {
         "run": _run_facts(run, config, material),
         "classes": _classes(run, material),
         "utility": utility_section(trials, len(material.test), seeds),
-        "fidelity": _fidelity(material),
-        "privacy": _copy_check(material),
+        "fidelity": _fidelity(material, controls, surprise),
+        "privacy": copy_check(material, encode, canaries),
         "map": _map(material),
         "histograms": _histograms(material),
         "rejections": _rejections(material),
         "samples": material.samples,
+        "distillation": distilled,
     }
     return cast(Report, report)
 
 
-def write(report: Report, output: Path) -> None:
-    """Write ``report.json`` and ``report.html`` into a directory, which is made."""
-    output.mkdir(parents=True, exist_ok=True)
-    with whole_file(output / "report.json") as handle:
-        text = json.dumps(plain(dict(report)), allow_nan=False, default=str, indent=1)
-        handle.write(text.encode("utf-8", "replace"))
-    write_report(report, output / "report.html")
+def _classifiers(config: RunConfig, names: Sequence[str]) -> dict[str, Classifier]:
+    known = CLASSIFIERS | ({"bert": _bert(config)} if "bert" in names else {})
+    return {name: known[name] for name in dict.fromkeys(names)}
+
+
+def _students(config: RunConfig, names: Sequence[str]) -> dict[str, Student]:
+    return STUDENTS | ({"bert": _bert(config).learn} if "bert" in names else {})
+
+
+def _bert(config: RunConfig) -> FineTuned:
+    return FineTuned(locate_model(config.encoder.model).path)
 
 
 def _run_facts(run: Run, config: RunConfig, material: Material) -> dict[str, Any]:
@@ -110,72 +142,46 @@ def _classes(run: Run, material: Material) -> list[dict[str, Any]]:
     ]
 
 
-def _fidelity(material: Material) -> dict[str, Any]:
+def _fidelity(
+    material: Material, decoded: Mapping[str, Control], surprise: Surprise | None
+) -> dict[str, Any]:
     real, new = material.real, material.synthetic
     x, labels = real.embeddings, real.labels
+    compared = _of_classes(real, new)
     found: dict[str, Any] = {
         "round_trip": round_trip(new.embeddings, material.points).as_json(),
         "density_and_coverage": density_coverage(x, labels, new.embeddings, new.labels).as_json(),
-        "diversity": compare_diversity(_of_classes(real, new), new.texts).as_json(),
+        "diversity": compare_diversity(compared, new.texts).as_json(),
     }
     large = {label for label, count in Counter(labels).items() if count >= FEWEST}
     if len(large) > 1 and large & set(new.labels):
         agreement = label_agreement(x, labels, new.embeddings, new.labels, material.parents)
         found["label_agreement"] = agreement.as_json()
+    if surprise is not None:
+        found["perplexity"] = {
+            name: perplexity(surprise(_some(texts))).as_json()
+            for name, texts in (("real_texts", compared), ("new_texts", new.texts))
+        }
+    if decoded:
+        own = {"asked": len(material.samples), "accepted": len(new)}
+        others = {
+            name: {"asked": control.asked, "accepted": control.accepted}
+            for name, control in decoded.items()
+        }
+        found["decoded_texts"] = {"interpolated": own, **others}
     return found
+
+
+def _some(texts: list[str]) -> list[str]:
+    """At most so many of the texts, by lot."""
+    rows = np.random.default_rng(0).permutation(len(texts))[:READ]
+    return [texts[row] for row in np.sort(rows)]
 
 
 def _of_classes(real: Any, new: Any) -> list[str]:
     """The real texts of the classes that have new ones, which is what those compare to."""
     wanted = set(new.labels)
     return [text for text, label in zip(real.texts, real.labels, strict=True) if label in wanted]
-
-
-def _copy_check(material: Material) -> dict[str, Any]:
-    real, new, test = material.real, material.synthetic, material.test
-    parents = [[real.texts[row] for row in rows] for rows in material.parents]
-    found = copies(new.texts, parents, real.texts)
-    rows = [
-        _line("verbatim copies", found.verbatim_share, "share equal to a real text"),
-        _line("near copies", found.near_any_share, "share four fifths of the word 3-grams"),
-        _line("longest shared run, mean", found.longest_run.mean, "words in a row of a parent"),
-        _line("longest shared run, most", found.longest_run.max, "words in a row of a parent"),
-    ]
-    members, others = _members_and_others(material)
-    if len(members) > 1:
-        near = distances(real.embeddings[members], test.embeddings[others], new.embeddings)
-        attack = membership_inference(
-            Records([real.texts[i] for i in members], real.embeddings[members]),
-            Records([test.texts[i] for i in others], test.embeddings[others]),
-            Records(new.texts, new.embeddings),
-        )
-        rows += [
-            _line("nearer to the corpus than to the test texts", near.nearer_to_training,
-                  "share of the new texts; 0.5 is chance"),
-            *(
-                _line(f"membership attack by {name}, AUC",
-                      {"mean": a.auc, "low": a.auc_low, "high": a.auc_high}, "0.5 is guessing")
-                for name, a in attack.attacks.items()
-            ),
-        ]  # fmt: skip
-    return {"epsilon": None, "rows": rows}
-
-
-def _members_and_others(material: Material) -> tuple[np.ndarray, np.ndarray]:
-    """As many corpus as test texts of each class that has new texts, drawn by lot."""
-    rng = np.random.default_rng(0)
-    real, test = np.asarray(material.real.labels), np.asarray(material.test.labels)
-    members, others = [], []
-    for label in sorted(set(material.synthetic.labels)):
-        inside, outside = np.flatnonzero(real == label), np.flatnonzero(test == label)
-        size = min(len(inside), len(outside))
-        members.append(rng.permutation(inside)[:size])
-        others.append(rng.permutation(outside)[:size])
-    return np.concatenate(members), np.concatenate(others)
-
-
-def _line(name: str, value: Any, note: str) -> dict[str, Any]:
-    return {"name": name, "value": value, "note": note}
 
 
 def _map(material: Material) -> dict[str, Any]:

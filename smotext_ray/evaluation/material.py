@@ -1,7 +1,11 @@
-"""What an evaluation reads: the real and the new texts of a run, and real texts to test on."""
+"""What an evaluation reads: the real and the new texts of a run, and real texts to test on.
+
+All that the user can have got wrong is found before the first text is encoded.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +14,21 @@ import pyarrow as pa
 
 from smotext_ray.bridge.texts import read_labelled_texts
 from smotext_ray.columns import matrix
-from smotext_ray.config import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.utility import Rows
 from smotext_ray.run import Run
 from smotext_ray.samples import usable_samples
+from smotext_ray.sources import DEMO
 
 EVERY_ROW = 2**62
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Labelled texts that no stage of a run has seen."""
+
+    texts: list[str]
+    labels: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,22 +56,53 @@ class Material:
     samples: list[dict[str, Any]]
 
 
-def read_material(
-    run: Run, config: RunConfig, encoder: Any, test: str, text_column: str, label_column: str
-) -> Material:
-    """Read a finished run and the test file; encodes what has no embedding yet.
+def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> HeldOut:
+    """Read the texts to test on, and check that they can judge this run.
 
     Parameters
     ----------
     run : Run
-    config : RunConfig
-        The run's.
-    encoder : Encoder
-        The run's.
     test : str
-        Table of labelled texts.
+        Table of labelled texts; ``demo:`` and a name is the test split of that data set.
     text_column, label_column : str
-        Of the test table.
+        Of the table.
+
+    Returns
+    -------
+    HeldOut
+
+    Raises
+    ------
+    UserError
+        If the run has no accepted texts or has not kept its corpus, if the table cannot be
+        read, or if it has a class that the corpus lacks.
+    """
+    _rounds_with_texts(run)
+    if test.startswith(DEMO) and ":" not in test.removeprefix(DEMO):
+        test += ":test"  # without it, a demo data set means its training texts
+    texts, labels = read_labelled_texts(test, text_column, label_column, EVERY_ROW)
+    names = [str(label) for label in labels or []]
+    known = {str(label) for label, _ in run.manifest["input"]["class_counts"]}
+    strange = sorted(set(names) - known)
+    if strange:
+        raise UserError(
+            f"{test} has classes that the run's corpus lacks ({', '.join(strange[:5])}); test on "
+            "texts of the corpus's own classes."
+        )
+    return HeldOut(texts, names)
+
+
+def read_material(
+    run: Run, held_out: HeldOut, encode: Callable[[list[str]], np.ndarray]
+) -> Material:
+    """Read a finished run; encodes the new texts and those to test on.
+
+    Parameters
+    ----------
+    run : Run
+    held_out : HeldOut
+    encode : callable
+        Texts to embeddings, as the run's encoder makes them.
 
     Returns
     -------
@@ -68,24 +111,20 @@ def read_material(
     Raises
     ------
     UserError
-        If the run has no accepted texts, or test and corpus share no class.
+        If the run has no accepted texts, or has not kept its corpus.
     """
-    rounds = [entry["round"] for entry in run.manifest["rounds"] if "decode" in entry]
-    accepted = [t for t in usable_samples(run, rounds) if len(t)] if rounds else []
-    if not accepted:
-        raise UserError(f"The run {run.uri} has no accepted texts yet; run smotext augment first.")
-    new = pa.concat_tables(accepted)
+    rounds = _rounds_with_texts(run)
+    new = pa.concat_tables(list(usable_samples(run, rounds)))
     corpus = run.table("embeddings").to_table().sort_by("id")
     row_of = {id_: row for row, id_ in enumerate(corpus["id"].to_pylist())}
     columns = [new[name].to_pylist() for name in ("source_id", "neighbor_id")]
     parents = [[row_of[id_] for id_ in column] for column in columns]
     texts, sample_ids = new["text"].to_pylist(), new["sample_id"].to_pylist()
-    batch = config.encoder.batch_size
     real = Rows(corpus["text"].to_pylist(), matrix(corpus["embedding"]), _labels(corpus))
     return Material(
         real=real,
-        synthetic=Rows(texts, encoder.encode(texts, batch), _labels(new)),
-        test=_read_test(test, text_column, label_column, encoder, batch, set(real.labels)),
+        synthetic=Rows(texts, encode(texts), _labels(new)),
+        test=Rows(held_out.texts, encode(held_out.texts), held_out.labels),
         parents=np.array(parents, np.int64).T,
         points=_points(run, rounds, sample_ids),
         sample_ids=sample_ids,
@@ -93,22 +132,21 @@ def read_material(
     )
 
 
+def _rounds_with_texts(run: Run) -> list[int]:
+    """The rounds that were decoded, if they have left something to evaluate."""
+    decoded = [entry for entry in run.manifest["rounds"] if "decode" in entry]
+    if not any(number for entry in decoded for _, number in entry["decode"]["accepted"]):
+        raise UserError(f"The run {run.uri} has no accepted texts yet; run smotext augment first.")
+    if "text" not in run.table("embeddings").schema.names:
+        raise UserError(
+            f"The run {run.uri} has not kept the texts of its corpus (privacy.epsilon), without "
+            "which there is nothing to compare its new texts with."
+        )
+    return [entry["round"] for entry in decoded]
+
+
 def _labels(table: pa.Table) -> list[str]:
     return [str(label) for label in table["label"].to_pylist()]
-
-
-def _read_test(
-    file: str, text_column: str, label_column: str, encoder: Any, batch: int, known: set[str]
-) -> Rows:
-    texts, labels = read_labelled_texts(file, text_column, label_column, EVERY_ROW)
-    names = [str(label) for label in labels or []]
-    strange = sorted(set(names) - known)
-    if strange:
-        raise UserError(
-            f"{file} has classes that the run's corpus lacks ({', '.join(strange[:5])}); test on "
-            "texts of the corpus's own classes."
-        )
-    return Rows(texts, encoder.encode(texts, batch), names)
 
 
 def _points(run: Run, rounds: list[int], wanted: list[int]) -> np.ndarray:

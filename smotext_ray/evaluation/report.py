@@ -92,6 +92,16 @@ class Gain(Interval):
     against: str
 
 
+class Verdict(TypedDict):
+    """Whether the gain of real_and_synthetic counts as the interpolation's."""
+
+    classifier: str
+    metric: str
+    counts: bool  # both intervals lie above zero
+    over_shuffled: Interval
+    over_label_only: Interval
+
+
 class Utility(TypedDict, total=False):
     """Classifiers trained on the arms, tested on real texts."""
 
@@ -101,6 +111,7 @@ class Utility(TypedDict, total=False):
     recall: list[Recall]
     tstr_ratio: dict[str, Any]  # nested names to numbers or Intervals
     gains: list[Gain]
+    verdicts: list[Verdict]  # of the classifiers that were trained on both controls
 
 
 class Check(TypedDict):
@@ -186,12 +197,33 @@ class Sample(TypedDict):
     round: int
 
 
-class Distillation(TypedDict):
-    """A student against its teacher; the rows' keys are the columns of the table."""
+class Learned(TypedDict):
+    """A student against its teacher; ``student`` is embedding, tfidf or bert."""
+
+    student: str
+    labels: str  # soft, the teacher's; or hard, what the texts were made for
+    metric: str
+    teacher: float  # the same in every draw
+    score: Interval
+    ratio: Interval  # of student to teacher
+
+
+class Agreed(TypedDict):
+    """How often a student gives a test text its teacher's class."""
+
+    student: str
+    labels: str
+    share: Interval
+
+
+class Distillation(TypedDict, total=False):
+    """Students that learned from the new texts alone, against their teacher."""
 
     teacher: str
     student: str
-    rows: list[dict[str, Any]]
+    note: str | None  # why there is no student
+    rows: list[Learned]
+    agreement: list[Agreed]
 
 
 class Report(TypedDict, total=False):

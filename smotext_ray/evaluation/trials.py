@@ -2,22 +2,25 @@
 
 Each seed leaves out a tenth of the real texts of each class, and the new texts that have a
 left-out parent: so the intervals over seeds tell how much the draw of real texts matters.
-Every arm that adds rows adds as many to each class as SMOTExT has new texts of it.
+Every arm that adds rows adds as many to each class as SMOTExT has new texts of it, but for
+the controls that were decoded: of those that the gate left, at most so many.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.controls import ARMS, Arm
+from smotext_ray.evaluation.controls import ARMS, Arm, gain_is_interpolations
+from smotext_ray.evaluation.decoded import Control, first_of_classes
 from smotext_ray.evaluation.eda import wordnet
 from smotext_ray.evaluation.material import Material
 from smotext_ray.evaluation.utility import (
+    Classifier,
     Interval,
     Rows,
     Scores,
@@ -38,10 +41,11 @@ Trials = dict[tuple[str, str], list[Scores]]  # (classifier, arm) -> a score a s
 def run_trials(
     material: Material,
     seeds: Sequence[int],
-    classifiers: Sequence[str],
+    classifiers: Mapping[str, Classifier],
     encode: Callable[[list[str]], np.ndarray],
     controls: dict[str, Arm] | None = None,
     log: Callable[[str], Any] = print,
+    decoded: Mapping[str, Control] | None = None,
 ) -> Trials:
     """Score every arm with every classifier and seed.
 
@@ -49,13 +53,16 @@ def run_trials(
     ----------
     material : Material
     seeds : sequence of int
-    classifiers : sequence of str
+    classifiers : mapping of str to Classifier
+        Under their names in the report; only ``embedding`` reads embeddings.
     encode : callable
         For the texts that a control makes.
     controls : dict of str to Arm, optional
         Default: all that need no LLM.
     log : callable
         Takes a line a seed.
+    decoded : mapping of str to Control, optional
+        The controls that the LLM has decoded.
 
     Returns
     -------
@@ -64,14 +71,15 @@ def run_trials(
     found: Trials = {}
     for seed in seeds:
         real, synthetic = draw(material, seed)
-        arms = training_sets(real, synthetic, seed, controls or available())
+        left = draw_decoded(material, seed, decoded or {})
+        arms = training_sets(real, synthetic, seed, controls or available(), left)
         for arm, (rows, weight) in arms.items():
-            for classifier in classifiers:
-                if classifier == "tfidf" and not rows.has_text:
+            for name, classifier in classifiers.items():
+                if name != "embedding" and not rows.has_text:
                     continue  # SMOTE's points have no words
-                ready = encoded(rows, encode) if classifier == "embedding" else rows
+                ready = encoded(rows, encode) if name == "embedding" else rows
                 scores = score(ready, material.test, classifier, seed, weight)
-                found.setdefault((classifier, arm), []).append(scores)
+                found.setdefault((name, arm), []).append(scores)
         log(f"utility: seed {seed} done")
     return found
 
@@ -86,7 +94,13 @@ def available() -> dict[str, Arm]:
 
 
 def draw(material: Material, seed: int) -> tuple[Rows, Rows]:
-    """The real rows that a seed keeps, and the new ones both of whose parents are kept.
+    """The real rows that a seed keeps, and the new ones both of whose parents are kept."""
+    rows, new = drawn(material, seed)
+    return material.real.take(rows), material.synthetic.take(new)
+
+
+def drawn(material: Material, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The row numbers of what `draw` gives.
 
     A class keeps at least two of its rows, if it has them.
     """
@@ -97,20 +111,59 @@ def draw(material: Material, seed: int) -> tuple[Rows, Rows]:
         rows = rng.permutation(np.flatnonzero(labels == label))
         most = max(len(rows) - 2, 0)
         kept[rows[: min(round(LEFT_OUT * len(rows)), most)]] = False
-    both = kept[material.parents].all(axis=1)
-    return material.real.take(np.flatnonzero(kept)), material.synthetic.take(np.flatnonzero(both))
+    return np.flatnonzero(kept), np.flatnonzero(kept[material.parents].all(axis=1))
+
+
+def draw_decoded(
+    material: Material, seed: int, decoded: Mapping[str, Control]
+) -> dict[str, Control]:
+    """What a seed leaves of the decoded controls.
+
+    A text with parents stays where both are kept, as a new one does. Of texts without
+    parents each class loses, by lot, the share that SMOTExT's loses of its own.
+    """
+    rows, new = drawn(material, seed)
+    kept = np.isin(np.arange(len(material.real)), rows)
+    total = Counter(material.synthetic.labels)
+    stays = Counter(material.synthetic.labels[row] for row in new)
+    shares = {label: stays[label] / count for label, count in total.items()}
+    left = {}
+    for name, control in decoded.items():
+        if control.parents is None:
+            left[name] = control.take(_by_lot(control.rows.labels, shares, seed))
+        else:
+            left[name] = control.take(np.flatnonzero(kept[control.parents].all(axis=1)))
+    return left
+
+
+def _by_lot(labels: Sequence[str], shares: Mapping[str, float], seed: int) -> np.ndarray:
+    """Row numbers, rising: of each class so large a share."""
+    rng = np.random.default_rng([seed, 6])
+    names, kept = np.asarray(labels), np.zeros(len(labels), bool)
+    for label in sorted(set(labels)):
+        rows = rng.permutation(np.flatnonzero(names == label))
+        kept[rows[: round(shares.get(label, 0.0) * len(rows))]] = True
+    return np.flatnonzero(kept)
 
 
 def training_sets(
-    real: Rows, synthetic: Rows, seed: int, controls: dict[str, Arm]
+    real: Rows,
+    synthetic: Rows,
+    seed: int,
+    controls: dict[str, Arm],
+    decoded: Mapping[str, Control] | None = None,
 ) -> dict[str, tuple[Rows, np.ndarray | None]]:
     """Each arm's training rows, and their weights where it has weights.
 
+    A decoded control adds at most as many rows to each class as there are new texts of it.
     The new texts alone are an arm only where every class has some.
     """
     counts, new = Counter(real.labels), Counter(synthetic.labels)
     targets = {label: counts[label] + added for label, added in new.items()}
     sets = {name: arm(real, targets, seed) for name, arm in controls.items()}
+    for name, control in (decoded or {}).items():
+        added = control.rows.take(first_of_classes(control.rows.labels, new))
+        sets[name] = real.joined(added), None
     sets[OWN] = real.joined(synthetic), None
     if new.keys() == counts.keys():
         sets[SYNTHETIC] = synthetic, None
@@ -141,7 +194,31 @@ def utility_section(trials: Trials, test_rows: int, seeds: Sequence[int]) -> dic
         "recall": recall,
         "tstr_ratio": ratio,
         "gains": gains,
+        "verdicts": _verdicts(trials),
     }
+
+
+def _verdicts(trials: Trials) -> list[dict[str, Any]]:
+    """Whether each gain counts as the interpolation's, where both its controls were scored."""
+    found = []
+    for classifier in dict.fromkeys(classifier for classifier, _ in trials):
+        arms = [trials.get((classifier, arm)) for arm in ("shuffled", "label_only")]
+        if not all(arms):
+            continue
+        own = trials[classifier, OWN]
+        shuffled, label_only = (differences(own, scores) for scores in arms if scores)
+        for metric in METRICS:
+            over = getattr(shuffled, metric), getattr(label_only, metric)
+            found.append(
+                {
+                    "classifier": classifier,
+                    "metric": metric,
+                    "counts": gain_is_interpolations(*over),
+                    "over_shuffled": _json(over[0]),
+                    "over_label_only": _json(over[1]),
+                }
+            )
+    return found
 
 
 def _compared(summary: Summary) -> dict[str, Any]:

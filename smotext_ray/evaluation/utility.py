@@ -154,8 +154,8 @@ def score(
     ----------
     train, test : Rows
     classifier : {"embedding", "tfidf"} or callable
-        ``"embedding"`` is `fit_embedding`, ``"tfidf"`` is `fit_tfidf`; `FineTuned` is a
-        callable for a small BERT.
+        ``"embedding"`` is `fit_embedding`, ``"tfidf"`` is `fit_tfidf`;
+        `fine_tuning.FineTuned` is a callable for a small BERT.
     seed : int
         Of the classifier, where it draws.
     sample_weight : ndarray of shape (len(train),), optional
@@ -224,18 +224,25 @@ def fit_embedding(
     most 300 or 8 rows balanced by SMOTE, by 0.011 of macro-F1 (paired 95 % interval over
     20 seeds: 0.007 to 0.016).
     """
-    from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import normalize
 
     if not (train.has_embedding and test.has_embedding):
         raise ValueError("The embedding classifier needs rows that are encoded.")
+    model = embedding_model(train, seed, sample_weight)
+    return [str(label) for label in model.predict(normalize(test.embeddings))]
+
+
+def embedding_model(train: Rows, seed: int, sample_weight: np.ndarray | None = None) -> Any:
+    """The fitted scikit-learn model of `fit_embedding`, for embeddings scaled to length 1."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import normalize
+
     x = normalize(train.embeddings)
     if not train.has_text:
         points = [not text for text in train.texts]
         x[points] = train.embeddings[points]
     model = LogisticRegression(C=10, max_iter=2000, random_state=seed)
-    model.fit(x, train.labels, sample_weight)
-    return [str(label) for label in model.predict(normalize(test.embeddings))]
+    return model.fit(x, train.labels, sample_weight)
 
 
 def fit_tfidf(
@@ -249,7 +256,7 @@ def fit_tfidf(
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.svm import LinearSVC
 
-    _need_texts(train, test)
+    need_texts(train, test)
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     model = LinearSVC(random_state=seed)
     model.fit(words.fit_transform(train.texts), train.labels, sample_weight)
@@ -267,110 +274,10 @@ def named(classifier: str) -> Classifier:
     return CLASSIFIERS[classifier]
 
 
-@dataclass(frozen=True)
-class FineTuned:
-    """A classifier that fine-tunes a small encoder with a new layer on top.
-
-    AdamW with a learning rate that rises for a tenth of the steps and then falls to zero,
-    as BERT was fine-tuned [1]_. Seeded, and without a trace in torch's own random state.
-
-    Parameters
-    ----------
-    model : str
-        Directory or hub name of a Hugging Face encoder.
-    epochs : int, default=4
-    batch_size : int, default=16
-    learning_rate : float, default=5e-5
-    max_length : int, default=128
-        Tokens of a text that are read.
-    device : str, optional
-        Default: ``"cuda"`` where there is a GPU, else ``"cpu"``.
-
-    References
-    ----------
-    .. [1] Devlin, Chang, Lee, Toutanova: BERT: pre-training of deep bidirectional
-       transformers for language understanding. NAACL 2019.
-    """
-
-    model: str
-    epochs: int = 4
-    batch_size: int = 16
-    learning_rate: float = 5e-5
-    max_length: int = 128
-    device: str | None = None
-
-    def __call__(
-        self, train: Rows, test: Rows, seed: int, sample_weight: np.ndarray | None = None
-    ) -> list[str]:
-        """Fit on the training rows and predict the test rows."""
-        import torch
-
-        _need_texts(train, test)
-        classes, codes = np.unique(np.asarray(train.labels, dtype=str), return_inverse=True)
-        weights = np.ones(len(train)) if sample_weight is None else sample_weight
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            tokenizer, model = self._load(len(classes))
-            encode = self._batches(tokenizer, model.device)
-            self._fit(model, encode, train.texts, codes, weights / np.mean(weights))
-            guess = self._predict(model, encode, test.texts)
-        return [str(label) for label in classes[guess]]
-
-    def _load(self, classes: int) -> tuple[Any, Any]:
-        import torch
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        model = AutoModelForSequenceClassification.from_pretrained(
-            self.model, num_labels=classes, dtype=torch.float32
-        )
-        return AutoTokenizer.from_pretrained(self.model), model.to(device)
-
-    def _batches(self, tokenizer: Any, device: Any) -> Callable[[list[str]], Any]:
-        length = min(self.max_length, tokenizer.model_max_length)
-
-        def encode(texts: list[str]) -> Any:
-            return tokenizer(
-                texts, truncation=True, max_length=length, padding=True, return_tensors="pt"
-            ).to(device)
-
-        return encode
-
-    def _fit(
-        self, model: Any, encode: Any, texts: list[str], codes: np.ndarray, weights: np.ndarray
-    ) -> None:
-        import torch
-        from transformers import get_linear_schedule_with_warmup
-
-        steps = self.epochs * math.ceil(len(texts) / self.batch_size)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=self.learning_rate)
-        schedule = get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
-        y = torch.as_tensor(codes, device=model.device)
-        w = torch.as_tensor(weights, dtype=torch.float32, device=model.device)
-        model.train()
-        for _ in range(self.epochs):
-            for rows in torch.randperm(len(texts)).split(self.batch_size):
-                logits = model(**encode([texts[i] for i in rows.tolist()])).logits
-                at = rows.to(model.device)
-                losses = torch.nn.functional.cross_entropy(logits, y[at], reduction="none")
-                optimizer.zero_grad()
-                (losses * w[at]).mean().backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-                schedule.step()
-
-    def _predict(self, model: Any, encode: Any, texts: list[str]) -> np.ndarray:
-        import torch
-
-        model.eval()
-        guess = np.empty(len(texts), dtype=np.int64)
-        by_length = np.argsort([-len(text) for text in texts], kind="stable")
-        with torch.inference_mode():
-            for start in range(0, len(texts), 64):
-                rows = by_length[start : start + 64]
-                logits = model(**encode([texts[i] for i in rows])).logits
-                guess[rows] = logits.argmax(-1).cpu().numpy()
-        return guess
+def need_texts(train: Rows, test: Rows) -> None:
+    """Raise ValueError where rows are points without a text."""
+    if not (train.has_text and test.has_text):
+        raise ValueError("This classifier reads texts, and some rows are points without one.")
 
 
 def encoded(rows: Rows, encode: Callable[[list[str]], np.ndarray]) -> Rows:
@@ -478,8 +385,3 @@ def _summary(
         balanced_accuracy=over_seeds(lambda s: s.balanced_accuracy),
         recall={label: over_seeds(recall_of(label)) for label in scores[0].recall},
     )
-
-
-def _need_texts(train: Rows, test: Rows) -> None:
-    if not (train.has_text and test.has_text):
-        raise ValueError("This classifier reads texts, and some rows are points without one.")

@@ -42,9 +42,9 @@ def main(directory: Path, found: Path) -> None:
 def vllm_tokens(decoder: Decoder, points: torch.Tensor) -> list[list[int]]:
     from vllm import SamplingParams
 
-    prompts = [{"prompt_embeds": prompt} for prompt in decoder._prompts(points.numpy())]
+    prompts = decoder._prompts(points.numpy())
     greedy = SamplingParams(temperature=0.0, max_tokens=TOKENS)
-    outputs = decoder._engine.generate(prompts, greedy, use_tqdm=False)
+    outputs = decoder._engine.llm.generate(prompts, greedy, use_tqdm=False)
     return [list(output.outputs[0].token_ids) for output in outputs]
 
 

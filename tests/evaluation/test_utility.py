@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from functools import partial
 
 import numpy as np
 import pytest
 import scipy.stats
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_rows import rows_of, topics
 from sklearn.linear_model import LogisticRegression
-from tiny_models import tiny_encoder
 
 from smotext_ray.errors import UserError
+from smotext_ray.evaluation.fine_tuning import FineTuned
 from smotext_ray.evaluation.utility import (
-    FineTuned,
     Interval,
     Rows,
     Scores,
@@ -32,24 +30,6 @@ from smotext_ray.evaluation.utility import (
 )
 
 LABELS = st.sampled_from("abc")
-
-
-def rows_of(texts, labels, dim=4, **flags):
-    """Rows whose embeddings are the direction of their class, and a little noise."""
-    classes = sorted(set(labels))
-    directions = np.eye(dim, dtype=np.float32)[[classes.index(label) for label in labels]]
-    noise = np.random.default_rng(len(texts)).normal(0, 0.05, directions.shape)
-    return Rows(list(texts), (directions + noise).astype(np.float32), list(labels), **flags)
-
-
-def topics(n, seed=0):
-    """Texts of the tiny models' words, each of one topic."""
-    rng = np.random.default_rng(seed)
-    labels = [("corn", "ship", "bank")[i % 3] for i in range(n)]
-    texts = [
-        " ".join(f"{label}{i}" for i in rng.integers(0, 8, rng.integers(3, 9))) for label in labels
-    ]
-    return rows_of(texts, labels)
 
 
 def scores(macro_f1, seed=0, accuracy=0.5, recall=None):
@@ -277,33 +257,3 @@ def test_only_like_is_compared_with_like():
         ratios([scores(0.5)], [scores(0.5, recall={"b": 1.0})])
     with pytest.raises(ValueError, match="No values"):
         interval([])
-
-
-@pytest.fixture(scope="module")
-def tuned(tmp_path_factory):
-    directory = tiny_encoder(tmp_path_factory.mktemp("encoder"))
-    return partial(FineTuned, str(directory), batch_size=8, learning_rate=5e-3, device="cpu")
-
-
-def test_fine_tuning_learns_and_repeats(tuned):
-    train, test = topics(48), topics(30, seed=1)
-    before = torch.random.get_rng_state()
-    found = score(train, test, tuned(epochs=12), seed=0)
-    assert found.accuracy > 0.9
-    assert found == score(train, test, tuned(epochs=12), seed=0)
-    assert torch.equal(torch.random.get_rng_state(), before)
-    # It is the training that does it.
-    assert score(train, test, tuned(epochs=0), seed=0).accuracy < 0.7
-
-
-def test_fine_tuning_draws_by_its_seed(tuned):
-    train, test = topics(12), topics(60, seed=1)
-    guesses = {tuple(tuned(epochs=0)(train, test, seed)) for seed in range(4)}
-    assert len(guesses) > 1
-
-
-def test_fine_tuning_heeds_weights_and_long_texts(tuned):
-    train = rows_of(["corn1 " * 40] * 8, ["a", "b"] * 4)
-    weights = np.array([9, 1.0] * 4)
-    assert set(tuned(epochs=4)(train, train, 0, weights)) == {"a"}
-    assert set(tuned(epochs=4)(train, train, 0, weights[::-1])) == {"b"}

@@ -6,7 +6,7 @@
 const SVG = document.querySelector("svg").namespaceURI;
 const MISSING = "not measured";
 const NAMES = new Map([["macro_f1", "macro-F1"], ["tfidf", "TF-IDF"], ["self_bleu", "self-BLEU"],
-  ["mauve", "MAUVE"]]);
+  ["mauve", "MAUVE"], ["bert", "BERT"]]);
 
 /** An HTML element; attributes that are null or false are left out, children may be strings. */
 function element(name, attributes = {}, ...children) {

@@ -158,12 +158,19 @@ function epsilonView(utility) {
 
 function drawDistillation(body, distillation) {
   body.append(factList([["Teacher", distillation.teacher], ["Student", distillation.student]]));
-  const rows = distillation.rows ?? [];
-  if (!rows.length) return;
+  if (has(distillation.note)) body.append(element("p", {}, distillation.note));
+  for (const [caption, rows] of [["Student against teacher", distillation.rows],
+    ["Agreement with the teacher on the test texts", distillation.agreement]]) {
+    if (filled(rows)) body.append(tableOfRows(caption, rows));
+  }
+}
+
+/** Rows of names and values; the names are the columns. */
+function tableOfRows(caption, rows) {
   const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-  body.append(table("Student against teacher", columns.map(plain),
-    rows.map((row) => columns.map((key, i) =>
-      i ? reading(row[key] ?? null) : plain(row[key])))));
+  const cell = (value) => (typeof value === "string" ? plain(value) : reading(value ?? null));
+  return table(caption, columns.map(plain),
+    rows.map((row) => columns.map((key) => cell(row[key]))));
 }
 
 start();

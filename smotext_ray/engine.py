@@ -1,0 +1,201 @@
+"""vLLM: prompts to candidate texts, where an error stays with its prompt."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MAX_SEQUENCES = 256  # in flight in one engine; more gave no more tokens per second on CPU
+GREEDY_BELOW = 1e-5  # a lower temperature is 0 to vLLM
+
+
+class EngineDead(Exception):
+    """The vLLM engine is gone; only a new process helps."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What one prompt was answered with.
+
+    Attributes
+    ----------
+    texts : list of str
+        Empty where there is an error.
+    finish_reasons : list of str
+        ``"stop"`` or ``"length"`` (cut off), one a text.
+    num_tokens : list of int
+        One a text.
+    error : str
+        Why there is no text; empty where there is.
+    """
+
+    texts: list[str]
+    finish_reasons: list[str]
+    num_tokens: list[int]
+    error: str = ""
+
+
+class Engine:
+    """A vLLM engine, loaded once a process.
+
+    Parameters
+    ----------
+    model : str
+        Directory or hub name of a causal LLM.
+    longest_prompt : int
+        Tokens of the longest prompt that it will be given.
+    lora : Path, optional
+        Directory of LoRA layers that vLLM is to compute beside the LLM.
+    lora_rank : int, default=0
+        Of those layers.
+    candidates : int, default=1
+        Texts a prompt; one at temperature 0.
+    temperature, top_p, max_tokens
+        As in vLLM. Penalties on repetition are not offered: with embeddings for a
+        prompt they can end the engine (vllm-project/vllm#57719).
+    dtype : str, default="bfloat16"
+    tensor_parallel_size : int, default=1
+    gpu_memory_utilization : float, default=0.85
+        Without meaning on CPU.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        longest_prompt: int,
+        *,
+        lora: Path | None = None,
+        lora_rank: int = 0,
+        candidates: int = 1,
+        temperature: float = 0.7,
+        top_p: float = 0.95,
+        max_tokens: int = 96,
+        dtype: str = "bfloat16",
+        tensor_parallel_size: int = 1,
+        gpu_memory_utilization: float = 0.85,
+    ) -> None:
+        import torch
+
+        on_gpu = torch.cuda.is_available()
+        _set_environment(on_gpu)
+        from vllm import LLM
+
+        self.dtype = dtype
+        self._sampling: dict[str, Any] = {"top_p": top_p, "max_tokens": max_tokens}
+        self.set_sampling(candidates, temperature)
+        beside: dict[str, Any] = {}
+        self._lora: Any = None
+        if lora:
+            from vllm.lora.request import LoRARequest
+
+            self._lora = LoRARequest("bridge", 1, str(lora))
+            beside = {"enable_lora": True, "max_loras": 1, "max_lora_rank": _vllm_rank(lora_rank)}
+        self.llm: Any = LLM(
+            model,
+            dtype=dtype,
+            enable_prompt_embeds=True,
+            enable_prefix_caching=False,  # wrong hits with embeddings: vllm-project/vllm#56655
+            # A prompt that has a seed and is read in two steps ends the engine on CPU ("CPU
+            # Generator does not use offset"); prompts over 16 tokens would be, in a full batch.
+            enable_chunked_prefill=on_gpu,
+            enforce_eager=not on_gpu,
+            max_model_len=longest_prompt + max_tokens,
+            max_num_seqs=MAX_SEQUENCES,
+            tensor_parallel_size=tensor_parallel_size,
+            gpu_memory_utilization=gpu_memory_utilization,
+            disable_log_stats=True,
+            **beside,
+        )
+
+    def set_sampling(self, candidates: int, temperature: float) -> None:
+        """From here on so many texts a prompt, at such a temperature (0: greedy)."""
+        # vLLM refuses n > 1 at temperature 0, where all candidates would be equal.
+        self._sampling["n"] = candidates if temperature >= GREEDY_BELOW else 1
+        self._sampling["temperature"] = temperature
+
+    def generate(self, prompts: list[dict[str, Any]], seeds: Sequence[int]) -> list[Candidates]:
+        """Answer prompts.
+
+        Parameters
+        ----------
+        prompts : list of dict, length n
+            As vLLM takes them: ``prompt_embeds`` or ``prompt_token_ids``.
+        seeds : sequence of int, length n
+            Seed of each prompt's sampling. Equal seeds give equal text only on equal
+            hardware and in an equal batch (vllm-project/vllm#17524).
+
+        Returns
+        -------
+        list of Candidates, length n
+
+        Raises
+        ------
+        EngineDead
+            If the engine has ended; the process should too.
+        """
+        if not prompts:
+            return []
+        try:
+            return self._generate_batch(prompts, seeds)
+        except EngineDead:
+            raise
+        except Exception as error:
+            if len(prompts) == 1:
+                return [Candidates([], [], [], f"{type(error).__name__}: {error}")]
+            # One prompt spoilt the batch: find it, keep the others.
+            return [self.generate([p], [s])[0] for p, s in zip(prompts, seeds, strict=True)]
+
+    def _generate_batch(
+        self, prompts: list[dict[str, Any]], seeds: Sequence[int]
+    ) -> list[Candidates]:
+        from vllm import SamplingParams
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            outputs = self.llm.generate(
+                prompts,
+                [SamplingParams(seed=int(seed), **self._sampling) for seed in seeds],
+                use_tqdm=False,
+                lora_request=self._lora,
+            )
+        except EngineDeadError as error:
+            raise EngineDead(str(error)) from error
+        except Exception as error:
+            # A refused request leaves none behind. A step that fails leaves them all, and
+            # an engine in this process would give their texts as those of the next batch.
+            if self.llm.llm_engine.has_unfinished_requests():
+                raise EngineDead(f"{type(error).__name__}: {error}") from error
+            raise
+        return [
+            Candidates(
+                texts=[o.text.strip() for o in output.outputs],
+                finish_reasons=[str(o.finish_reason) for o in output.outputs],
+                num_tokens=[len(o.token_ids) for o in output.outputs],
+            )
+            for output in outputs
+        ]
+
+
+def _vllm_rank(wanted: int) -> int:
+    """The least rank that vLLM has room for and that holds the one wanted."""
+    rank = 8
+    while rank < wanted:
+        rank *= 2
+    return rank
+
+
+def _set_environment(on_gpu: bool) -> None:
+    """Settings that vLLM reads from the environment when it is imported."""
+    defaults = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+    if not on_gpu:
+        defaults |= {
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process is one actor
+            "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
+            # Bound threads of two engines would share a core; the system places them better.
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)

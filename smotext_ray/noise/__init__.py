@@ -1,0 +1,1 @@
+"""Differential privacy: noised embeddings, and what can be made of them afterwards."""

@@ -1,0 +1,120 @@
+"""The stage between embed and plan: ``noised/`` becomes ``embeddings/``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smotext_ray.columns import fixed_size_list, matrix
+from smotext_ray.config import RunConfig
+from smotext_ray.corpus import Survey
+from smotext_ray.errors import UserError
+from smotext_ray.noise.denoise import ClassSums, fit_denoiser
+from smotext_ray.noise.directions import read_directions
+from smotext_ray.noise.mechanism import add_noise, clip, noise_scale
+from smotext_ray.run import Run
+
+NOISED = "noised"
+
+
+class Release:
+    """The one way out for an embedding of a record: clipped and noised.
+
+    Parameters
+    ----------
+    config : RunConfig
+        With ``privacy.epsilon``.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self._directions = read_directions(config.privacy)
+        self._norm = config.privacy.clip_norm
+        self._scale = noise_scale(config.privacy)
+
+    def __call__(self, table: pa.Table, embeddings: np.ndarray) -> pa.Table:
+        """``id, text, label`` and their embeddings -> ``id, label, embedding``, noised.
+
+        A block that is encoded again after a kill gets other noise. Two releases of a record
+        would halve its noise, so only one may stay: Ray Data deletes what was written and not
+        committed before it resumes, and `denoise` counts.
+        """
+        clipped = clip(self._directions.coordinates(embeddings), self._norm)
+        noised = fixed_size_list(add_noise(clipped, self._scale))
+        return table.select(["id", "label"]).append_column("embedding", noised)
+
+
+def check_input(config: RunConfig, survey: Survey) -> None:
+    """Refuse what the promise could not be kept for.
+
+    Raises
+    ------
+    UserError
+    """
+    if config.input.id_column is not None:
+        raise UserError(
+            "With privacy.epsilon rows are known by their number, as ids may tell who is in the "
+            "corpus; leave --id-column out."
+        )
+    if config.privacy.delta * survey.rows >= 1:
+        raise UserError(
+            f"privacy.delta is {config.privacy.delta:g} for {survey.rows} rows, which allows that "
+            f"one of them is given away; set it well under {1 / survey.rows:.0e}."
+        )
+
+
+def denoise(config: RunConfig, run: Run, labels: list[Any]) -> None:
+    """Write ``embeddings/`` (``id, label, embedding``) from ``noised/``, in two passes.
+
+    Parameters
+    ----------
+    config : RunConfig
+    run : Run
+    labels : list
+        All classes.
+
+    Raises
+    ------
+    RuntimeError
+        If a row was released twice, or not at all.
+    """
+    code = {label: number for number, label in enumerate(labels)}
+    _check_released_once(run)
+    privacy, directions = config.privacy, read_directions(config.privacy)
+    blocks = (ClassSums.of(*_rows(table, code), len(labels)) for table in _tables(run))
+    sums = sum(blocks, start=ClassSums(np.zeros(len(labels), int), np.zeros(1), 0.0))
+    denoiser = fit_denoiser(
+        sums, directions.variances.astype(float), privacy.clip_norm, noise_scale(privacy)
+    )
+    random = np.random.default_rng(config.plan.seed)  # what is drawn here protects nobody
+    run.clear("embeddings")
+    directory = run.make("embeddings")
+    for number, table in enumerate(_tables(run)):
+        rows = denoiser(*_rows(table, code), random)
+        lifted = fixed_size_list(directions.lift(rows))
+        table = table.drop_columns(["embedding"]).append_column("embedding", lifted)
+        pq.write_table(table, f"{directory}/part-{number:05d}.parquet", filesystem=run.fs)
+
+
+def _check_released_once(run: Run) -> None:
+    wanted = run.manifest["input"]["rows"]
+    ids = run.table(NOISED).to_table(columns=["id"])["id"].to_numpy()
+    if len(ids) != wanted or len(np.unique(ids)) != wanted:
+        raise RuntimeError(
+            f"{NOISED}/ holds {len(ids)} releases of {len(np.unique(ids))} rows where {wanted} "
+            "were to be released once; delete this run and use a new --output"
+        )
+
+
+def _tables(run: Run) -> Iterator[pa.Table]:
+    for file in sorted(run.table(NOISED).files):
+        with run.fs.open_input_file(file) as stream:
+            yield pq.read_table(stream)
+
+
+def _rows(table: pa.Table, code: dict[Any, int]) -> tuple[np.ndarray, np.ndarray]:
+    codes = [code[label] for label in table["label"].to_pylist()]
+    return matrix(table["embedding"]).astype(np.float64), np.array(codes, np.int64)

@@ -1,0 +1,57 @@
+"""Ray Data as all jobs use it: checkpointed reading, light writing, its own output kept off."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from smotext_ray.run import Run
+
+LIGHT_CPUS = 0.1  # of a reading or writing task: they wait on files, not on the CPU
+
+
+def read_checkpointed(
+    run: Run, directory: str, blocks: int, columns: list[str] | None, job: str
+) -> Any:
+    """A directory of the run as a Ray dataset of so many blocks, without the rows that are done.
+
+    ``job`` is the directory in ``checkpoints/`` that holds the ids of what was written.
+    """
+    import ray
+
+    id_column = "id" if columns else "sample_id"
+    set_up_data(run.make("checkpoints", job), id_column)
+    return ray.data.read_parquet(
+        run.at(directory),
+        filesystem=run.fs,
+        columns=columns,
+        override_num_blocks=blocks,
+        num_cpus=LIGHT_CPUS,
+    )
+
+
+def write(dataset: Any, run: Run, directory: str) -> None:
+    """Do the dataset's work and write its rows as parquet files."""
+    dataset.write_parquet(
+        run.make(directory), filesystem=run.fs, ray_remote_args={"num_cpus": LIGHT_CPUS}
+    )
+
+
+def set_up_data(checkpoint_path: str | None, id_column: str | None) -> None:
+    """Settings of the next job; without a path it is not checkpointed."""
+    from ray.data import DataContext
+    from ray.data.checkpoint import CheckpointConfig
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False  # smotext_ray.progress has its own
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # Ray's own files hold the rest
+    # The new reader merges small files into one block: one actor would get all the work,
+    # and nothing would be committed before the end.
+    context.use_datasource_v2 = False
+    context.checkpoint_config = (
+        CheckpointConfig(
+            id_column=id_column, checkpoint_path=checkpoint_path, delete_checkpoint_on_success=False
+        )
+        if checkpoint_path
+        else None
+    )

@@ -1,0 +1,263 @@
+"""Decoded controls: the run's budget, once; and the real thing on a few points."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from handmade_run import build, corpus_table
+
+from smotext_ray.config import RunConfig, load_config
+from smotext_ray.errors import UserError
+from smotext_ray.evaluation import decoded as module
+from smotext_ray.evaluation.decoded import NAMES, decode_controls, first_of_classes
+from smotext_ray.evaluation.label_prompts import PromptActor
+from smotext_ray.gate import class_reference, judge
+from smotext_ray.run import Run
+from smotext_ray.verify import verify
+
+WANTED = {"grain": 5, "ship": 3}  # ids 0 to 4 and 5 to 7
+FALSE = {2, 6}  # ids that the stand-in rejects
+
+
+class Encoder:
+    def encode(self, texts, batch_size):
+        return np.array([[len(text), batch_size] for text in texts], np.float32).reshape(-1, 2)
+
+
+class Jobs:
+    """Stands for the decode job: accepts all but a few, and notes what it was asked."""
+
+    def __init__(self):
+        self.asked: list[tuple[RunConfig, dict]] = []
+        self.dies = False
+
+    def __call__(self, config, run, **asked):
+        self.asked.append((config, asked))
+        if self.dies:
+            raise RuntimeError("killed")
+        plan = run.table(asked["plan"]).to_table()
+        assert len(plan) == asked["points"]
+        ids = plan["sample_id"].to_pylist()
+        table = plan.drop_columns(["point", "source_text", "neighbor_text"])
+        columns = {
+            "text": [f"{asked['stage']} {i}" for i in ids],
+            "cosine_to_point": pa.array([0.5] * len(ids), pa.float32()),
+            "status": ["rejected" if i in FALSE else "accepted" for i in ids],
+            "reason": ["cut_off" if i in FALSE else "" for i in ids],
+        }
+        for name, column in columns.items():
+            table = table.append_column(name, pa.array(column))
+        pq.write_table(table, run.make(asked["samples"]) + "/0.parquet", filesystem=run.fs)
+        return {"seconds": 1.5, "tokens": 80, "actors": 1}
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    found = Jobs()
+    monkeypatch.setattr(module, "decode_directory", found)
+    monkeypatch.setattr(module, "load_encoder", lambda config: Encoder())
+    return found
+
+
+@pytest.fixture
+def run(tmp_path):
+    # Of the run itself 3 of grain are accepted, and 1 of ship.
+    rejected = dict.fromkeys([0, 1, 5, 7], "far_from_point")
+    return build(tmp_path, WANTED, corpus=corpus_table(grain=9, ship=8), rejected=rejected)
+
+
+@pytest.fixture
+def config(run):
+    return RunConfig.model_validate(run.manifest["config"])
+
+
+def quiet(line):
+    pass
+
+
+def test_every_control_decodes_every_point_once(run, config, jobs):
+    lines = []
+    found = decode_controls(run, config, log=lines.append)
+    assert tuple(found) == NAMES
+    for name, (_, asked) in zip(NAMES, jobs.asked, strict=True):
+        assert (asked["plan"], asked["samples"]) == (
+            f"controls/{name}/plan",
+            f"controls/{name}/samples",
+        )
+        assert found[name].asked == 8 and found[name].accepted == 6
+    assert len({asked["job"] for _, asked in jobs.asked}) == 3
+    assert lines[0] == "control shuffled: 6 of 8 texts accepted"
+    noted = run.manifest["controls"]["lam_0"]
+    assert (noted["points"], noted["tokens"], noted["seconds"]) == (8, 80, 1.5)
+    assert dict(noted["accepted"]) == {"grain": 4, "ship": 2}
+    assert noted["reasons"] == {"cut_off": 2}
+
+
+def test_no_more_texts_of_a_class_than_the_run_has(run, config, jobs):
+    for control in decode_controls(run, config, log=quiet).values():
+        assert [int(text.split()[-1]) for text in control.rows.texts] == [0, 1, 3, 5]
+        assert control.rows.labels == ["grain"] * 3 + ["ship"]
+        np.testing.assert_array_equal(
+            control.rows.embeddings[:, 0], [len(text) for text in control.rows.texts]
+        )
+
+
+def test_parents_are_those_of_the_vector(run, config, jobs):
+    found = decode_controls(run, config, log=quiet)
+    ids = run.table("embeddings").to_table().sort_by("id")["id"].to_pylist()
+    for name in ("shuffled", "lam_0"):
+        plan = run.table("controls", name, "plan").to_table().to_pylist()
+        row_of = {row["sample_id"]: row for row in plan}
+        for sample_id, parents in zip([0, 1, 3, 5], found[name].parents, strict=True):
+            row = row_of[sample_id]
+            assert [ids[p] for p in parents] == [row["source_id"], row["neighbor_id"]]
+    assert found["label_only"].parents is None
+
+
+def test_each_has_its_gate_and_only_the_label_its_own_actor(run, config, jobs):
+    decode_controls(run, config, log=quiet)
+    (shuffled, of_shuffled), (lam_0, of_lam_0), (label_only, of_label) = jobs.asked
+    assert shuffled.gate == config.gate.model_copy(update={"same_class": False})
+    assert lam_0 == config
+    assert label_only.gate.same_class and label_only.gate.reject_cut_off
+    assert label_only.decoder == shuffled.decoder == config.decoder
+    assert "actor" not in of_shuffled and "actor" not in of_lam_0
+    assert of_label["actor"] is PromptActor
+    assert sorted(of_label["labels"]) == ["grain", "ship"]
+
+
+def test_without_a_point_the_gate_keeps_the_first_that_passes(config):
+    gate = module._gated(config, "label_only").gate
+    reference = class_reference(np.ones(2), np.eye(2), np.eye(2), np.empty(0, np.int64))
+    texts = ["", "wheat is up", "corn is up"]
+    stop, no_parents = ["stop"] * 3, []
+    verdict = judge(texts, stop, np.zeros(3), np.ones(3, bool), no_parents, reference, gate)
+    assert (verdict.chosen, verdict.accepted) == (1, True)
+    wrong = judge(texts, stop, np.zeros(3), np.zeros(3, bool), no_parents, reference, gate)
+    assert not wrong.accepted
+
+
+def test_a_second_call_only_reads(run, config, jobs):
+    first = decode_controls(run, config, log=quiet)
+    again = decode_controls(run, config, log=quiet)
+    assert len(jobs.asked) == 3
+    for name in NAMES:
+        assert again[name].rows.texts == first[name].rows.texts
+
+
+def test_an_unfinished_control_goes_on_with_its_plan(run, config, jobs):
+    jobs.dies = True
+    with pytest.raises(RuntimeError, match="killed"):
+        decode_controls(run, config, ["shuffled"], log=quiet)
+    (file, *_) = run.table("controls", "shuffled", "plan").files
+    written = run.fs.get_file_info(file).mtime_ns
+    run.make("checkpoints", "control-shuffled", "done")
+    jobs.dies = False
+    assert decode_controls(run, config, ["shuffled"], log=quiet)["shuffled"].accepted == 6
+    assert run.fs.get_file_info(file).mtime_ns == written
+    assert run.has("checkpoints", "control-shuffled", "done")
+
+
+def test_a_run_that_got_more_rounds_has_its_controls_made_anew(tmp_path, run, config, jobs):
+    decode_controls(run, config, ["shuffled"], log=quiet)
+    controls = run.manifest["controls"]
+    longer = build(tmp_path / "longer", WANTED, rounds=2, corpus=corpus_table(grain=9, ship=8))
+    run.fs.copy_file(run.at("controls/shuffled/samples/0.parquet"), f"{tmp_path}/old.parquet")
+    longer.make("controls", "shuffled", "samples")
+    run.fs.move(
+        f"{tmp_path}/old.parquet", longer.at("controls", "shuffled", "samples", "old.parquet")
+    )
+    longer.make("checkpoints", "control-shuffled", "done")
+    longer.save(longer.manifest | {"controls": controls})
+    found = decode_controls(longer, config, ["shuffled"], log=quiet)["shuffled"]
+    assert found.asked == 16 and len(jobs.asked) == 2
+    assert longer.manifest["controls"]["shuffled"]["points"] == 16
+    assert not longer.has("checkpoints", "control-shuffled", "done")
+    assert longer.table("controls", "shuffled", "samples").count_rows() == 16
+
+
+def test_points_of_one_class_are_not_shuffled(tmp_path, config, jobs):
+    one = build(tmp_path / "one", {"grain": 4}, corpus=corpus_table(grain=9, ship=8))
+    lines = []
+    assert set(decode_controls(one, config, log=lines.append)) == {"lam_0", "label_only"}
+    assert "left out, for all points are of one class" in lines[0]
+
+
+def test_a_run_without_texts_is_refused(tmp_path, config, jobs):
+    planned = build(tmp_path / "planned", WANTED, until="plan")
+    with pytest.raises(UserError, match="run smotext augment first"):
+        decode_controls(planned, config)
+
+
+def test_a_run_with_controls_is_still_sound(run, config, jobs):
+    before = verify(run)
+    decode_controls(run, config, log=quiet)
+    assert verify(run) == before
+    assert all(finding.ok for finding in before)
+
+
+def test_first_of_classes():
+    assert first_of_classes(["a", "b", "c", "a", "b", "a"], {"a": 2, "b": 9}) == [0, 1, 3, 4]
+    assert first_of_classes([], {"a": 1}) == []
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_real_controls_of_a_few_points(tmp_path):
+    import ray
+
+    from smotext_ray.datasets import load_dataset
+    from smotext_ray.pipeline import augment
+
+    try:
+        frame = load_dataset("reuters-r8", "test").to_pandas()
+    except UserError as error:
+        pytest.skip(str(error))
+    counts = {"crude": 20, "grain": 7, "ship": 12}
+    rows = [frame[frame["label"] == label].head(n) for label, n in counts.items()]
+    pq.write_table(
+        pa.concat_tables([pa.Table.from_pandas(part, preserve_index=False) for part in rows]),
+        tmp_path / "corpus.parquet",
+    )
+    given = {
+        "input.path": str(tmp_path / "corpus.parquet"),
+        "plan.sampling_strategy": {"grain": 10, "ship": 15},
+        "plan.max_rounds": 1,
+        "decoder.max_tokens": 48,
+        "gate.reject_cut_off": False,
+        "resources.decoder_actors": 1,
+    }
+    config = load_config("offline", None, [], given)
+    try:
+        run = augment(config, str(tmp_path / "run"))
+        found = decode_controls(run, config, log=quiet)
+        files = {name: run.table("controls", name, "samples").files for name in NAMES}
+        unfinished = run.manifest
+        del unfinished["controls"]["label_only"]["seconds"]
+        run.save(unfinished)
+        again = decode_controls(run, config, log=quiet)
+    finally:
+        ray.shutdown()
+    check_real(run, found)
+    for name in NAMES:
+        # Decoded before the manifest could say so, and not decoded again.
+        assert run.table("controls", name, "samples").count_rows() == 6
+        assert again[name].rows.texts == found[name].rows.texts
+        assert set(files[name]) <= set(run.table("controls", name, "samples").files)
+
+
+def check_real(run: Run, found) -> None:
+    most = dict(run.manifest["rounds"][0]["decode"]["accepted"])
+    texts = {text for control in found.values() for text in control.rows.texts}
+    assert sum(len(control.rows) for control in found.values()) == len(texts) > 0
+    for name, control in found.items():
+        samples = run.table("controls", name, "samples").to_table()
+        assert sorted(samples["sample_id"].to_pylist()) == list(range(6))
+        assert not set(samples["status"].to_pylist()) & {"error"}
+        assert all(n <= most[label] for label, n in Counter(control.rows.labels).items())
+        np.testing.assert_allclose(np.linalg.norm(control.rows.embeddings, axis=1), 1, atol=1e-4)
+        assert run.manifest["controls"][name]["tokens"] > 0 or name == "label_only"

@@ -1,0 +1,64 @@
+"""Fine-tuning a tiny BERT: it learns, repeats, and takes weights and soft labels."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from made_rows import rows_of, topics
+from tiny_models import tiny_encoder
+
+from smotext_ray.evaluation.fine_tuning import FineTuned, logits, tokens_of
+from smotext_ray.evaluation.utility import score
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    directory = tiny_encoder(tmp_path_factory.mktemp("encoder"))
+    return partial(FineTuned, str(directory), batch_size=8, learning_rate=5e-3, device="cpu")
+
+
+def test_fine_tuning_learns_and_repeats(tuned):
+    train, test = topics(48), topics(30, seed=1)
+    before = torch.random.get_rng_state()
+    found = score(train, test, tuned(epochs=12), seed=0)
+    assert found.accuracy > 0.9
+    assert found == score(train, test, tuned(epochs=12), seed=0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    # It is the training that does it.
+    assert score(train, test, tuned(epochs=0), seed=0).accuracy < 0.7
+
+
+def test_fine_tuning_draws_by_its_seed(tuned):
+    train, test = topics(12), topics(60, seed=1)
+    guesses = {tuple(tuned(epochs=0)(train, test, seed)) for seed in range(4)}
+    assert len(guesses) > 1
+
+
+def test_fine_tuning_heeds_weights_and_long_texts(tuned):
+    train = rows_of(["corn1 " * 40] * 8, ["a", "b"] * 4)
+    weights = np.array([9, 1.0] * 4)
+    assert set(tuned(epochs=4)(train, train, 0, weights)) == {"a"}
+    assert set(tuned(epochs=4)(train, train, 0, weights[::-1])) == {"b"}
+
+
+def test_soft_labels_are_learned_on_the_average(tuned):
+    train = rows_of(["corn1 corn2"] * 24, ["a", "b", "c"] * 8)
+    # Most rows say b, but all together they say a.
+    targets = np.array([[0.40, 0.45, 0.15], [0.40, 0.45, 0.15], [0.96, 0.02, 0.02]] * 8)
+    found = tuned(epochs=8).learn(train, targets, train, 0)
+    assert found.tolist() == [0] * 24
+    assert tuned(epochs=8).learn(train, targets[:, [2, 1, 0]], train, 0).tolist() == [2] * 24
+
+
+def test_each_text_gets_its_own_logits(tuned):
+    tokenizer, model = tuned()._load(3)
+    tokens = tokens_of(tokenizer, "cpu", 128)
+    texts = topics(150).texts
+    found = logits(model, tokens, texts)
+    assert found.shape == (150, 3) and found.dtype == np.float32
+    with torch.inference_mode():
+        alone = np.concatenate([model(**tokens([text])).logits.numpy() for text in texts[:20]])
+    np.testing.assert_allclose(found[:20], alone, atol=1e-5)
