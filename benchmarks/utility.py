@@ -148,9 +148,9 @@ class Bench:
     @cached_property
     def held_out(self) -> Any:
         """The whole test split."""
-        from smotext_ray.evaluation.material import HeldOut
+        from smotext_ray.evaluation.material import LabelledTexts
 
-        return HeldOut(*(self.test[name].to_pylist() for name in ("text", "label")))
+        return LabelledTexts(*(self.test[name].to_pylist() for name in ("text", "label")))
 
     @cached_property
     def encoded_test(self) -> np.ndarray:

@@ -33,7 +33,7 @@ def evaluate(options: argparse.Namespace) -> int:
     if options.seeds < 1:
         raise UserError(f"--seeds is {options.seeds}; it must be at least 1.")
     from smotext_ray.config import RunConfig
-    from smotext_ray.evaluation.material import read_held_out, read_material
+    from smotext_ray.evaluation.material import read_corpus, read_held_out, read_material
     from smotext_ray.evaluation.planting import read_canaries
     from smotext_ray.evaluation.report_directory import check_directory, write
     from smotext_ray.run import Run
@@ -43,7 +43,8 @@ def evaluate(options: argparse.Namespace) -> int:
     config = RunConfig.model_validate(run.manifest["config"])
     check_directory(output)
     held_out = read_held_out(run, options.test, options.text_column, options.label_column)
-    planted = read_canaries(options.canaries, run) if options.canaries else None
+    corpus = read_corpus(run, options.corpus)
+    planted = read_canaries(options.canaries, run, corpus) if options.canaries else None
     teach = _teacher(options.teacher, run) if options.teacher else None
 
     from smotext_ray.actors import load_encoder
@@ -54,7 +55,7 @@ def evaluate(options: argparse.Namespace) -> int:
     log_to_run(run)
     _quiet_transformers()
     encode = partial(load_encoder(config).encode, batch_size=config.encoder.batch_size)
-    material = read_material(run, held_out, encode)
+    material = read_material(run, held_out, encode, corpus)
     taught = teach(material) if teach else None
     report = measure(
         run,
@@ -129,6 +130,11 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
     )
     add("--text-column", default="text", metavar="NAME", help="of FILE (default text)")
     add("--label-column", default="label", metavar="NAME", help="of FILE (default label)")
+    add(
+        "--corpus",
+        metavar="FILE",
+        help="what a run with privacy.epsilon, and no other, was made of",
+    )
     add("--output", required=True, metavar="DIR", help="for the report; an old one is replaced")
     add("--seeds", type=int, default=5, metavar="N", help="draws (default 5)")
     add(

@@ -18,7 +18,7 @@ from smotext_ray.evaluation.privacy import copies, distances
 
 def copy_check(
     material: Material, encode: Callable[[list[str]], np.ndarray], canaries: Canaries | None
-) -> dict[str, Any]:
+) -> list[dict[str, Any]]:
     """Count copies and attack the new texts.
 
     Parameters
@@ -31,8 +31,8 @@ def copy_check(
 
     Returns
     -------
-    dict
-        The section ``privacy`` of a report.
+    list of dict
+        The rows of a report's section ``privacy``.
     """
     rows = _copies(material)
     members, others = _members_and_others(material)
@@ -40,7 +40,7 @@ def copy_check(
         rows += _attacks(material, members, others)
     if canaries is not None:
         rows += _traces(material, encode, canaries)
-    return {"epsilon": None, "rows": rows}
+    return rows
 
 
 def _copies(material: Material) -> list[dict[str, Any]]:
@@ -89,6 +89,15 @@ def _attacks(material: Material, members: np.ndarray, others: np.ndarray) -> lis
                 "0.5 is guessing",
             )
             for name, attack in found.attacks.items()
+        ),
+        *(
+            _line(
+                f"membership attack by {name}, members found",
+                {"mean": attack.tpr_at_1_fpr, "low": attack.tpr_low, "high": attack.tpr_high},
+                "share, while 1 % of the others are accused; 0.01 is guessing",
+            )
+            for name, attack in found.attacks.items()
+            if attack.tpr_at_1_fpr is not None
         ),
     ]
 

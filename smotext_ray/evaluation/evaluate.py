@@ -91,14 +91,25 @@ def evaluate(
         "classes": _classes(run, material),
         "utility": utility_section(trials, len(material.test), seeds),
         "fidelity": _fidelity(material, controls, surprise),
-        "privacy": copy_check(material, encode, canaries),
-        "map": _map(material),
+        "privacy": _promise(run) | {"rows": copy_check(material, encode, canaries)},
+        "map": _map(material, show_texts="privacy" not in run.manifest),
         "histograms": _histograms(material),
         "rejections": _rejections(material),
         "samples": material.samples,
         "distillation": distilled,
     }
     return cast(Report, report)
+
+
+def _promise(run: Run) -> dict[str, Any]:
+    promise = run.manifest.get("privacy", {"epsilon": None})
+    names = {
+        "epsilon": "epsilon",
+        "delta": "delta",
+        "sensitivity": "sensitivity",
+        "labels": "assumes",
+    }
+    return {name: promise[key] for name, key in names.items() if key in promise}
 
 
 def _classifiers(config: RunConfig, names: Sequence[str]) -> dict[str, Classifier]:
@@ -184,7 +195,7 @@ def _of_classes(real: Any, new: Any) -> list[str]:
     return [text for text, label in zip(real.texts, real.labels, strict=True) if label in wanted]
 
 
-def _map(material: Material) -> dict[str, Any]:
+def _map(material: Material, show_texts: bool) -> dict[str, Any]:
     """Real and new texts in the plane of the real ones' two largest variances."""
     from sklearn.decomposition import PCA
 
@@ -194,7 +205,7 @@ def _map(material: Material) -> dict[str, Any]:
     plane = PCA(2, random_state=0).fit(real.embeddings)
     points = [
         {"x": x, "y": y, "label": real.labels[row], "kind": "real", "id": None,
-         "text": real.texts[row][:200]}
+         "text": real.texts[row][:200] if show_texts else None}
         for row, (x, y) in zip(some, plane.transform(real.embeddings[some]), strict=True)
     ]  # fmt: skip
     points += [

@@ -5,6 +5,7 @@ All that the user can have got wrong is found before the first text is encoded.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +25,8 @@ EVERY_ROW = 2**62
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Labelled texts that no stage of a run has seen."""
+class LabelledTexts:
+    """What the user gives beside the run."""
 
     texts: list[str]
     labels: list[str]
@@ -44,7 +45,7 @@ class Material:
     points : ndarray of float32, shape (synthetic, d)
     sample_ids : list of int, length synthetic
     samples : list of dict
-        All samples, rejected ones too, with their parents' texts.
+        All samples, rejected ones too, with their parents' texts where the run has them.
     """
 
     real: Rows
@@ -56,7 +57,7 @@ class Material:
     samples: list[dict[str, Any]]
 
 
-def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> HeldOut:
+def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> LabelledTexts:
     """Read the texts to test on, and check that they can judge this run.
 
     Parameters
@@ -69,13 +70,13 @@ def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> H
 
     Returns
     -------
-    HeldOut
+    LabelledTexts
 
     Raises
     ------
     UserError
-        If the run has no accepted texts or has not kept its corpus, if the table cannot be
-        read, or if it has a class that the corpus lacks.
+        If the run has no accepted texts, if the table cannot be read, or if it has a class
+        that the corpus lacks.
     """
     _rounds_with_texts(run)
     if test.startswith(DEMO) and ":" not in test.removeprefix(DEMO):
@@ -89,20 +90,66 @@ def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> H
             f"{test} has classes that the run's corpus lacks ({', '.join(strange[:5])}); test on "
             "texts of the corpus's own classes."
         )
-    return HeldOut(texts, names)
+    return LabelledTexts(texts, names)
+
+
+def read_corpus(run: Run, file: str | None) -> LabelledTexts | None:
+    """The corpus of a run that has not kept it, as one with ``privacy.epsilon``.
+
+    Parameters
+    ----------
+    run : Run
+    file : str or None
+        The table that the run was made of.
+
+    Returns
+    -------
+    LabelledTexts or None
+        In the run's order; None for a run that has its corpus.
+
+    Raises
+    ------
+    UserError
+        If it is needed and not given, given and not needed, or another table.
+    """
+    if "text" in run.table("embeddings").schema.names:
+        if file:
+            raise UserError(f"The run {run.uri} has kept its corpus; leave --corpus out.")
+        return None
+    if not file:
+        raise UserError(
+            f"The run {run.uri} has not kept the texts of its corpus (privacy.epsilon); name the "
+            "table that it was made of with --corpus."
+        )
+    names = run.manifest["config"]["input"]
+    columns = names["text_column"], names["label_column"]
+    texts, labels = read_labelled_texts(file, *columns, EVERY_ROW)
+    found = [str(label) for label in labels or []]
+    wanted = {str(label): number for label, number in run.manifest["input"]["class_counts"]}
+    if Counter(found) != wanted or run.manifest["input"]["bad_rows"]:
+        raise UserError(
+            f"{file} does not hold the rows of the run {run.uri}, one for one; give the table "
+            "that it was made of, which must have been without bad rows."
+        )
+    return LabelledTexts(texts, found)
 
 
 def read_material(
-    run: Run, held_out: HeldOut, encode: Callable[[list[str]], np.ndarray]
+    run: Run,
+    held_out: LabelledTexts,
+    encode: Callable[[list[str]], np.ndarray],
+    corpus: LabelledTexts | None = None,
 ) -> Material:
     """Read a finished run; encodes the new texts and those to test on.
 
     Parameters
     ----------
     run : Run
-    held_out : HeldOut
+    held_out : LabelledTexts
     encode : callable
         Texts to embeddings, as the run's encoder makes them.
+    corpus : LabelledTexts, optional
+        Of a run that has not kept its own.
 
     Returns
     -------
@@ -111,16 +158,19 @@ def read_material(
     Raises
     ------
     UserError
-        If the run has no accepted texts, or has not kept its corpus.
+        If the run has no accepted texts.
     """
     rounds = _rounds_with_texts(run)
     new = pa.concat_tables(list(usable_samples(run, rounds)))
-    corpus = run.table("embeddings").to_table().sort_by("id")
-    row_of = {id_: row for row, id_ in enumerate(corpus["id"].to_pylist())}
+    embedded = run.table("embeddings").to_table().sort_by("id")
+    row_of = {id_: row for row, id_ in enumerate(embedded["id"].to_pylist())}
     columns = [new[name].to_pylist() for name in ("source_id", "neighbor_id")]
     parents = [[row_of[id_] for id_ in column] for column in columns]
     texts, sample_ids = new["text"].to_pylist(), new["sample_id"].to_pylist()
-    real = Rows(corpus["text"].to_pylist(), matrix(corpus["embedding"]), _labels(corpus))
+    if corpus is None:
+        real = Rows(embedded["text"].to_pylist(), matrix(embedded["embedding"]), _labels(embedded))
+    else:  # the embeddings in the run are noised
+        real = Rows(corpus.texts, encode(corpus.texts), corpus.labels)
     return Material(
         real=real,
         synthetic=Rows(texts, encode(texts), _labels(new)),
@@ -128,7 +178,8 @@ def read_material(
         parents=np.array(parents, np.int64).T,
         points=_points(run, rounds, sample_ids),
         sample_ids=sample_ids,
-        samples=_samples(run, rounds, dict(zip(row_of, real.texts, strict=True))),
+        # The page shows no texts that the run was not to keep.
+        samples=_samples(run, rounds, {} if corpus else dict(zip(row_of, real.texts, strict=True))),
     )
 
 
@@ -137,11 +188,6 @@ def _rounds_with_texts(run: Run) -> list[int]:
     decoded = [entry for entry in run.manifest["rounds"] if "decode" in entry]
     if not any(number for entry in decoded for _, number in entry["decode"]["accepted"]):
         raise UserError(f"The run {run.uri} has no accepted texts yet; run smotext augment first.")
-    if "text" not in run.table("embeddings").schema.names:
-        raise UserError(
-            f"The run {run.uri} has not kept the texts of its corpus (privacy.epsilon), without "
-            "which there is nothing to compare its new texts with."
-        )
     return [entry["round"] for entry in decoded]
 
 
@@ -173,8 +219,8 @@ def _samples(run: Run, rounds: list[int], text_of: dict[Any, str]) -> list[dict[
                     "status": row["status"],
                     "reason": row["reason"],
                     "text": row["text"],
-                    "source_text": text_of[row["source_id"]],
-                    "neighbor_text": text_of[row["neighbor_id"]],
+                    "source_text": text_of.get(row["source_id"]),
+                    "neighbor_text": text_of.get(row["neighbor_id"]),
                     "lam": row["lam"],
                     "cosine": row["cosine_to_point"],
                     "round": round_,

@@ -22,6 +22,7 @@ from smotext_ray.config import InputConfig
 from smotext_ray.corpus import Survey, original_columns, stage_corpus, survey_corpus
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.canaries import Canary, make_canaries
+from smotext_ray.evaluation.material import LabelledTexts
 from smotext_ray.formats import one_line
 from smotext_ray.run import Run
 
@@ -96,8 +97,15 @@ def plant(config: InputConfig, output: Path, number: int, seed: int) -> Canaries
     return canaries
 
 
-def read_canaries(file: str, run: Run) -> Canaries:
+def read_canaries(file: str, run: Run, corpus: LabelledTexts | None = None) -> Canaries:
     """Read a list of canaries that were planted in the corpus of a run.
+
+    Parameters
+    ----------
+    file : str
+    run : Run
+    corpus : LabelledTexts, optional
+        Of a run that has not kept its own.
 
     Raises
     ------
@@ -115,15 +123,22 @@ def read_canaries(file: str, run: Run) -> Canaries:
             f"{file} is no list of canaries as smotext canaries writes it ({where}: "
             f"{first['msg']}); give that file."
         ) from error
-    texts = pa.array([entry.text for entry in canaries.planted])
-    there = run.table("corpus").to_table(columns=["text"], filter=pc.field("text").isin(texts))
-    missing = len(canaries.planted) - len(there["text"].unique())
+    texts = [entry.text for entry in canaries.planted]
+    missing = len(texts) - len(
+        _found(texts, run) if corpus is None else set(texts) & {*corpus.texts}
+    )
     if missing:
         raise UserError(
             f"{missing} of the {len(canaries.planted)} canaries that {file} calls planted are not "
             "in the corpus of the run; give the list that was written with that corpus."
         )
     return canaries
+
+
+def _found(texts: list[str], run: Run) -> set[str]:
+    """Those of the texts that the run's corpus holds."""
+    some = pc.field("text").isin(pa.array(texts))
+    return set(run.table("corpus").to_table(columns=["text"], filter=some)["text"].to_pylist())
 
 
 def _check(output: Path, number: int, seed: int) -> None:

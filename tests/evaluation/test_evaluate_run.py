@@ -21,7 +21,12 @@ from smotext_ray.errors import UserError
 from smotext_ray.evaluation.decoded import Control
 from smotext_ray.evaluation.evaluate import READ, _bert, _of_classes, _some, evaluate
 from smotext_ray.evaluation.fine_tuning import FineTuned
-from smotext_ray.evaluation.material import Material, read_held_out, read_material
+from smotext_ray.evaluation.material import (
+    Material,
+    read_corpus,
+    read_held_out,
+    read_material,
+)
 from smotext_ray.evaluation.report_directory import write
 from smotext_ray.evaluation.trials import LEFT_OUT, draw, training_sets
 from smotext_ray.evaluation.utility import Rows
@@ -198,13 +203,46 @@ def test_a_run_without_texts_is_refused(tmp_path, test_file):
         read_held_out(planned, test_file, "text", "label")
 
 
-def test_a_run_that_has_not_kept_its_corpus_is_refused(tmp_path, test_file):
-    run = finished_run(tmp_path)
+def without_texts(run):
     for file in run.table("embeddings").files:
         table = pq.read_table(file)
         pq.write_table(table.drop_columns(["text"]), file)
-    with pytest.raises(UserError, match="has not kept the texts"):
-        read_held_out(run, test_file, "text", "label")
+    return run
+
+
+def test_a_run_that_has_not_kept_its_corpus_needs_it_again(tmp_path):
+    run = without_texts(finished_run(tmp_path))
+    with pytest.raises(UserError, match="name the table that it was made of with --corpus"):
+        read_corpus(run, None)
+
+
+def test_a_run_that_has_its_corpus_takes_no_other(run):
+    assert read_corpus(run, None) is None
+    with pytest.raises(UserError, match="leave --corpus out"):
+        read_corpus(run, "corpus.parquet")
+
+
+def test_the_corpus_given_again_is_evaluated_and_its_texts_are_not_shown(tmp_path, test_file):
+    run = finished_run(tmp_path)
+    encode = WordEncoder().encode
+    held_out = read_held_out(run, test_file, "text", "label")
+    wanted = read_material(run, held_out, encode)
+    without_texts(run)
+    corpus = read_corpus(run, str(tmp_path / "corpus.parquet"))  # as `build` left it
+    found = read_material(run, held_out, encode, corpus)
+    assert found.real.texts == wanted.real.texts and found.real.labels == wanted.real.labels
+    np.testing.assert_allclose(found.real.embeddings, encode(found.real.texts))
+    assert (found.parents == wanted.parents).all()
+    assert {sample["source_text"] for sample in found.samples} == {None}
+    assert None not in {sample["source_text"] for sample in wanted.samples}
+
+
+def test_another_table_than_the_runs_is_no_corpus(tmp_path):
+    run = without_texts(finished_run(tmp_path))
+    file = str(tmp_path / "other.parquet")
+    pq.write_table(corpus_table(30, 41), file)
+    with pytest.raises(UserError, match="does not hold the rows of the run"):
+        read_corpus(run, file)
 
 
 def test_test_texts_of_other_classes_are_refused(run, tmp_path):
