@@ -33,6 +33,7 @@ def evaluate(options: argparse.Namespace) -> int:
     if options.seeds < 1:
         raise UserError(f"--seeds is {options.seeds}; it must be at least 1.")
     from smotext_ray.config import RunConfig
+    from smotext_ray.evaluation.epsilons import check_runs
     from smotext_ray.evaluation.material import read_corpus, read_held_out, read_material
     from smotext_ray.evaluation.planting import read_canaries
     from smotext_ray.evaluation.report_directory import check_directory, write
@@ -45,6 +46,8 @@ def evaluate(options: argparse.Namespace) -> int:
     held_out = read_held_out(run, options.test, options.text_column, options.label_column)
     corpus = read_corpus(run, options.corpus)
     planted = read_canaries(options.canaries, run, corpus) if options.canaries else None
+    beside = [Run(uri) for uri in options.beside]
+    check_runs(run, beside)
     teach = _teacher(options.teacher, run) if options.teacher else None
 
     from smotext_ray.actors import load_encoder
@@ -66,6 +69,7 @@ def evaluate(options: argparse.Namespace) -> int:
         classifiers=options.classifiers,
         taught=taught,
         canaries=planted,
+        beside=beside,
         **({} if options.quick else _from_llm(run, config)),
     )
     write(report, output, soft_labels(taught, material) if taught else None)
@@ -151,6 +155,13 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
         "classifier (directory or hub name) of the run's classes",
     )
     add("--canaries", metavar="FILE", help="what smotext canaries wrote beside the run's corpus")
+    add(
+        "--beside",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="runs of the same corpus with other privacy.epsilon: utility against epsilon",
+    )
     add("--quick", action="store_true", help="without what needs the LLM: controls, perplexity")
 
 

@@ -17,6 +17,7 @@ from smotext_ray.evaluation.copy_check import copy_check
 from smotext_ray.evaluation.decoded import Control
 from smotext_ray.evaluation.distillation import STUDENTS, Student, distil
 from smotext_ray.evaluation.diversity import compare_diversity
+from smotext_ray.evaluation.epsilons import utility_at_epsilons
 from smotext_ray.evaluation.fidelity import density_coverage, round_trip
 from smotext_ray.evaluation.fine_tuning import FineTuned
 from smotext_ray.evaluation.material import Material
@@ -48,6 +49,7 @@ def evaluate(
     taught: Taught | None = None,
     surprise: Surprise | None = None,
     canaries: Canaries | None = None,
+    beside: Sequence[Run] = (),
     log: Callable[[str], Any] = print,
 ) -> Report:
     """Measure a run.
@@ -72,6 +74,8 @@ def evaluate(
         What the LLM says of texts; without it there is no perplexity.
     canaries : Canaries, optional
         Those that were planted in the corpus.
+    beside : sequence of Run
+        Of the same corpus with other epsilons, for the plot of utility against epsilon.
     log : callable
         Takes a line of progress.
 
@@ -79,10 +83,12 @@ def evaluate(
     -------
     Report
     """
-    controls = decoded or {}
-    trials = run_trials(
-        material, seeds, _classifiers(config, classifiers), encode, log=log, decoded=controls
-    )
+    controls, named = decoded or {}, _classifiers(config, classifiers)
+    trials = run_trials(material, seeds, named, encode, log=log, decoded=controls)
+    privacy = _promise(run) | {"rows": copy_check(material, encode, canaries)}
+    if beside:
+        test = material.test
+        privacy["utility"] = utility_at_epsilons([run, *beside], test, seeds, named, encode)
     distilled = None
     if taught is not None:
         distilled = distil(taught, material, seeds, _students(config, classifiers), log)
@@ -91,7 +97,7 @@ def evaluate(
         "classes": _classes(run, material),
         "utility": utility_section(trials, len(material.test), seeds),
         "fidelity": _fidelity(material, controls, surprise),
-        "privacy": _promise(run) | {"rows": copy_check(material, encode, canaries)},
+        "privacy": privacy,
         "map": _map(material, show_texts="privacy" not in run.manifest),
         "histograms": _histograms(material),
         "rejections": _rejections(material),

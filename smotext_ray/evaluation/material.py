@@ -160,8 +160,7 @@ def read_material(
     UserError
         If the run has no accepted texts.
     """
-    rounds = _rounds_with_texts(run)
-    new = pa.concat_tables(list(usable_samples(run, rounds)))
+    rounds, new = _rounds_with_texts(run), new_samples(run)
     embedded = run.table("embeddings").to_table().sort_by("id")
     row_of = {id_: row for row, id_ in enumerate(embedded["id"].to_pylist())}
     columns = [new[name].to_pylist() for name in ("source_id", "neighbor_id")]
@@ -181,6 +180,17 @@ def read_material(
         # The page shows no texts that the run was not to keep.
         samples=_samples(run, rounds, {} if corpus else dict(zip(row_of, real.texts, strict=True))),
     )
+
+
+def new_samples(run: Run) -> pa.Table:
+    """The accepted samples of all rounds.
+
+    Raises
+    ------
+    UserError
+        If there are none.
+    """
+    return pa.concat_tables(list(usable_samples(run, _rounds_with_texts(run))))
 
 
 def _rounds_with_texts(run: Run) -> list[int]:

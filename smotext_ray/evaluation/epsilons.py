@@ -1,0 +1,95 @@
+"""Utility against epsilon: classifiers that learn from the new texts of several runs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from smotext_ray.errors import UserError
+from smotext_ray.evaluation.material import new_samples
+from smotext_ray.evaluation.utility import Classifier, Rows, score, summarise
+from smotext_ray.run import Run
+
+LEFT_OUT = 0.1
+METRICS = ("accuracy", "macro_f1")
+
+
+def check_runs(run: Run, others: Sequence[Run]) -> None:
+    """Refuse runs that cannot stand in one plot.
+
+    Raises
+    ------
+    UserError
+        If one has other classes, or the epsilon of another.
+    """
+    seen = {_epsilon(run)}
+    classes = sorted(str(label) for label, _ in run.manifest["input"]["class_counts"])
+    for other in others:
+        if sorted(str(k) for k, _ in other.manifest["input"]["class_counts"]) != classes:
+            raise UserError(f"The run {other.uri} has other classes than {run.uri}; leave it out.")
+        if _epsilon(other) in seen:
+            raise UserError(
+                f"The run {other.uri} has the privacy.epsilon of another ({_epsilon(other)}); "
+                "give one run for each."
+            )
+        seen.add(_epsilon(other))
+
+
+def utility_at_epsilons(
+    runs: Sequence[Run],
+    test: Rows,
+    seeds: Sequence[int],
+    classifiers: Mapping[str, Classifier],
+    encode: Callable[[list[str]], np.ndarray],
+) -> list[dict[str, Any]]:
+    """Score classifiers on what each run has made.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Of the same corpus.
+    test : Rows
+        Real texts.
+    seeds : sequence of int
+        Each leaves out a tenth of a run's new texts of each class.
+    classifiers : mapping of str to Classifier
+    encode : callable
+        Texts to embeddings.
+
+    Returns
+    -------
+    list of dict
+        A row for each run, classifier and metric: ``epsilon`` (None without noise),
+        ``classifier``, ``metric``, ``mean``, ``low`` and ``high``.
+    """
+    rows = []
+    for run in runs:
+        samples = new_samples(run)
+        texts = samples["text"].to_pylist()
+        labels = [str(label) for label in samples["label"].to_pylist()]
+        new = Rows(texts, encode(texts), labels)
+        for name, classifier in classifiers.items():
+            scores = [score(_drawn(new, seed), test, classifier, seed) for seed in seeds]
+            summary = summarise(scores)
+            for metric in METRICS:
+                facts = {"epsilon": _epsilon(run), "classifier": name, "metric": metric}
+                interval = getattr(summary, metric).as_json()
+                rows.append(facts | {key: interval[key] for key in ("mean", "low", "high")})
+    return rows
+
+
+def _drawn(new: Rows, seed: int) -> Rows:
+    """Nine tenths of the rows of each class, and at least one."""
+    labels, rng = np.asarray(new.labels), np.random.default_rng([seed, 11])
+    kept = []
+    for label in sorted(set(new.labels)):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        kept.append(rows[min(round(LEFT_OUT * len(rows)), len(rows) - 1) :])
+    return new.take(np.sort(np.concatenate(kept)))
+
+
+def _epsilon(run: Run) -> float | None:
+    found: float | None = run.manifest.get("privacy", {}).get("epsilon")
+    return found
