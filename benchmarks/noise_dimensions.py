@@ -58,11 +58,11 @@ def compare(
         rows, classes = directions.coordinates(train), np.unique(labels, return_inverse=True)[1]
         probes = directions.coordinates(test)
         found: dict[str, list[np.ndarray]] = {"noised": [], "denoised": []}
-        for seed in range(draws):
+        for _ in range(draws):
             noised = add_noise(clip(rows, privacy.clip_norm), scale)
             sums = ClassSums.of(noised, classes, classes.max() + 1)
             denoiser = fit_denoiser(sums, directions.variances, privacy.clip_norm, scale)
-            denoised = denoiser(noised, classes, np.random.default_rng(seed))
+            denoised = denoiser(noised, classes)
             found["noised"].append(score(noised, labels, probes, test_labels))
             found["denoised"].append(score(denoised, labels, probes, test_labels))
         cells = [score(rows, labels, probes, test_labels)] + [

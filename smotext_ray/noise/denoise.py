@@ -6,9 +6,11 @@ post-processing and takes nothing from the promise.
 With a variance ``prior[j]`` of public embeddings along direction j, a class's mean is taken
 to be N(0, prior) and its members N(mean, spread * prior): an empirical Bayes estimate [1]_
 whose one free number, the spread, is read off the noised rows' variance. The noise of a
-record drowns what is its own, that of a class averages out. So a denoised row is its class's
-mean, a little of its own deviation, and for the rest a draw of what members of the class
-differ by: without the draw all rows of a class would be one point.
+record drowns what is its own, that of a class averages out: a denoised row is its class's
+mean and a little of its own deviation. So the rows of a class lie close together. Spreading
+them again, by draws of what a record may be, gave more varied texts of the wrong class: of
+64 points of Reuters R8 at epsilon 8, 42 % of the texts were nearest to their class's true
+mean, and without draws 67 %.
 
 References
 ----------
@@ -63,21 +65,15 @@ class Denoiser:
         Where the classes' means most probably are.
     share : ndarray of shape (k,), in [0, 1)
         Of a row's deviation that is its own, and not noise.
-    unknown : ndarray of shape (k,)
-        Standard deviation of what is not known of a row.
     """
 
     means: np.ndarray
     estimates: np.ndarray
     share: np.ndarray
-    unknown: np.ndarray
 
-    def __call__(
-        self, rows: np.ndarray, codes: np.ndarray, random: np.random.Generator
-    ) -> np.ndarray:
+    def __call__(self, rows: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Noised rows to denoised ones, both of shape (n, k)."""
-        known = self.estimates[codes] + self.share * (rows - self.means[codes])
-        return np.asarray(known + self.unknown * random.standard_normal(rows.shape))
+        return np.asarray(self.estimates[codes] + self.share * (rows - self.means[codes]))
 
 
 def fit_denoiser(
@@ -107,4 +103,4 @@ def fit_denoiser(
     within = spread * prior
     share = within / (within + noise)
     weight = prior / (prior + (within + noise) / of.counts[:, None])
-    return Denoiser(means, weight * means, share, np.sqrt(within * (1 - share)))
+    return Denoiser(means, weight * means, share)

@@ -89,11 +89,10 @@ def denoise(config: RunConfig, run: Run, labels: list[Any]) -> None:
     denoiser = fit_denoiser(
         sums, directions.variances.astype(float), privacy.clip_norm, noise_scale(privacy)
     )
-    random = np.random.default_rng(config.plan.seed)  # what is drawn here protects nobody
     run.clear("embeddings")
     directory = run.make("embeddings")
     for number, table in enumerate(_tables(run)):
-        rows = denoiser(*_rows(table, code), random)
+        rows = denoiser(*_rows(table, code))
         lifted = fixed_size_list(directions.lift(rows))
         table = table.drop_columns(["embedding"]).append_column("embedding", lifted)
         pq.write_table(table, f"{directory}/part-{number:05d}.parquet", filesystem=run.fs)
