@@ -291,12 +291,12 @@ def test_only_a_bridges_files_are_fetched(hub, directory):
 
 
 def test_a_run_takes_a_bridge_by_its_hub_name(hub):
-    names = ["adapter_model.safetensors", "bridge.safetensors"]
-    weights = b"".join((DEFAULT_BRIDGE / name).read_bytes() for name in names)
-    names += ["config.json", "adapter_config.json"]
+    names = ["adapter_config.json", "adapter_model.safetensors", "bridge.safetensors"]
+    content = b"".join((DEFAULT_BRIDGE / name).read_bytes() for name in names)
+    names.append("config.json")
     hub.files["lab/bridge"] = {name: (DEFAULT_BRIDGE / name).read_bytes() for name in names}
     config = load_config(overrides=["bridge.path=lab/bridge"])
-    sha256 = hashlib.sha256(weights).hexdigest()
+    sha256 = hashlib.sha256(content).hexdigest()
     assert check_models(config)["bridge"] == {"name": "lab/bridge", "sha256": sha256}
     assert doctors_look(config).ok
 
