@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import ray
 from ray import cloudpickle
 from tiny_models import WORDS, tiny_encoder
 
@@ -102,11 +103,14 @@ def finished(setting, tmp_path_factory):
         patch.setattr(pipeline, "decode_directory", decode)
         whole = pipeline.denoise
         patch.setattr(pipeline, "denoise", fail)
-        with pytest.raises(Exception, match="the disk is full"):
-            pipeline.augment(config, uri)
-        patch.setattr(pipeline, "denoise", whole)
-        run = pipeline.augment(config, uri)
-    log.setLevel(level)
+        try:
+            with pytest.raises(Exception, match="the disk is full"):
+                pipeline.augment(config, uri)
+            patch.setattr(pipeline, "denoise", whole)
+            run = pipeline.augment(config, uri)
+        finally:
+            ray.shutdown()  # which the pipeline started in this process
+            log.setLevel(level)
     return run
 
 
