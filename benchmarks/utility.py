@@ -189,7 +189,8 @@ def show_arms(found: list[dict[str, Any]]) -> dict[str, Any]:
         less = differences(arms[OWN], scores)
         by = less.macro_f1
         figures = " | ".join(f"{getattr(summary, name).mean:.3f}" for name in METRICS)
-        gain = "" if arm == OWN else f"{by.mean:+.3f} ({by.low:+.3f} to {by.high:+.3f})"
+        bounds = f" ({by.low:+.3f} to {by.high:+.3f})" if by.n > 1 else ""
+        gain = "" if arm == OWN else f"{by.mean:+.3f}{bounds}"
         print(f"| {arm} | {rows[arm]:.0f} | {figures} | {gain} |")
         results[arm] = summary.as_json() | {"new_texts_less_this": less.as_json()}
     if SYNTHETIC in arms:
