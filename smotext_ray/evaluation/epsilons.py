@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,10 +10,10 @@ import numpy as np
 
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.material import new_samples
+from smotext_ray.evaluation.trials import LEFT_OUT, bounds, by_lot
 from smotext_ray.evaluation.utility import Classifier, Rows, score, summarise
 from smotext_ray.run import Run
 
-LEFT_OUT = 0.1
 METRICS = ("accuracy", "macro_f1")
 
 
@@ -75,19 +76,15 @@ def utility_at_epsilons(
             summary = summarise(scores)
             for metric in METRICS:
                 facts = {"epsilon": _epsilon(run), "classifier": name, "metric": metric}
-                interval = getattr(summary, metric).as_json()
-                rows.append(facts | {key: interval[key] for key in ("mean", "low", "high")})
+                rows.append(facts | bounds(summary, metric))
     return rows
 
 
 def _drawn(new: Rows, seed: int) -> Rows:
     """Nine tenths of the rows of each class, and at least one."""
-    labels, rng = np.asarray(new.labels), np.random.default_rng([seed, 11])
-    kept = []
-    for label in sorted(set(new.labels)):
-        rows = rng.permutation(np.flatnonzero(labels == label))
-        kept.append(rows[min(round(LEFT_OUT * len(rows)), len(rows) - 1) :])
-    return new.take(np.sort(np.concatenate(kept)))
+    counts = Counter(new.labels)
+    numbers = {k: n - min(round(LEFT_OUT * n), n - 1) for k, n in counts.items()}
+    return new.take(by_lot(new.labels, numbers, [seed, 11]))
 
 
 def _epsilon(run: Run) -> float | None:

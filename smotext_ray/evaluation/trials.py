@@ -73,14 +73,37 @@ def run_trials(
         real, synthetic = draw(material, seed)
         left = draw_decoded(material, seed, decoded or {})
         arms = training_sets(real, synthetic, seed, controls or available(), left)
-        for arm, (rows, weight) in arms.items():
-            for name, classifier in classifiers.items():
-                if name != "embedding" and not rows.has_text:
-                    continue  # SMOTE's points have no words
-                ready = encoded(rows, encode) if name == "embedding" else rows
-                scores = score(ready, material.test, classifier, seed, weight)
-                found.setdefault((name, arm), []).append(scores)
+        for key, scores in score_arms(arms, material.test, seed, classifiers, encode).items():
+            found.setdefault(key, []).append(scores)
         log(f"utility: seed {seed} done")
+    return found
+
+
+def score_arms(
+    arms: Mapping[str, tuple[Rows, np.ndarray | None]],
+    test: Rows,
+    seed: int,
+    classifiers: Mapping[str, Classifier],
+    encode: Callable[[list[str]], np.ndarray],
+) -> dict[tuple[str, str], Scores]:
+    """The score of each classifier on each arm that it can read, by classifier and arm.
+
+    Parameters
+    ----------
+    arms : mapping of str to (Rows, weights or None)
+        As `training_sets` gives them.
+    test : Rows
+    seed : int
+    classifiers, encode
+        As for `run_trials`.
+    """
+    found = {}
+    for arm, (rows, weight) in arms.items():
+        for name, classifier in classifiers.items():
+            if name != "embedding" and not rows.has_text:
+                continue  # SMOTE's points have no words
+            ready = encoded(rows, encode) if name == "embedding" else rows
+            found[name, arm] = score(ready, test, classifier, seed, weight)
     return found
 
 
@@ -130,19 +153,21 @@ def draw_decoded(
     left = {}
     for name, control in decoded.items():
         if control.parents is None:
-            left[name] = control.take(_by_lot(control.rows.labels, shares, seed))
+            counts = Counter(control.rows.labels)
+            numbers = {k: round(shares.get(k, 0.0) * count) for k, count in counts.items()}
+            left[name] = control.take(by_lot(control.rows.labels, numbers, [seed, 6]))
         else:
             left[name] = control.take(np.flatnonzero(kept[control.parents].all(axis=1)))
     return left
 
 
-def _by_lot(labels: Sequence[str], shares: Mapping[str, float], seed: int) -> np.ndarray:
-    """Row numbers, rising: of each class so large a share."""
-    rng = np.random.default_rng([seed, 6])
+def by_lot(labels: Sequence[str], numbers: Mapping[str, int], seed: Sequence[int]) -> np.ndarray:
+    """Row numbers, rising: so many rows of each class."""
+    rng = np.random.default_rng(seed)
     names, kept = np.asarray(labels), np.zeros(len(labels), bool)
     for label in sorted(set(labels)):
         rows = rng.permutation(np.flatnonzero(names == label))
-        kept[rows[: round(shares.get(label, 0.0) * len(rows))]] = True
+        kept[rows[: numbers[label]]] = True
     return np.flatnonzero(kept)
 
 
@@ -177,14 +202,14 @@ def utility_section(trials: Trials, test_rows: int, seeds: Sequence[int]) -> dic
         summary, facts = summarise(scores), {"classifier": classifier, "arm": arm}
         for metric in METRICS:
             values = [getattr(found, metric) for found in scores]
-            rows.append(facts | {"metric": metric, "values": values} | _bounds(summary, metric))
+            rows.append(facts | {"metric": metric, "values": values} | bounds(summary, metric))
         recall += [facts | {"label": k} | _json(v) for k, v in summary.recall.items()]
         if arm == SYNTHETIC:
             ratio[classifier] = _compared(ratios(scores, trials[classifier, "nothing"]))
         elif arm != OWN:
             less = differences(trials[classifier, OWN], scores)
             gains += [
-                {"classifier": classifier, "metric": m, "against": arm} | _bounds(less, m)
+                {"classifier": classifier, "metric": m, "against": arm} | bounds(less, m)
                 for m in METRICS
             ]
     return {
@@ -222,10 +247,11 @@ def _verdicts(trials: Trials) -> list[dict[str, Any]]:
 
 
 def _compared(summary: Summary) -> dict[str, Any]:
-    return {metric: _bounds(summary, metric) for metric in METRICS}
+    return {metric: bounds(summary, metric) for metric in METRICS}
 
 
-def _bounds(summary: Summary, metric: str) -> dict[str, Any]:
+def bounds(summary: Summary, metric: str) -> dict[str, Any]:
+    """Mean and interval of a metric, as a report has them."""
     return _json(getattr(summary, metric))
 
 

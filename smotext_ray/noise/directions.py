@@ -67,7 +67,7 @@ def principal_directions(chunks: Iterable[np.ndarray], most: int = MOST) -> Dire
     ----------
     chunks : iterable of ndarray of shape (n, d)
         Not empty.
-    most : int, default=32
+    most : int, default=64
 
     Returns
     -------
