@@ -1,11 +1,12 @@
-"""Entry point for ``ray job submit``: the arguments are those of ``smotext augment``.
+r"""Entry point for ``ray job submit``: the arguments are those of ``smotext augment``.
 
-ray job submit --working-dir . -- python jobs/augment.py --input s3://... --output s3://...
+ray job submit --working-dir . --runtime-env jobs/runtime_env.yaml -- \
+    python jobs/augment.py --input s3://... --output s3://...
 """
 
 import sys
 
-from smotext_ray.cli import main
+from entry import run
 
 if __name__ == "__main__":
-    sys.exit(main(["augment", *sys.argv[1:]]))
+    sys.exit(run("augment"))

@@ -1,11 +1,12 @@
-"""Entry point for ``ray job submit``: the arguments are those of ``smotext train-bridge``.
+r"""Entry point for ``ray job submit``: the arguments are those of ``smotext train-bridge``.
 
-ray job submit --working-dir . -- python jobs/train_bridge.py --input ... --output ... --workers 8
+ray job submit --working-dir . --runtime-env jobs/runtime_env.yaml -- \
+    python jobs/train_bridge.py --input ... --output ... --workers 8
 """
 
 import sys
 
-from smotext_ray.cli import main
+from entry import run
 
 if __name__ == "__main__":
-    sys.exit(main(["train-bridge", *sys.argv[1:]]))
+    sys.exit(run("train-bridge"))

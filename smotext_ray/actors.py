@@ -7,6 +7,7 @@ schedules the actors does not pay for them.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ class EncodeActor:
         for start in range(0, len(table), ENCODE_CHUNK):
             texts = table["text"].slice(start, ENCODE_CHUNK).to_pylist()
             parts.append(self.encoder.encode(texts, self.batch_size))
-            self.counter.add.remote(len(texts))
+            self.counter.add.remote(len(texts), first=table["id"][start].as_py())
         embeddings = np.concatenate([np.empty((0, self.encoder.dim), np.float32), *parts])
         if self.release is not None:
             return self.release(table, embeddings)
@@ -113,8 +114,20 @@ class GateActor:
         for row, point in zip(rows, points, strict=True):
             part = slice(start, start := start + len(row["texts"]))
             outcomes.append(self._outcome(row, cosines(embeddings[part], point), classes[part]))
-        self.counter.add.remote(len(table))
+        self._count(rows, outcomes)
         return self._sample_table(table, outcomes)
+
+    def _count(self, rows: list[dict[str, Any]], outcomes: list[dict[str, Any]]) -> None:
+        if not rows:
+            return
+        samples: Counter[tuple[str, str]] = Counter()
+        for row, outcome in zip(rows, outcomes, strict=True):
+            is_error = outcome["status"] == "error"  # which has any number of reasons
+            samples[outcome["status"], "" if is_error else outcome["reason"]] += 1
+            if is_error:
+                facts = {"sample_ids": [row["sample_id"]], "reason": outcome["reason"]}
+                self.counter.tell.remote("a sample has no text", facts)
+        self.counter.add.remote(len(rows), first=rows[0]["sample_id"], samples=samples)
 
     def _outcome(
         self, row: dict[str, Any], near: np.ndarray, classes: np.ndarray
@@ -174,7 +187,7 @@ class PlanActor:
         from smotext_ray.plan_files import write_group
 
         digest, rows = write_group(self.run, self.config, group["file"], group["shards"])
-        self.counter.add.remote(rows)
+        self.counter.add.remote(rows, first=group["file"])
         return {"file": group["file"], "sha256": digest}
 
 
@@ -187,8 +200,17 @@ def beside(table: pa.Table, decode: Callable[[], list[Candidates]], counter: Any
     except EngineDead:
         # An exception would be raised again by every retry on this dead engine, and
         # then end the job; a process that leaves is started anew by Ray.
-        os._exit(1)
+        facts = {"sample_ids": table["sample_id"].to_pylist()}
+        try:
+            say_last(counter, "the engine has ended, and these are decoded again", facts)
+        finally:
+            os._exit(1)
     counter.add.remote(0, sum(sum(c.num_tokens) for c in decoded))
+    return with_candidates(table, decoded)
+
+
+def with_candidates(table: pa.Table, decoded: list[Candidates]) -> pa.Table:
+    """Plan rows with what each was answered with; the gate reads the columns that are added."""
     texts, strings = [c.texts for c in decoded], pa.list_(pa.string())
     reasons, tokens = [c.finish_reasons for c in decoded], [c.num_tokens for c in decoded]
     return (
@@ -197,6 +219,13 @@ def beside(table: pa.Table, decode: Callable[[], list[Candidates]], counter: Any
         .append_column("tokens", pa.array(tokens, pa.list_(pa.int32())))
         .append_column("error", pa.array([c.error for c in decoded], pa.string()))
     )
+
+
+def say_last(counter: Any, message: str, facts: dict[str, Any]) -> None:
+    """Have the driver log something before this process ends."""
+    import ray
+
+    ray.wait([counter.tell.remote(message, facts)], timeout=5)
 
 
 def load_encoder(config: RunConfig) -> Any:

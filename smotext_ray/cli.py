@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from smotext_ray import __version__
 from smotext_ray.bridge.commands import add_bridge_commands
-from smotext_ray.errors import UserError
+from smotext_ray.errors import Stopped, UserError
 from smotext_ray.evaluation.commands import add_evaluation_commands
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def _sentence_of_user_error(error: BaseException) -> str | None:
 
 def _in_one_line(error: BaseException) -> str:
     """The innermost error that says something; of a traceback its last line."""
+    if isinstance(error, Stopped):
+        return str(error).removesuffix(".")
     told = [cause for cause in _causes(error) if str(cause).strip()]
     if not told:
         return type(error).__name__
@@ -118,13 +120,16 @@ def embed(options: argparse.Namespace) -> int:
 
 def plan(options: argparse.Namespace) -> int:
     """``smotext plan``: plan the next round of an embedded run."""
+    from smotext_ray.lease import hold
     from smotext_ray.pipeline import plan as run_plan
 
     run, config = _open(options)
     _require(run, "embed", "run smotext embed first")
     if any("decode" not in entry for entry in run.manifest["rounds"]):
         raise UserError(f"A round of {run.uri} is planned already; run: smotext decode {run.uri}")
-    if run_plan(config, run):
+    with hold(run, "plan"):
+        planned = run_plan(config, run)
+    if planned:
         print(f"Planned; next: smotext decode {run.uri}")
     else:
         print("Nothing to plan: every class is at its target, or the rounds are used up.")
@@ -135,15 +140,42 @@ def decode(options: argparse.Namespace) -> int:
     """``smotext decode``: decode the planned round and write the result so far."""
     from rich.console import Console
 
+    from smotext_ray.lease import hold
     from smotext_ray.pipeline import decode as run_decode
     from smotext_ray.pipeline import finish
     from smotext_ray.view import show_outcome
 
     run, config = _open(options)
-    if not run_decode(config, run):
+    with hold(run, "decode"):
+        decoded = run_decode(config, run)
+        if decoded:
+            finish(run)
+    if not decoded:
         print(f"Nothing to decode in {run.uri}; run smotext plan first.")
         return DONE
-    finish(run)
+    show_outcome(run, Console())
+    return SHORT if run.manifest["short"] else DONE
+
+
+def expand(options: argparse.Namespace) -> int:
+    """``smotext expand``: take new rows into a run and top its classes up."""
+    from rich.console import Console
+
+    from smotext_ray.expansion import Wish
+    from smotext_ray.expansion import expand as run_expand
+    from smotext_ray.view import show_outcome
+
+    wish = Wish(
+        options.input,
+        _strategy(options.target),
+        options.max_rounds,
+        options.lonely_class,
+        options.on_bad_row,
+    )
+    run, done = run_expand(options.run, wish, options.overrides)
+    if not done:
+        print(f"Nothing to do: {run.uri} has seen all rows, and its targets are as they were.")
+        return DONE
     show_outcome(run, Console())
     return SHORT if run.manifest["short"] else DONE
 
@@ -153,9 +185,13 @@ def status(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from smotext_ray.run import Run
-    from smotext_ray.view import show_status
+    from smotext_ray.status import show_status, status_json
 
-    show_status(Run(options.run), Console())
+    run = Run(options.run)
+    if options.json:
+        print(status_json(run))
+    else:
+        show_status(run, Console())
     return DONE
 
 
@@ -200,8 +236,8 @@ def doctor(options: argparse.Namespace) -> int:
 def _dry_run(config: RunConfig) -> int:
     from rich.console import Console
 
+    from smotext_ray.embedding import check_feasible, survey_input
     from smotext_ray.estimate import show_estimate
-    from smotext_ray.pipeline import check_feasible, survey_input
 
     survey = survey_input(config)
     show_estimate(survey, check_feasible(survey.class_counts, config), config, Console())
@@ -249,11 +285,13 @@ def _strategy(text: str | None) -> Any:
 
 def _open(options: argparse.Namespace) -> tuple[Run, RunConfig]:
     from smotext_ray.config import RunConfig
-    from smotext_ray.pipeline import log_to_run
+    from smotext_ray.manifest import in_force
     from smotext_ray.run import Run
+    from smotext_ray.structured_log import log_to_run
 
     run = Run(options.run)
-    config = RunConfig.model_validate(run.manifest["config"])
+    manifest = run.manifest
+    config = in_force(RunConfig.model_validate(manifest["config"]), manifest)
     log_to_run(run)
     return run, config
 
@@ -281,6 +319,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"smotext-ray {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_run_options(_command(commands, "augment", augment, "corpus in, balanced corpus out"))
+    _add_expand_options(
+        _command(commands, "expand", expand, "new rows into a run, classes up to their targets")
+    )
     _add_run_options(_command(commands, "embed", embed, "first stage alone: check and embed"))
     for name, function, text in (
         ("plan", plan, "second stage alone: plan the next round of RUN"),
@@ -291,6 +332,8 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = _command(commands, name, function, text)
         command.add_argument("run", metavar="RUN", help="run directory or URI")
+        if name == "status":
+            command.add_argument("--json", action="store_true", help="print it for machines")
         if name == "show":
             command.add_argument("--rows", type=int, default=10, help="how many (default 10)")
             command.add_argument("--label", help="of this class only")
@@ -335,6 +378,17 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     add("--lonely-class", choices=["error", "skip"], help="a class of one text (default error)")
     add("--dry-run", action="store_true", help="say what would be done; write nothing")
     add("overrides", nargs="*", metavar="section.key=value", help="any other setting")
+
+
+def _add_expand_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--run", required=True, metavar="RUN", help="a run that smotext augment has made")
+    add("--input", metavar="PATH", help="holds new rows (default: the run's own input, grown)")
+    add("--target", metavar="S", help="as --sampling-strategy of augment (default: as before)")
+    add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times")
+    add("--on-bad-row", choices=["error", "skip"], help="null, empty, not text")
+    add("--lonely-class", choices=["error", "skip"], help="a class of one text")
+    add("overrides", nargs="*", metavar="section.key=value", help="a setting that may change")
 
 
 def _log_to_terminal() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from smotext_ray.config import RunConfig
@@ -24,11 +25,25 @@ GATE_GPUS = 0.1  # of the GPU that a decoder holds for the rest
 
 @dataclass(frozen=True)
 class Pool:
-    """Actors of one kind and what each of them reserves."""
+    """Actors of one kind and what each of them reserves.
+
+    Attributes
+    ----------
+    actors : int
+        The most there will be.
+    cpus, gpus : float
+        Of each.
+    first : int
+        Those to begin with: fewer than ``actors`` where the cluster is to grow.
+    """
 
     actors: int
     cpus: float
     gpus: float = 0.0
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "first", self.first or self.actors)
 
 
 @dataclass(frozen=True)
@@ -44,12 +59,15 @@ class Cluster:
         Memory that Ray counts for tasks and actors.
     node_gpus : tuple of float
         GPUs of each node, for an engine cannot reach over nodes; empty for a single node.
+    can_be : str
+        "has" of what is there, "may grow to" of an autoscaler's bounds.
     """
 
     cpus: float
     gpus: float
     memory_gib: float
     node_gpus: tuple[float, ...] = ()
+    can_be: str = "has"
 
 
 def connect() -> Cluster:
@@ -111,7 +129,73 @@ def usable_cores() -> int:
 
 
 def encoder_pool(cluster: Cluster, config: RunConfig, blocks: int) -> Pool:
-    """Actors of the embed job."""
+    """Actors of the embed job.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        As it is now.
+    config : RunConfig
+        Its ``resources`` say what an autoscaler may make of it.
+    blocks : int
+        More actors than these have nothing to do.
+
+    Raises
+    ------
+    UserError
+        If there is no room for one actor, or for as many as asked for, with the numbers.
+    """
+    (pool,) = _growing(cluster, config, lambda room: (_encoder_pool(room, config, blocks),))
+    return pool
+
+
+def decoder_pools(cluster: Cluster, config: RunConfig, blocks: int) -> tuple[Pool, Pool]:
+    """Actors of the decode job: the decoders, and the gate's encoders behind them.
+
+    As `encoder_pool`.
+    """
+    decoders, gates = _growing(cluster, config, lambda room: _decoder_pools(room, config, blocks))
+    return decoders, gates
+
+
+def _growing(
+    cluster: Cluster, config: RunConfig, size: Callable[[Cluster], tuple[Pool, ...]]
+) -> tuple[Pool, ...]:
+    """Pools that fill the cluster's bounds, and begin with what it has room for now."""
+    bounds = _bounds(cluster, config)
+    most = size(bounds)
+    if bounds == cluster:
+        return most
+    try:
+        now = size(cluster)
+    except UserError:  # no room yet
+        now = tuple(replace(pool, actors=1) for pool in most)
+    return tuple(
+        # Without a GPU now, what there is room for are actors of another kind.
+        replace(pool, first=min(there.actors, pool.actors) if there.gpus == pool.gpus else 1)
+        for pool, there in zip(most, now, strict=True)
+    )
+
+
+def _bounds(cluster: Cluster, config: RunConfig) -> Cluster:
+    """What the cluster may grow to; itself, where it does not grow.
+
+    Ray's open-source autoscaler does not tell a driver its bounds, so the user does.
+    """
+    cpus = max(cluster.cpus, config.resources.most_cluster_cpus)
+    gpus = max(cluster.gpus, config.resources.most_cluster_gpus)
+    if (cpus, gpus) == (cluster.cpus, cluster.gpus):
+        return cluster
+    return Cluster(
+        cpus=cpus,
+        gpus=gpus,
+        memory_gib=math.inf,  # of machines to come nothing is known
+        node_gpus=(*cluster.node_gpus, gpus - cluster.gpus),
+        can_be="may grow to",
+    )
+
+
+def _encoder_pool(cluster: Cluster, config: RunConfig, blocks: int) -> Pool:
     asked, share = config.resources.encoder_actors, config.resources.encoder_gpus
     if cluster.gpus < 1 or not share:
         room = _room(cluster, _one_a_core(cluster), _Needs(memory_gib=ENCODER_GIB))
@@ -125,8 +209,7 @@ def encoder_pool(cluster: Cluster, config: RunConfig, blocks: int) -> Pool:
     return Pool(_actors("encoder", asked, room, blocks), 1.0, share)
 
 
-def decoder_pools(cluster: Cluster, config: RunConfig, blocks: int) -> tuple[Pool, Pool]:
-    """Actors of the decode job: the decoders, and the gate's encoders behind them."""
+def _decoder_pools(cluster: Cluster, config: RunConfig, blocks: int) -> tuple[Pool, Pool]:
     asked = config.resources.decoder_actors
     if cluster.gpus < 1:
         needs = _Needs(memory_gib=DECODER_GIB, gate_cpus=0.5, gate_memory_gib=ENCODER_GIB)
@@ -153,8 +236,20 @@ def decoder_pools(cluster: Cluster, config: RunConfig, blocks: int) -> tuple[Poo
     )
 
 
-def planner_pool(cluster: Cluster, groups: int) -> Pool:
-    """Actors of the plan job; each takes a GPU where there is one, for FAISS."""
+def planner_pool(cluster: Cluster, config: RunConfig, groups: int) -> Pool:
+    """Actors of the plan job; each takes a GPU where there is one now, for FAISS.
+
+    As `encoder_pool`; but no machine with a GPU is started for it.
+    """
+
+    def size(room: Cluster) -> tuple[Pool]:
+        return (_planner_pool(replace(room, gpus=cluster.gpus), groups),)
+
+    (pool,) = _growing(cluster, config, size)
+    return pool
+
+
+def _planner_pool(cluster: Cluster, groups: int) -> Pool:
     if cluster.gpus >= 1:
         return Pool(max(1, min(_room(cluster, int(cluster.gpus), _Needs()), groups)), 1.0, 1.0)
     room = _room(cluster, _one_a_core(cluster), _Needs(memory_gib=ENCODER_GIB))
@@ -191,9 +286,11 @@ def _room(cluster: Cluster, most: int, needs: _Needs) -> int:
         if cpus <= cluster.cpus and memory <= cluster.memory_gib:
             return actors
     cpus, memory = wants(1)
+    there = f" and {cluster.memory_gib:.1f} GiB" if math.isfinite(cluster.memory_gib) else ""
     raise UserError(
-        f"The cluster has {cluster.cpus:g} CPUs and {cluster.memory_gib:.1f} GiB for actors, but "
-        f"the job needs at least {cpus:g} CPUs and {memory:g} GiB; use a larger machine or cluster."
+        f"The cluster {cluster.can_be} {cluster.cpus:g} CPUs{there} for actors, but the job needs "
+        f"at least {cpus:g} CPUs and {memory:g} GiB; use a larger machine or cluster, or tell how "
+        "far it may grow by resources.most_cluster_cpus."
     )
 
 
@@ -227,7 +324,7 @@ def pool_options(pool: Pool) -> dict[str, Any]:
     return {
         # All at once: a pool that starts with one actor grows late, or never on short jobs.
         "compute": ActorPoolStrategy(
-            min_size=pool.actors, max_size=pool.actors, initial_size=pool.actors
+            min_size=pool.first, max_size=pool.actors, initial_size=pool.first
         ),
         "num_cpus": pool.cpus,
         "num_gpus": pool.gpus,

@@ -116,8 +116,19 @@ class PrivacyConfig(Section):
 class ResourcesConfig(Section):
     """Actors and blocks: how the work is shared out, which changes no row of the plan.
 
-    0 actors means as many as the cluster has room for. A block is what one actor takes at
-    a time, and what is done again after a kill.
+    0 actors means as many as the cluster has room for. A block is what one actor takes at a
+    time. It has at most ``embed_rows_per_block`` rows, rounded up to whole chunks of 512, or
+    ``decode_rows_per_block``; more in a job of over 4096 such blocks, which gets 4096 larger
+    ones. After a kill at most two blocks an actor are done again: the one that it was at, and
+    one that was not written yet.
+
+    ``most_cluster_cpus`` and ``most_cluster_gpus`` are what an autoscaler may grow the cluster to,
+    where it has less when a job begins: there the pools of actors grow with it.
+
+    ``tries`` is how often the rows of a block may end the decoder's process together, and then
+    each of them alone, before such a row is set aside with status ``error``. Any actor that
+    ends, or fails to start, more than twice as often with nothing done in between ends the job;
+    so do ``no_progress_minutes`` without a finished block. The same command goes on.
     """
 
     encoder_actors: int = Field(0, ge=0)
@@ -126,6 +137,10 @@ class ResourcesConfig(Section):
     embed_rows_per_block: int = Field(512, ge=1)
     plan_points_per_file: int = Field(20_000, ge=1)
     decode_rows_per_block: int = Field(64, ge=1)
+    most_cluster_cpus: float = Field(0, ge=0)
+    most_cluster_gpus: float = Field(0, ge=0)
+    tries: int = Field(2, ge=1)
+    no_progress_minutes: float = Field(60, gt=0)
 
 
 class RunConfig(Section):
@@ -147,6 +162,7 @@ def load_config(
     file: str | None = None,
     overrides: Iterable[str] = (),
     options: Mapping[str, Any] | None = None,
+    base: RunConfig | None = None,
 ) -> RunConfig:
     """Put a configuration together.
 
@@ -160,6 +176,8 @@ def load_config(
         ``section.key=value``; the value is read as YAML.
     options : mapping of str, optional
         ``section.key`` to value, as the command line's own options give it.
+    base : RunConfig, optional
+        What to start from, in place of the defaults.
 
     Returns
     -------
@@ -171,7 +189,7 @@ def load_config(
         For an unknown preset, section or key (with the nearest known one), or a value
         that does not fit.
     """
-    merged: dict[str, dict[str, Any]] = {}
+    merged: dict[str, dict[str, Any]] = config_json(base) if base else {}
     if preset is not None:
         _merge(merged, _read_yaml(_preset_file(preset)))
     if file is not None:

@@ -69,12 +69,14 @@ class Survey:
     mean_characters: float
 
 
-def survey_corpus(config: InputConfig) -> Survey:
+def survey_corpus(config: InputConfig, least_classes: int = 2) -> Survey:
     """Check every row of the input; write nothing.
 
     Parameters
     ----------
     config : InputConfig
+    least_classes : int, default=2
+        0 also allows an input without rows.
 
     Returns
     -------
@@ -85,7 +87,7 @@ def survey_corpus(config: InputConfig) -> Survey:
     UserError
         If the input is not there, damaged or empty, lacks a column, has a column that the
         result needs for itself, has bad rows (with ``on_bad_row="error"``), ids that are
-        null or not unique, or fewer than two classes.
+        null or not unique, or fewer than ``least_classes``.
     """
     _check_roles(config)
     types = ColumnTypes(text=config.text_column, label=config.label_column)
@@ -94,7 +96,7 @@ def survey_corpus(config: InputConfig) -> Survey:
         check_names(block)
         types.add(block)
         tally.add(block, config)
-    if not tally.seen:
+    if not tally.seen and least_classes:
         raise UserError(f"{config.path} holds no rows; give a corpus that does.")
     schema = types.schema()
     # JSON lines and directories can only be judged when the last row has been seen.
@@ -109,7 +111,7 @@ def survey_corpus(config: InputConfig) -> Survey:
         schema=schema,
         mean_characters=tally.characters / max(tally.good, 1),
     )
-    _check_rows(survey, tally.seen, config)
+    _check_rows(survey, tally.seen, config, least_classes)
     return survey
 
 
@@ -152,7 +154,7 @@ def stage_corpus(
         if info.base_name.startswith("part-") and info.base_name.endswith(".parquet"):
             filesystem.delete_file(info.path)
     written = 0
-    for number, table in enumerate(_regrouped(_staged(config, survey), rows_per_file)):
+    for number, table in enumerate(regrouped(staged_rows(config, survey), rows_per_file)):
         pq.write_table(table, f"{directory}/part-{number:05d}.parquet", filesystem=filesystem)
         written += table.num_rows
     if written != survey.rows:
@@ -273,7 +275,7 @@ def _roles(config: InputConfig) -> dict[str, str]:
     return roles if config.id_column is None else {**roles, config.id_column: "id"}
 
 
-def _check_rows(survey: Survey, seen: int, config: InputConfig) -> None:
+def _check_rows(survey: Survey, seen: int, config: InputConfig, least_classes: int) -> None:
     listed = ", ".join(
         f"{reason} in {bad.count} (id {', '.join(map(str, bad.examples))}"
         f"{', ...' if bad.count > len(bad.examples) else ''})"
@@ -285,12 +287,12 @@ def _check_rows(survey: Survey, seen: int, config: InputConfig) -> None:
             f"{count} of the {seen} rows of {config.path} cannot be used: {listed}; mend them, "
             "or leave them out with --on-bad-row skip."
         )
-    if survey.rows == 0:
+    if survey.rows == 0 and least_classes:
         raise UserError(
             f"{config.path} holds no row that can be used: {listed}; mend the rows, or name "
             "other columns."
         )
-    if len(survey.class_counts) == 1:
+    if len(survey.class_counts) < least_classes:
         (label,) = survey.class_counts
         raise UserError(
             f"All rows of {config.path} are of one class, {label!r}; give a corpus of at least "
@@ -338,7 +340,7 @@ def _decoded(kind: pa.DataType) -> pa.DataType:
     return pa.binary() if pa.types.is_binary_view(kind) else kind
 
 
-def _staged(config: InputConfig, survey: Survey) -> Iterator[pa.Table]:
+def staged_rows(config: InputConfig, survey: Survey) -> Iterator[pa.Table]:
     """The good rows in the staged columns, block by block."""
     roles = _roles(config)
     label_type = _decoded(survey.schema.field(config.label_column).type)
@@ -362,7 +364,7 @@ def _staged(config: InputConfig, survey: Survey) -> Iterator[pa.Table]:
         yield pa.table(columns).filter(pa.array(verdict == 0))
 
 
-def _regrouped(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
+def regrouped(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
     """The same rows in tables of ``rows`` rows, the last one of what is left."""
     held: list[pa.Table] = []
     count = 0

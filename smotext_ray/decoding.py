@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from smotext_ray import cluster
 from smotext_ray.actors import DecodeActor, GateActor
+from smotext_ray.attempts import SparingActor
 from smotext_ray.config import RunConfig
 from smotext_ray.progress import stage_progress
 from smotext_ray.ray_data import read_checkpointed, write
+from smotext_ray.restarts import bounded_restarts, lasting
 from smotext_ray.run import Run
+from smotext_ray.written import written
 
-MOST_BLOCKS = 4096  # of one job, however many points
+MOST_BLOCKS = 4096  # of one job of even files, however many points
 
 
 def decode_directory(
@@ -54,30 +58,53 @@ def decode_directory(
         ``seconds``, ``tokens`` and ``actors`` (the decoders).
     """
     resources = cluster.connect()
-    blocks = decode_blocks(points, config.resources.decode_rows_per_block)
+    rows_of_files = [part.count_rows() for part in run.table(plan).get_fragments()]
+    blocks = decode_blocks(rows_of_files, config.resources.decode_rows_per_block)
     decoders, gates = cluster.decoder_pools(resources, config, blocks)
-    # Full rounds of blocks: with 4 blocks for 3 actors two of them would wait.
-    blocks = min(points, math.ceil(blocks / decoders.actors) * decoders.actors)
+    if len(rows_of_files) == 1:
+        # Full rounds of blocks: with 4 blocks for 3 actors two of them would wait.
+        blocks = min(points, math.ceil(blocks / decoders.actors) * decoders.actors)
     labels = [label for label, _ in run.manifest["input"]["class_counts"]]
     label_type = run.table("embeddings").schema.field("label").type
+    notes = f"checkpoints/{job}-attempts"
     started = time.monotonic()
-    with stage_progress(stage, points) as counter:
+    before = written(run, samples, footers=None).rows
+    with (
+        stage_progress(stage, points, run, before) as counter,
+        bounded_restarts(
+            config.resources, lower="resources.decoder_actors", counter=counter
+        ) as restarts,
+    ):
+        decoder = {
+            "actor": actor,
+            "given": {"config": config, "counter": counter, **of_actor},
+            "run_uri": run.uri,
+            "notes": notes,
+            "tries": config.resources.tries,
+            "restarts": restarts,
+        }
+        gate = {
+            "config": config,
+            "run_uri": run.uri,
+            "labels": labels,
+            "label_type": label_type,
+            "counter": counter,
+        }
         rows = read_checkpointed(run, plan, blocks, columns=None, job=job)
         gated = rows.map_batches(
-            actor,
-            fn_constructor_kwargs={"config": config, "counter": counter, **of_actor},
+            **lasting(SparingActor, decoder, "decoder", restarts, config.resources),
             batch_size=None,
             batch_format="pyarrow",
             **cluster.pool_options(decoders),
         ).map_batches(
-            GateActor,
-            fn_constructor_args=(config, run.uri, labels, label_type, counter),
+            **lasting(GateActor, gate, "gate", restarts, config.resources),
             batch_size=None,
             batch_format="pyarrow",
             **cluster.pool_options(gates),
         )
         write(gated, run, samples)
         tokens = _tokens(counter)
+    run.clear(notes)
     return {
         "seconds": time.monotonic() - started,
         "tokens": tokens,
@@ -85,9 +112,29 @@ def decode_directory(
     }
 
 
-def decode_blocks(points: int, rows_per_block: int) -> int:
-    """Blocks of a decode job; at least one."""
-    return min(MOST_BLOCKS, max(1, math.ceil(points / rows_per_block)))
+def decode_blocks(rows_of_files: Sequence[int], rows_per_block: int) -> int:
+    """Blocks to ask of Ray Data, so that none has more than so many rows.
+
+    It cuts each file into equally many. A job of more than `MOST_BLOCKS` such blocks gets so
+    many larger ones.
+
+    Parameters
+    ----------
+    rows_of_files : sequence of int
+    rows_per_block : int
+
+    Returns
+    -------
+    int
+        At least one a file.
+
+    Examples
+    --------
+    >>> decode_blocks([100], 64), decode_blocks([100, 10], 64)
+    (2, 4)
+    """
+    most = max(rows_per_block, math.ceil(sum(rows_of_files) / MOST_BLOCKS))
+    return len(rows_of_files) * max(1, math.ceil(max(rows_of_files) / most))
 
 
 def _tokens(counter: Any) -> int:

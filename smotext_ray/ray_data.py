@@ -11,18 +11,19 @@ LIGHT_CPUS = 0.1  # of a reading or writing task: they wait on files, not on the
 
 
 def read_checkpointed(
-    run: Run, directory: str, blocks: int, columns: list[str] | None, job: str
+    run: Run, files: str | list[str], blocks: int, columns: list[str] | None, job: str
 ) -> Any:
-    """A directory of the run as a Ray dataset of so many blocks, without the rows that are done.
+    """Tables of the run as a Ray dataset of so many blocks, without the rows that are done.
 
-    ``job`` is the directory in ``checkpoints/`` that holds the ids of what was written.
+    ``files`` is a directory of the run, or paths for ``run.fs``; ``job`` the directory in
+    ``checkpoints/`` that holds the ids of what was written.
     """
     import ray
 
     id_column = "id" if columns else "sample_id"
-    set_up_data(run.make("checkpoints", job), id_column)
+    set_up_data(run.make("checkpoints", job), id_column, run.fs)
     return ray.data.read_parquet(
-        run.at(directory),
+        run.at(files) if isinstance(files, str) else files,
         filesystem=run.fs,
         columns=columns,
         override_num_blocks=blocks,
@@ -37,7 +38,9 @@ def write(dataset: Any, run: Run, directory: str) -> None:
     )
 
 
-def set_up_data(checkpoint_path: str | None, id_column: str | None) -> None:
+def set_up_data(
+    checkpoint_path: str | None, id_column: str | None, filesystem: Any = None
+) -> None:
     """Settings of the next job; without a path it is not checkpointed."""
     from ray.data import DataContext
     from ray.data.checkpoint import CheckpointConfig
@@ -50,7 +53,10 @@ def set_up_data(checkpoint_path: str | None, id_column: str | None) -> None:
     context.use_datasource_v2 = False
     context.checkpoint_config = (
         CheckpointConfig(
-            id_column=id_column, checkpoint_path=checkpoint_path, delete_checkpoint_on_success=False
+            id_column=id_column,
+            checkpoint_path=checkpoint_path,
+            override_filesystem=filesystem,
+            delete_checkpoint_on_success=False,
         )
         if checkpoint_path
         else None

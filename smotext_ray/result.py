@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from smotext_ray.config import InputConfig
 from smotext_ray.corpus import original_columns
+from smotext_ray.manifest import corpus_files
 from smotext_ray.run import Run
 from smotext_ray.samples import usable_samples
 
@@ -99,8 +100,8 @@ def _all_rows(
     schema: pa.Schema,
 ) -> Iterator[pa.Table]:
     settings = _input(manifest)
-    corpus_files = [] if "privacy" in manifest else sorted(run.table("corpus").files)
-    for file in corpus_files:  # in the input's order
+    files = [] if "privacy" in manifest else corpus_files(run, manifest)
+    for file in files:  # in the input's order
         with run.fs.open_input_file(file) as stream:
             table = pq.read_table(stream)
         own = original_columns(table, settings, input_schema)

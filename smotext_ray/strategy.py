@@ -17,7 +17,9 @@ LISTED = 10
 
 
 def targets(
-    class_counts: Mapping[Any, int], sampling_strategy: str | float | Mapping[Any, int]
+    class_counts: Mapping[Any, int],
+    sampling_strategy: str | float | Mapping[Any, int],
+    allow_reached: bool = False,
 ) -> dict[Any, int]:
     """New points per class, by imbalanced-learn's rules.
 
@@ -30,6 +32,9 @@ def targets(
         "not majority", "all"; for two classes the wanted minority/majority ratio in (0, 1];
         or final counts per label, where labels may be given as text (``"1"`` for 1). A
         string that is the JSON of a number or of an object is read as such.
+    allow_reached : bool, default=False
+        Take a target below the present count for one that is reached, instead of a mistake:
+        a corpus that grows passes its targets.
 
     Returns
     -------
@@ -40,7 +45,7 @@ def targets(
     ------
     UserError
         For fewer than two classes, an unknown word, a label that is not there, a target
-        below the present count, or a ratio that does not fit.
+        below the present count (unless allowed), or a ratio that does not fit.
 
     Examples
     --------
@@ -54,8 +59,8 @@ def targets(
         raise UserError(f"Balancing needs at least two classes; there are: {_listed(labels)}.")
     strategy = _read_strategy(sampling_strategy)
     if isinstance(strategy, dict):
-        strategy = _final_counts(strategy, labels, counts)
-    elif isinstance(strategy, float) and _is_reached(strategy, labels, counts):
+        strategy = _final_counts(strategy, labels, counts, allow_reached)
+    elif isinstance(strategy, float) and _is_reached(strategy, labels, counts, allow_reached):
         return {}
     from imblearn.utils import check_sampling_strategy
 
@@ -158,7 +163,7 @@ def _read_strategy(given: Any) -> str | float | dict[Any, Any]:
 
 
 def _final_counts(
-    strategy: Mapping[Any, Any], labels: list[Any], counts: list[int]
+    strategy: Mapping[Any, Any], labels: list[Any], counts: list[int], allow_reached: bool
 ) -> dict[int, int]:
     """The strategy with labels turned into their codes."""
     codes = {str(label): code for code, label in enumerate(labels)}
@@ -176,16 +181,16 @@ def _final_counts(
                 f"The sampling strategy asks for {count!r} rows of class {name}: "
                 "a whole number is needed."
             )
-        if count < counts[code]:
+        if count < counts[code] and not allow_reached:
             raise UserError(
                 f"The sampling strategy asks for {int(count)} rows of class {name}, which "
                 f"already has {counts[code]}: rows are only ever added."
             )
-        final[code] = int(count)
+        final[code] = max(int(count), counts[code])
     return final
 
 
-def _is_reached(ratio: float, labels: list[Any], counts: list[int]) -> bool:
+def _is_reached(ratio: float, labels: list[Any], counts: list[int], allow_reached: bool) -> bool:
     """Check a ratio; True where imblearn, which takes it for an error, has nothing to add."""
     if not 0 < ratio <= 1:
         raise UserError(f"A sampling strategy that is a ratio lies in (0, 1]; {ratio:g} does not.")
@@ -196,9 +201,9 @@ def _is_reached(ratio: float, labels: list[Any], counts: list[int]) -> bool:
         )
     minority = labels[int(np.argmin(counts))]
     wanted = int(max(counts) * ratio - min(counts))
-    if wanted < 0:
+    if wanted < 0 and not allow_reached:
         raise UserError(
             f"The sampling strategy {ratio:g} asks for {int(max(counts) * ratio)} rows of class "
             f"{minority}, which already has {min(counts)}: rows are only ever added."
         )
-    return wanted == 0
+    return wanted <= 0

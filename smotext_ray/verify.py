@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
+from smotext_ray.manifest import corpus_files
 from smotext_ray.noise.stage import NOISED
 from smotext_ray.result import file_sha256
 from smotext_ray.run import Run
@@ -72,7 +74,8 @@ def _check_embeddings(run: Run, manifest: dict[str, Any]) -> list[Finding]:
     if "privacy" in manifest:
         once = len(np.unique(ids)) == len(ids) == wanted
     else:
-        once = _same(ids, _ids(run.table("corpus"), "id"))
+        corpus = ds.dataset(corpus_files(run, manifest), filesystem=run.fs)
+        once = _same(ids, _ids(corpus, "id"))
     return [
         Finding("embeddings: every corpus row once", once, f"{len(ids)} of {wanted} rows"),
         Finding("embeddings: rows per class", counts == expected, f"{len(counts)} classes"),

@@ -1,4 +1,4 @@
-"""What a person sees of a run: its state, its outcome, and texts beside their parents."""
+"""What a person sees of a run: its outcome, and texts beside their parents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smotext_ray.pipeline import accepted, class_counts, planned_points
+from smotext_ray.manifest import accepted, class_counts, planned_points
 from smotext_ray.run import Run
 from smotext_ray.verify import Finding
 
@@ -28,29 +28,6 @@ REJECTED_IN_WORDS = {
     "repeated": "another sample has the same text",
     "error": "the decoder failed on it",
 }
-
-
-def show_status(run: Run, console: Console) -> None:
-    """Print how far the run has come."""
-    manifest = run.manifest
-    table = Table("stage", "state", "rows", "seconds", title=Text(f"Run {run.uri}"))
-    before = ("corpus", "embed", "denoise") if "privacy" in manifest else ("corpus", "embed")
-    for stage in (*before, "reference"):
-        facts = manifest["stages"].get(stage)
-        table.add_row(stage, *_state(facts, manifest["input"]["rows"]))
-    for entry in manifest["rounds"]:
-        points = planned_points(entry)
-        name = f"round-{entry['round']}"
-        table.add_row(f"plan {name}", "done", str(points), f"{entry['plan_seconds']:.1f}")
-        facts = entry.get("decode")
-        rows = points if facts else _rows(run, "samples", name)
-        state = "done" if facts else ("under way" if rows else "to do")
-        seconds = f"{facts['seconds']:.1f}" if facts else ""
-        table.add_row(f"decode {name}", state, f"{rows} of {points}", seconds)
-    finished = manifest["stages"].get("result")
-    table.add_row("result", *_state(finished, manifest.get("result", {}).get("rows", "")))
-    console.print(table)
-    _say_promise(manifest, console)
 
 
 def show_outcome(run: Run, console: Console, examples: int = 3) -> None:
@@ -72,7 +49,7 @@ def show_outcome(run: Run, console: Console, examples: int = 3) -> None:
     path = manifest["result"]["path"]
     rows = manifest["result"]["rows"]
     say(console, f"The result is {run.uri.rstrip('/')}/{path}: {rows} rows.")
-    _say_promise(manifest, console)
+    say_promise(manifest, console)
 
 
 def show_samples(
@@ -127,7 +104,8 @@ def say(console: Console, sentence: str) -> None:
     console.print(Text(sentence), soft_wrap=True)
 
 
-def _say_promise(manifest: dict[str, Any], console: Console) -> None:
+def say_promise(manifest: dict[str, Any], console: Console) -> None:
+    """Print what a run with epsilon promises, and nothing for others."""
     if "privacy" not in manifest:
         return
     promise = manifest["privacy"]
@@ -226,11 +204,3 @@ def _texts(run: Run, ids: set[Any]) -> dict[Any, str]:
 def _short(text: str, most: int = 400) -> str:
     line = " ".join(text.split())
     return line if len(line) <= most else line[: most - 3] + "..."
-
-
-def _state(facts: dict[str, Any] | None, rows: Any) -> tuple[str, str, str]:
-    return ("done", str(rows), f"{facts['seconds']:.1f}") if facts else ("to do", "", "")
-
-
-def _rows(run: Run, *parts: str) -> int:
-    return int(run.table(*parts).count_rows()) if run.has(*parts) else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from counter_handle import CounterHandle as Counter
 from handmade_run import build, config_for
 
 from smotext_ray import actors
@@ -24,18 +25,6 @@ from smotext_ray.plan_files import group_item
 
 D = 4
 TOPICS = {"grain": 0, "ship": 1}
-
-
-class Counter:
-    """Stands for the handle of the counter: ``counter.add.remote(...)``."""
-
-    def __init__(self):
-        self.rows = self.tokens = 0
-        self.add = self
-
-    def remote(self, rows, tokens=0):
-        self.rows += rows
-        self.tokens += tokens
 
 
 class BatchEncoder:
@@ -179,11 +168,14 @@ def test_a_dead_engine_ends_the_process(monkeypatch):
             raise EngineDead("gone")
 
     monkeypatch.setattr(actors.os, "_exit", end)
+    monkeypatch.setattr("ray.wait", lambda told, timeout: None)
     actor = decode_actor(Dead())
     with pytest.raises(Left) as caught:
         actor(planned(2))
     assert caught.value.args == (1,)
     assert actor.counter.tokens == 0
+    ((sentence, facts),) = actor.counter.counter.events
+    assert "engine has ended" in sentence and facts == {"sample_ids": [100, 101]}
 
 
 # Gate
@@ -258,6 +250,13 @@ def test_one_sample_a_row_with_its_lineage():
     assert [near[0], near[2], near[3]] == pytest.approx([1, 0, 0.5**0.5])
     assert "point" not in out.column_names and "source_text" not in out.column_names
     assert actor.counter.rows == 4
+    counts, events = actor.counter.counter.see(0)
+    assert {key[1:]: n for key, n in counts.items() if key[0] == "smotext_samples"} == {
+        ("accepted", ""): 2,
+        ("error", ""): 1,
+        ("rejected", "far_from_point"): 1,
+    }
+    assert events == [("a sample has no text", {"sample_ids": [101], "reason": "no text"})]
 
 
 def test_the_nearest_candidate_that_passes_is_kept():

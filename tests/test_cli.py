@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from handmade_run import MODELS, build
 
-from smotext_ray import __version__, cluster, pipeline
+from smotext_ray import __version__, cluster, embedding, pipeline
 from smotext_ray.cli import main
 from smotext_ray.cluster import Cluster
 from smotext_ray.errors import UserError
@@ -43,7 +43,7 @@ def no_models_and_no_ray(monkeypatch):
     def no_ray():
         raise AssertionError("this was to be refused before Ray is started")
 
-    monkeypatch.setattr(pipeline, "check_models", lambda config: MODELS)
+    monkeypatch.setattr(embedding, "check_models", lambda config: MODELS)
     monkeypatch.setattr(cluster, "connect", no_ray)
 
 

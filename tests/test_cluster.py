@@ -69,7 +69,7 @@ def test_one_actor_a_core_on_a_machine_without_gpu(cores):
     decoders, gates = decoder_pools(machine, config(), MANY)
     assert decoders == Pool(cores, 1.0)
     assert gates == Pool(max(1, cores // 8), 0.5)
-    assert planner_pool(machine, MANY) == Pool(cores, 1.0)
+    assert planner_pool(machine, config(), MANY) == Pool(cores, 1.0)
 
 
 def test_memory_bounds_the_actors():
@@ -90,14 +90,14 @@ def test_too_little_memory_is_refused_with_the_numbers():
     message = refused(decoder_pools, started_here(2, 3.5), config(), MANY)
     assert "6 CPUs and 3.5 GiB" in message and "at least 3.5 CPUs and 4 GiB" in message
     refused(encoder_pool, started_here(2, 0.9), config(), MANY)
-    refused(planner_pool, started_here(2, 0.9), MANY)
+    refused(planner_pool, started_here(2, 0.9), config(), MANY)
 
 
 def test_no_more_actors_than_blocks():
     machine = started_here(64)
     assert encoder_pool(machine, config(), 3).actors == 3
     assert decoder_pools(machine, config(), 3) == (Pool(3, 1.0), Pool(1, 0.5))
-    assert planner_pool(machine, 3).actors == 3
+    assert planner_pool(machine, config(), 3).actors == 3
 
 
 def test_actors_asked_for():
@@ -120,7 +120,7 @@ def test_a_tiny_cluster_is_refused_by_every_job(remote, cpus):
     for message in (
         refused(encoder_pool, tiny, config(), MANY),
         refused(decoder_pools, tiny, config(), MANY),
-        refused(planner_pool, tiny, MANY),
+        refused(planner_pool, tiny, config(), MANY),
     ):
         assert f"has {cpus} CPUs" in message and "at least 3" in message
 
@@ -145,7 +145,7 @@ def test_gates_share_the_gpus_of_decoders():
     decoders, gates = decoder_pools(machine, config(), MANY)
     assert decoders == Pool(8, 1.0, 0.9)
     assert gates == Pool(1, 1.0, 0.1)
-    assert planner_pool(machine, MANY) == Pool(8, 1.0, 1.0)
+    assert planner_pool(machine, config(), MANY) == Pool(8, 1.0, 1.0)
 
 
 def test_encoders_share_gpus():
@@ -164,7 +164,7 @@ def test_encoders_share_gpus():
 
 def test_gpus_do_not_help_where_cpus_lack(remote):
     assert encoder_pool(Cluster(6, 8, 100), config(), MANY).actors == 4
-    assert planner_pool(Cluster(6, 8, 100), MANY).actors == 4
+    assert planner_pool(Cluster(6, 8, 100), config(), MANY).actors == 4
     assert decoder_pools(Cluster(6, 8, 100), config(), MANY)[0].actors == 3
     for gpu_host in (Cluster(2, 1, 100), Cluster(3, 1, 100)):
         assert "at least 4 CPUs" in refused(decoder_pools, gpu_host, config(), MANY)
@@ -210,7 +210,7 @@ def test_what_is_held_leaves_room_or_is_refused(cpus, gpus, memory, width, share
         for pools in (
             lambda: (encoder_pool(there, config(encoder_gpus=share), blocks),),
             lambda: decoder_pools(there, config(width), blocks),
-            lambda: (planner_pool(there, blocks),),
+            lambda: (planner_pool(there, config(), blocks),),
         ):
             try:
                 made = pools()
@@ -272,3 +272,47 @@ def test_ray_is_started_on_this_machine_even_where_another_one_runs(fake_ray, mo
 def test_a_cluster_at_an_address_is_taken_as_it_is(fake_ray, remote):
     cluster.connect()
     assert "num_cpus" not in fake_ray.given
+
+
+# A cluster that grows
+
+
+def growing(**resources):
+    return config(**resources, most_cluster_cpus=32, most_cluster_gpus=4)
+
+
+def test_gpus_that_are_to_come_are_counted_on(remote):
+    head = Cluster(cpus=4, gpus=0, memory_gib=8, node_gpus=(0.0,))
+    decoders, gates = decoder_pools(head, growing(), MANY)
+    assert (decoders.actors, decoders.first, decoders.gpus) == (4, 1, 0.9)
+    assert (gates.actors, gates.first) == (1, 1)
+    encoders = encoder_pool(head, growing(), MANY)
+    assert (encoders.actors, encoders.first, encoders.gpus) == (16, 1, 0.25)
+
+
+def test_a_growing_pool_begins_with_what_there_is_room_for(remote):
+    there = Cluster(cpus=10, gpus=2, memory_gib=64, node_gpus=(0.0, 1.0, 1.0))
+    decoders, _ = decoder_pools(there, growing(), MANY)
+    assert (decoders.actors, decoders.first) == (4, 2)
+    # It is never smaller than what is there.
+    decoders, _ = decoder_pools(there, config(most_cluster_gpus=1), MANY)
+    assert (decoders.actors, decoders.first) == (2, 2)
+
+
+def test_no_machine_with_a_gpu_is_started_to_plan(remote):
+    head = Cluster(cpus=4, gpus=0, memory_gib=8, node_gpus=(0.0,))
+    planners = planner_pool(head, growing(), MANY)
+    assert (planners.actors, planners.first, planners.gpus) == (30, 2, 0.0)
+
+
+def test_what_does_not_fit_the_bounds_either_is_refused_with_them(remote):
+    head = Cluster(cpus=1, gpus=0, memory_gib=8, node_gpus=(0.0,))
+    message = refused(encoder_pool, head, config(most_cluster_cpus=2), MANY)
+    assert "may grow to 2 CPUs for actors, but the job needs at least 3 CPUs" in message
+    assert "16" in refused(encoder_pool, head, growing(encoder_actors=17), MANY)
+    assert "4 GPUs" in refused(decoder_pools, head, growing(tensor_parallel=8), MANY)
+
+
+def test_a_pool_that_grows_is_told_so_to_ray_data():
+    strategy = cluster.pool_options(Pool(4, 1.0, 0.9, first=1))["compute"]
+    assert (strategy.min_size, strategy.max_size, strategy.initial_size) == (1, 4, 1)

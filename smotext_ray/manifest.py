@@ -1,0 +1,86 @@
+"""What a run's manifest says: classes, rounds, what is accepted, an expansion under way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from smotext_ray.config import RunConfig
+from smotext_ray.run import Run
+
+
+def class_counts(manifest: dict[str, Any]) -> dict[Any, int]:
+    """Rows of each class in the corpus."""
+    return dict(manifest["input"]["class_counts"])
+
+
+def accepted(manifest: dict[str, Any]) -> dict[Any, int]:
+    """Accepted samples of each class over all rounds."""
+    total: Counter[Any] = Counter()
+    for entry in manifest["rounds"]:
+        total.update(dict(entry.get("decode", {}).get("accepted", [])))
+    return dict(total)
+
+
+def planned_points(entry: dict[str, Any]) -> int:
+    """Points of a round, over all classes."""
+    return sum(number for _, number in entry["planned"])
+
+
+def undecoded_round(manifest: dict[str, Any]) -> int | None:
+    """The round that is planned and not decoded."""
+    for entry in manifest["rounds"]:
+        if "decode" not in entry:
+            return int(entry["round"])
+    return None
+
+
+def last_expansion(manifest: dict[str, Any]) -> dict[str, Any] | None:
+    """The run's last expansion, which may be under way."""
+    expansions = manifest.get("expansions", [])
+    return expansions[-1] if expansions else None
+
+
+def is_expanding(manifest: dict[str, Any]) -> bool:
+    """Whether an expansion has begun and is not finished."""
+    last = last_expansion(manifest)
+    return last is not None and "finished" not in last
+
+
+def rounds_used(manifest: dict[str, Any]) -> int:
+    """Rounds since the run, or its last expansion, began."""
+    last = last_expansion(manifest)
+    return len(manifest["rounds"]) - (last["rounds_before"] if last else 0)
+
+
+def in_force(config: RunConfig, manifest: dict[str, Any]) -> RunConfig:
+    """The settings of what is under way: the run's, but for what its last expansion changed."""
+    last = last_expansion(manifest)
+    if last is None:
+        return config
+    changed = {
+        "plan": {"sampling_strategy": last["target"], "max_rounds": last["max_rounds"]},
+        "neighbors": {"lonely_class": last["lonely_class"]},
+    }
+    content = config.model_dump()
+    for section, values in changed.items():
+        content[section] |= values
+    return RunConfig.model_validate(content)
+
+
+def corpus_files(run: Run, manifest: dict[str, Any]) -> list[str]:
+    """The files of ``corpus/`` in the order of their rows, without what a kill has left there."""
+    files = sorted(run.table("corpus").files)
+    return files[: manifest["input"].get("files", len(files))]
+
+
+def to_pairs(counts: dict[Any, int]) -> list[list[Any]]:
+    """A mapping as JSON that keeps the labels' types."""
+    return [[label, int(number)] for label, number in counts.items()]
+
+
+def done(run: Run, stage: str, **facts: Any) -> None:
+    """Note in the manifest that a stage is done."""
+    manifest = run.manifest
+    manifest["stages"][stage] = facts
+    run.save(manifest)

@@ -1,0 +1,235 @@
+"""A bound on restarts: Ray starts an actor anew as often as its process ends, without end.
+
+What ends a process (the engine, the kernel or Ray for want of memory, a lost node) cannot be
+told from inside it. So each process says when it begins, and one that begins too often, with
+nothing done in between, ends the job with a sentence.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from smotext_ray.config import ResourcesConfig
+from smotext_ray.errors import Stopped, UserError
+
+log = logging.getLogger("smotext_ray")
+
+
+@contextmanager
+def bounded_restarts(
+    resources: ResourcesConfig, lower: str = "", counter: Any = None
+) -> Iterator[Any]:
+    """Bound what a job of Ray Data may do in vain; yields the handle of its `Restarts`.
+
+    The datasets must be made inside. Tells of the end of the job as `Stopped`.
+
+    Parameters
+    ----------
+    resources : ResourcesConfig
+    lower : str
+        The setting to lower where memory is short, if there is one.
+    counter : actor handle, optional
+        Of the stage, to count every restart.
+
+    Raises
+    ------
+    Stopped
+        If an actor was started anew too often, or no block was finished for too long.
+    """
+    import ray
+    from ray.data import DataContext
+
+    DataContext.get_current().execution_no_progress_timeout_s = resources.no_progress_minutes * 60
+    # Lost with its node it begins again at 0.
+    alive = {"max_restarts": -1, "max_task_retries": -1}
+    restarts = ray.remote(num_cpus=0, **alive)(Restarts).remote(counter)
+    began = time.time()
+    try:
+        yield restarts
+    except Exception as error:
+        sentence = _why_stopped(error, resources)
+        if sentence is None:
+            raise
+        for_memory = ended_for_memory(began)
+        if for_memory:
+            mend = f"lower {lower}, or use" if lower else "use"
+            sentence = (
+                f"{sentence.removesuffix('.')}; Ray has ended {for_memory} processes for want of "
+                f"memory meanwhile: {mend} machines with more of it."
+            )
+        raise Stopped(sentence) from error
+    finally:
+        ray.kill(restarts)
+
+
+class Restarts:
+    """How often each actor has ended since it last got something done; an actor of its own."""
+
+    def __init__(self, counter: Any = None) -> None:
+        self._counter = counter
+        self._ends: Counter[str] = Counter()
+        self._at: dict[str, str] = {}
+
+    def begin(self, actor: str, name: str = "") -> tuple[int, str]:
+        """A process of an actor begins: how many ended before it in vain, and at what."""
+        if actor in self._at:
+            self._ends[actor] += 1
+            if self._counter:
+                self._counter.restarted.remote(name, self._at[actor])
+        return self._ends[actor], self._at.setdefault(actor, "")
+
+    def at(self, actor: str, what: str) -> None:
+        """What the actor takes up now."""
+        self._at[actor] = what
+
+    def done(self, actor: str) -> None:
+        """The actor got something done: the ends before it were not in vain."""
+        self._ends[actor] = 0
+
+
+class Lasting:
+    """An actor for Ray Data, in processes that may end; but not over and over.
+
+    A constructor that fails is tried again in a new process: what it took of a GPU is only
+    given back at the end of the old one.
+
+    Parameters
+    ----------
+    actor : class
+    given : dict
+        For its constructor.
+    name : str
+        What messages call it.
+    restarts : actor handle
+        Of `bounded_restarts`.
+    most : int
+        Restarts in a row with nothing done in between.
+
+    Raises
+    ------
+    Stopped
+    """
+
+    def __init__(
+        self, actor: Any, given: dict[str, Any], name: str, restarts: Any, most: int
+    ) -> None:
+        import ray
+
+        self._restarts = restarts
+        ends, at = ray.get(restarts.begin.remote(actor_id(), name))
+        if ends > most:
+            raise Stopped(
+                f"The {name} ended {ends} times in a row with nothing done in between"
+                f"{at and ', last at '}{at}; the logs of its processes are with Ray's, on "
+                f"{ray.util.get_node_ip_address()}."
+            )
+        try:
+            self._actor = actor(**given)
+        except UserError:
+            raise
+        except Exception as error:
+            if ends < most:
+                leave()
+            raise Stopped(
+                f"The {name} could not be started, {ends + 1} times in a row: {in_one_line(error)}."
+            ) from error
+
+    def __call__(self, block: Any) -> Any:
+        import ray
+
+        ray.get(self._restarts.at.remote(actor_id(), _name_of(block)))
+        made = self._actor(block)
+        self._restarts.done.remote(actor_id())
+        return made
+
+
+def lasting(
+    actor: Any, given: dict[str, Any], name: str, restarts: Any, resources: ResourcesConfig
+) -> dict[str, Any]:
+    """A lasting actor as options of ``Dataset.map`` and ``Dataset.map_batches``."""
+    kwargs: dict[str, Any] = {"actor": actor, "given": given, "name": name, "restarts": restarts}
+    # A row that ends its process is to be set aside before this bound is reached.
+    kwargs["most"] = 2 * resources.tries
+    shown = type(name.capitalize(), (Lasting,), {})  # by its name in Ray's own tables
+    return {"fn": shown, "fn_constructor_kwargs": kwargs}
+
+
+def actor_id() -> str:
+    """Of the actor that this process is; a restart keeps it."""
+    import ray
+
+    return str(ray.get_runtime_context().get_actor_id())
+
+
+def in_one_line(error: Exception) -> str:
+    """Its kind and what it says."""
+    said = " ".join(str(error).split())[:500].removesuffix(".")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def leave() -> None:
+    """End this process, after an exception, so that Ray starts the actor in a new one.
+
+    Ray Data takes an exception for the end of the job.
+    """
+    traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def ended_for_memory(since: float) -> int:
+    """Processes that Ray has ended for want of memory, in the whole cluster."""
+    try:
+        # The public API for this asks the dashboard, which a Ray started here does not have.
+        from ray._private.state import state
+        from ray.core.generated import common_pb2, gcs_pb2
+
+        table = state._connect_and_get_accessor().get_worker_table()
+        workers = [gcs_pb2.WorkerTableData.FromString(row) for row in table]
+        for_memory = common_pb2.WorkerExitType.Value("NODE_OUT_OF_MEMORY")
+    except Exception:
+        log.debug("Ray does not tell how processes ended", exc_info=True)
+        return 0  # another Ray, or none any more: the sentence does without
+    return sum(w.exit_type == for_memory and w.end_time_ms >= 1000 * since for w in workers)
+
+
+def _why_stopped(error: BaseException, resources: ResourcesConfig) -> str | None:
+    """The sentence for an error that this module has caused; None for others."""
+    from ray.data.exceptions import ExecutionTimeoutError
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ExecutionTimeoutError):
+            return (
+                f"No block was finished for {resources.no_progress_minutes:g} minutes; if the "
+                "models take longer to load, or the machines to come, raise "
+                "resources.no_progress_minutes."
+            )
+        # Of an actor that failed in its constructor only the traceback's text comes back.
+        told = re.search(r"^(?:smotext_ray\.errors\.)?Stopped: (.+)$", str(cause), re.MULTILINE)
+        if told:
+            return told[1]
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _name_of(block: Any) -> str:
+    """What a block is called: its first and last id, or the file of a plan."""
+    if not isinstance(block, pa.Table):
+        return str(block["file"])
+    name = "sample_id" if "sample_id" in block.column_names else "id"
+    if not len(block):
+        return f"no {name}"
+    return f"{name} {block[name][0].as_py()} to {block[name][-1].as_py()}"

@@ -1,0 +1,141 @@
+"""kill -9 of drivers, actors and a node, in each of the three jobs: no row is lost or doubled."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from cluster_tools import (
+    Driver,
+    Stage,
+    check_whole,
+    done_again,
+    end_tree,
+    kill,
+    node_of,
+    plan_bytes,
+    ray_nodes,
+)
+
+from smotext_ray.actors import ENCODE_CHUNK
+from smotext_ray.run import Run
+
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+
+KILLS = int(os.environ.get("SMOTEXT_KILLS", "3"))  # of the driver
+ROWS = {"common": 2812, "rare": 260}  # of the embed job: six blocks
+POINTS, BLOCK = 240, 8
+ENCODERS, DECODERS = 2, 2
+SECONDS = 0.4  # of a call
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    labels = [label for label, rows in ROWS.items() for _ in range(rows)]
+    frame = pd.DataFrame({"text": [f"text {i}" for i in range(len(labels))], "label": labels})
+    file = tmp_path_factory.mktemp("corpus") / "corpus.parquet"
+    frame.sample(frac=1, random_state=0).to_parquet(file)
+    return file
+
+
+def augment(corpus: Path, run: Path) -> list[str]:
+    return [
+        *("augment", "--input", str(corpus), "--output", str(run), "--max-rounds", "1"),
+        *("--sampling-strategy", f'{{"rare": {ROWS["rare"] + POINTS}}}'),
+        *("gate.min_cosine=-1", "gate.same_class=false", "resources.plan_points_per_file=20"),
+        *(f"resources.encoder_actors={ENCODERS}", f"resources.decoder_actors={DECODERS}"),
+        f"resources.decode_rows_per_block={BLOCK}",
+    ]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[tuple[Stage, str, list[subprocess.Popen]]]:
+    """Three nodes; the last test kills one of them."""
+    stage = Stage(tmp_path_factory.mktemp("kills") / "stage")
+    with ray_nodes(stage, cpus=[4, 2, 2]) as (address, nodes):
+        yield stage, address, nodes
+
+
+@pytest.fixture(scope="module")
+def start(cluster, corpus) -> Callable[..., Driver]:
+    """The command ``smotext augment`` on that cluster."""
+    stage, address, _ = cluster
+    return lambda run, *more: Driver(stage, *augment(corpus, run), *more, RAY_ADDRESS=address)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cluster, start, tmp_path_factory) -> bytes:
+    """The plan of a run that nobody kills."""
+    stage, run = cluster[0].reset(seconds=0), Run(str(tmp_path_factory.mktemp("runs") / "run"))
+    code, said = start(run.path).ends()
+    assert code == 0, said
+    check_whole(run)
+    assert (done_again(stage, "encoder"), done_again(stage, "decoder")) == (0, 0)
+    assert max(len(call["ids"]) for call in stage.calls("decoder")) <= BLOCK
+    return plan_bytes(run)
+
+
+@pytest.fixture
+def stage(cluster, undisturbed) -> Stage:
+    return cluster[0].reset(SECONDS)
+
+
+def test_the_driver_is_killed_in_every_job(stage, start, undisturbed, tmp_path):
+    run = Run(str(tmp_path / "run"))
+    in_decode = KILLS - 2 * (KILLS // 3)
+    actors = ["encoder"] * (KILLS // 3) + ["planner"] * (KILLS // 3) + ["decoder"] * in_decode
+    chance = random.Random(0)
+    for actor in actors:
+        driver = start(run.path)
+        calls = len(stage.calls(actor)) + chance.choice([1, 2, 3])
+        driver.until(lambda a=actor, n=calls: len(stage.calls(a)) >= n)
+        time.sleep(chance.uniform(0, SECONDS))  # no matter where in its work
+        driver.kill()
+    code, said = start(run.path).ends()
+    assert code == 0, said
+    check_whole(run)
+    assert plan_bytes(run) == undisturbed
+    encoded, decoded = (done_again(stage, actor) for actor in ("encoder", "decoder"))
+    print(f"{KILLS} kills of the driver: {encoded} rows encoded and {decoded} decoded again")
+    assert encoded <= actors.count("encoder") * 2 * ENCODERS * ENCODE_CHUNK
+    assert decoded <= actors.count("decoder") * 2 * DECODERS * BLOCK
+
+
+def test_an_actor_of_every_job_is_killed(stage, start, undisturbed, tmp_path):
+    run = Run(str(tmp_path / "run"))
+    driver = start(run.path)
+    for actor in ("encoder", "planner", "decoder"):
+        kill(driver.until(lambda a=actor: stage.calls(a))[-1]["pid"])
+    code, said = driver.ends()
+    assert code == 0, said
+    check_whole(run)
+    assert plan_bytes(run) == undisturbed
+    again = [done_again(stage, actor) for actor in ("encoder", "planner", "decoder")]
+    print(f"an actor of each job killed: {again} rows, files and points done again")
+    assert again[0] <= ENCODE_CHUNK and again[1] <= 1 and again[2] <= BLOCK
+
+
+def test_a_node_of_three_is_killed_while_it_decodes(stage, start, cluster, undisturbed, tmp_path):
+    run, nodes = Run(str(tmp_path / "run")), cluster[2]
+    driver = start(run.path, "resources.decoder_actors=3")
+
+    def at_work() -> subprocess.Popen | None:
+        """A node that is not the head and has a block to decode."""
+        found = [node_of(call["pid"], nodes) for call in stage.calls("decoder")[-3:]]
+        return next((node for node in found if node is not nodes[0]), None)
+
+    end_tree(driver.until(at_work))
+    code, said = driver.ends()
+    assert code == 0, said
+    check_whole(run)
+    assert plan_bytes(run) == undisturbed
+    again = done_again(stage, "decoder")
+    print(f"one of three nodes killed: {again} rows decoded again")
+    # Blocks that were decoded there and not yet written are lost with the node's memory.
+    assert again <= 3 * 2 * BLOCK

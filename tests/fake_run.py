@@ -1,0 +1,49 @@
+"""Runs of the pipeline in this process, with the stages of `fake_stages`."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fake_stages
+import pytest
+import ray
+
+from smotext_ray import decoding, embedding, pipeline
+from smotext_ray.config import RunConfig
+
+
+@contextmanager
+def fake_pipeline(directory: Path) -> Iterator[None]:
+    """Within the block the pipeline runs with fakes, on a Ray of its own."""
+    (directory / "faults").mkdir(parents=True)
+    (directory / "seconds").write_text("0")
+    tests = Path(__file__).parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(fake_stages.HERE, str(directory))
+        # Ray's workers import the fakes.
+        patch.setenv("PYTHONPATH", f"{tests}{os.pathsep}{tests.parent}")
+        patch.setattr(embedding, "check_models", lambda config: fake_stages.MODELS)
+        patch.setattr(embedding, "EncodeActor", fake_stages.Encode)
+        patch.setattr(decoding, "GateActor", fake_stages.Gate)
+        decode = functools.partial(decoding.decode_directory, actor=fake_stages.Decode)
+        patch.setattr(pipeline, "decode_directory", decode)
+        try:
+            yield
+        finally:
+            ray.shutdown()  # which the pipeline started in this process
+
+
+def fake_config(corpus: Path, **sections: dict) -> RunConfig:
+    """One actor a kind, and a gate that lets all pass."""
+    given = {
+        "input": {"path": str(corpus)},
+        "gate": {"min_cosine": -1, "same_class": False},
+        "resources": {"encoder_actors": 1, "decoder_actors": 1},
+    }
+    for section, values in sections.items():
+        given[section] = given.get(section, {}) | values
+    return RunConfig.model_validate(given)

@@ -1,0 +1,118 @@
+"""``smotext`` with an encoder and a decoder that load nothing, for tests that kill processes.
+
+The tests and the actors meet in the directory ``FAKE_STAGES``:
+
+    encoder.jsonl, planner.jsonl, decoder.jsonl   a line a call, written before the work
+    poison           sample ids that end the process of the decoder
+    faults/<fault>   files; each is good for one fault
+    seconds          that a call takes
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from handmade_run import DIM
+
+from smotext_ray import actors
+from smotext_ray.engine import Candidates, EngineDead
+
+HERE = "FAKE_STAGES"
+MODELS = {name: {"name": name, "sha256": "0"} for name in ("encoder", "llm", "bridge")}
+CONSTRUCTOR_FAILS, ENGINE_DIES = "constructor-fails", "engine-dies"
+
+
+def main(arguments: list[str]) -> int:
+    """The command line, on these."""
+    from smotext_ray import cli, decoding, embedding, pipeline
+
+    embedding.check_models = lambda config: MODELS
+    embedding.EncodeActor = Encode
+    pipeline.PlanActor = Plan
+    decoding.GateActor = Gate
+    pipeline.decode_directory = functools.partial(decoding.decode_directory, actor=Decode)
+    return cli.main(arguments)
+
+
+class Encoder:
+    """A vector a text, of the text's letters alone."""
+
+    dim = DIM
+
+    def encode(self, texts: list[str], batch_size: int = 0) -> np.ndarray:
+        rows = [np.random.default_rng(zlib.crc32(text.encode())).normal(size=DIM) for text in texts]
+        return np.array(rows, np.float32).reshape(len(texts), DIM)
+
+
+class Encode(actors.EncodeActor):
+    def __init__(self, config: Any, counter: Any) -> None:
+        actors.load_encoder = lambda config: Encoder()
+        super().__init__(config, counter)
+
+    def __call__(self, table: Any) -> Any:
+        work("encoder", table["id"].to_pylist())
+        return super().__call__(table)
+
+
+class Plan(actors.PlanActor):
+    def __call__(self, group: dict[str, str]) -> dict[str, str]:
+        work("planner", [group["file"]])
+        return super().__call__(group)
+
+
+class Gate(actors.GateActor):
+    def __init__(self, *given: Any, **named: Any) -> None:
+        actors.load_encoder = lambda config: Encoder()
+        super().__init__(*given, **named)
+
+
+class Decode:
+    """A text a point, of its sample id."""
+
+    def __init__(self, config: Any, counter: Any) -> None:
+        if happens(CONSTRUCTOR_FAILS):
+            raise MemoryError("no room for the model on the GPU")
+        self.counter = counter
+
+    def __call__(self, table: Any) -> Any:
+        ids = table["sample_id"].to_pylist()
+        work("decoder", ids)
+        poison = directory() / "poison"
+        if poison.exists() and set(ids) & set(json.loads(poison.read_text())):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return actors.beside(table, lambda: self.decode(ids), self.counter)
+
+    def decode(self, ids: list[int]) -> list[Candidates]:
+        if happens(ENGINE_DIES):
+            raise EngineDead("gone")
+        return [Candidates([f"sample{i} is new"], ["stop"], [3]) for i in ids]
+
+
+def work(actor: str, ids: list[Any]) -> None:
+    """Note a call, then take as long as one does."""
+    with (directory() / f"{actor}.jsonl").open("a") as log:
+        log.write(json.dumps({"pid": os.getpid(), "ids": ids}) + "\n")
+    time.sleep(float((directory() / "seconds").read_text()))
+
+
+def happens(fault: str) -> bool:
+    """Use up one fault of this kind, if one was ordered."""
+    for file in (directory() / "faults").glob(f"{fault}*"):
+        try:
+            file.unlink()
+        except FileNotFoundError:
+            continue  # another process was first
+        return True
+    return False
+
+
+def directory() -> Path:
+    return Path(os.environ[HERE])
