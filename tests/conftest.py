@@ -6,6 +6,8 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Ray waits 30 s for its own processes, which a busy machine may take longer to start.
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
 
 import torch
 from hypothesis import settings

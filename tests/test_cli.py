@@ -390,6 +390,18 @@ def test_a_fault_is_1_and_one_line(augment, capsys):
     assert err.startswith("smotext: failed: RuntimeError") and err.count("\n") == 1
 
 
+def test_of_an_actors_error_its_own_words_are_told(augment, capsys):
+    def fail(config, uri):
+        raise RuntimeError(
+            "ray::MapWorker(MapBatches(Decoder)) (pid=1)\n  File x\nValueError: no such token\n\n"
+            "The above exception was the direct cause of the following exception:\n\n"
+            "UserCodeException: UDF failed.\nTo change retry attempts, configure Ray."
+        )
+
+    assert augment(fail) == 1
+    assert capsys.readouterr().err.startswith("smotext: failed: ValueError: no such token.")
+
+
 def test_a_user_error_inside_another_is_2(augment, capsys):
     def fail(config, uri):
         try:

@@ -132,6 +132,7 @@ def _decode(
         # Of fewer rounds: other vectors were shuffled.
         run.clear("controls", name)
         run.clear("checkpoints", f"control-{name}")
+        run.clear("checkpoints", f"control-{name}-attempts")
         _note(run, name, {"points": points})
     elif "seconds" in noted:
         return

@@ -94,6 +94,7 @@ def test_a_constructor_that_always_fails_ends_the_job(stage, decode, tmp_path):
     assert len(list((stage.directory / "faults").iterdir())) == 100 - 3
 
 
+@pytest.mark.long
 def test_an_engine_that_always_dies_ends_the_job_and_takes_no_row_with_it(stage, decode, tmp_path):
     run = planned(tmp_path)
     stage.order(ENGINE_DIES, 100)
@@ -108,6 +109,7 @@ def test_an_engine_that_always_dies_ends_the_job_and_takes_no_row_with_it(stage,
     check_whole(run)
 
 
+@pytest.mark.long
 def test_a_job_that_makes_no_progress_ends(stage, decode, tmp_path):
     run = planned(tmp_path, no_progress_minutes=0.1)
     (stage.directory / "seconds").write_text("100000")

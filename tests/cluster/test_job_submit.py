@@ -78,6 +78,7 @@ def test_wrong_input_fails_the_job_and_its_log_says_why(head, submitted, tmp_pat
     assert "Traceback" not in result.stdout
 
 
+@pytest.mark.long
 def test_a_stopped_job_is_submitted_again_and_goes_on(head, submitted, corpus, tmp_path):
     run = tmp_path / "run"
     # One decoder and small blocks: some are written while others are still to do.

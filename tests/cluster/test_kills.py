@@ -107,6 +107,7 @@ def test_the_driver_is_killed_in_every_job(stage, start, undisturbed, tmp_path):
     assert decoded <= actors.count("decoder") * 2 * DECODERS * BLOCK
 
 
+@pytest.mark.long
 def test_an_actor_of_every_job_is_killed(stage, start, undisturbed, tmp_path):
     run = Run(str(tmp_path / "run"))
     driver = start(run.path)

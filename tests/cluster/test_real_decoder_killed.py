@@ -32,6 +32,7 @@ def decoders(process: subprocess.Popen) -> list[int]:
     return [one.pid for one in family if "(Decoder)).submit" in " ".join(one.cmdline())]
 
 
+@pytest.mark.long
 def test_a_killed_engine_costs_no_row(tmp_path):
     frame = reuters()
     parts = [frame[frame["label"] == label].head(10) for label in ("grain", "ship")]

@@ -1,0 +1,166 @@
+"""Does the driver stay small? Plans of ever more points, each made in a process of its own.
+
+    python benchmarks/growth.py --output /tmp/growth
+    python benchmarks/growth.py --output /tmp/growth --case classes --points 100000
+
+Random unit vectors of 384 numbers stand for the corpus, so no model is loaded. `points`: 100,000
+rows in 20 classes whose sizes follow Zipf's law, and more and more points. `big-class`: one of two
+classes has 500,000 rows. `classes`: 5,000 classes of 20 rows. Prints a table and writes
+growth.json: the driver's peak memory (it has imported all before), time, and files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smotext_ray.columns import fixed_size_list
+from smotext_ray.config import RunConfig
+from smotext_ray.manifest import to_pairs
+from smotext_ray.reference import build_reference
+from smotext_ray.run import Run, new_manifest
+
+DIM = 384
+ROWS_PER_FILE = 10_000
+POINTS = (10_000, 100_000, 1_000_000, 2_000_000)
+MIB = 1024**2
+
+
+def main() -> int:
+    options = _options()
+    if options.child:
+        print(json.dumps(plan(Run(str(options.output)))))
+        return 0
+    found = []
+    for points in options.points or POINTS:
+        home = options.output / f"{options.case}-{points}"
+        shutil.rmtree(home, ignore_errors=True)
+        write_run(Run(str(home)), class_sizes(options.case), points)
+        command = [sys.executable, __file__, "--child", "--output", str(home)]
+        said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        found.append({"points": points} | json.loads(said.splitlines()[-1]))
+        shutil.rmtree(home)
+        show(options.case, found)
+    (options.output / f"growth-{options.case}.json").write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+def class_sizes(case: str) -> list[int]:
+    """Rows of each class."""
+    if case == "big-class":
+        return [500_000, 100_000]
+    if case == "classes":
+        return [20] * 5_000
+    weights = 1 / np.arange(1, 21)
+    return [max(50, int(size)) for size in 100_000 * weights / weights.sum()]
+
+
+def write_run(run: Run, sizes: list[int], points: int) -> None:
+    """A run that is embedded, with so many points to plan."""
+    labels = [f"class-{number:05d}" for number in range(len(sizes))]
+    directory = run.make("embeddings")
+    for number, table in enumerate(_tables(labels, sizes)):
+        pq.write_table(table, f"{directory}/part-{number:05d}.parquet")
+    build_reference(run, labels)
+    counts = dict(zip(labels, sizes, strict=True))
+    more = _more(counts, points)
+    final = {label: size + more[label] for label, size in counts.items()}
+    config = RunConfig.model_validate({"plan": {"sampling_strategy": final}})
+    manifest = new_manifest(config, {}, datetime.now(UTC).isoformat())
+    manifest["input"] = {"rows": sum(sizes), "class_counts": to_pairs(counts), "bad_rows": {}}
+    manifest["stages"] = {"corpus": {}, "embed": {}, "reference": {}}
+    run.save(manifest)
+
+
+def _more(counts: dict[str, int], points: int) -> dict[str, int]:
+    """New points of each class, in proportion to its size, ``points`` in all."""
+    ends = np.floor(np.cumsum(list(counts.values())) / sum(counts.values()) * points).astype(int)
+    return dict(zip(counts, np.diff(ends, prepend=0).tolist(), strict=True))
+
+
+def _tables(labels: list[str], sizes: list[int]) -> Iterator[pa.Table]:
+    rng = np.random.default_rng(0)
+    codes = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    names = np.array(labels)
+    for start in range(0, len(codes), ROWS_PER_FILE):
+        part = codes[start : start + ROWS_PER_FILE]
+        x = rng.normal(size=(len(part), DIM)).astype(np.float32)
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        ids = np.arange(start, start + len(part))
+        yield pa.table(
+            {
+                "id": ids,
+                "text": [f"text number {i}" for i in ids],
+                "label": names[part],
+                "embedding": fixed_size_list(x),
+            }
+        )
+
+
+def plan(run: Run) -> dict[str, Any]:
+    """Plan the run's round; what it took of this process, the driver."""
+    from smotext_ray import cluster, pipeline
+
+    config = RunConfig.model_validate(run.manifest["config"])
+    cluster.connect()
+    before = _peak_mib()
+    started = time.monotonic()
+    pipeline.plan(config, run)
+    seconds = time.monotonic() - started
+    files = run.table("plan", "round-1").files
+    return {
+        "driver_mib_before": before,
+        "driver_mib": _peak_mib(),
+        "seconds": seconds,
+        "files": len(files),
+        "gib": sum(Path(file).stat().st_size for file in files) / 1024**3,
+    }
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MIB
+
+
+def show(case: str, found: list[dict[str, Any]]) -> None:
+    """Print the table so far."""
+    print(f"\n{case}\n")
+    print("| points | driver's peak, MiB | of that, plan | seconds | points/s | files | GiB |")
+    print("|---|---|---|---|---|---|---|")
+    for row in found:
+        grown = row["driver_mib"] - row["driver_mib_before"]
+        rate = row["points"] / row["seconds"]
+        print(
+            f"| {row['points']:,} | {row['driver_mib']:.0f} | {grown:.0f} | {row['seconds']:.0f} | "
+            f"{rate:,.0f} | {row['files']} | {row['gib']:.2f} |",
+            flush=True,
+        )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, help="for the runs, which are removed"
+    )
+    parser.add_argument("--case", choices=["points", "big-class", "classes"], default="points")
+    parser.add_argument("--points", type=int, nargs="*", help=f"default {POINTS}")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
