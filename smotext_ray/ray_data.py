@@ -38,9 +38,7 @@ def write(dataset: Any, run: Run, directory: str) -> None:
     )
 
 
-def set_up_data(
-    checkpoint_path: str | None, id_column: str | None, filesystem: Any = None
-) -> None:
+def set_up_data(checkpoint_path: str | None, id_column: str | None, filesystem: Any = None) -> None:
     """Settings of the next job; without a path it is not checkpointed."""
     from ray.data import DataContext
     from ray.data.checkpoint import CheckpointConfig
