@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from smotext_ray.errors import UserError
 
 PRESETS = Path(__file__).parent / "presets"
+SECRET = re.compile(r"key|secret|token|sig|cred|passw", re.IGNORECASE)  # in a name
 
 
 class Section(BaseModel):
@@ -284,9 +286,32 @@ def _one_line(error: Exception) -> str:
 def config_json(config: RunConfig) -> dict[str, Any]:
     """The configuration as plain JSON values, as the manifest keeps it.
 
-    A run that promises nothing does not speak of privacy.
+    A run that promises nothing does not speak of privacy, and an input's address is kept
+    without the keys that it may hold.
     """
     content = dict(json.loads(config.model_dump_json()))
+    content["input"]["path"] = without_keys(config.input.path)
     if config.privacy.epsilon is None:
         del content["privacy"]
     return content
+
+
+def without_keys(address: str) -> str:
+    """An address without its user part, and without the parts of its query that are secret.
+
+    Examples
+    --------
+    >>> without_keys("s3://AKIA:secret@bucket/corpus?region=eu-west-1&session_token=abc")
+    's3://bucket/corpus?region=eu-west-1'
+    """
+    scheme, there, rest = address.partition("://")
+    if not there:
+        return address
+    place, question, query = rest.partition("?")
+    host = place.partition("/")[0]
+    if "@" in host or (":" in host and not re.fullmatch(r"[^:]+:\d+", host)):
+        # A secret may hold a "/" that should have been quoted.
+        place = place.partition("@")[2] if "@" in place else place.partition("/")[2]
+    kept = [part for part in query.split("&") if not SECRET.search(part.partition("=")[0])]
+    query = "&".join(kept) if question else ""
+    return f"{scheme}://{place}{'?' if query else ''}{query}"

@@ -169,3 +169,22 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 
 def test_a_directory_is_no_config_file(tmp_path):
     assert "cannot be read" in sentence(file=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("news.csv", "news.csv"),
+        ("/data/a@b/news?.csv", "/data/a@b/news?.csv"),
+        ("s3://bucket/corpus/", "s3://bucket/corpus/"),
+        ("s3://AKIA:sec/ret@bucket/c", "s3://bucket/c"),
+        ("s3://bucket/a:b@c", "s3://bucket/a:b@c"),
+        ("http://host:80/a@b", "http://host:80/a@b"),
+        ("s3://AKIA:se%2Fcret@bucket/c?scheme=http", "s3://bucket/c?scheme=http"),
+        ("https://host/c.csv?X-Amz-Signature=1&X-Amz-Credential=2", "https://host/c.csv"),
+    ],
+)
+def test_the_manifest_holds_no_keys_of_an_address(given, kept):
+    config = load_config(options={"input.path": given})
+    assert config.input.path == given
+    assert config_json(config)["input"]["path"] == kept
