@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from smotext_ray.columns import fixed_size_list
 from smotext_ray.config import RunConfig
 from smotext_ray.corpus import stage_corpus, survey_corpus
-from smotext_ray.pipeline import accepted
+from smotext_ray.manifest import accepted
 from smotext_ray.plan import shards
 from smotext_ray.plan_files import group_item, write_group
 from smotext_ray.reference import build_reference

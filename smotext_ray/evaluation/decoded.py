@@ -21,7 +21,8 @@ from smotext_ray.errors import UserError
 from smotext_ray.evaluation.control_plans import write_plan
 from smotext_ray.evaluation.label_prompts import PromptActor
 from smotext_ray.evaluation.utility import Rows
-from smotext_ray.pipeline import accepted, planned_points
+from smotext_ray.lease import hold
+from smotext_ray.manifest import accepted, planned_points
 from smotext_ray.run import Run
 from smotext_ray.samples import outcome, usable
 
@@ -87,7 +88,7 @@ def decode_controls(
     Raises
     ------
     UserError
-        If no round of the run is decoded.
+        If no round of the run is decoded, or another process works on the run.
     """
     rounds = [entry for entry in run.manifest["rounds"] if "decode" in entry]
     if not rounds:
@@ -99,7 +100,8 @@ def decode_controls(
         if name == "shuffled" and len(labels) < 2:
             log("control shuffled: left out, for all points are of one class")
             continue
-        _decode(run, config, name, rounds, labels)
+        with hold(run, "evaluate"):
+            _decode(run, config, name, rounds, labels)
         found[name] = control = _read(run, config, name, encoder)
         log(f"control {name}: {control.accepted} of {control.asked} texts accepted")
     return found
