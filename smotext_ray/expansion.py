@@ -33,7 +33,6 @@ from smotext_ray.manifest import (
 )
 from smotext_ray.pipeline import augment, is_finished, make_texts
 from smotext_ray.run import Run
-from smotext_ray.structured_log import log_to_run
 from smotext_ray.unseen import NewRows, stage_unseen
 
 log = logging.getLogger("smotext_ray")
@@ -97,7 +96,6 @@ def expand(uri: str, wish: Wish, overrides: Sequence[str] = ()) -> tuple[Run, bo
         _finish(wish, config, run)
     run, models, _ = open_checked(config, uri)
     with hold(run, "expand"):
-        log_to_run(run)
         manifest = run.manifest
         files = [] if has_epsilon(config) else corpus_files(run, manifest)
         found = _stage(wish, config, run, files) if files else NewRows()

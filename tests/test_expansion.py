@@ -56,8 +56,13 @@ def labels_of(run: Run) -> dict[bool, Counter]:
 
 
 def contents(run: Run) -> dict[str, str]:
+    """The hash of every file but the log, which this process has had since it made the run."""
     files = (path for path in Path(run.uri).rglob("*") if path.is_file())
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if path.parent.name != "logs"
+    }
 
 
 def is_sound(run: Run) -> bool:
