@@ -236,23 +236,25 @@ def _decoder_pools(cluster: Cluster, config: RunConfig, blocks: int) -> tuple[Po
     )
 
 
-def planner_pool(cluster: Cluster, config: RunConfig, groups: int) -> Pool:
+def planner_pool(cluster: Cluster, config: RunConfig, groups: int, memory_gib: float) -> Pool:
     """Actors of the plan job; each takes a GPU where there is one now, for FAISS.
 
-    As `encoder_pool`; but no machine with a GPU is started for it.
+    As `encoder_pool`; but no machine with a GPU is started for it. ``memory_gib`` is what an
+    actor takes, which holds whole classes.
     """
 
     def size(room: Cluster) -> tuple[Pool]:
-        return (_planner_pool(replace(room, gpus=cluster.gpus), groups),)
+        return (_planner_pool(replace(room, gpus=cluster.gpus), groups, memory_gib),)
 
     (pool,) = _growing(cluster, config, size)
     return pool
 
 
-def _planner_pool(cluster: Cluster, groups: int) -> Pool:
+def _planner_pool(cluster: Cluster, groups: int, memory_gib: float) -> Pool:
+    needs = _Needs(memory_gib=memory_gib)
     if cluster.gpus >= 1:
-        return Pool(max(1, min(_room(cluster, int(cluster.gpus), _Needs()), groups)), 1.0, 1.0)
-    room = _room(cluster, _one_a_core(cluster), _Needs(memory_gib=ENCODER_GIB))
+        return Pool(max(1, min(_room(cluster, int(cluster.gpus), needs), groups)), 1.0, 1.0)
+    room = _room(cluster, _one_a_core(cluster), needs)
     return Pool(max(1, min(room, groups)), 1.0)
 
 

@@ -69,7 +69,7 @@ def test_one_actor_a_core_on_a_machine_without_gpu(cores):
     decoders, gates = decoder_pools(machine, config(), MANY)
     assert decoders == Pool(cores, 1.0)
     assert gates == Pool(max(1, cores // 8), 0.5)
-    assert planner_pool(machine, config(), MANY) == Pool(cores, 1.0)
+    assert planner_pool(machine, config(), MANY, 1.0) == Pool(cores, 1.0)
 
 
 def test_memory_bounds_the_actors():
@@ -90,14 +90,14 @@ def test_too_little_memory_is_refused_with_the_numbers():
     message = refused(decoder_pools, started_here(2, 3.5), config(), MANY)
     assert "6 CPUs and 3.5 GiB" in message and "at least 3.5 CPUs and 4 GiB" in message
     refused(encoder_pool, started_here(2, 0.9), config(), MANY)
-    refused(planner_pool, started_here(2, 0.9), config(), MANY)
+    refused(planner_pool, started_here(2, 0.9), config(), MANY, 1.0)
 
 
 def test_no_more_actors_than_blocks():
     machine = started_here(64)
     assert encoder_pool(machine, config(), 3).actors == 3
     assert decoder_pools(machine, config(), 3) == (Pool(3, 1.0), Pool(1, 0.5))
-    assert planner_pool(machine, config(), 3).actors == 3
+    assert planner_pool(machine, config(), 3, 1.0).actors == 3
 
 
 def test_actors_asked_for():
@@ -120,7 +120,7 @@ def test_a_tiny_cluster_is_refused_by_every_job(remote, cpus):
     for message in (
         refused(encoder_pool, tiny, config(), MANY),
         refused(decoder_pools, tiny, config(), MANY),
-        refused(planner_pool, tiny, config(), MANY),
+        refused(planner_pool, tiny, config(), MANY, 1.0),
     ):
         assert f"has {cpus} CPUs" in message and "at least 3" in message
 
@@ -145,7 +145,7 @@ def test_gates_share_the_gpus_of_decoders():
     decoders, gates = decoder_pools(machine, config(), MANY)
     assert decoders == Pool(8, 1.0, 0.9)
     assert gates == Pool(1, 1.0, 0.1)
-    assert planner_pool(machine, config(), MANY) == Pool(8, 1.0, 1.0)
+    assert planner_pool(machine, config(), MANY, 1.0) == Pool(8, 1.0, 1.0)
 
 
 def test_encoders_share_gpus():
@@ -164,7 +164,7 @@ def test_encoders_share_gpus():
 
 def test_gpus_do_not_help_where_cpus_lack(remote):
     assert encoder_pool(Cluster(6, 8, 100), config(), MANY).actors == 4
-    assert planner_pool(Cluster(6, 8, 100), config(), MANY).actors == 4
+    assert planner_pool(Cluster(6, 8, 100), config(), MANY, 1.0).actors == 4
     assert decoder_pools(Cluster(6, 8, 100), config(), MANY)[0].actors == 3
     for gpu_host in (Cluster(2, 1, 100), Cluster(3, 1, 100)):
         assert "at least 4 CPUs" in refused(decoder_pools, gpu_host, config(), MANY)
@@ -210,7 +210,7 @@ def test_what_is_held_leaves_room_or_is_refused(cpus, gpus, memory, width, share
         for pools in (
             lambda: (encoder_pool(there, config(encoder_gpus=share), blocks),),
             lambda: decoder_pools(there, config(width), blocks),
-            lambda: (planner_pool(there, config(), blocks),),
+            lambda: (planner_pool(there, config(), blocks, 1.0),),
         ):
             try:
                 made = pools()
@@ -301,8 +301,13 @@ def test_a_growing_pool_begins_with_what_there_is_room_for(remote):
 
 def test_no_machine_with_a_gpu_is_started_to_plan(remote):
     head = Cluster(cpus=4, gpus=0, memory_gib=8, node_gpus=(0.0,))
-    planners = planner_pool(head, growing(), MANY)
+    planners = planner_pool(head, growing(), MANY, 1.0)
     assert (planners.actors, planners.first, planners.gpus) == (30, 2, 0.0)
+
+
+def test_large_classes_make_fewer_planners():
+    machine = started_here(8, memory_gib=30)
+    assert planner_pool(machine, config(), MANY, 7.0).actors == 4
 
 
 def test_what_does_not_fit_the_bounds_either_is_refused_with_them(remote):
