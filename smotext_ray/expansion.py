@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from smotext_ray.config import InputConfig, RunConfig, load_config
+from smotext_ray.config import InputConfig, RunConfig, load_config, without_keys
 from smotext_ray.embedding import (
     check_feasible,
     embed_corpus,
@@ -141,7 +141,7 @@ def _entry(
     return {
         "number": len(manifest.get("expansions", [])) + 1,
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
-        "input": wish.input if wish.input is not None else config.input.path,
+        "input": without_keys(wish.input if wish.input is not None else config.input.path),
         "rows_read": found.read,
         "new_rows": found.new,
         "changed_rows": found.changed,

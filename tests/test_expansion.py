@@ -12,10 +12,12 @@ import pytest
 from fake_run import fake_config, fake_pipeline
 
 from smotext_ray import expansion, pipeline
+from smotext_ray.config import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.expansion import Wish, expand
 from smotext_ray.manifest import accepted, is_expanding
 from smotext_ray.run import Run
+from smotext_ray.unseen import NewRows
 from smotext_ray.verify import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
@@ -138,8 +140,6 @@ def test_a_stopped_expansion_is_gone_on_with(finished, tmp_path, monkeypatch, st
 
 
 def _config_of(run: Run):
-    from smotext_ray.config import RunConfig
-
     return RunConfig.model_validate(run.manifest["config"])
 
 
@@ -191,6 +191,12 @@ def test_an_input_that_does_not_fit_is_refused_and_changes_nothing(
     with pytest.raises(UserError, match=message):
         expand(finished.uri, Wish(input=str(tmp_path / "new.parquet")))
     assert contents(finished) == before
+
+
+def test_keys_of_an_address_are_not_noted():
+    wish = Wish(input="s3://AKIA:secret@bucket/new")
+    entry = expansion._entry(wish, RunConfig(), {"rounds": []}, NewRows())
+    assert entry["input"] == "s3://bucket/new"
 
 
 def test_an_empty_export_is_no_mistake(finished, tmp_path):
