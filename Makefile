@@ -19,7 +19,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check
 
 help:
 	@echo 'make demo    raise two rare classes of Reuters R8 to 160 texts each, into runs/demo'
-	@echo 'make test    lint, types and all tests'
+	@echo 'make test    lint, types and tests (the long ones: make test-cluster)'
 	@echo 'make test-cluster   kills, restarts and job submission, at length'
 	@echo 'make lint    lint and types only'
 	@echo 'make venv    set up .venv only (the others do it by themselves)'

@@ -6,7 +6,7 @@
 Random unit vectors of 384 numbers stand for the corpus, so no model is loaded. `points`: 100,000
 rows in 20 classes whose sizes follow Zipf's law, and more and more points. `big-class`: one of two
 classes has 500,000 rows. `classes`: 5,000 classes of 20 rows. Prints a table and writes
-growth.json: the driver's peak memory (it has imported all before), time, and files.
+growth-<case>.json: the driver's peak memory (it has imported all before), time, and files.
 """
 
 from __future__ import annotations

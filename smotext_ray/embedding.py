@@ -71,7 +71,8 @@ def embed_corpus(
     """Stage the corpus and embed it, or what is left of that; the arguments of `open_checked`."""
     if not run.has(MANIFEST):
         _start(config, run, models, survey or survey_input(config))
-    elif open_run(run.uri, config, models):  # which another process may have begun meanwhile
+    else:
+        open_run(run.uri, config, models)  # another process may have begun it meanwhile
         run.save(run.manifest | {"config": config_json(config)})  # the free settings may differ
     log_to_run(run)
     _stage_corpus(config, run, survey)

@@ -127,9 +127,9 @@ class Lease:
                     self._write()
                     return
             except BaseException:
-                self._withdraw()
+                self._delete(self.name)
                 raise
-            self._withdraw()
+            self._delete(self.name)
             # Two that ask at the same moment both step back, and ask again.
             time.sleep(random.uniform(0, 2 * POLL_SECONDS))
         raise UserError(f"Several processes ask for {self.run.uri} at once; start one of them.")
@@ -180,16 +180,13 @@ class Lease:
     def release(self) -> None:
         """Give the lease back."""
         self._stop.set()
-        self._withdraw()
+        self._delete(self.name)
 
     def _write(self) -> None:
         facts = self.facts | {"held": self._is_held, "renewed": time.time()}
         content = json.dumps(facts) + "\n"
         self.run.write(content.encode(), LEASE, self.name)
         self._renewed = time.monotonic()
-
-    def _withdraw(self) -> None:
-        self._delete(self.name)
 
     def _delete(self, name: str) -> None:
         try:
