@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from smotext_ray.metrics import StageMetrics
+from smotext_ray.ray_data import surviving_actor
 from smotext_ray.run import Run
 from smotext_ray.structured_log import run_name
 
@@ -105,9 +106,7 @@ def stage_progress(stage: str, total: int, run: Run, before: int = 0) -> Iterato
     """
     import ray
 
-    # Lost with its node it begins again at 0: a wrong count must not end the job.
-    alive = {"max_restarts": -1, "max_task_retries": -1}
-    counter = ray.remote(num_cpus=0, **alive)(Counter).remote()
+    counter = surviving_actor(Counter)
     watch = _Watch(stage, total, before, run, counter)
     thread = threading.Thread(target=watch.until_stopped, daemon=True)
     started = time.monotonic()

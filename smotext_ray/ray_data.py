@@ -38,6 +38,14 @@ def write(dataset: Any, run: Run, directory: str) -> None:
     )
 
 
+def surviving_actor(kind: Any, *arguments: Any) -> Any:
+    """Handle of a small actor that counts for a job: lost with its node it begins again at 0."""
+    import ray
+
+    alive = {"max_restarts": -1, "max_task_retries": -1}  # a wrong count must not end the job
+    return ray.remote(num_cpus=0, **alive)(kind).remote(*arguments)
+
+
 def set_up_data(checkpoint_path: str | None, id_column: str | None, filesystem: Any = None) -> None:
     """Settings of the next job; without a path it is not checkpointed."""
     from ray.data import DataContext

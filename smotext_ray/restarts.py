@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from smotext_ray.config import ResourcesConfig
 from smotext_ray.errors import Stopped, UserError
+from smotext_ray.ray_data import surviving_actor
 
 log = logging.getLogger("smotext_ray")
 
@@ -51,9 +52,7 @@ def bounded_restarts(
     from ray.data import DataContext
 
     DataContext.get_current().execution_no_progress_timeout_s = resources.no_progress_minutes * 60
-    # Lost with its node it begins again at 0.
-    alive = {"max_restarts": -1, "max_task_retries": -1}
-    restarts = ray.remote(num_cpus=0, **alive)(Restarts).remote(counter)
+    restarts = surviving_actor(Restarts, counter)
     began = time.time()
     try:
         yield restarts

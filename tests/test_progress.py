@@ -7,6 +7,7 @@ import logging
 
 import pytest
 from counter_handle import CounterHandle
+from local_ray import local_ray
 
 from smotext_ray import progress
 from smotext_ray.progress import MOST_EVENTS, Counter, stage_progress
@@ -96,17 +97,8 @@ Counts = progress.collections.Counter
 
 @pytest.fixture(scope="module")
 def ray():
-    import ray
-
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        logging_level="ERROR",
-        log_to_driver=False,
-    )
-    yield ray
-    ray.shutdown()
+    with local_ray() as ray:
+        yield ray
 
 
 @pytest.fixture

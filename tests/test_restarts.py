@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from local_ray import local_ray
 
 from smotext_ray import restarts as module
 from smotext_ray.config import ResourcesConfig
@@ -65,21 +66,13 @@ def ids(table):
 def ray():
     import sys
 
-    import ray
     from ray import cloudpickle
     from ray.data import DataContext
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        logging_level="ERROR",
-        log_to_driver=False,
-    )
-    DataContext.get_current().enable_progress_bars = False
-    yield ray
-    ray.shutdown()
+    with local_ray() as ray:
+        DataContext.get_current().enable_progress_bars = False
+        yield ray
 
 
 def run(ray, given, resources=None):
