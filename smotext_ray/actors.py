@@ -177,16 +177,18 @@ class PlanActor:
     """A group of shards -> one plan file, written whole or not at all."""
 
     def __init__(self, config: RunConfig, run_uri: str, counter: Any) -> None:
+        from smotext_ray.class_rows import ClassReader
         from smotext_ray.run import Run
 
         self.run = Run(run_uri)
+        self.read = ClassReader(self.run)
         self.config = config
         self.counter = counter
 
     def __call__(self, group: dict[str, str]) -> dict[str, str]:
         from smotext_ray.plan_files import write_group
 
-        digest, rows = write_group(self.run, self.config, group["file"], group["shards"])
+        digest, rows = write_group(self.run, self.config, **group, read=self.read)
         self.counter.add.remote(rows, first=group["file"])
         return {"file": group["file"], "sha256": digest}
 

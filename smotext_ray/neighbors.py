@@ -11,7 +11,7 @@ row that was not proposed could belong to the answer; if so, more candidates are
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ Metric = Literal["cosine", "euclidean"]
 GPU_MAX_K = 2048  # a limit of FAISS's GPU selection kernels
 EXTRA_CANDIDATES = 16
 BLOCK_BYTES = 32 << 20
+PART_BYTES = 64 << 20
 GPU_TILE_BYTES = 1 << 30
 
 # FAISS's GPU resources are not thread-safe (faiss#835).
@@ -115,17 +116,47 @@ def same_class_neighbors(
     """
     queries = np.asarray(queries, dtype=np.int64)
     representatives, text_of_row = _distinct_texts(texts if texts is not None else ids, ids)
-    k_eff = min(k, len(representatives) - 1)
+    distinct = embeddings[representatives]
+    return representatives[
+        other_texts(embeddings[queries], text_of_row[queries], distinct, k, metric)
+    ]
+
+
+def other_texts(
+    queries: NDArray[np.float32],
+    own_text: NDArray[np.int64],
+    distinct: NDArray[np.float32],
+    k: int,
+    metric: Metric,
+) -> NDArray[np.int64]:
+    """The texts nearest to each query, its own left out.
+
+    Parameters
+    ----------
+    queries : ndarray of float32, shape (q, d)
+    own_text : ndarray of int64, shape (q,)
+        The row of ``distinct`` that has the query's text.
+    distinct : ndarray of float32, shape (t, d)
+        A row for each text of the class.
+    k : int
+        At least 1.
+    metric : {"cosine", "euclidean"}
+
+    Returns
+    -------
+    ndarray of int64, shape (q, k_eff)
+        Rows of ``distinct``, nearest first; ``k_eff = min(k, t - 1)``.
+    """
+    k_eff = min(k, len(distinct) - 1)
     if k_eff <= 0 or not len(queries):
         return np.empty((len(queries), max(k_eff, 0)), dtype=np.int64)
-    distinct = embeddings[representatives]
-    _, found = nearest_neighbors(embeddings[queries], distinct, k_eff + 1, metric)
+    _, found = nearest_neighbors(queries, distinct, k_eff + 1, metric)
     # A text can stand behind others of the same embedding (a difference in case only, or
     # beyond the encoder's maximum length), even behind all of them: so it is looked for by
     # what it is, not by its place, and where it is missing the farthest row goes.
-    own = found == text_of_row[queries][:, None]
+    own = found == own_text[:, None]
     own[~own.any(axis=1), -1] = True
-    return representatives[found[~own].reshape(len(queries), k_eff)]
+    return np.asarray(found[~own].reshape(len(queries), k_eff))
 
 
 def row_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -145,7 +176,7 @@ def _check(queries: NDArray[Any], base: NDArray[Any], k: int, metric: str) -> No
     if not 0 <= k <= len(base):
         raise ValueError(f"k must be between 0 and the {len(base)} rows searched, not {k}.")
     for name, array in (("queries", queries), ("base", base)):
-        if not np.isfinite(array).all():
+        if not all(np.isfinite(part).all() for part in _parts(array)):
             raise ValueError(f"The embeddings ({name}) hold NaN or infinity.")
 
 
@@ -159,19 +190,20 @@ def _search(
     """Fill ``scores`` and ``rows``; a score is 1 - cos, or the squared Euclidean distance."""
     k, width = scores.shape[1], base.shape[1]
     query_lengths, base_lengths = _lengths(queries), _lengths(base)
-    fast_queries, fast_base = queries, base
+    fast_queries = queries
     # At most width roundings of 2**-24 in each float32 sum; the bound is twice that.
     slack = np.full(len(queries), (width + 16) * 2.0**-23)
     if metric == "cosine":
         fast_queries = queries / _or_one(query_lengths).astype(np.float32)[:, None]
-        fast_base = base / _or_one(base_lengths).astype(np.float32)[:, None]
     else:
         # FAISS may compute |q|^2 + |b|^2 - 2qb, whose error is relative to the lengths.
         slack *= (query_lengths + base_lengths.max()) ** 2
     open_queries = np.arange(len(queries))
     candidates = min(k + EXTRA_CANDIDATES, len(base))
     while len(open_queries):
-        fast, proposed = _faiss_search(fast_queries[open_queries], fast_base, candidates, metric)
+        fast, proposed = _propose(
+            fast_queries[open_queries], base, base_lengths, candidates, metric
+        )
         exact = _exact_scores(
             queries[open_queries],
             query_lengths[open_queries],
@@ -188,6 +220,30 @@ def _search(
         settled = (scores[open_queries, -1] < beyond) | (candidates == len(base))
         open_queries = open_queries[~settled]
         candidates = min(4 * candidates, len(base))
+
+
+def _propose(
+    queries: NDArray[np.float32],
+    base: NDArray[np.float32],
+    base_lengths: NDArray[np.float64],
+    k: int,
+    metric: Metric,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """FAISS's ``k`` nearest in any order; the base in parts, as it may be a file on disk."""
+    scores, rows = np.empty((len(queries), 0)), np.empty((len(queries), 0), np.int64)
+    start = 0
+    for part in _parts(base):
+        if metric == "cosine":
+            lengths = base_lengths[start : start + len(part)]
+            part = part / _or_one(lengths).astype(np.float32)[:, None]
+        fast, near = _faiss_search(queries, part, min(k, len(part)), metric)
+        scores, rows = np.hstack([scores, fast]), np.hstack([rows, near + start])
+        if scores.shape[1] > k:
+            kept = np.argpartition(scores, k - 1, axis=1)[:, :k]
+            scores = np.take_along_axis(scores, kept, axis=1)
+            rows = np.take_along_axis(rows, kept, axis=1)
+        start += len(part)
+    return scores, rows
 
 
 def _faiss_search(
@@ -252,13 +308,16 @@ def _exact_scores(
 
 
 def _lengths(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Euclidean length of each row; in blocks, as a float64 copy of a big class is too much."""
-    block = max(1, BLOCK_BYTES // (8 * rows.shape[1]))
-    squares = [
-        row_sums(np.square(rows[start : start + block], dtype=np.float64))
-        for start in range(0, len(rows), block)
-    ]
+    """Euclidean length of each row."""
+    squares = [row_sums(np.square(part, dtype=np.float64)) for part in _parts(rows)]
     return np.sqrt(np.concatenate(squares)) if squares else np.empty(0)
+
+
+def _parts(rows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Some rows after the other: copies of a large class would take more than there is."""
+    step = max(1, PART_BYTES // (4 * rows.shape[1]))
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
 
 
 def _or_one(lengths: NDArray[np.float64]) -> NDArray[np.float64]:

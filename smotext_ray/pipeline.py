@@ -11,6 +11,7 @@ from typing import Any
 
 from smotext_ray import cluster
 from smotext_ray.actors import PlanActor
+from smotext_ray.class_rows import HELD_BYTES
 from smotext_ray.config import RunConfig
 from smotext_ray.decoding import decode_directory
 from smotext_ray.embedding import embed_corpus, in_task, open_checked
@@ -106,7 +107,9 @@ def plan(config: RunConfig, run: Run) -> bool:
     groups = shards(lacking, round_, first_id, math.ceil(points / files))
     items = [group_item(round_, i, group) for i, group in enumerate(groups)]
     started = time.monotonic()
-    digests = _plan_files(config, run, items, points)
+    counts = class_counts(manifest)
+    rows = max(sum(counts[shard.label] for shard in group) for group in groups)
+    digests = _plan_files(config, run, items, points, planner_gib(run, rows))
     manifest["rounds"].append(
         {
             "round": round_,
@@ -120,12 +123,12 @@ def plan(config: RunConfig, run: Run) -> bool:
 
 
 def _plan_files(
-    config: RunConfig, run: Run, items: list[dict[str, str]], points: int
+    config: RunConfig, run: Run, items: list[dict[str, str]], points: int, memory_gib: float
 ) -> dict[str, str]:
     import ray
 
     resources = cluster.connect()
-    pool = cluster.planner_pool(resources, config, len(items), planner_gib(run))
+    pool = cluster.planner_pool(resources, config, len(items), memory_gib)
     with (
         stage_progress("plan", points, run) as counter,
         bounded_restarts(config.resources, counter=counter) as restarts,
@@ -143,14 +146,14 @@ def _plan_files(
     return {row["file"]: row["sha256"] for row in sorted(written, key=lambda row: row["file"])}
 
 
-def planner_gib(run: Run) -> float:
-    """Memory of a planner: libraries, and the largest class some eight times over.
+def planner_gib(run: Run, rows: int) -> float:
+    """Memory of a planner whose classes have so many rows.
 
-    A class of 500,000 rows of 384 numbers, 0.7 GiB, took 5.8 GB (benchmarks/growth.py).
+    Libraries, the embeddings as far as they are not held on disk, and what is known of each
+    row: 500,000 rows of 384 numbers took 1.14 GiB (benchmarks/growth.py).
     """
     dim = run.table("embeddings").schema.field("embedding").type.list_size
-    largest = max(class_counts(run.manifest).values())
-    return 1.0 + 8 * largest * dim * 4 / 1024**3
+    return 1.0 + (min(4 * rows * dim, HELD_BYTES) + 600 * rows) / 1024**3
 
 
 def decode(config: RunConfig, run: Run) -> bool:

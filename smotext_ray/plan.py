@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from smotext_ray.columns import matrix
+from smotext_ray.class_rows import ClassRows
 from smotext_ray.errors import UserError
 from smotext_ray.interpolation import Interpolation, interpolate
-from smotext_ray.neighbors import Metric, same_class_neighbors
+from smotext_ray.neighbors import Metric, other_texts
 from smotext_ray.strategy import check_class_sizes, lonely_sentence, targets
 
 __all__ = [
@@ -156,7 +156,7 @@ def plan_schema(id_type: pa.DataType, label_type: pa.DataType, dim: int) -> pa.S
 
 
 def plan_class(
-    rows: pa.Table,
+    rows: ClassRows,
     shard: Shard,
     seed: int,
     k_neighbors: int,
@@ -168,10 +168,8 @@ def plan_class(
 
     Parameters
     ----------
-    rows : pyarrow.Table
-        ``id, text, label, embedding`` of all rows of the shard's class, in any order, and
-        of no other class. Ids are unique. Without ``text`` each row is a text of its own,
-        and the texts of the parents are null.
+    rows : ClassRows
+        All rows of the shard's class.
     shard : Shard
     seed : int
         The run's seed.
@@ -193,45 +191,42 @@ def plan_class(
     UserError
         When the class has one distinct text only.
     ValueError
-        When ``rows`` is empty or holds another class, or embeddings hold nulls or NaN.
+        When ``rows`` are of another class, or embeddings hold NaN.
     """
-    if rows.num_rows == 0 or rows["label"].unique().to_pylist() != [shard.label]:
-        raise ValueError(f"The rows given for class {shard.label!r} are none, or of another.")
-    rows = rows.sort_by("id")
-    texts = rows["text"] if "text" in rows.column_names else None
-    embeddings = matrix(rows["embedding"])
+    if rows.label != shard.label:
+        raise ValueError(f"The rows given for class {shard.label!r} are of {rows.label!r}.")
     draws = draw(seed, shard.label, shard.round, shard.start, shard.stop)
     # u is a multiple of 2**-53 below 1, so the product never rounds up to the count.
-    sources = np.floor(draws.u_source * rows.num_rows).astype(np.int64)
+    sources = rows.by_id[np.floor(draws.u_source * len(rows.by_id)).astype(np.int64)]
     drawn, place = np.unique(sources, return_inverse=True)
-    names = None if texts is None else texts.to_pylist()
-    near = same_class_neighbors(
-        drawn, embeddings, names, rows["id"].to_pylist(), k_neighbors, metric
+    near = other_texts(
+        rows.embeddings[drawn],
+        rows.text_of_row[drawn],
+        rows.embeddings[: rows.distinct],
+        k_neighbors,
+        metric,
     )
     if near.shape[1] == 0:
         raise UserError(lonely_sentence([shard.label]))
     columns = np.floor(draws.u_neighbor * near.shape[1]).astype(np.int64)
     neighbors = near[place, columns]
     points = interpolate(
-        embeddings[sources], embeddings[neighbors], draws.lam, interpolation, unit_norm
+        rows.embeddings[sources], rows.embeddings[neighbors], draws.lam, interpolation, unit_norm
     )
-    dim, count = embeddings.shape[1], len(sources)
-    schema = plan_schema(rows.schema.field("id").type, rows.schema.field("label").type, dim)
+    dim, count = points.shape[1], len(sources)
+    schema = plan_schema(rows.ids.type, rows.label_type, dim)
     first = shard.first_sample_id
+    texts = rows.texts(np.concatenate([sources, neighbors]))
     table = {
         "sample_id": np.arange(first, first + count),
-        "label": rows["label"].take(sources),
-        "source_id": rows["id"].take(sources),
-        "neighbor_id": rows["id"].take(neighbors),
+        "label": pa.repeat(pa.scalar(shard.label, rows.label_type), count),
+        "source_id": rows.ids.take(pa.array(sources)),
+        "neighbor_id": rows.ids.take(pa.array(neighbors)),
         "lam": draws.lam,
         "seed": draws.decode_seed,
         "round": np.full(count, shard.round, dtype=np.int32),
-        "source_text": _taken(texts, sources),
-        "neighbor_text": _taken(texts, neighbors),
+        "source_text": texts.slice(0, count),
+        "neighbor_text": texts.slice(count),
         "point": pa.FixedSizeListArray.from_arrays(pa.array(points.ravel()), dim),
     }
     return pa.table(table, schema=schema)
-
-
-def _taken(texts: pa.ChunkedArray | None, rows: NDArray[np.int64]) -> pa.ChunkedArray | pa.Array:
-    return pa.nulls(len(rows), pa.string()) if texts is None else texts.take(rows).cast(pa.string())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from smotext_ray.class_rows import ClassReader, ClassRows
 from smotext_ray.config import RunConfig
 from smotext_ray.plan import Shard, plan_class
 from smotext_ray.run import Run
@@ -24,11 +24,13 @@ def group_item(run_round: int, number: int, group: list[Shard]) -> dict[str, str
     }
 
 
-def write_group(run: Run, config: RunConfig, file: str, shards: str) -> tuple[str, int]:
+def write_group(
+    run: Run, config: RunConfig, file: str, shards: str, read: ClassReader | None = None
+) -> tuple[str, int]:
     """Write ``plan/<file>`` unless it is there.
 
     The file appears under its name only when it is whole, so one that is there needs
-    not be made again.
+    not be made again. ``read`` is for a caller who writes more than one.
 
     Returns
     -------
@@ -41,7 +43,9 @@ def write_group(run: Run, config: RunConfig, file: str, shards: str) -> tuple[st
         return hashlib.sha256(content).hexdigest(), pq.read_metadata(
             pa.BufferReader(content)
         ).num_rows
-    table = pa.concat_tables(_tables(run, config, [Shard(**s) for s in json.loads(shards)]))
+    group = [Shard(**shard) for shard in json.loads(shards)]
+    classes = (read or ClassReader(run))([shard.label for shard in group])
+    table = pa.concat_tables(_tables(classes, config, group))
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     content = sink.getvalue().to_pybytes()
@@ -49,26 +53,14 @@ def write_group(run: Run, config: RunConfig, file: str, shards: str) -> tuple[st
     return hashlib.sha256(content).hexdigest(), len(table)
 
 
-def _tables(run: Run, config: RunConfig, shards: list[Shard]) -> list[pa.Table]:
-    embeddings = run.table("embeddings")
-    # A run with epsilon has no texts here.
-    columns = [
-        name for name in ("id", "text", "label", "embedding") if name in embeddings.schema.names
-    ]
-    labels = pa.array([shard.label for shard in shards], embeddings.schema.field("label").type)
-    rows = embeddings.to_table(columns=columns, filter=pc.field("label").isin(labels))
-    tables: list[pa.Table] = []
-    for shard in shards:
-        own: Any = pc.equal(rows["label"], pa.scalar(shard.label, labels.type))
-        tables.append(
-            plan_class(
-                rows.filter(own),
-                shard,
-                config.plan.seed,
-                config.neighbors.k_neighbors,
-                config.neighbors.metric,
-                config.plan.interpolation,
-                config.encoder.normalize,
-            )
+def _tables(classes: list[ClassRows], config: RunConfig, shards: list[Shard]) -> Iterator[pa.Table]:
+    for shard, rows in zip(shards, classes, strict=True):
+        yield plan_class(
+            rows,
+            shard,
+            config.plan.seed,
+            config.neighbors.k_neighbors,
+            config.neighbors.metric,
+            config.plan.interpolation,
+            config.encoder.normalize,
         )
-    return tables

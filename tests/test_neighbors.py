@@ -162,6 +162,22 @@ def test_rounding_in_faiss_cannot_hide_a_neighbour(monkeypatch):
     assert place[rows[0]].tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_a_base_in_parts_gives_the_same(metric, monkeypatch):
+    rng = np.random.default_rng(0)
+    base = rng.integers(-2, 3, (100, 3)).astype(np.float32)  # ties in plenty
+    queries = rng.normal(size=(20, 3)).astype(np.float32)
+    whole = nearest_neighbors(queries, base, 9, metric)
+    for rows in (1, 7, 99):
+        monkeypatch.setattr(neighbors, "PART_BYTES", rows * 3 * 4)
+        parts = nearest_neighbors(queries, base, 9, metric)
+        assert parts[0].tobytes() == whole[0].tobytes()
+        assert parts[1].tolist() == whole[1].tolist()
+    base[55, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        nearest_neighbors(queries, base, 9, metric)
+
+
 def test_a_text_is_never_its_own_neighbour():
     texts = ["a", "b", " a ", "c", "a\n"]
     embeddings = np.float32([[0, 0], [1, 0], [0, 0], [5, 0], [0, 0]])

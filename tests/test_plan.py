@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from smotext_ray import plan as planning
+from smotext_ray.class_rows import read_classes
 from smotext_ray.errors import UserError
 from smotext_ray.plan import (
     Shard,
     draw,
     interpolate,
-    plan_class,
     plan_schema,
     shards,
 )
@@ -42,6 +44,11 @@ def class_rows(seed: int, n: int, label: object = "grain", d: int = 12, distinct
             "embedding": pa.FixedSizeListArray.from_arrays(embeddings.ravel(), d),
         }
     )
+
+
+def plan_class(rows: pa.Table, shard: Shard, **how) -> pa.Table:
+    (read,) = read_classes(ds.dataset(rows), [shard.label])
+    return planning.plan_class(read, shard, **how)
 
 
 def plan_of(classes: dict, groups: list[list[Shard]], **changes) -> pa.Table:
@@ -162,15 +169,22 @@ def test_embedding_column_in_slices_and_lists():
     assert as_bytes(plan_class(lists, shard, **SETTINGS)) == as_bytes(whole)
 
 
+def test_rows_of_other_classes_are_passed_over():
+    rows, shard = class_rows(0, 6), Shard(0, "grain", 0, 20, 0)
+    mixed = pa.concat_tables([class_rows(0, 2, "ship"), rows.slice(0, 3), class_rows(1, 4, "a")])
+    mixed = pa.concat_tables([mixed, rows.slice(3)])
+    assert as_bytes(plan_class(mixed, shard, **SETTINGS)) == as_bytes(
+        plan_class(rows, shard, **SETTINGS)
+    )
+
+
 def test_wrong_rows_are_refused():
     rows = class_rows(0, 6)
     with pytest.raises(ValueError, match="class 'ship'"):
         plan_class(rows, Shard(0, "ship", 0, 2, 0), **SETTINGS)
-    with pytest.raises(ValueError, match="class 'grain'"):
-        plan_class(rows.slice(0, 0), Shard(0, "grain", 0, 2, 0), **SETTINGS)
-    mixed = pa.concat_tables([rows, class_rows(0, 2, "ship")])
-    with pytest.raises(ValueError, match="class 'grain'"):
-        plan_class(mixed, Shard(0, "grain", 0, 2, 0), **SETTINGS)
+    (read,) = read_classes(ds.dataset(rows), ["grain"])
+    with pytest.raises(ValueError, match="class 'ship' are of 'grain'"):
+        planning.plan_class(read, Shard(0, "ship", 0, 2, 0), **SETTINGS)
     with pytest.raises(UserError, match="only one distinct text"):
         plan_class(class_rows(0, 6, distinct=1), Shard(0, "grain", 0, 2, 0), **SETTINGS)
 

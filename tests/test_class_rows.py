@@ -1,0 +1,118 @@
+"""A class is read whole, in one order, from files in any order, on disk where it is large."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smotext_ray import class_rows
+from smotext_ray.class_rows import ClassReader, read_classes
+from smotext_ray.columns import fixed_size_list
+from smotext_ray.run import Run
+
+
+def corpus(seed: int, n: int, texts: int, labels: int = 3, d: int = 4) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    numbers = rng.integers(texts, size=n)
+    spaces = [" " * int(count) for count in rng.integers(0, 2, n)]
+    return pa.table(
+        {
+            "id": rng.permutation(n) * 3,
+            "text": [f"{space}text {t}" for t, space in zip(numbers, spaces, strict=True)],
+            "label": rng.integers(labels, size=n),
+            "embedding": fixed_size_list(rng.normal(size=(n, d)).astype(np.float32)),
+        }
+    )
+
+
+def same(a, b) -> bool:
+    return (
+        a.ids.equals(b.ids)
+        and a.by_id.tolist() == b.by_id.tolist()
+        and a.text_of_row.tolist() == b.text_of_row.tolist()
+        and a.embeddings.tobytes() == b.embeddings.tobytes()
+        and a.texts(a.by_id).equals(b.texts(b.by_id))
+    )
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(30, 60), st.integers(1, 40))
+def test_the_layout(seed, n, texts):
+    table = corpus(seed, n, texts)
+    of = {row["id"]: row for row in table.to_pylist()}
+    labels = sorted(set(table["label"].to_pylist()), reverse=True)
+    classes = read_classes(ds.dataset(table), labels)
+    assert [rows.label for rows in classes] == labels
+    for rows in classes:
+        ids, read = rows.ids.to_pylist(), rows.texts(np.arange(len(rows.ids))).to_pylist()
+        assert sorted(ids) == sorted(i for i, row in of.items() if row["label"] == rows.label)
+        assert [ids[row] for row in rows.by_id] == sorted(ids)
+        assert read == [of[i]["text"] for i in ids]
+        assert rows.embeddings.tolist() == [of[i]["embedding"] for i in ids]
+        stripped = [text.strip() for text in read]
+        assert len(set(stripped)) == rows.distinct
+        assert rows.text_of_row[: rows.distinct].tolist() == list(range(rows.distinct))
+        assert [stripped[row] for row in rows.text_of_row] == stripped
+        for text in range(rows.distinct):  # the smallest id stands for a text
+            assert ids[text] == min(
+                i for i, t in zip(ids, stripped, strict=True) if t == stripped[text]
+            )
+        assert ids[: rows.distinct] == sorted(ids[: rows.distinct])
+        assert ids[rows.distinct :] == sorted(ids[rows.distinct :])
+
+
+def test_files_batches_and_the_disk_change_nothing(tmp_path, monkeypatch):
+    table = corpus(0, 500, 300)
+    for number in range(5):
+        pq.write_table(table.slice(number * 100, 100), tmp_path / f"{number}.parquet")
+    whole = read_classes(ds.dataset(table), [1, 2])
+    monkeypatch.setattr(class_rows, "BATCH_ROWS", 7)
+    monkeypatch.setattr(class_rows, "HELD_BYTES", 100)
+    cut = read_classes(ds.dataset(tmp_path), [1, 2])
+    assert isinstance(cut[0].embeddings, np.memmap)
+    assert not isinstance(whole[0].embeddings, np.memmap)
+    assert all(same(a, b) for a, b in zip(cut, whole, strict=True))
+
+
+def test_embeddings_for_which_the_disk_is_too_small(monkeypatch):
+    monkeypatch.setattr(class_rows, "HELD_BYTES", 100)
+
+    def full(descriptor, offset, size):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        read_classes(ds.dataset(corpus(0, 50, 30)), [1])
+
+
+def test_without_texts_each_row_is_one():
+    table = corpus(0, 50, 3)
+    (rows,) = read_classes(ds.dataset(table.drop_columns(["text"])), [1])
+    assert rows.distinct == len(rows.ids)
+    assert rows.texts(np.arange(3)).to_pylist() == [None] * 3
+
+
+def test_a_class_without_rows_and_nulls():
+    table = corpus(0, 50, 30)
+    with pytest.raises(ValueError, match="no rows of class 9"):
+        read_classes(ds.dataset(table), [1, 9])
+    values = table["embedding"].to_pylist()
+    values[20] = None
+    nulls = table.set_column(3, "embedding", pa.array(values, table["embedding"].type))
+    with pytest.raises(ValueError, match="1 nulls"):
+        read_classes(ds.dataset(nulls), [table["label"][20].as_py()])
+
+
+def test_a_reader_reads_classes_once_in_a_row(tmp_path, monkeypatch):
+    run = Run(str(tmp_path))
+    pq.write_table(corpus(0, 50, 30), f"{run.make('embeddings')}/part.parquet")
+    read = ClassReader(run)
+    first = read([1, 2])
+    assert read([1, 2]) is first
+    assert [rows.label for rows in read([2])] == [2]
+    assert read([1, 2]) is not first
