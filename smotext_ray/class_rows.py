@@ -118,9 +118,7 @@ def read_classes(source: ds.Dataset, labels: Sequence[Any]) -> list[ClassRows]:
     return classes
 
 
-def _texts(
-    source: ds.Dataset, rows: NDArray[np.int64]
-) -> Callable[[NDArray[np.int64]], pa.Array]:
+def _texts(source: ds.Dataset, rows: NDArray[np.int64]) -> Callable[[NDArray[np.int64]], pa.Array]:
     if "text" not in source.schema.names:
         return lambda places: pa.nulls(len(places), pa.string())
 

@@ -87,12 +87,16 @@ class Engine:
         self._sampling: dict[str, Any] = {"top_p": top_p, "max_tokens": max_tokens}
         self.set_sampling(candidates, temperature)
         beside: dict[str, Any] = {}
+        # vLLM's workers are other processes where there are several.
+        if top_p < 1 and not on_gpu and tensor_parallel_size == 1:
+            self._sampling["top_p"] = 1.0
+            beside["logits_processors"] = [_nucleus_processor(top_p)]
         self._lora: Any = None
         if lora:
             from vllm.lora.request import LoRARequest
 
             self._lora = LoRARequest("bridge", 1, str(lora))
-            beside = {"enable_lora": True, "max_loras": 1, "max_lora_rank": _vllm_rank(lora_rank)}
+            beside |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _vllm_rank(lora_rank)}
         self.llm: Any = LLM(
             model,
             dtype=dtype,
@@ -177,6 +181,28 @@ class Engine:
             )
             for output in outputs
         ]
+
+
+def _nucleus_processor(p: float) -> type:
+    """What vLLM calls with the logits of each step, in the place of its own top-p."""
+    from vllm.v1.sample.logits_processor import LogitsProcessor
+
+    from smotext_ray.nucleus import keep_nucleus
+
+    class Nucleus(LogitsProcessor):
+        def __init__(self, *_: Any) -> None:
+            """vLLM's arguments say nothing about sampling."""
+
+        def is_argmax_invariant(self) -> bool:
+            return True  # so it is called after the temperature
+
+        def update_state(self, batch_update: Any) -> None:
+            """All requests have the same ``p``."""
+
+        def apply(self, logits: Any) -> Any:
+            return keep_nucleus(logits, p)
+
+    return Nucleus
 
 
 def _vllm_rank(wanted: int) -> int:

@@ -131,7 +131,7 @@ def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     if "://" not in uri:
         return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
     try:
-        return pafs.FileSystem.from_uri(uri)
+        return pafs.FileSystem.from_uri(with_retry_limit(uri))
     except (pa.ArrowInvalid, OSError):
         pass
     try:
@@ -141,6 +141,23 @@ def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     except Exception as error:
         raise UserError(f"The address {uri} cannot be opened: {error}.") from error
     return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
+
+
+def with_retry_limit(uri: str) -> str:
+    """The URI; in a Google bucket, with an end to the tries to reach it.
+
+    pyarrow's own limit is 15 minutes: a store that does not answer, or credentials that are
+    not there, would look like a hang.
+
+    Examples
+    --------
+    >>> with_retry_limit("gs://bucket/corpus")
+    'gs://bucket/corpus?retry_limit_seconds=30'
+    """
+    place, _, options = uri.partition("?")
+    if not place.startswith(("gs://", "gcs://")) or "retry_limit_seconds" in options:
+        return uri
+    return f"{place}?{options}{'&' if options else ''}retry_limit_seconds=30"
 
 
 def open_run(uri: str, config: RunConfig, models: dict[str, Any]) -> Run:

@@ -30,6 +30,7 @@ from smotext_ray.formats import (
     require_columns,
     split_ending,
 )
+from smotext_ray.run import with_retry_limit
 
 DEMO = "demo:"
 HUB_NAME = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+)?)(:(?P<split>[\w.+-]+))?")
@@ -137,11 +138,8 @@ def _open_uri(uri: str) -> tuple[fs.FileSystem, str, list[str]]:
     # What follows "?" are options of the store, such as its region.
     location, mark, options = uri.partition("?")
     root, wildcards = _split_pattern(location, "*[")
-    if root.startswith(("gs://", "gcs://")) and "retry_limit_seconds" not in options:
-        # Its own limit is 15 minutes, in which an unreachable store looks like a hang.
-        options, mark = f"{options}&retry_limit_seconds=30".lstrip("&"), "?"
     try:
-        filesystem, path = fs.FileSystem.from_uri(root + mark + options)
+        filesystem, path = fs.FileSystem.from_uri(with_retry_limit(root + mark + options))
     except pa.ArrowInvalid:  # none of pyarrow's own
         import fsspec.core
 
@@ -168,7 +166,7 @@ def _expand(filesystem: fs.FileSystem, root: str, wildcards: list[str]) -> list[
         if found[0].type != fs.FileType.Directory:
             return found
         return _listed(filesystem, root, recursive=True)
-    for pattern in wildcards:
+    for after, pattern in enumerate(wildcards, start=1):
         directories = [info.path for info in found if info.type == fs.FileType.Directory]
         if pattern == "**":
             for directory in directories:
@@ -177,7 +175,12 @@ def _expand(filesystem: fs.FileSystem, root: str, wildcards: list[str]) -> list[
         found = [
             info
             for directory in directories
-            for info in _listed(filesystem, directory, hidden=pattern.startswith((".", "_")))
+            for info in _listed(
+                filesystem,
+                directory,
+                hidden=pattern.startswith((".", "_")),
+                only_files=after == len(wildcards),
+            )
             if fnmatch.fnmatchcase(info.base_name, pattern)
         ]
     # "**" reaches a directory more than once.
@@ -186,15 +189,37 @@ def _expand(filesystem: fs.FileSystem, root: str, wildcards: list[str]) -> list[
 
 
 def _listed(
-    filesystem: fs.FileSystem, directory: str, recursive: bool = False, hidden: bool = False
+    filesystem: fs.FileSystem,
+    directory: str,
+    recursive: bool = False,
+    hidden: bool = False,
+    only_files: bool = False,
 ) -> list[fs.FileInfo]:
-    infos = filesystem.get_file_info(fs.FileSelector(directory, recursive=recursive))
+    # Of a Google bucket pyarrow lists those directories only that an object stands for, which
+    # few tools make; what is in them tells of the others.
+    is_told = filesystem.type_name != "gcs" or only_files
+    selector = fs.FileSelector(directory, recursive=recursive or not is_told)
+    infos = filesystem.get_file_info(selector)
+    if not is_told:
+        infos = _with_directories(infos, directory)
+        infos = [i for i in infos if recursive or os.path.dirname(i.path) == directory]
     kept = []
     for info in infos:
         below = info.path.removeprefix(directory).strip("/").split("/")
         if hidden or not any(part.startswith((".", "_")) for part in below):
             kept.append(info)
     return sorted(kept, key=lambda info: cast(str, info.path))
+
+
+def _with_directories(infos: list[fs.FileInfo], root: str) -> list[fs.FileInfo]:
+    """The same, and all directories between them and the root."""
+    found = {info.path: info for info in infos}
+    for info in infos:
+        above = os.path.dirname(info.path)
+        while above != root and above not in found:
+            found[above] = fs.FileInfo(above, fs.FileType.Directory)
+            above = os.path.dirname(above)
+    return list(found.values())
 
 
 def _checked(path: str, infos: list[fs.FileInfo]) -> tuple[str, ...]:

@@ -60,6 +60,8 @@ def fake_vllm(monkeypatch) -> None:
     exceptions.EngineDeadError = EngineDeadError
     requests = types.ModuleType("vllm.lora.request")
     requests.LoRARequest = lambda *given: given
+    processors = types.ModuleType("vllm.v1.sample.logits_processor")
+    processors.LogitsProcessor = object
     for name, fake in {
         "vllm": vllm,
         "vllm.lora": types.ModuleType("vllm.lora"),
@@ -67,6 +69,8 @@ def fake_vllm(monkeypatch) -> None:
         "vllm.v1": types.ModuleType("vllm.v1"),
         "vllm.v1.engine": types.ModuleType("vllm.v1.engine"),
         "vllm.v1.engine.exceptions": exceptions,
+        "vllm.v1.sample": types.ModuleType("vllm.v1.sample"),
+        "vllm.v1.sample.logits_processor": processors,
     }.items():
         monkeypatch.setitem(sys.modules, name, fake)
     for name in ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_CPU_KVCACHE_SPACE"):

@@ -82,6 +82,21 @@ def test_lora_layers_beside_the_llm_have_room(rank, room):
     assert engine.llm.lora_request[-1] == "layers"
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="vLLM has kernels for it on a GPU")
+def test_top_p_is_ours_where_vllm_sorts_the_vocabulary():
+    engine = Engine("an-llm", 5, top_p=0.5)
+    (processor,) = engine.llm.settings["logits_processors"]
+    nucleus = processor(None, None, False)
+    assert engine._sampling["top_p"] == 1
+    assert nucleus.is_argmax_invariant()
+    kept = nucleus.apply(torch.tensor([[0.0, 9.0, 1.0]]))
+    assert (kept > -torch.inf).tolist() == [[False, True, False]]
+    assert "logits_processors" not in Engine("an-llm", 5, top_p=1.0).llm.settings
+    many = Engine("an-llm", 5, top_p=0.5, tensor_parallel_size=2)
+    assert "logits_processors" not in many.llm.settings
+    assert many._sampling["top_p"] == 0.5
+
+
 @pytest.mark.parametrize(("temperature", "n"), [(0.0, 1), (1e-6, 1), (0.5, 3)])
 def test_greedy_decoding_asks_for_one_text(temperature, n):
     engine = Engine("an-llm", 5, candidates=3, temperature=temperature)
