@@ -47,7 +47,8 @@ def main() -> int:
     for points in options.points or POINTS:
         home = options.output / f"{options.case}-{points}"
         shutil.rmtree(home, ignore_errors=True)
-        write_run(Run(str(home)), class_sizes(options.case), points)
+        sizes = class_sizes(options.case)
+        write_run(Run(str(home)), sizes, in_proportion(sizes, points))
         command = [sys.executable, __file__, "--child", "--output", str(home)]
         said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         found.append({"points": points} | json.loads(said.splitlines()[-1]))
@@ -67,16 +68,15 @@ def class_sizes(case: str) -> list[int]:
     return [max(50, int(size)) for size in 100_000 * weights / weights.sum()]
 
 
-def write_run(run: Run, sizes: list[int], points: int) -> None:
-    """A run that is embedded, with so many points to plan."""
+def write_run(run: Run, sizes: list[int], more: list[int]) -> None:
+    """A run that is embedded, with so many points of each class to plan."""
     labels = [f"class-{number:05d}" for number in range(len(sizes))]
     directory = run.make("embeddings")
     for number, table in enumerate(_tables(labels, sizes)):
         pq.write_table(table, f"{directory}/part-{number:05d}.parquet")
     build_reference(run, labels)
     counts = dict(zip(labels, sizes, strict=True))
-    more = _more(counts, points)
-    final = {label: size + more[label] for label, size in counts.items()}
+    final = {label: counts[label] + new for label, new in zip(labels, more, strict=True) if new}
     config = RunConfig.model_validate({"plan": {"sampling_strategy": final}})
     manifest = new_manifest(config, {}, datetime.now(UTC).isoformat())
     manifest["input"] = {"rows": sum(sizes), "class_counts": to_pairs(counts), "bad_rows": {}}
@@ -84,10 +84,10 @@ def write_run(run: Run, sizes: list[int], points: int) -> None:
     run.save(manifest)
 
 
-def _more(counts: dict[str, int], points: int) -> dict[str, int]:
+def in_proportion(sizes: list[int], points: int) -> list[int]:
     """New points of each class, in proportion to its size, ``points`` in all."""
-    ends = np.floor(np.cumsum(list(counts.values())) / sum(counts.values()) * points).astype(int)
-    return dict(zip(counts, np.diff(ends, prepend=0).tolist(), strict=True))
+    ends = np.floor(np.cumsum(sizes) / sum(sizes) * points).astype(int)
+    return [int(number) for number in np.diff(ends, prepend=0)]
 
 
 def _tables(labels: list[str], sizes: list[int]) -> Iterator[pa.Table]:

@@ -64,17 +64,7 @@ class DecodeActor:
     """Plan rows -> the same rows with the candidate texts of each point."""
 
     def __init__(self, config: RunConfig, counter: Any) -> None:
-        from smotext_ray.decoder import Decoder
-        from smotext_ray.models import load_bridge, locate_model
-
-        settings = config.decoder
-        bridge, lora = load_bridge(config.bridge.path)
-        self.decoder = Decoder(
-            locate_model(settings.model).path,
-            bridge,
-            lora=lora,
-            **settings.model_dump(exclude={"model"}),
-        )
+        self.decoder = load_decoder(config)
         self.counter = counter
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -228,6 +218,21 @@ def say_last(counter: Any, message: str, facts: dict[str, Any]) -> None:
     import ray
 
     ray.wait([counter.tell.remote(message, facts)], timeout=5)
+
+
+def load_decoder(config: RunConfig) -> Any:
+    """The run's bridge and LLM, from this machine's files of them."""
+    from smotext_ray.decoder import Decoder
+    from smotext_ray.models import load_bridge, locate_model
+
+    settings = config.decoder
+    bridge, lora = load_bridge(config.bridge.path)
+    return Decoder(
+        locate_model(settings.model).path,
+        bridge,
+        lora=lora,
+        **settings.model_dump(exclude={"model"}),
+    )
 
 
 def load_encoder(config: RunConfig) -> Any:

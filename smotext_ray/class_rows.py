@@ -2,7 +2,7 @@
 
 A planner makes a few thousand points of a class that may have millions of rows. It holds each
 row's id and embedding once, the embeddings on disk where they are many, and of the texts
-only what tells them apart; it asks for the few texts that it writes.
+only what tells them apart; it reads the few texts that it writes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +47,8 @@ class ClassRows:
     distinct : int
         Texts; the rows from here on are repeats.
     embeddings : ndarray of float32, shape (n, d)
-    texts : callable
-        Rows -> their texts, an array of string; nulls where nobody may know them.
+    file_rows : ndarray of int64, shape (n,)
+        Each row's number in the files.
     """
 
     label: Any
@@ -58,7 +58,7 @@ class ClassRows:
     text_of_row: NDArray[np.int64]
     distinct: int
     embeddings: NDArray[np.float32]
-    texts: Callable[[NDArray[np.int64]], pa.Array]
+    file_rows: NDArray[np.int64]
 
 
 class ClassReader:
@@ -112,22 +112,17 @@ def read_classes(source: ds.Dataset, labels: Sequence[Any]) -> list[ClassRows]:
                 text_of_row=text_of_row[start:end] - start,
                 distinct=int((~repeats[start:end]).sum()),
                 embeddings=embeddings[start:end],
-                texts=_texts(source, found.row[own]),
+                file_rows=found.row[own],
             )
         )
     return classes
 
 
-def _texts(source: ds.Dataset, rows: NDArray[np.int64]) -> Callable[[NDArray[np.int64]], pa.Array]:
+def read_texts(source: ds.Dataset, rows: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts of rows by their numbers in the files; nulls where nobody may know them."""
     if "text" not in source.schema.names:
-        return lambda places: pa.nulls(len(places), pa.string())
-
-    def of(places: NDArray[np.int64]) -> pa.Array:
-        taken = source.take(pa.array(rows[places]), columns=["text"])
-        # One piece: the bytes of a plan file must not tell how the corpus was cut.
-        return pa.concat_arrays(taken["text"].cast(pa.string()).chunks)
-
-    return of
+        return pa.chunked_array([pa.nulls(len(rows), pa.string())])
+    return source.take(rows.combine_chunks(), columns=["text"])["text"].cast(pa.string())
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 Metric = Literal["cosine", "euclidean"]
 
 GPU_MAX_K = 2048  # a limit of FAISS's GPU selection kernels
-EXTRA_CANDIDATES = 16
-BLOCK_BYTES = 32 << 20
+EXTRA_CANDIDATES = 4  # more of them cost more than the few searches that are repeated
+BLOCK_BYTES = 1 << 20  # stays in a core's cache
 PART_BYTES = 64 << 20
 GPU_TILE_BYTES = 1 << 30
 
@@ -297,13 +297,13 @@ def _exact_scores(
         for left in range(0, proposed.shape[1], across):
             here = np.s_[top : top + down, left : left + across]
             chosen = proposed[here]
-            rows = base[chosen].astype(np.float64)
-            query = queries[top : top + down, None, :].astype(np.float64)
+            rows, query = base[chosen], queries[top : top + down, None, :]
             if metric == "euclidean":
-                scores[here] = row_sums(np.square(rows - query))
+                scores[here] = row_sums(np.square(np.subtract(rows, query, dtype=np.float64)))
                 continue
             lengths = query_lengths[top : top + down, None] * base_lengths[chosen]
-            scores[here] = 1 - row_sums(rows * query) / _or_one(lengths)
+            products = np.multiply(rows, query, dtype=np.float64)
+            scores[here] = 1 - row_sums(products) / _or_one(lengths)
     return scores
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,8 +183,9 @@ def plan_class(
     Returns
     -------
     pyarrow.Table
-        Of `plan_schema`, one row a point, by rising sample_id. Each row of the class is
-        equally likely as a source, each of its neighbours as its neighbour.
+        One row a point, by rising sample_id: the columns of `plan_schema`, but for the texts
+        ``source_row`` and ``neighbor_row``, the parents' numbers in the files. Each row of
+        the class is equally likely as a source, each of its neighbours as its neighbour.
 
     Raises
     ------
@@ -214,19 +215,39 @@ def plan_class(
         rows.embeddings[sources], rows.embeddings[neighbors], draws.lam, interpolation, unit_norm
     )
     dim, count = points.shape[1], len(sources)
-    schema = plan_schema(rows.ids.type, rows.label_type, dim)
     first = shard.first_sample_id
-    texts = rows.texts(np.concatenate([sources, neighbors]))
-    table = {
-        "sample_id": np.arange(first, first + count),
-        "label": pa.repeat(pa.scalar(shard.label, rows.label_type), count),
-        "source_id": rows.ids.take(pa.array(sources)),
-        "neighbor_id": rows.ids.take(pa.array(neighbors)),
-        "lam": draws.lam,
-        "seed": draws.decode_seed,
-        "round": np.full(count, shard.round, dtype=np.int32),
-        "source_text": texts.slice(0, count),
-        "neighbor_text": texts.slice(count),
-        "point": pa.FixedSizeListArray.from_arrays(pa.array(points.ravel()), dim),
-    }
-    return pa.table(table, schema=schema)
+    return pa.table(
+        {
+            "sample_id": np.arange(first, first + count),
+            "label": pa.repeat(pa.scalar(shard.label, rows.label_type), count),
+            "source_id": rows.ids.take(pa.array(sources)),
+            "neighbor_id": rows.ids.take(pa.array(neighbors)),
+            "lam": draws.lam,
+            "seed": draws.decode_seed,
+            "round": np.full(count, shard.round, dtype=np.int32),
+            "source_row": rows.file_rows[sources],
+            "neighbor_row": rows.file_rows[neighbors],
+            "point": pa.FixedSizeListArray.from_arrays(pa.array(points.ravel()), dim),
+        }
+    )
+
+
+def with_texts(table: pa.Table, read: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> pa.Table:
+    """Plan rows of `plan_class` with the texts of the parents, as `plan_schema` has them.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    read : callable
+        Numbers in the files -> texts.
+    """
+    count = len(table)
+    rows = pa.chunked_array([*table["source_row"].chunks, *table["neighbor_row"].chunks])
+    texts = read(rows)
+    parents = {"source_row": texts.slice(0, count), "neighbor_row": texts.slice(count)}
+    schema = plan_schema(
+        table["source_id"].type, table["label"].type, table["point"].type.list_size
+    )
+    columns = [parents.get(name, table[name]) for name in table.column_names]
+    # One piece each: the bytes of a plan file must not tell how the corpus was cut.
+    return pa.table(columns, schema=schema).combine_chunks()

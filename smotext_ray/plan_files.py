@@ -10,9 +10,9 @@ from dataclasses import asdict
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smotext_ray.class_rows import ClassReader, ClassRows
+from smotext_ray.class_rows import ClassReader, ClassRows, read_texts
 from smotext_ray.config import RunConfig
-from smotext_ray.plan import Shard, plan_class
+from smotext_ray.plan import Shard, plan_class, with_texts
 from smotext_ray.run import Run
 
 
@@ -45,7 +45,10 @@ def write_group(
         ).num_rows
     group = [Shard(**shard) for shard in json.loads(shards)]
     classes = (read or ClassReader(run))([shard.label for shard in group])
-    table = pa.concat_tables(_tables(classes, config, group))
+    table = with_texts(
+        pa.concat_tables(_tables(classes, config, group)),
+        lambda rows: read_texts(run.table("embeddings"), rows),
+    )
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     content = sink.getvalue().to_pybytes()

@@ -167,16 +167,12 @@ def done_again(stage: Stage, actor: str) -> int:
 def ray_nodes(stage: Stage, cpus: list[int]) -> Iterator[tuple[str, list[subprocess.Popen]]]:
     """A cluster of such nodes, each with processes of its own; the first is the head."""
     directory = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # sockets need short paths
-    port, client = free_ports(2)
+    (port,) = free_ports(1)
     nodes: list[subprocess.Popen] = []
     address = f"127.0.0.1:{port}"
     try:
         for number, count in enumerate(cpus):
-            if number:
-                where = [f"--address={address}"]
-            else:
-                where = ["--head", f"--port={port}", f"--ray-client-server-port={client}"]
-                where += ["--include-dashboard=false", f"--temp-dir={directory}"]
+            where = [f"--address={address}"] if number else head(port, directory)
             where += [f"--dashboard-agent-listen-port={free_ports(1)[0]}"]
             nodes.append(start_node(stage, count, where, directory / f"node-{number}"))
         yield address, nodes
@@ -186,13 +182,23 @@ def ray_nodes(stage: Stage, cpus: list[int]) -> Iterator[tuple[str, list[subproc
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def start_node(stage: Stage, cpus: int, where: list[str], said: Path) -> subprocess.Popen:
+def head(port: int, directory: Path) -> list[str]:
+    """Options of a head that shares nothing with other Rays of this machine."""
+    return [
+        *("--head", f"--port={port}", f"--ray-client-server-port={free_ports(1)[0]}"),
+        *("--include-dashboard=false", f"--temp-dir={directory}"),
+    ]
+
+
+def start_node(
+    stage: Stage, cpus: int, where: list[str], said: Path, **env: str
+) -> subprocess.Popen:
     """``ray start``, and wait until the node is there."""
     room = [f"--num-cpus={cpus}", f"--memory={8 * 1024**3}", "--object-store-memory=100000000"]
     with said.open("w") as output:
         node = subprocess.Popen(
             [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *room, *where],
-            env=without_ray() | {HERE: str(stage.directory)},
+            env=without_ray() | {HERE: str(stage.directory)} | env,
             stdout=output,
             stderr=output,
             start_new_session=True,

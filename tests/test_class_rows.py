@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smotext_ray import class_rows
-from smotext_ray.class_rows import ClassReader, read_classes
+from smotext_ray.class_rows import ClassReader, read_classes, read_texts
 from smotext_ray.columns import fixed_size_list
 from smotext_ray.run import Run
 
@@ -36,7 +36,7 @@ def same(a, b) -> bool:
         and a.by_id.tolist() == b.by_id.tolist()
         and a.text_of_row.tolist() == b.text_of_row.tolist()
         and a.embeddings.tobytes() == b.embeddings.tobytes()
-        and a.texts(a.by_id).equals(b.texts(b.by_id))
+        and a.file_rows.tolist() == b.file_rows.tolist()
     )
 
 
@@ -46,10 +46,12 @@ def test_the_layout(seed, n, texts):
     table = corpus(seed, n, texts)
     of = {row["id"]: row for row in table.to_pylist()}
     labels = sorted(set(table["label"].to_pylist()), reverse=True)
-    classes = read_classes(ds.dataset(table), labels)
+    source = ds.dataset(table)
+    classes = read_classes(source, labels)
     assert [rows.label for rows in classes] == labels
     for rows in classes:
-        ids, read = rows.ids.to_pylist(), rows.texts(np.arange(len(rows.ids))).to_pylist()
+        ids = rows.ids.to_pylist()
+        read = read_texts(source, pa.chunked_array([rows.file_rows])).to_pylist()
         assert sorted(ids) == sorted(i for i, row in of.items() if row["label"] == rows.label)
         assert [ids[row] for row in rows.by_id] == sorted(ids)
         assert read == [of[i]["text"] for i in ids]
@@ -92,9 +94,10 @@ def test_embeddings_for_which_the_disk_is_too_small(monkeypatch):
 
 def test_without_texts_each_row_is_one():
     table = corpus(0, 50, 3)
-    (rows,) = read_classes(ds.dataset(table.drop_columns(["text"])), [1])
+    source = ds.dataset(table.drop_columns(["text"]))
+    (rows,) = read_classes(source, [1])
     assert rows.distinct == len(rows.ids)
-    assert rows.texts(np.arange(3)).to_pylist() == [None] * 3
+    assert read_texts(source, pa.chunked_array([[5, 1]])).to_pylist() == [None] * 2
 
 
 def test_a_class_without_rows_and_nulls():

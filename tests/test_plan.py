@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from smotext_ray import plan as planning
-from smotext_ray.class_rows import read_classes
+from smotext_ray.class_rows import read_classes, read_texts
 from smotext_ray.errors import UserError
 from smotext_ray.plan import (
     Shard,
@@ -47,8 +47,10 @@ def class_rows(seed: int, n: int, label: object = "grain", d: int = 12, distinct
 
 
 def plan_class(rows: pa.Table, shard: Shard, **how) -> pa.Table:
-    (read,) = read_classes(ds.dataset(rows), [shard.label])
-    return planning.plan_class(read, shard, **how)
+    source = ds.dataset(rows)
+    (read,) = read_classes(source, [shard.label])
+    table = planning.plan_class(read, shard, **how)
+    return planning.with_texts(table, lambda rows: read_texts(source, rows))
 
 
 def plan_of(classes: dict, groups: list[list[Shard]], **changes) -> pa.Table:

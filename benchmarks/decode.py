@@ -1,0 +1,304 @@
+"""Decoding: the decode job against the bare vLLM engine and Hugging Face `generate`.
+
+    python benchmarks/decode.py --output /tmp/decode
+
+Plans new texts of Reuters R8 with the offline preset, and decodes the same points, one text each,
+in every way, each in a process of its own with nothing beside it:
+
+- `job`: the decode job on Ray, its gate included, with one decoder and with one a core;
+- `engine`: our Engine in one process, all points in one batch, and in blocks as the job's;
+- `vllm`: a vLLM `LLM` as its documents have it, with two threads and with one;
+- `generate`: Hugging Face, in equal batches on all cores, and one by one (fewer points).
+
+Tokens a second are of the warm phase: for the job from the first finished blocks to the last, for
+the others after a first small batch. The start is all before. Beside each stands the mean cosine of
+the texts to their points, which no speed-up may change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+BATCH = 64
+ALONE = 16  # points for the ways that take one at a time
+# Ours, what it stands against, and how many times as fast it is to be.
+TARGETS = [
+    ("job, 1 decoder", "vllm, 1 thread", 0.95),
+    ("job, 1 a core", "generate, batches", 2.5),
+    ("engine", "vllm, 1 thread", 1.0),
+    ("job, 1 a core", "generate, one by one", 10.0),
+]
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "generate, one by one": ("generate", {"batch": 1, "threads": 0}),
+    "generate, batches": ("generate", {"batch": BATCH, "threads": 0}),
+    "vllm, 2 threads": ("vllm", {"threads": 2}),
+    "vllm, 1 thread": ("vllm", {"threads": 1}),
+    "engine": ("engine", {"batch": 0}),
+    "engine, blocks": ("engine", {"batch": BATCH}),
+    "job, 1 decoder": ("job", {"decoders": 1}),
+    "job, 1 a core": ("job", {"decoders": 0}),
+}
+
+
+def main() -> int:
+    options = _options()
+    run = str(options.output / "run")
+    if options.child:
+        print(json.dumps(measure(options.child, run)))
+        return 0
+    if not (options.output / "run" / "plan").exists():
+        make_plan(run, options.output / "corpus.parquet", options.points)
+    found: dict[str, Any] = {}
+    for way in WAYS:
+        command = [sys.executable, __file__, "--child", way, "--output", str(options.output)]
+        said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        found[way] = json.loads(said.splitlines()[-1])
+        print(f"{way}: {found[way]['speed']:.0f} tokens/s", file=sys.stderr, flush=True)
+    show(found)
+    (options.output / "decode.json").write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+def make_plan(uri: str, corpus: Path, points: int) -> None:
+    """A run of two small classes of Reuters R8 that is planned and not decoded."""
+    from smotext_ray import pipeline
+    from smotext_ray.config import load_config
+    from smotext_ray.datasets import load_dataset
+
+    rows = load_dataset("reuters-r8").to_pandas()
+    rows = rows[rows["label"].isin(["grain", "ship"])].groupby("label").head(40)
+    corpus.parent.mkdir(parents=True, exist_ok=True)
+    rows.to_parquet(corpus)
+    options = {
+        "input.path": str(corpus),
+        "plan.sampling_strategy": {label: 40 + points // 2 for label in ("grain", "ship")},
+        "decoder.candidates": 1,
+    }
+    config = load_config("offline", options=options)
+    pipeline.plan(config, pipeline.embed(config, uri))
+
+
+def measure(way: str, uri: str) -> dict[str, Any]:
+    """Decode in one way: tokens a second, seconds before the first, and the mean cosine."""
+    import pyarrow.dataset as ds
+
+    kind, how = WAYS[way]
+    threads = how.get("threads", 1) or len(os.sched_getaffinity(0))
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if kind == "job":
+        return measure_job(uri, **how)
+    plan = ds.dataset(f"{uri}/plan").to_table()
+    if how.get("batch") == 1:
+        plan = plan.slice(0, BATCH + ALONE)
+    started = time.monotonic()
+    decode = {"generate": generate, "vllm": vllm, "engine": engine}[kind](uri, how, threads)
+    decode(plan.slice(0, 8))  # warm
+    ready = time.monotonic()
+    rest = plan.slice(BATCH)
+    texts, tokens = decode(rest)
+    seconds = time.monotonic() - ready
+    return {
+        "speed": tokens / seconds,
+        "tokens": tokens,
+        "start": ready - started,
+        "cosine": mean_cosine(uri, texts, rest),
+    }
+
+
+Decode = Callable[[pa.Table], tuple[list[str], int]]
+
+
+def generate(uri: str, how: dict[str, Any], threads: int) -> Decode:
+    """Hugging Face, as somebody would write it who has the bridge and no vLLM."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.set_num_threads(threads)
+    config, bridge, llm = _models(uri)
+    tokenizer = AutoTokenizer.from_pretrained(llm)
+    model = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.bfloat16).eval()
+    settings = config.decoder
+
+    def decode(plan: pa.Table) -> tuple[list[str], int]:
+        texts, tokens = [], 0
+        for start in range(0, len(plan), how["batch"]):
+            prompts = _prompts(bridge, plan.slice(start, how["batch"]))
+            ids = model.generate(
+                inputs_embeds=prompts,
+                attention_mask=torch.ones(prompts.shape[:2], dtype=torch.long),
+                do_sample=True,
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                top_k=0,
+                max_new_tokens=settings.max_tokens,
+                pad_token_id=tokenizer.eos_token_id,
+            )
+            ends = (ids == tokenizer.eos_token_id).int().cumsum(1)
+            tokens += int((ends - (ids == tokenizer.eos_token_id).int() == 0).sum())
+            texts += tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return texts, tokens
+
+    return decode
+
+
+def vllm(uri: str, how: dict[str, Any], threads: int) -> Decode:
+    """The bare engine with its own top-p."""
+    os.environ |= {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+    }
+    os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind" if threads == 1 else "auto"
+    from vllm import LLM, SamplingParams
+
+    config, bridge, model = _models(uri)
+    settings = config.decoder
+    llm = LLM(
+        model,
+        dtype=settings.dtype,
+        enable_prompt_embeds=True,
+        enable_chunked_prefill=False,  # with seeds it ends the engine on CPU
+        enforce_eager=True,
+        max_model_len=bridge.prompt_length + settings.max_tokens,
+        max_num_seqs=256,
+    )
+
+    def decode(plan: pa.Table) -> tuple[list[str], int]:
+        sampling = [
+            SamplingParams(
+                seed=seed,
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                max_tokens=settings.max_tokens,
+            )
+            for seed in plan["seed"].to_pylist()
+        ]
+        prompts = [{"prompt_embeds": prompt} for prompt in _prompts(bridge, plan)]
+        outputs = [o.outputs[0] for o in llm.generate(prompts, sampling, use_tqdm=False)]
+        return [o.text for o in outputs], sum(len(o.token_ids) for o in outputs)
+
+    return decode
+
+
+def engine(uri: str, how: dict[str, Any], threads: int) -> Decode:
+    """What an actor of the job holds."""
+    from smotext_ray.actors import load_decoder
+    from smotext_ray.columns import matrix
+    from smotext_ray.config import RunConfig
+    from smotext_ray.run import Run
+
+    decoder = load_decoder(RunConfig.model_validate(Run(uri).manifest["config"]))
+
+    def decode(plan: pa.Table) -> tuple[list[str], int]:
+        found = []
+        for start in range(0, len(plan), how["batch"] or len(plan)):
+            part = plan.slice(start, how["batch"] or len(plan))
+            found += decoder.decode(matrix(part["point"]), part["seed"].to_pylist())
+        return [c.texts[0] for c in found], sum(sum(c.num_tokens) for c in found)
+
+    return decode
+
+
+def measure_job(uri: str, decoders: int) -> dict[str, Any]:
+    """The whole job: its warm phase is what comes after the first blocks are written."""
+    import pyarrow.parquet as pq
+
+    from smotext_ray import pipeline
+    from smotext_ray.config import RunConfig, load_config
+    from smotext_ray.run import Run
+
+    home = f"{uri}-{decoders}"
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.copytree(uri, home)
+    run = Run(home)
+    had = RunConfig.model_validate(run.manifest["config"])
+    config = load_config(options={"resources.decoder_actors": decoders}, base=had)
+    started = time.time()
+    pipeline.decode(config, run)
+    facts = run.manifest["rounds"][0]["decode"]
+    files = sorted(Path(home, "samples", "round-1").glob("*.parquet"), key=os.path.getmtime)
+    tables = [pq.read_table(file, columns=["num_tokens", "cosine_to_point"]) for file in files]
+    tokens = [sum(table["num_tokens"].to_pylist()) for table in tables]
+    written = [os.path.getmtime(file) for file in files]
+    first = facts["actors"]  # each has finished a block
+    speed = sum(tokens[first:]) / (written[-1] - written[first - 1])
+    return {
+        "speed": speed,
+        "tokens": sum(tokens),
+        "start": written[0] - started - tokens[0] / (speed / first),
+        "cosine": float(np.mean(np.concatenate([t["cosine_to_point"] for t in tables]))),
+    }
+
+
+def mean_cosine(uri: str, texts: Sequence[str], plan: pa.Table) -> float:
+    """Of texts to the points that they were decoded from."""
+    from smotext_ray.actors import load_encoder
+    from smotext_ray.columns import matrix
+    from smotext_ray.config import RunConfig
+    from smotext_ray.run import Run
+
+    encoder = load_encoder(RunConfig.model_validate(Run(uri).manifest["config"]))
+    found, points = encoder.encode([text.strip() for text in texts]), matrix(plan["point"])
+    return float(((found * points).sum(1) / np.linalg.norm(points, axis=1)).mean())
+
+
+def _models(uri: str) -> tuple[Any, Any, str]:
+    """The run's config, its bridge, and the LLM with the bridge's LoRA layers in it."""
+    from smotext_ray.config import RunConfig
+    from smotext_ray.models import load_bridge, locate_model, merged_llm
+    from smotext_ray.run import Run
+
+    config = RunConfig.model_validate(Run(uri).manifest["config"])
+    bridge, lora = load_bridge(config.bridge.path)
+    llm = locate_model(config.decoder.model).path
+    return config, bridge, merged_llm(llm, lora) if lora else llm
+
+
+def _prompts(bridge: Any, plan: pa.Table) -> Any:
+    import torch
+
+    from smotext_ray.columns import matrix
+
+    with torch.inference_mode():
+        points = torch.from_numpy(np.array(matrix(plan["point"])))
+        return bridge.prompt_embeds(points).to(torch.bfloat16)
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print the ways, and what they reach beside what they are to reach."""
+    print("\n| way | tokens/s | start, s | tokens | mean cosine |\n|---|---|---|---|---|")
+    for way, row in found.items():
+        print(
+            f"| {way} | {row['speed']:.0f} | {row['start']:.0f} | {row['tokens']} "
+            f"| {row['cosine']:.3f} |"
+        )
+    print("\n| ratio | reached | target |\n|---|---|---|")
+    for ours, theirs, target in TARGETS:
+        ratio = found[ours]["speed"] / found[theirs]["speed"]
+        print(f"| {ours} / {theirs} | {ratio:.2f} | {target:g} |")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", required=True, type=Path, help="for the run")
+    parser.add_argument("--points", type=int, default=576, help="to decode; default 576")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
