@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     _log_to_terminal()
     try:
-        options = _parser().parse_args(arguments)
+        options = _options(arguments)
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except UserError as error:
@@ -69,6 +69,19 @@ def _sentence_of_user_error(error: BaseException) -> str | None:
         if told:
             return told[1]
     return None
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options, left = parser.parse_known_args(arguments)
+    # argparse takes a list of values in one piece only; an option may stand between overrides.
+    if left and not (
+        hasattr(options, "overrides") and all(re.match(r"\w+\.\w+=", rest) for rest in left)
+    ):
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    if left:
+        options.overrides += left
+    return options
 
 
 def _in_one_line(error: BaseException) -> str:

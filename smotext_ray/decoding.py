@@ -12,12 +12,10 @@ from smotext_ray.actors import DecodeActor, GateActor
 from smotext_ray.attempts import SparingActor
 from smotext_ray.config import RunConfig
 from smotext_ray.progress import stage_progress
-from smotext_ray.ray_data import read_checkpointed, write
+from smotext_ray.ray_data import MOST_BLOCKS, read_checkpointed, write
 from smotext_ray.restarts import bounded_restarts, lasting
 from smotext_ray.run import Run
 from smotext_ray.written import written
-
-MOST_BLOCKS = 4096  # of one job of even files, however many points
 
 
 def decode_directory(

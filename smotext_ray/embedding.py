@@ -21,7 +21,7 @@ from smotext_ray.noise.mechanism import promise
 from smotext_ray.noise.stage import NOISED, check_input, denoise
 from smotext_ray.plan import check_class_sizes, targets
 from smotext_ray.progress import stage_progress
-from smotext_ray.ray_data import read_checkpointed, write
+from smotext_ray.ray_data import MOST_BLOCKS, read_checkpointed, write
 from smotext_ray.reference import DIRECTORY as REFERENCE
 from smotext_ray.reference import build_reference
 from smotext_ray.restarts import bounded_restarts, lasting
@@ -31,8 +31,6 @@ from smotext_ray.structured_log import log_to_run
 from smotext_ray.written import written
 
 log = logging.getLogger("smotext_ray")
-
-MOST_FILES = 4096  # of one stage, however large the corpus
 
 
 def open_checked(config: RunConfig, uri: str) -> tuple[Run, dict[str, Any], Survey | None]:
@@ -60,8 +58,8 @@ def open_checked(config: RunConfig, uri: str) -> tuple[Run, dict[str, Any], Surv
     survey = survey_input(config)
     check_feasible(survey.class_counts, config)
     resources = cluster.connect()
-    cluster.encoder_pool(resources, config, blocks=MOST_FILES)
-    cluster.decoder_pools(resources, config, blocks=MOST_FILES)
+    cluster.encoder_pool(resources, config, blocks=MOST_BLOCKS)
+    cluster.decoder_pools(resources, config, blocks=MOST_BLOCKS)
     return run, models, survey
 
 
@@ -114,7 +112,7 @@ def has_epsilon(config: RunConfig) -> bool:
 
 def rows_per_file(config: RunConfig, rows: int) -> int:
     """Rows of a corpus file, which is a block of the embed job: whole chunks of the encoder."""
-    least = max(config.resources.embed_rows_per_block, math.ceil(rows / MOST_FILES))
+    least = max(config.resources.embed_rows_per_block, math.ceil(rows / MOST_BLOCKS))
     return math.ceil(least / ENCODE_CHUNK) * ENCODE_CHUNK
 
 

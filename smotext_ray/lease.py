@@ -140,7 +140,10 @@ class Lease:
         while True:
             self._write()
             claims = read_claims(self.run)
-            now = next(claim.renewed for claim in claims if claim.name == self.name)
+            own = [claim for claim in claims if claim.name == self.name]
+            if not own:  # taken for dead by another, or a listing that is late
+                return False
+            now = own[0].renewed
             others = [claim for claim in claims if claim.name != self.name]
             for claim in [claim for claim in others if claim.is_over(now)]:
                 self._delete(claim.name)

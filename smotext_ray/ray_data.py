@@ -7,6 +7,7 @@ from typing import Any
 
 from smotext_ray.run import Run
 
+MOST_BLOCKS = 4096  # of one job, and files of one stage, however many rows
 LIGHT_CPUS = 0.1  # of a reading or writing task: they wait on files, not on the CPU
 
 

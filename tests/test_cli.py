@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from handmade_run import MODELS, build
 
-from smotext_ray import __version__, cluster, embedding, pipeline
+from smotext_ray import __version__, cli, cluster, embedding, pipeline
 from smotext_ray.cli import main
 from smotext_ray.cluster import Cluster
 from smotext_ray.errors import UserError
@@ -247,6 +247,13 @@ def test_a_config_file_does_not_fit(refused, corpus, output, tmp_path, content):
 )
 def test_usage(refused, arguments):
     assert "--help" in refused(*arguments)
+
+
+def test_an_option_may_stand_between_overrides():
+    command = ["augment", "plan.seed=3", "--input", "a.csv", "gate.min_words=2", "gate.max_words=9"]
+    options = cli._options(command)
+    assert options.overrides == ["plan.seed=3", "gate.min_words=2", "gate.max_words=9"]
+    assert options.input == "a.csv"
 
 
 def test_input_and_output_have_to_be_named(refused, corpus, output):

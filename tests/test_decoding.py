@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from ray.data._internal.execution.operators.map_operator import _splitrange
 
 from smotext_ray.config import ResourcesConfig
-from smotext_ray.decoding import MOST_BLOCKS, decode_blocks
+from smotext_ray.decoding import decode_blocks
+from smotext_ray.ray_data import MOST_BLOCKS
 
 FILES = st.lists(st.integers(1, 20_000), min_size=1, max_size=40)
 

@@ -75,6 +75,20 @@ def test_a_claim_that_is_no_longer_renewed_expires(run, monkeypatch):
     assert time.monotonic() - started >= 0.4  # it might have lived until then
 
 
+def test_a_claim_that_the_listing_lacks_is_written_again(run, monkeypatch):
+    seen = []
+
+    def late(run):
+        seen.append(read_claims(run))
+        return [] if len(seen) < 3 else seen[-1]
+
+    monkeypatch.setattr(module, "read_claims", late)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    with hold(run, "augment"):
+        (claim,) = read_claims(run)
+    assert len(seen) == 3 and claim.name != seen[0][0].name
+
+
 def test_a_process_that_died_here_is_not_waited_for(run):
     code = """if True:
         import os, sys
