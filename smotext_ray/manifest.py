@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pyarrow.dataset as ds
+
 from smotext_ray.config import RunConfig
 from smotext_ray.run import Run
 
@@ -72,6 +74,11 @@ def corpus_files(run: Run, manifest: dict[str, Any]) -> list[str]:
     """The files of ``corpus/`` in the order of their rows, without what a kill has left there."""
     files = sorted(run.table("corpus").files)
     return files[: manifest["input"].get("files", len(files))]
+
+
+def corpus_table(run: Run, manifest: dict[str, Any]) -> ds.Dataset:
+    """The rows of those files."""
+    return ds.dataset(corpus_files(run, manifest), format="parquet", filesystem=run.fs)
 
 
 def to_pairs(counts: dict[Any, int]) -> list[list[Any]]:

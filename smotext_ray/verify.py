@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
-from smotext_ray.manifest import corpus_files
+from smotext_ray.manifest import corpus_table
 from smotext_ray.noise.stage import NOISED
 from smotext_ray.result import file_sha256
 from smotext_ray.run import Run
@@ -74,7 +73,7 @@ def _check_embeddings(run: Run, manifest: dict[str, Any]) -> list[Finding]:
     if "privacy" in manifest:
         once = len(np.unique(ids)) == len(ids) == wanted
     else:
-        corpus = ds.dataset(corpus_files(run, manifest), filesystem=run.fs)
+        corpus = corpus_table(run, manifest)
         once = _same(ids, _ids(corpus, "id"))
     return [
         Finding("embeddings: every corpus row once", once, f"{len(ids)} of {wanted} rows"),

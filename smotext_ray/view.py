@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smotext_ray.manifest import accepted, class_counts, planned_points
+from smotext_ray.manifest import accepted, class_counts, corpus_table, planned_points
 from smotext_ray.run import Run
 from smotext_ray.verify import Finding
 
@@ -195,7 +195,7 @@ def _by_turns(lists: list[list[dict[str, Any]]], most: int) -> Iterator[dict[str
 
 
 def _texts(run: Run, ids: set[Any]) -> dict[Any, str]:
-    corpus = run.table("corpus")
+    corpus = corpus_table(run, run.manifest)
     wanted = pa.array(sorted(ids), corpus.schema.field("id").type)
     found = corpus.to_table(columns=["id", "text"], filter=pc.field("id").isin(wanted))
     return dict(zip(found["id"].to_pylist(), found["text"].to_pylist(), strict=True))

@@ -24,6 +24,7 @@ from smotext_ray.errors import UserError
 from smotext_ray.evaluation.canaries import Canary, make_canaries
 from smotext_ray.evaluation.material import LabelledTexts
 from smotext_ray.formats import one_line
+from smotext_ray.manifest import corpus_table
 from smotext_ray.run import Run
 
 LIST = "canaries.json"
@@ -138,7 +139,8 @@ def read_canaries(file: str, run: Run, corpus: LabelledTexts | None = None) -> C
 def _found(texts: list[str], run: Run) -> set[str]:
     """Those of the texts that the run's corpus holds."""
     some = pc.field("text").isin(pa.array(texts))
-    return set(run.table("corpus").to_table(columns=["text"], filter=some)["text"].to_pylist())
+    corpus = corpus_table(run, run.manifest)
+    return set(corpus.to_table(columns=["text"], filter=some)["text"].to_pylist())
 
 
 def _check(output: Path, number: int, seed: int) -> None:
