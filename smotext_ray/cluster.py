@@ -79,6 +79,9 @@ def connect() -> Cluster:
     # Ray's core prints an error line for every actor of Ray Data ("has constructor arguments
     # in the object store"), which is how Ray Data makes them.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # A task that Ray ends for want of memory it starts again without end, ever later; after
+    # so many tries, some five minutes, no memory will come.
+    os.environ.setdefault("RAY_task_oom_retries", "8")
     import ray
 
     if not ray.is_initialized():

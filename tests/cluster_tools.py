@@ -49,8 +49,9 @@ class Stage:
         for number in range(times):
             (self.directory / "faults" / f"{fault}-{number}").touch()
 
-    def poison(self, *ids: int) -> None:
-        (self.directory / "poison").write_text(json.dumps(ids))
+    def name(self, kind: str, *ids: int) -> None:
+        """Samples that are ``poison``, or that make the decoder ``hungry``."""
+        (self.directory / kind).write_text(json.dumps(ids))
 
     def calls(self, actor: str) -> list[dict[str, Any]]:
         file = self.directory / f"{actor}.jsonl"

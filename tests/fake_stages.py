@@ -4,6 +4,7 @@ The tests and the actors meet in the directory ``FAKE_STAGES``:
 
     encoder.jsonl, planner.jsonl, decoder.jsonl   a line a call, written before the work
     poison           sample ids that end the process of the decoder
+    hungry           sample ids that the decoder takes ever more memory for
     faults/<fault>   files; each is good for one fault
     seconds          that a call takes
 """
@@ -28,6 +29,7 @@ from smotext_ray.engine import Candidates, EngineDead
 HERE = "FAKE_STAGES"
 MODELS = {name: {"name": name, "sha256": "0"} for name in ("encoder", "llm", "bridge")}
 CONSTRUCTOR_FAILS, ENGINE_DIES = "constructor-fails", "engine-dies"
+HUNGER = 1536  # MiB that a hungry decoder takes at most
 
 
 def main(arguments: list[str]) -> int:
@@ -85,9 +87,10 @@ class Decode:
     def __call__(self, table: Any) -> Any:
         ids = table["sample_id"].to_pylist()
         work("decoder", ids)
-        poison = directory() / "poison"
-        if poison.exists() and set(ids) & set(json.loads(poison.read_text())):
+        if is_among("poison", ids):
             os.kill(os.getpid(), signal.SIGKILL)
+        if is_among("hungry", ids):
+            eat()
         return actors.beside(table, lambda: self.decode(ids), self.counter)
 
     def decode(self, ids: list[int]) -> list[Candidates]:
@@ -101,6 +104,22 @@ def work(actor: str, ids: list[Any]) -> None:
     with (directory() / f"{actor}.jsonl").open("a") as log:
         log.write(json.dumps({"pid": os.getpid(), "ids": ids}) + "\n")
     time.sleep(float((directory() / "seconds").read_text()))
+
+
+def is_among(kind: str, ids: list[int]) -> bool:
+    """Whether one of these was named to do so."""
+    named = directory() / kind
+    return named.exists() and not set(ids).isdisjoint(json.loads(named.read_text()))
+
+
+def eat() -> None:
+    """Take memory until Ray ends this process; an error, if it does not."""
+    eaten = []
+    for _ in range(0, HUNGER, 64):
+        eaten.append(b"x" * (64 * 1024**2))
+        time.sleep(0.05)
+    time.sleep(20)
+    raise AssertionError(f"Ray let {len(eaten) * 64} MiB be taken")
 
 
 def happens(fault: str) -> bool:

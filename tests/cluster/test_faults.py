@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cluster_tools import Driver, Stage, check_whole, ray_nodes, samples
 from fake_stages import CONSTRUCTOR_FAILS, ENGINE_DIES
-from handmade_run import build
+from planned_run import failure, planned
 
 from smotext_ray.config import ResourcesConfig
 from smotext_ray.run import Run
@@ -38,31 +38,10 @@ def decode(shared, stage) -> Callable[[Run], tuple[int, str]]:
     return lambda run: Driver(stage, "decode", run.uri, RAY_ADDRESS=shared[1]).ends()
 
 
-def planned(directory: Path, **resources) -> Run:
-    """A run of which only the decode job is left."""
-    run = build(directory, {"grain": POINTS}, until="plan")
-    manifest = run.manifest
-    manifest["config"]["resources"] |= {
-        "decoder_actors": 1,
-        "decode_rows_per_block": BLOCK,
-        **resources,
-    }
-    manifest["config"]["gate"] |= {"min_cosine": -1, "same_class": False}
-    run.save(manifest)
-    return run
-
-
-def one_sentence(said: str) -> str:
-    (line,) = said.strip().splitlines()[-1:]
-    assert line.startswith("smotext: failed: ") and "Traceback" not in said
-    assert "The same command goes on where it was." in line
-    return line
-
-
 def test_poisoned_rows_are_set_aside_and_no_other(stage, decode, tmp_path):
-    run = planned(tmp_path)
+    run = planned(tmp_path, POINTS, BLOCK)
     poisoned = (0, 1, 12)
-    stage.poison(*poisoned)
+    stage.name("poison", *poisoned)
     code, said = decode(run)
     assert code in (0, 3), said
     check_whole(run, errors={row: samples(run)[row]["reason"] for row in poisoned})
@@ -75,7 +54,7 @@ def test_poisoned_rows_are_set_aside_and_no_other(stage, decode, tmp_path):
 
 
 def test_constructors_that_fail_and_an_engine_that_dies_are_tried_again(stage, decode, tmp_path):
-    run = planned(tmp_path)
+    run = planned(tmp_path, POINTS, BLOCK)
     stage.order(CONSTRUCTOR_FAILS, 2)
     stage.order(ENGINE_DIES, 1)
     code, said = decode(run)
@@ -85,23 +64,23 @@ def test_constructors_that_fail_and_an_engine_that_dies_are_tried_again(stage, d
 
 
 def test_a_constructor_that_always_fails_ends_the_job(stage, decode, tmp_path):
-    run = planned(tmp_path, tries=1)
+    run = planned(tmp_path, POINTS, BLOCK, tries=1)
     stage.order(CONSTRUCTOR_FAILS, 100)
     code, said = decode(run)
     assert code == 1
-    assert "The decoder could not be started, 3 times in a row" in one_sentence(said)
-    assert "MemoryError: no room for the model on the GPU" in one_sentence(said)
+    assert "The decoder could not be started, 3 times in a row" in failure(said)
+    assert "MemoryError: no room for the model on the GPU" in failure(said)
     assert len(list((stage.directory / "faults").iterdir())) == 100 - 3
 
 
 @pytest.mark.long
 def test_an_engine_that_always_dies_ends_the_job_and_takes_no_row_with_it(stage, decode, tmp_path):
-    run = planned(tmp_path)
+    run = planned(tmp_path, POINTS, BLOCK)
     stage.order(ENGINE_DIES, 100)
     code, said = decode(run)
     assert code == 1
-    assert f"The decoder ended {2 * TRIES + 1} times in a row" in one_sentence(said)
-    assert re.search(r"last at sample_id \d+ to \d+;", one_sentence(said))
+    assert f"The decoder ended {2 * TRIES + 1} times in a row" in failure(said)
+    assert re.search(r"last at sample_id \d+ to \d+;", failure(said))
     for fault in (stage.directory / "faults").iterdir():
         fault.unlink()
     code, said = decode(run)
@@ -111,9 +90,9 @@ def test_an_engine_that_always_dies_ends_the_job_and_takes_no_row_with_it(stage,
 
 @pytest.mark.long
 def test_a_job_that_makes_no_progress_ends(stage, decode, tmp_path):
-    run = planned(tmp_path, no_progress_minutes=0.1)
+    run = planned(tmp_path, POINTS, BLOCK, no_progress_minutes=0.1)
     (stage.directory / "seconds").write_text("100000")
     code, said = decode(run)
     assert code == 1
-    assert "resources.no_progress_minutes" in one_sentence(said)
-    assert "No block was finished for 0.1 minutes" in one_sentence(said)
+    assert "resources.no_progress_minutes" in failure(said)
+    assert "No block was finished for 0.1 minutes" in failure(said)

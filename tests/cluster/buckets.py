@@ -1,0 +1,109 @@
+"""A server of a bucket's protocol on loopback, and the life of a run in a bucket."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+from cluster_tools import Driver, Stage, check_whole, free_ports, samples, without_ray
+
+from smotext_ray.lease import read_claims
+from smotext_ray.run import Run
+
+ROWS = {"common": 40, "rare": 8}
+BLOCK = 4
+
+
+@contextmanager
+def serving(command: Callable[[str], list[str]], said: Path) -> Iterator[str]:
+    """Python with these arguments, made from a free port; yields host and port once it answers."""
+    (port,) = free_ports(1)
+    with said.open("w") as log:
+        server = subprocess.Popen([sys.executable, *command(str(port))], stdout=log, stderr=log)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/", server, said)
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _wait_for(address: str, server: subprocess.Popen, said: Path) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            urllib.request.urlopen(address, timeout=10).close()
+            return
+        except (urllib.error.URLError, OSError):
+            assert server.poll() is None and time.monotonic() < deadline, said.read_text()
+            time.sleep(0.1)
+
+
+def killed_gone_on_with_and_expanded(at: Callable[[str], str], directory: Path) -> Run:
+    """A run of texts in a bucket, into the same bucket, as ``at`` gives their addresses."""
+    stage = Stage(directory / "stage").reset(seconds=0.5)
+    run = Run(at("runs/first"))
+    write_corpus(at("texts/en/corpus.parquet"), ROWS)
+    texts = ["--input", at("texts/*/corpus.parquet"), "--max-rounds", "1"]
+    command = [
+        *("augment", *texts, "--output", run.uri),
+        *("gate.min_cosine=-1", "gate.same_class=false"),
+        f"resources.decode_rows_per_block={BLOCK}",
+        *("resources.encoder_actors=1", "resources.decoder_actors=1"),
+    ]
+    driver = Driver(stage, *command)
+    driver.until(lambda: run.has("samples") and len(stage.calls("decoder")) >= 3)
+    driver.kill()
+    assert "decode" not in run.manifest["rounds"][0]
+    said = smotext("status", run.uri)
+    assert said.returncode == 0 and "under way" in said.stdout, said.stderr
+
+    stage.reset(seconds=0)
+    code, said = Driver(stage, *command).ends()  # the dead driver's lease is no hindrance
+    assert code == 0, said
+    check_whole(run)
+    before = samples(run)
+    assert len(before) == 32 and read_claims(run) == []
+    # Only what was not written is done again.
+    assert sum(stage.rows("decoder").values()) < 32
+
+    write_corpus(at("texts/en/corpus.parquet"), ROWS | {"common": 44, "new": 3})
+    stage.reset(seconds=0)
+    expand = ["expand", "--run", run.uri, *texts]
+    code, said = Driver(stage, *expand).ends()
+    assert code == 0, said
+    check_whole(run)
+    assert dict(run.manifest["input"]["class_counts"]) == {"common": 44, "new": 3, "rare": 8}
+    assert samples(run)[:32] == before
+    assert max(stage.rows("encoder")) == 54 and min(stage.rows("encoder")) == 48
+    stage.reset(seconds=0)
+    assert Driver(stage, *expand).ends()[0] == 0
+    assert stage.calls("encoder") == stage.calls("decoder") == []
+    assert "new (sample" in smotext("show", run.uri, "--label", "new").stdout
+    return run
+
+
+def write_corpus(uri: str, rows: dict[str, int]) -> None:
+    labels = [label for label, number in rows.items() for _ in range(number)]
+    texts = [f"{label} text {i}" for label, number in rows.items() for i in range(number)]
+    content = pd.DataFrame({"text": texts, "label": labels}).to_parquet()
+    file = Run(uri)
+    with file.fs.open_output_stream(file.path) as stream:
+        stream.write(content)
+
+
+def smotext(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "smotext_ray.cli", *arguments],
+        capture_output=True,
+        text=True,
+        env=without_ray(),
+        timeout=300,
+    )
