@@ -30,7 +30,7 @@ from planned_run import planned
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.long]
 
-HEAD_CPUS, WORKER_CPUS, WORKERS = 3, 2, 2
+HEAD_CPUS, WORKER_CPUS, WORKERS = 2, 2, 2
 POINTS, BLOCK = 800, 2
 # As in the provider "fake_multinode", whose defaults are a file that Ray's wheels lack.
 PROVIDER = {
@@ -120,7 +120,6 @@ def test_a_run_takes_the_nodes_that_come(tmp_path):
         driver = Driver(stage, "decode", run.uri, RAY_ADDRESS=address)
         driver.until(lambda: len(stage.calls("decoder")) >= 2)
         assert [place(pid, node) for pid in decoders(stage)] == [first]
-        driver.until(lambda: len(nodes(node)) == 1 + WORKERS)
         driver.until(lambda: any(place(pid, node) not in (first, None) for pid in decoders(stage)))
         (stage.directory / "seconds").write_text("0")
         code, said = driver.ends()
