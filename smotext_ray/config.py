@@ -299,6 +299,8 @@ def config_json(config: RunConfig) -> dict[str, Any]:
 def without_keys(address: str) -> str:
     """An address without its user part, and without the parts of its query that are secret.
 
+    ``anonymous`` stays: it is how a store is told to ask for no key.
+
     Examples
     --------
     >>> without_keys("s3://AKIA:secret@bucket/corpus?region=eu-west-1&session_token=abc")
@@ -309,7 +311,9 @@ def without_keys(address: str) -> str:
         return address
     place, question, query = rest.partition("?")
     host = place.partition("/")[0]
-    if "@" in host or (":" in host and not re.fullmatch(r"[^:]+:\d+", host)):
+    if host.startswith("anonymous@"):
+        pass
+    elif "@" in host or (":" in host and not re.fullmatch(r"[^:]+:\d+", host)):
         # A secret may hold a "/" that should have been quoted.
         place = place.partition("@")[2] if "@" in place else place.partition("/")[2]
     kept = [part for part in query.split("&") if not SECRET.search(part.partition("=")[0])]

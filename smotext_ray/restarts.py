@@ -11,11 +11,12 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +26,9 @@ from smotext_ray.errors import Stopped, UserError
 from smotext_ray.ray_data import surviving_actor
 
 log = logging.getLogger("smotext_ray")
+
+KEEP_SECONDS = 1.0
+Counts = tuple[dict[str, int], dict[str, str]]  # ends in vain, and what it is at, by actor
 
 
 @contextmanager
@@ -55,7 +59,8 @@ def bounded_restarts(
     restarts = surviving_actor(Restarts, counter)
     began = time.time()
     try:
-        yield restarts
+        with _counts_kept(restarts):
+            yield restarts
     except Exception as error:
         sentence = _why_stopped(error, resources)
         if sentence is None:
@@ -72,6 +77,33 @@ def bounded_restarts(
         ray.kill(restarts)
 
 
+@contextmanager
+def _counts_kept(restarts: Any) -> Iterator[None]:
+    """Keep the counts in this process, and give them back to a `Restarts` that begins anew.
+
+    Where memory is short Ray ends that one too; with counts from 0 there would be no bound.
+    """
+    over = threading.Event()
+    thread = threading.Thread(target=_keep_counts, args=(restarts, over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _keep_counts(restarts: Any, over: threading.Event) -> None:
+    import ray
+    from ray.exceptions import RayError
+
+    known: Counts = ({}, {})
+    while not over.wait(KEEP_SECONDS):
+        # It is being started anew, or the cluster is gone, which others will tell.
+        with suppress(RayError):
+            known = ray.get(restarts.counts.remote(known), timeout=5)
+
+
 class Restarts:
     """How often each actor has ended since it last got something done; an actor of its own."""
 
@@ -79,9 +111,22 @@ class Restarts:
         self._counter = counter
         self._ends: Counter[str] = Counter()
         self._at: dict[str, str] = {}
+        self._is_whole = not _is_begun_anew()
 
-    def begin(self, actor: str, name: str = "") -> tuple[int, str]:
-        """A process of an actor begins: how many ended before it in vain, and at what."""
+    def counts(self, known: Counts) -> Counts:
+        """Ends and whereabouts of all actors; ``known`` are those of an earlier life of this."""
+        if not self._is_whole:
+            self._ends, self._at = Counter(known[0]), dict(known[1])
+            self._is_whole = True
+        return dict(self._ends), self._at
+
+    def begin(self, actor: str, name: str = "") -> tuple[int, str] | None:
+        """A process of an actor begins: how many ended before it in vain, and at what.
+
+        None while that is not known.
+        """
+        if not self._is_whole:
+            return None
         if actor in self._at:
             self._ends[actor] += 1
             if self._counter:
@@ -126,7 +171,9 @@ class Lasting:
         import ray
 
         self._restarts = restarts
-        ends, at = ray.get(restarts.begin.remote(actor_id(), name))
+        while (begun := ray.get(restarts.begin.remote(actor_id(), name))) is None:
+            time.sleep(KEEP_SECONDS)
+        ends, at = begun
         if ends > most:
             raise Stopped(
                 f"The {name} ended {ends} times in a row with nothing done in between"
@@ -171,6 +218,14 @@ def actor_id() -> str:
     return str(ray.get_runtime_context().get_actor_id())
 
 
+def _is_begun_anew() -> bool:
+    """Whether this process is an actor, and not the first of it."""
+    import ray
+
+    context = ray.get_runtime_context() if ray.is_initialized() else None
+    return bool(context and context.get_actor_id() and context.was_current_actor_reconstructed)
+
+
 def in_one_line(error: Exception) -> str:
     """Its kind and what it says."""
     said = " ".join(str(error).split())[:500].removesuffix(".")
@@ -207,9 +262,12 @@ def ended_for_memory(since: float) -> int:
 def _why_stopped(error: BaseException, resources: ResourcesConfig) -> str | None:
     """The sentence for an error that this module has caused; None for others."""
     from ray.data.exceptions import ExecutionTimeoutError
+    from ray.exceptions import OutOfMemoryError
 
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, OutOfMemoryError):
+            return "A task ran out of memory each time that it was tried."
         if isinstance(cause, ExecutionTimeoutError):
             return (
                 f"No block was finished for {resources.no_progress_minutes:g} minutes; if the "

@@ -31,7 +31,7 @@ import pyarrow.dataset as ds
 from pyarrow import fs as pafs
 
 from smotext_ray import __version__
-from smotext_ray.config import RunConfig, config_json
+from smotext_ray.config import RunConfig, config_json, without_keys
 from smotext_ray.errors import UserError
 
 MANIFEST = "manifest.json"
@@ -132,14 +132,17 @@ def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
         return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
     try:
         return pafs.FileSystem.from_uri(with_retry_limit(uri))
-    except (pa.ArrowInvalid, OSError):
-        pass
+    except (pa.ArrowInvalid, OSError) as error:
+        refused = error
     try:
         import fsspec
 
         filesystem, path = fsspec.core.url_to_fs(uri)
     except Exception as error:
-        raise UserError(f"The address {uri} cannot be opened: {error}.") from error
+        reason = error if "Unrecognized filesystem type" in str(refused) else refused
+        shown = without_keys(uri)
+        said = str(reason).replace(with_retry_limit(uri), shown).replace(uri, shown)
+        raise UserError(f"The address {shown} cannot be opened: {said.rstrip('.')}.") from error
     return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
 
 

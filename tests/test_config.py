@@ -178,6 +178,7 @@ def test_a_directory_is_no_config_file(tmp_path):
         ("/data/a@b/news?.csv", "/data/a@b/news?.csv"),
         ("s3://bucket/corpus/", "s3://bucket/corpus/"),
         ("s3://AKIA:sec/ret@bucket/c", "s3://bucket/c"),
+        ("gs://anonymous@bucket/c", "gs://anonymous@bucket/c"),
         ("s3://bucket/a:b@c", "s3://bucket/a:b@c"),
         ("http://host:80/a@b", "http://host:80/a@b"),
         ("s3://AKIA:se%2Fcret@bucket/c?scheme=http", "s3://bucket/c?scheme=http"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -122,6 +126,27 @@ def test_an_exception_of_the_work_comes_through_as_it_is(ray):
     with pytest.raises(Exception, match="mine") as caught:
         run(ray, {"number": None})
     assert not isinstance(caught.value, Stopped)
+
+
+def test_counts_outlast_the_actor_that_counts(ray):
+    with bounded_restarts(ResourcesConfig()) as restarts:
+        for _ in range(4):
+            ray.get(restarts.begin.remote("a"))
+        ray.get(restarts.at.remote("a", "rows 1 to 5"))
+        time.sleep(3 * module.KEEP_SECONDS)
+        pid = ray.get(restarts.__ray_call__.remote(lambda self: os.getpid()))
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while (begun := ray.get(restarts.begin.remote("a"))) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert begun == (4, "rows 1 to 5")
+        assert ray.get(restarts.__ray_call__.remote(lambda self: os.getpid())) != pid
+
+
+def test_a_task_without_memory_is_told_in_one_sentence(ray):
+    with pytest.raises(Stopped, match="out of memory"), bounded_restarts(ResourcesConfig()):
+        raise ray.exceptions.OutOfMemoryError("Task was killed due to the node running low on it")
 
 
 def test_ray_tells_how_processes_ended(ray):
