@@ -10,7 +10,7 @@ from buckets import killed_gone_on_with_and_expanded, serving, smotext
 from cluster_tools import free_ports
 from pyarrow import fs
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.long]
 
 EMULATOR = ["-m", "gcp_storage_emulator", "start", "--in-memory", "--host", "127.0.0.1", "--port"]
 
