@@ -45,7 +45,7 @@ test: lint
 test-cluster: $(READY)
 	HF_HUB_OFFLINE=1 SMOTEXT_KILLS=10 .venv/bin/python -m pytest -q -m cluster tests/cluster
 
-# Ratios measured side by side, in about ten minutes on two idle cores; runs/bench/*.json.
+# Ratios measured side by side, in a quarter of an hour on two idle cores; runs/bench.
 bench: $(READY)
 	.venv/bin/python benchmarks/plan.py --output runs/bench/plan
 	.venv/bin/python benchmarks/encode.py --output runs/bench/encode

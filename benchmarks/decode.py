@@ -295,7 +295,7 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", required=True, type=Path, help="for the run")
-    parser.add_argument("--points", type=int, default=576, help="to decode; default 576")
+    parser.add_argument("--points", type=int, default=256, help="to decode; default 256")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
 
