@@ -145,8 +145,8 @@ def generate(uri: str, how: dict[str, Any], threads: int) -> Decode:
                 max_new_tokens=settings.max_tokens,
                 pad_token_id=tokenizer.eos_token_id,
             )
-            ends = (ids == tokenizer.eos_token_id).int().cumsum(1)
-            tokens += int((ends - (ids == tokenizer.eos_token_id).int() == 0).sum())
+            is_end = (ids == tokenizer.eos_token_id).int()
+            tokens += int((is_end.cumsum(1) == is_end).sum())  # up to the first end, with it
             texts += tokenizer.batch_decode(ids, skip_special_tokens=True)
         return texts, tokens
 

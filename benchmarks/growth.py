@@ -6,7 +6,8 @@
 Random unit vectors of 384 numbers stand for the corpus, so no model is loaded. `points`: 100,000
 rows in 20 classes whose sizes follow Zipf's law, and more and more points. `big-class`: one of two
 classes has 500,000 rows. `classes`: 5,000 classes of 20 rows. Prints a table and writes
-growth-<case>.json: the driver's peak memory (it has imported all before), time, and files.
+growth-<case>.json: the driver's peak memory (it has imported all before), that of the largest of
+Ray's workers (the planners), time, and files. No other Ray may run on the machine.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -115,37 +118,64 @@ def plan(run: Run) -> dict[str, Any]:
 
     config = RunConfig.model_validate(run.manifest["config"])
     cluster.connect()
-    before = _peak_mib()
+    before = _peak_mib("self")
     started = time.monotonic()
-    pipeline.plan(config, run)
+    with workers_watched() as worker_mib:
+        pipeline.plan(config, run)
     seconds = time.monotonic() - started
     files = run.table("plan", "round-1").files
     return {
         "driver_mib_before": before,
-        "driver_mib": _peak_mib(),
+        "driver_mib": _peak_mib("self"),
+        "worker_mib": max(worker_mib),
         "seconds": seconds,
         "files": len(files),
         "gib": sum(Path(file).stat().st_size for file in files) / 1024**3,
     }
 
 
-def _peak_mib() -> float:
+@contextmanager
+def workers_watched() -> Iterator[list[float]]:
+    """Peaks of all processes of Ray that were seen meanwhile, looked at ten times a second."""
+    peaks, over = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            for process in Path("/proc").glob("[0-9]*"):
+                with suppress(OSError, ValueError):  # it has ended
+                    if (process / "cmdline").read_bytes().startswith(b"ray::"):
+                        peaks.append(_peak_mib(process.name))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield peaks
+    finally:
+        over.set()
+        thread.join()
+
+
+def _peak_mib(pid: str) -> float:
     # getrusage would tell the peak of the parent, where that was larger.
-    (line,) = [x for x in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in x]
+    status = Path("/proc", pid, "status").read_text().splitlines()
+    (line,) = [line for line in status if "VmHWM" in line]
     return int(line.split()[1]) * 1024 / MIB
 
 
 def show(case: str, found: list[dict[str, Any]]) -> None:
     """Print the table so far."""
     print(f"\n{case}\n")
-    print("| points | driver's peak, MiB | of that, plan | seconds | points/s | files | GiB |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| points | driver's peak, MiB | of that, plan | largest worker | seconds | points/s "
+        "| files | GiB |\n|---|---|---|---|---|---|---|---|"
+    )
     for row in found:
         grown = row["driver_mib"] - row["driver_mib_before"]
         rate = row["points"] / row["seconds"]
         print(
-            f"| {row['points']:,} | {row['driver_mib']:.0f} | {grown:.0f} | {row['seconds']:.0f} | "
-            f"{rate:,.0f} | {row['files']} | {row['gib']:.2f} |",
+            f"| {row['points']:,} | {row['driver_mib']:.0f} | {grown:.0f} | "
+            f"{row['worker_mib']:.0f} | {row['seconds']:.0f} | {rate:,.0f} | {row['files']} | "
+            f"{row['gib']:.2f} |",
             flush=True,
         )
 

@@ -129,9 +129,9 @@ def plan_files(run: Any, more: list[int]) -> float:
     groups = shards(lacking, 1, 0, math.ceil(NEW_POINTS / files))
     run.clear("plan")
     started = time.monotonic()
-    read = ClassReader(run)
+    reader = ClassReader(run)
     for number, group in enumerate(groups):
-        write_group(run, config, **group_item(1, number, group), read=read)
+        write_group(run, config, **group_item(1, number, group), reader=reader)
     return time.monotonic() - started
 
 

@@ -171,14 +171,14 @@ class PlanActor:
         from smotext_ray.run import Run
 
         self.run = Run(run_uri)
-        self.read = ClassReader(self.run)
+        self.reader = ClassReader(self.run)
         self.config = config
         self.counter = counter
 
     def __call__(self, group: dict[str, str]) -> dict[str, str]:
         from smotext_ray.plan_files import write_group
 
-        digest, rows = write_group(self.run, self.config, **group, read=self.read)
+        digest, rows = write_group(self.run, self.config, **group, reader=self.reader)
         self.counter.add.remote(rows, first=group["file"])
         return {"file": group["file"], "sha256": digest}
 

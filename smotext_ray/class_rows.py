@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from smotext_ray.columns import matrix
 from smotext_ray.run import Run
 
+SMALL_BYTES = 1 << 28  # embeddings of a corpus that is read whole, once
 HELD_BYTES = 1 << 30  # embeddings above this go to a file of this machine
 BATCH_ROWS = 8192
 
@@ -62,20 +63,38 @@ class ClassRows:
 
 
 class ClassReader:
-    """Reads classes of a run, and keeps those it read last: many files plan one large class."""
+    """Reads classes of a run: a small corpus whole and once, of a large one what is asked for.
+
+    Of a large one it keeps the classes that it read last: many files plan one large class.
+    """
 
     def __init__(self, run: Run) -> None:
-        self.run = run
-        self._labels: list[Any] | None = None
-        self._classes: list[ClassRows] = []
+        self._source = run.table("embeddings")
+        dim = self._source.schema.field("embedding").type.list_size
+        self._whole = is_small(self._source.count_rows(), dim)
+        self._classes: dict[Any, ClassRows] = {}
 
     def __call__(self, labels: list[Any]) -> list[ClassRows]:
         """The rows of each of these classes."""
-        if labels != self._labels:
-            self._labels, self._classes = None, []  # before the next ones take memory
-            self._classes = read_classes(self.run.table("embeddings"), labels)
-            self._labels = labels
-        return self._classes
+        if not self._classes.keys() >= set(labels):
+            self._classes = {}  # before the next ones take memory
+            wanted = _every_label(self._source, labels) if self._whole else labels
+            self._classes = {rows.label: rows for rows in read_classes(self._source, wanted)}
+        return [self._classes[label] for label in labels]
+
+    def texts(self, rows: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Texts of rows by their numbers in the files; nulls where nobody may know them."""
+        return read_texts(self._source, rows)
+
+
+def is_small(rows: int, dim: int) -> bool:
+    """Whether a `ClassReader` reads a corpus of so many embeddings whole."""
+    return 4 * rows * dim <= SMALL_BYTES
+
+
+def _every_label(source: ds.Dataset, labels: list[Any]) -> list[Any]:
+    found = source.to_table(columns=["label"])["label"].unique().to_pylist()
+    return list(dict.fromkeys([*found, *labels]))
 
 
 def read_classes(source: ds.Dataset, labels: Sequence[Any]) -> list[ClassRows]:
@@ -94,8 +113,8 @@ def read_classes(source: ds.Dataset, labels: Sequence[Any]) -> list[ClassRows]:
         When a class has no row, or embeddings hold nulls.
     """
     found = _find(source, labels)
-    order, text_of_row, repeats = _layout(found)
-    embeddings = _embeddings(source, found.row, order)
+    order, row_of, text_of_row, repeats = _layout(found)
+    embeddings = _embeddings(source, found.row, row_of)
     counts = np.bincount(found.code, minlength=len(labels))
     if not counts.all():
         raise ValueError(f"There are no rows of class {labels[int(counts.argmin())]!r}.")
@@ -170,13 +189,17 @@ def _numbers(rows: NDArray[np.int64]) -> NDArray[np.uint64]:
     return np.stack([rows, rows], axis=1).astype(np.uint64)
 
 
-def _layout(found: _Found) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+def _layout(
+    found: _Found,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Class after class as `ClassRows` has them.
 
     Returns
     -------
     order : ndarray of int64
         Places in ``found``.
+    row_of : ndarray of int64
+        For each place in ``found`` the row of the layout.
     text_of_row : ndarray of int64
         For each row of the layout the one that stands for its text.
     repeats : ndarray of bool
@@ -194,14 +217,12 @@ def _layout(found: _Found) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArra
     order = np.lexsort((found.rank, repeats, found.code))
     row_of = np.empty(len(order), np.int64)
     row_of[order] = np.arange(len(order))
-    return order, row_of[stands[order]], repeats[order]
+    return order, row_of, row_of[stands[order]], repeats[order]
 
 
 def _embeddings(
-    source: ds.Dataset, rows: NDArray[np.int64], order: NDArray[np.int64]
+    source: ds.Dataset, rows: NDArray[np.int64], row_of: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    row_of = np.empty(len(order), np.int64)
-    row_of[order] = np.arange(len(order))
     out: NDArray[np.float32] | None = None
     for first, batch in _batches(source, ["embedding"]):
         start, stop = np.searchsorted(rows, [first, first + len(batch)])

@@ -80,8 +80,10 @@ def connect() -> Cluster:
     # in the object store"), which is how Ray Data makes them.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # A task that Ray ends for want of memory it starts again without end, ever later; after
-    # so many tries, some five minutes, no memory will come.
+    # so many tries, minutes, no memory will come.
     os.environ.setdefault("RAY_task_oom_retries", "8")
+    # Tracebacks of Ray Data's own actor for statistics, which Ray ends for want of memory too.
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     import ray
 
     if not ray.is_initialized():

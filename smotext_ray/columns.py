@@ -13,7 +13,7 @@ def fixed_size_list(matrix_: np.ndarray) -> pa.FixedSizeListArray:
 
 
 def matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """A list column as a float32 matrix of shape (rows, length).
+    """A list column as a float32 matrix of shape (rows, length); it may be read-only.
 
     Raises
     ------
@@ -25,4 +25,5 @@ def matrix(column: pa.ChunkedArray) -> np.ndarray:
     if not len(column):
         return np.empty((0, getattr(column.type, "list_size", 0)), np.float32)
     parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    return np.concatenate(parts).astype(np.float32, copy=False).reshape(len(column), -1)
+    values = parts[0] if len(parts) == 1 else np.concatenate(parts)  # one large copy less
+    return values.astype(np.float32, copy=False).reshape(len(column), -1)

@@ -11,7 +11,7 @@ from typing import Any
 
 from smotext_ray import cluster
 from smotext_ray.actors import PlanActor
-from smotext_ray.class_rows import HELD_BYTES
+from smotext_ray.class_rows import HELD_BYTES, is_small
 from smotext_ray.config import RunConfig
 from smotext_ray.decoding import decode_directory
 from smotext_ray.embedding import embed_corpus, in_task, open_checked
@@ -108,8 +108,9 @@ def plan(config: RunConfig, run: Run) -> bool:
     items = [group_item(round_, i, group) for i, group in enumerate(groups)]
     started = time.monotonic()
     counts = class_counts(manifest)
-    rows = max(sum(counts[shard.label] for shard in group) for group in groups)
-    digests = _plan_files(config, run, items, points, planner_gib(run, rows))
+    largest = max(sum(counts[shard.label] for shard in group) for group in groups)
+    memory_gib = planner_gib(run, sum(counts.values()), largest)
+    digests = _plan_files(config, run, items, points, memory_gib)
     manifest["rounds"].append(
         {
             "round": round_,
@@ -146,13 +147,14 @@ def _plan_files(
     return {row["file"]: row["sha256"] for row in sorted(written, key=lambda row: row["file"])}
 
 
-def planner_gib(run: Run, rows: int) -> float:
-    """Memory of a planner whose classes have so many rows.
+def planner_gib(run: Run, corpus: int, classes: int) -> float:
+    """Memory of a planner, by the rows of the corpus and of the classes of its largest file.
 
     Libraries, the embeddings as far as they are not held on disk, and what is known of each
-    row: 500,000 rows of 384 numbers took 1.14 GiB (benchmarks/growth.py).
+    row (benchmarks/growth.py tells what planners took).
     """
     dim = run.table("embeddings").schema.field("embedding").type.list_size
+    rows = corpus if is_small(corpus, dim) else classes
     return 1.0 + (min(4 * rows * dim, HELD_BYTES) + 600 * rows) / 1024**3
 
 

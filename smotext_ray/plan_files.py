@@ -10,7 +10,7 @@ from dataclasses import asdict
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smotext_ray.class_rows import ClassReader, ClassRows, read_texts
+from smotext_ray.class_rows import ClassReader, ClassRows
 from smotext_ray.config import RunConfig
 from smotext_ray.plan import Shard, plan_class, with_texts
 from smotext_ray.run import Run
@@ -25,12 +25,12 @@ def group_item(run_round: int, number: int, group: list[Shard]) -> dict[str, str
 
 
 def write_group(
-    run: Run, config: RunConfig, file: str, shards: str, read: ClassReader | None = None
+    run: Run, config: RunConfig, file: str, shards: str, reader: ClassReader | None = None
 ) -> tuple[str, int]:
     """Write ``plan/<file>`` unless it is there.
 
     The file appears under its name only when it is whole, so one that is there needs
-    not be made again. ``read`` is for a caller who writes more than one.
+    not be made again. ``reader`` is for a caller who writes more than one.
 
     Returns
     -------
@@ -44,11 +44,9 @@ def write_group(
             pa.BufferReader(content)
         ).num_rows
     group = [Shard(**shard) for shard in json.loads(shards)]
-    classes = (read or ClassReader(run))([shard.label for shard in group])
-    table = with_texts(
-        pa.concat_tables(_tables(classes, config, group)),
-        lambda rows: read_texts(run.table("embeddings"), rows),
-    )
+    reader = reader or ClassReader(run)
+    classes = reader([shard.label for shard in group])
+    table = with_texts(pa.concat_tables(_tables(classes, config, group)), reader.texts)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     content = sink.getvalue().to_pybytes()

@@ -183,6 +183,21 @@ def ray_nodes(stage: Stage, cpus: list[int]) -> Iterator[tuple[str, list[subproc
         shutil.rmtree(directory, ignore_errors=True)
 
 
+@contextmanager
+def ray_head(
+    stage: Stage, cpus: int, port: int, *options: str, **env: str
+) -> Iterator[tuple[str, subprocess.Popen]]:
+    """A cluster of one node, for now: its address and its process."""
+    directory = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # sockets need short paths
+    where = [*head(port, directory), *options]
+    node = start_node(stage, cpus, where, directory / "head", **env)
+    try:
+        yield f"127.0.0.1:{port}", node
+    finally:
+        end_tree(node)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def head(port: int, directory: Path) -> list[str]:
     """Options of a head that shares nothing with other Rays of this machine."""
     return [

@@ -111,11 +111,30 @@ def test_a_class_without_rows_and_nulls():
         read_classes(ds.dataset(nulls), [table["label"][20].as_py()])
 
 
-def test_a_reader_reads_classes_once_in_a_row(tmp_path, monkeypatch):
+def test_a_reader_reads_a_small_corpus_once(run):
+    reader = ClassReader(run)
+    (second,) = reader([2])
+    first, again = reader([1, 2])
+    assert again is second
+    assert [rows.label for rows in (first, second)] == [1, 2]
+    (alone,) = read_classes(run.table("embeddings"), [1])
+    assert same(first, alone)
+    with pytest.raises(ValueError, match="no rows of class 9"):
+        reader([9])
+
+
+def test_a_reader_keeps_the_classes_of_a_large_corpus_that_it_read_last(run, monkeypatch):
+    monkeypatch.setattr(class_rows, "SMALL_BYTES", 100)
+    reader = ClassReader(run)
+    first, second = reader([1, 2])
+    assert reader([2]) == [second]
+    (other,) = reader([0])
+    assert other.label == 0
+    assert reader([1, 2])[0] is not first
+
+
+@pytest.fixture
+def run(tmp_path):
     run = Run(str(tmp_path))
     pq.write_table(corpus(0, 50, 30), f"{run.make('embeddings')}/part.parquet")
-    read = ClassReader(run)
-    first = read([1, 2])
-    assert read([1, 2]) is first
-    assert [rows.label for rows in read([2])] == [2]
-    assert read([1, 2]) is not first
+    return run

@@ -6,26 +6,14 @@ The autoscaler is Ray's own; its nodes are processes of this machine.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import psutil
 import pytest
-from cluster_tools import (
-    PATIENCE,
-    Driver,
-    Stage,
-    check_whole,
-    end_tree,
-    free_ports,
-    head,
-    start_node,
-)
+from cluster_tools import PATIENCE, Driver, Stage, check_whole, free_ports, ray_head
 from planned_run import planned
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.long]
@@ -53,15 +41,13 @@ NOT_USED = {
 @contextmanager
 def growing_cluster(stage: Stage) -> Iterator[tuple[str, subprocess.Popen]]:
     """The address of a head that starts workers, and its process."""
-    directory = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
     port, metrics = free_ports(2)
-    address = f"127.0.0.1:{port}"
     worker = {"CPU": WORKER_CPUS, "object_store_memory": 100_000_000}
     config = NOT_USED | {
         "cluster_name": "growing",
         "max_workers": WORKERS,
         "idle_timeout_minutes": 0.1,
-        "provider": PROVIDER | {"gcs_address": address},
+        "provider": PROVIDER | {"gcs_address": f"127.0.0.1:{port}"},
         "head_node_type": "ray.head.default",
         "available_node_types": {
             "ray.head.default": {
@@ -72,20 +58,15 @@ def growing_cluster(stage: Stage) -> Iterator[tuple[str, subprocess.Popen]]:
             "worker": {"resources": worker, "node_config": {}, "max_workers": WORKERS},
         },
     }
-    file = directory / "autoscaling.json"
+    file = stage.directory / "autoscaling.json"
     file.write_text(json.dumps(config))
-    where = [*head(port, directory), f"--autoscaling-config={file}"]
     env = {
         "RAY_FAKE_CLUSTER": "1",
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
         "AUTOSCALER_METRIC_PORT": str(metrics),
     }
-    node = start_node(stage, HEAD_CPUS, where, directory / "head", **env)
-    try:
-        yield address, node
-    finally:
-        end_tree(node)
-        shutil.rmtree(directory, ignore_errors=True)
+    with ray_head(stage, HEAD_CPUS, port, f"--autoscaling-config={file}", **env) as started:
+        yield started
 
 
 def nodes(cluster: subprocess.Popen) -> list[int]:

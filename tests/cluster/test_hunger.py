@@ -1,24 +1,11 @@
-"""A decoder that takes too much memory, and is ended by Ray each time: the run has an end."""
+"""Decoders that take too much memory, and are ended by Ray each time: the run has an end."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
-
 import psutil
 import pytest
-from cluster_tools import (
-    Driver,
-    Stage,
-    check_whole,
-    end_tree,
-    free_ports,
-    head,
-    samples,
-    start_node,
-)
-from planned_run import planned
+from cluster_tools import Driver, Stage, check_whole, free_ports, ray_head, samples
+from planned_run import failure, planned
 
 from smotext_ray.run import Run
 
@@ -37,18 +24,12 @@ def stage(tmp_path) -> Stage:
 
 def decode(stage: Stage, run: Run, threshold: float) -> tuple[int, str]:
     """The command ``smotext decode`` where Ray lets the machine use that share of its memory."""
-    directory = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
-    (port,) = free_ports(1)
     scarce = {
         "RAY_memory_usage_threshold": f"{threshold:.4f}",
         "RAY_memory_monitor_refresh_ms": "100",
     }
-    node = start_node(stage, 6, head(port, directory), directory / "head", **scarce)
-    try:
-        return Driver(stage, "decode", run.uri, RAY_ADDRESS=f"127.0.0.1:{port}").ends()
-    finally:
-        end_tree(node)
-        shutil.rmtree(directory, ignore_errors=True)
+    with ray_head(stage, 6, free_ports(1)[0], **scarce) as (address, _):
+        return Driver(stage, "decode", run.uri, RAY_ADDRESS=address).ends()
 
 
 def just_above() -> float:
@@ -64,3 +45,21 @@ def test_a_row_that_takes_all_memory_is_set_aside(stage, tmp_path):
     assert code in (0, 3), said
     check_whole(run, errors={5: samples(run)[5]["reason"]})
     assert "of them on it alone" in samples(run)[5]["reason"]
+
+
+def test_a_decoder_that_always_takes_all_memory_ends_the_job(stage, tmp_path):
+    run = planned(tmp_path / "run", POINTS, BLOCK)
+    stage.name("hungry", *range(POINTS))
+    code, said = decode(stage, run, just_above())
+    assert code == 1, said
+    sentence = failure(said)
+    assert sentence.startswith("smotext: failed: The decoder ended")
+    assert "for want of memory" in sentence and "lower resources.decoder_actors" in sentence
+
+
+def test_a_machine_on_which_nothing_can_run_ends_the_job(stage, tmp_path):
+    # Ray tries each task again, ever later, as often as RAY_task_oom_retries says: minutes.
+    run = planned(tmp_path / "run", POINTS, BLOCK)
+    code, said = decode(stage, run, threshold=0.05)  # less than is used already
+    assert code == 1, said
+    assert failure(said).startswith("smotext: failed: A task ran out of memory each time")
