@@ -30,15 +30,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from figures import Target, save, show, show_ratios
 
 BATCH = 64
-ALONE = 16  # points for the ways that take one at a time
-# Ours, what it stands against, and how many times as fast it is to be.
+WARM = 8  # points
+ALONE = 16  # points for the way that takes one at a time
 TARGETS = [
-    ("job, 1 decoder", "vllm, 1 thread", 0.95),
-    ("job, 1 a core", "generate, batches", 2.5),
-    ("engine", "vllm, 1 thread", 1.0),
-    ("job, 1 a core", "generate, one by one", 10.0),
+    Target("job, 1 decoder", "vllm, 1 thread", 0.95),
+    Target("job, 1 a core", "generate, batches", 2.5),
+    Target("engine", "vllm, 1 thread", 1.0),
+    Target("job, 1 a core", "generate, one by one", 10.0),
 ]
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "generate, one by one": ("generate", {"batch": 1, "threads": 0}),
@@ -58,16 +59,29 @@ def main() -> int:
     if options.child:
         print(json.dumps(measure(options.child, run)))
         return 0
-    if not (options.output / "run" / "plan").exists():
-        make_plan(run, options.output / "corpus.parquet", options.points)
+    shutil.rmtree(run, ignore_errors=True)
+    make_plan(run, options.output / "corpus.parquet", options.points)
     found: dict[str, Any] = {}
     for way in WAYS:
         command = [sys.executable, __file__, "--child", way, "--output", str(options.output)]
         said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         found[way] = json.loads(said.splitlines()[-1])
         print(f"{way}: {found[way]['speed']:.0f} tokens/s", file=sys.stderr, flush=True)
-    show(found)
-    (options.output / "decode.json").write_text(json.dumps(found, indent=1) + "\n")
+    show(
+        ["way", "tokens/s", "start, s", "tokens", "mean cosine"],
+        [
+            [
+                way,
+                f"{row['speed']:.0f}",
+                f"{row['start']:.0f}",
+                row["tokens"],
+                f"{row['cosine']:.3f}",
+            ]
+            for way, row in found.items()
+        ],
+    )
+    ratios = show_ratios({way: row["speed"] for way, row in found.items()}, TARGETS)
+    save(options.output / "decode.json", points=options.points, found=found, ratios=ratios)
     return 0
 
 
@@ -100,13 +114,11 @@ def measure(way: str, uri: str) -> dict[str, Any]:
     if kind == "job":
         return measure_job(uri, **how)
     plan = ds.dataset(f"{uri}/plan").to_table()
-    if how.get("batch") == 1:
-        plan = plan.slice(0, BATCH + ALONE)
+    rest = plan.slice(BATCH, ALONE) if how.get("batch") == 1 else plan.slice(BATCH)
     started = time.monotonic()
     decode = {"generate": generate, "vllm": vllm, "engine": engine}[kind](uri, how, threads)
-    decode(plan.slice(0, 8))  # warm
+    decode(plan.slice(0, WARM))
     ready = time.monotonic()
-    rest = plan.slice(BATCH)
     texts, tokens = decode(rest)
     seconds = time.monotonic() - ready
     return {
@@ -125,32 +137,45 @@ def generate(uri: str, how: dict[str, Any], threads: int) -> Decode:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from smotext_ray.columns import matrix
+
     torch.set_num_threads(threads)
     config, bridge, llm = _models(uri)
     tokenizer = AutoTokenizer.from_pretrained(llm)
     model = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.bfloat16).eval()
-    settings = config.decoder
 
     def decode(plan: pa.Table) -> tuple[list[str], int]:
         texts, tokens = [], 0
         for start in range(0, len(plan), how["batch"]):
-            prompts = _prompts(bridge, plan.slice(start, how["batch"]))
-            ids = model.generate(
-                inputs_embeds=prompts,
-                attention_mask=torch.ones(prompts.shape[:2], dtype=torch.long),
-                do_sample=True,
-                temperature=settings.temperature,
-                top_p=settings.top_p,
-                top_k=0,
-                max_new_tokens=settings.max_tokens,
-                pad_token_id=tokenizer.eos_token_id,
-            )
-            is_end = (ids == tokenizer.eos_token_id).int()
-            tokens += int((is_end.cumsum(1) == is_end).sum())  # up to the first end, with it
+            prompts = soft_prompts(bridge, matrix(plan["point"].slice(start, how["batch"])))
+            ids = model.generate(**generation(prompts, tokenizer, config.decoder))
+            tokens += generated_tokens(ids, tokenizer)
             texts += tokenizer.batch_decode(ids, skip_special_tokens=True)
         return texts, tokens
 
     return decode
+
+
+def generation(prompts: Any, tokenizer: Any, settings: Any) -> dict[str, Any]:
+    """Arguments of ``generate`` that ask for what the decoder's settings ask of vLLM."""
+    import torch
+
+    return {
+        "inputs_embeds": prompts,
+        "attention_mask": torch.ones(prompts.shape[:2], dtype=torch.long, device=prompts.device),
+        "do_sample": True,
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "top_k": 0,
+        "max_new_tokens": settings.max_tokens,
+        "pad_token_id": tokenizer.eos_token_id,
+    }
+
+
+def generated_tokens(ids: Any, tokenizer: Any) -> int:
+    """Of each text up to its end, which counts too."""
+    is_end = (ids == tokenizer.eos_token_id).int()
+    return int((is_end.cumsum(1) == is_end).sum())
 
 
 def vllm(uri: str, how: dict[str, Any], threads: int) -> Decode:
@@ -162,6 +187,8 @@ def vllm(uri: str, how: dict[str, Any], threads: int) -> Decode:
     }
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind" if threads == 1 else "auto"
     from vllm import LLM, SamplingParams
+
+    from smotext_ray.columns import matrix
 
     config, bridge, model = _models(uri)
     settings = config.decoder
@@ -185,7 +212,8 @@ def vllm(uri: str, how: dict[str, Any], threads: int) -> Decode:
             )
             for seed in plan["seed"].to_pylist()
         ]
-        prompts = [{"prompt_embeds": prompt} for prompt in _prompts(bridge, plan)]
+        embeds = soft_prompts(bridge, matrix(plan["point"]))
+        prompts = [{"prompt_embeds": prompt} for prompt in embeds]
         outputs = [o.outputs[0] for o in llm.generate(prompts, sampling, use_tqdm=False)]
         return [o.text for o in outputs], sum(len(o.token_ids) for o in outputs)
 
@@ -196,10 +224,8 @@ def engine(uri: str, how: dict[str, Any], threads: int) -> Decode:
     """What an actor of the job holds."""
     from smotext_ray.actors import load_decoder
     from smotext_ray.columns import matrix
-    from smotext_ray.config import RunConfig
-    from smotext_ray.run import Run
 
-    decoder = load_decoder(RunConfig.model_validate(Run(uri).manifest["config"]))
+    decoder = load_decoder(_config(uri))
 
     def decode(plan: pa.Table) -> tuple[list[str], int]:
         found = []
@@ -216,15 +242,14 @@ def measure_job(uri: str, decoders: int) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     from smotext_ray import pipeline
-    from smotext_ray.config import RunConfig, load_config
+    from smotext_ray.config import load_config
     from smotext_ray.run import Run
 
     home = f"{uri}-{decoders}"
     shutil.rmtree(home, ignore_errors=True)
     shutil.copytree(uri, home)
     run = Run(home)
-    had = RunConfig.model_validate(run.manifest["config"])
-    config = load_config(options={"resources.decoder_actors": decoders}, base=had)
+    config = load_config(options={"resources.decoder_actors": decoders}, base=_config(uri))
     started = time.time()
     pipeline.decode(config, run)
     facts = run.manifest["rounds"][0]["decode"]
@@ -246,48 +271,35 @@ def mean_cosine(uri: str, texts: Sequence[str], plan: pa.Table) -> float:
     """Of texts to the points that they were decoded from."""
     from smotext_ray.actors import load_encoder
     from smotext_ray.columns import matrix
-    from smotext_ray.config import RunConfig
-    from smotext_ray.run import Run
 
-    encoder = load_encoder(RunConfig.model_validate(Run(uri).manifest["config"]))
+    encoder = load_encoder(_config(uri))
     found, points = encoder.encode([text.strip() for text in texts]), matrix(plan["point"])
     return float(((found * points).sum(1) / np.linalg.norm(points, axis=1)).mean())
 
 
 def _models(uri: str) -> tuple[Any, Any, str]:
     """The run's config, its bridge, and the LLM with the bridge's LoRA layers in it."""
-    from smotext_ray.config import RunConfig
     from smotext_ray.models import load_bridge, locate_model, merged_llm
-    from smotext_ray.run import Run
 
-    config = RunConfig.model_validate(Run(uri).manifest["config"])
+    config = _config(uri)
     bridge, lora = load_bridge(config.bridge.path)
     llm = locate_model(config.decoder.model).path
     return config, bridge, merged_llm(llm, lora) if lora else llm
 
 
-def _prompts(bridge: Any, plan: pa.Table) -> Any:
+def _config(uri: str) -> Any:
+    from smotext_ray.config import RunConfig
+    from smotext_ray.run import Run
+
+    return RunConfig.model_validate(Run(uri).manifest["config"])
+
+
+def soft_prompts(bridge: Any, points: np.ndarray) -> Any:
+    """What the bridge makes of points, on the CPU in bfloat16."""
     import torch
 
-    from smotext_ray.columns import matrix
-
     with torch.inference_mode():
-        points = torch.from_numpy(np.array(matrix(plan["point"])))
-        return bridge.prompt_embeds(points).to(torch.bfloat16)
-
-
-def show(found: dict[str, Any]) -> None:
-    """Print the ways, and what they reach beside what they are to reach."""
-    print("\n| way | tokens/s | start, s | tokens | mean cosine |\n|---|---|---|---|---|")
-    for way, row in found.items():
-        print(
-            f"| {way} | {row['speed']:.0f} | {row['start']:.0f} | {row['tokens']} "
-            f"| {row['cosine']:.3f} |"
-        )
-    print("\n| ratio | reached | target |\n|---|---|---|")
-    for ours, theirs, target in TARGETS:
-        ratio = found[ours]["speed"] / found[theirs]["speed"]
-        print(f"| {ours} / {theirs} | {ratio:.2f} | {target:g} |")
+        return bridge.prompt_embeds(torch.from_numpy(np.array(points))).to(torch.bfloat16)
 
 
 def _options() -> argparse.Namespace:

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from figures import save, show
 
 from smotext_ray.columns import fixed_size_list
 from smotext_ray.config import RunConfig
@@ -56,8 +57,8 @@ def main() -> int:
         said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         found.append({"points": points} | json.loads(said.splitlines()[-1]))
         shutil.rmtree(home)
-        show(options.case, found)
-    (options.output / f"growth-{options.case}.json").write_text(json.dumps(found, indent=1) + "\n")
+        show_found(options.case, found)
+    save(options.output / f"growth-{options.case}.json", planned=found)
     return 0
 
 
@@ -162,22 +163,34 @@ def _peak_mib(pid: str) -> float:
     return int(line.split()[1]) * 1024 / MIB
 
 
-def show(case: str, found: list[dict[str, Any]]) -> None:
+def show_found(case: str, found: list[dict[str, Any]]) -> None:
     """Print the table so far."""
     print(f"\n{case}\n")
-    print(
-        "| points | driver's peak, MiB | of that, plan | largest worker | seconds | points/s "
-        "| files | GiB |\n|---|---|---|---|---|---|---|---|"
+    show(
+        [
+            "points",
+            "driver's peak, MiB",
+            "of that, plan",
+            "largest worker",
+            "seconds",
+            "points/s",
+            "files",
+            "GiB",
+        ],
+        [
+            [
+                f"{row['points']:,}",
+                f"{row['driver_mib']:.0f}",
+                f"{row['driver_mib'] - row['driver_mib_before']:.0f}",
+                f"{row['worker_mib']:.0f}",
+                f"{row['seconds']:.0f}",
+                f"{row['points'] / row['seconds']:,.0f}",
+                row["files"],
+                f"{row['gib']:.2f}",
+            ]
+            for row in found
+        ],
     )
-    for row in found:
-        grown = row["driver_mib"] - row["driver_mib_before"]
-        rate = row["points"] / row["seconds"]
-        print(
-            f"| {row['points']:,} | {row['driver_mib']:.0f} | {grown:.0f} | "
-            f"{row['worker_mib']:.0f} | {row['seconds']:.0f} | {rate:,.0f} | {row['files']} | "
-            f"{row['gib']:.2f} |",
-            flush=True,
-        )
 
 
 def _options() -> argparse.Namespace:

@@ -15,7 +15,6 @@ turn, three times, the best of each:
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import shutil
 import sys
@@ -25,14 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import Target, save, show, show_ratios
 from growth import class_sizes, write_run
 
 K = 5
 NEW_POINTS = 37_000
 TARGETS = [
-    ("plan files", "imbalanced-learn", 0.5),
-    ("plan stage", "imbalanced-learn", 0.5),
-    ("plan files", "faiss", 1.3),
+    Target("plan files", "imbalanced-learn", 0.5, is_most=True),
+    Target("plan stage", "imbalanced-learn", 0.5, is_most=True),
+    Target("plan files", "faiss", 1.3, is_most=True),
 ]
 
 
@@ -59,9 +59,10 @@ def main() -> int:
         for way, measure in ways.items():
             seconds[way].append(measure())
     best = {way: min(times) for way, times in seconds.items()}
-    show(best)
-    found = {"seconds": seconds, "rows": sum(sizes), "new_points": sum(more)}
-    (options.output / "plan.json").write_text(json.dumps(found, indent=1) + "\n")
+    show(["way", "seconds"], [[way, f"{taken:.2f}"] for way, taken in best.items()])
+    ratios = show_ratios(best, TARGETS)
+    sizes_of = {"rows": sum(sizes), "new_points": sum(more)}
+    save(options.output / "plan.json", seconds=seconds, ratios=ratios, **sizes_of)
     return 0
 
 
@@ -148,16 +149,6 @@ def plan_stage(run: Any) -> float:
     assert run.table("plan").count_rows() == NEW_POINTS
     run.save(manifest)
     return seconds
-
-
-def show(best: dict[str, float]) -> None:
-    """Print the ways, and what they reach beside what they are to reach."""
-    print("\n| way | seconds |\n|---|---|")
-    for way, seconds in best.items():
-        print(f"| {way} | {seconds:.2f} |")
-    print("\n| ratio of times | reached | target |\n|---|---|---|")
-    for ours, theirs, target in TARGETS:
-        print(f"| {ours} / {theirs} | {best[ours] / best[theirs]:.2f} | at most {target:g} |")
 
 
 def _options() -> argparse.Namespace:

@@ -1,0 +1,227 @@
+"""Where Ray itself becomes the limit: the decode job with decoders that only wait.
+
+    python benchmarks/scale.py --output /tmp/scale
+
+Each of 1, 8, 64 and 256 actors takes a fixed time a block, as a GPU would, and this machine's cores
+do nothing but Ray's work: reading the plan, handing out blocks, the gate's actors (that let all
+pass), writing, checkpoints, counting. All else is the decode job as it is. A process a number.
+
+- `of ideal`: blocks a second, once each actor has finished one, against actors / seconds a block;
+- `driver, ms`: CPU time of the driver's process a block. Its executor is one thread, so a second of
+  it is all that a driver has a second, however large the cluster;
+- `all, ms`: CPU time of all processes a block; on a cluster the other machines have their part.
+
+Then what follows from the driver's time, if it is to be busy half of the time at most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+from figures import save, show
+from growth import DIM, write_run
+
+from smotext_ray.actors import GateActor, beside
+from smotext_ray.engine import Candidates
+
+ROWS_PER_BLOCK = 64
+SAMPLES_A_SECOND = 30.0  # of a GPU; an assumption of the capacity table
+MOST_BUSY = 0.5  # of the driver's time
+GPUS = (1, 10, 100, 1000)
+
+
+def main() -> int:
+    options = _options()
+    home = options.output
+    if options.child:
+        print(json.dumps(simulate(options.child, options.seconds, options.blocks, home)))
+        return 0
+    found = []
+    for actors in options.actors:
+        how = ["--seconds", str(options.seconds), "--blocks", str(options.blocks)]
+        command = [sys.executable, __file__, "--output", str(home), "--child", str(actors), *how]
+        said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        found.append(json.loads(said.splitlines()[-1]))
+        show_found(found)
+    show_capacity(found[-1]["driver_seconds"])
+    save(home / "scale.json", seconds_a_block=options.seconds, simulated=found)
+    return 0
+
+
+def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, Any]:
+    """Decode so many blocks an actor; what it took."""
+    import ray
+
+    from smotext_ray import decoding
+    from smotext_ray.config import RunConfig
+    from smotext_ray.run import Run
+
+    run = Run(str(home / f"actors-{actors}"))
+    shutil.rmtree(run.uri, ignore_errors=True)
+    points = actors * blocks * ROWS_PER_BLOCK
+    write_planned(run, points)
+    config = RunConfig.model_validate(
+        {"resources": {"decoder_actors": actors, "decode_rows_per_block": ROWS_PER_BLOCK}}
+    )
+    ray.init(
+        address="local",
+        num_cpus=3 * actors + 8,  # as a cluster has them; the gates' and Ray Data's are among them
+        _memory=actors * 8 * 1024**3,  # what the actors of the job would reserve
+        include_dashboard=False,
+        logging_level="ERROR",
+        log_to_driver=False,
+    )
+    decoding.GateActor = PassingGate  # type: ignore[misc]
+    before, own, started = cpu_seconds(), time.process_time(), time.time()
+    facts = decoding.decode_directory(
+        config,
+        run,
+        plan="plan",
+        samples="samples",
+        job="decode",
+        stage="decode",
+        points=points,
+        actor=WaitingDecoder,
+        seconds=seconds,
+    )
+    assert facts["actors"] == actors, facts
+    written = sorted(file.stat().st_mtime for file in Path(run.at("samples")).glob("*.parquet"))
+    assert run.table("samples").count_rows() == points
+    total = len(written)
+    speed = (total - actors) / (written[-1] - written[actors - 1])
+    shutil.rmtree(run.uri)
+    return {
+        "actors": actors,
+        "blocks": total,
+        "start": written[0] - seconds - started,
+        "blocks_a_second": speed,
+        "of_ideal": speed * seconds / actors,
+        "driver_seconds": (time.process_time() - own) / total,
+        "all_seconds": (cpu_seconds() - before) / total,
+    }
+
+
+def write_planned(run: Any, points: int) -> None:
+    """A run with so many points in its plan, and no more of a corpus than the job looks at."""
+    import pyarrow.parquet as pq
+
+    from smotext_ray.columns import fixed_size_list
+    from smotext_ray.plan import plan_schema
+
+    write_run(run, [50, 50], [points, 0])
+    rng = np.random.default_rng(0)
+    schema = plan_schema(pa.int64(), pa.string(), DIM)
+    numbers = np.arange(points)
+    table = pa.table(
+        {
+            "sample_id": numbers,
+            "label": ["class-00000"] * points,
+            "source_id": numbers % 50,
+            "neighbor_id": (numbers + 1) % 50,
+            "lam": rng.random(points).astype(np.float32),
+            "seed": numbers,
+            "round": np.ones(points, np.int32),
+            "source_text": [f"text number {i}" for i in numbers % 50],
+            "neighbor_text": [f"text number {i}" for i in (numbers + 1) % 50],
+            "point": fixed_size_list(rng.normal(size=(points, DIM)).astype(np.float32)),
+        },
+        schema=schema,
+    )
+    pq.write_table(table, f"{run.make('plan')}/part-00000.parquet")
+
+
+class WaitingDecoder:
+    """A text a point, after a fixed time a block."""
+
+    def __init__(self, config: Any, counter: Any, seconds: float) -> None:
+        self.counter = counter
+        self.seconds = seconds
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        time.sleep(self.seconds)
+        made = [Candidates([f"a text {i}"], ["stop"], [20]) for i in range(len(table))]
+        return beside(table, lambda: made, self.counter)
+
+
+class PassingGate(GateActor):
+    """The gate without its encoder: every text is accepted."""
+
+    def __init__(self, config: Any, run_uri: str, labels: list[Any], label_type: Any, counter: Any):
+        self.label_type = label_type
+        self.counter = counter
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        rows = table.drop_columns(["point"]).to_pylist()
+        outcomes = [
+            {"text": row["texts"][0], "cosine_to_point": 0.5, "status": "accepted", "reason": ""}
+            for row in rows
+        ]
+        self._count(rows, outcomes)
+        return self._sample_table(table, outcomes)
+
+
+def cpu_seconds() -> float:
+    """CPU time of this machine since it started, of all processes."""
+    times = psutil.cpu_times()
+    return float(times.user + times.system)
+
+
+def show_found(found: list[dict[str, Any]]) -> None:
+    show(
+        ["actors", "blocks", "start, s", "blocks/s", "of ideal", "driver, ms", "all, ms"],
+        [
+            [
+                f"{row['actors']:,}",
+                f"{row['blocks']:,}",
+                f"{row['start']:.0f}",
+                f"{row['blocks_a_second']:.1f}",
+                f"{row['of_ideal']:.0%}",
+                f"{1000 * row['driver_seconds']:.1f}",
+                f"{1000 * row['all_seconds']:.0f}",
+            ]
+            for row in found
+        ],
+    )
+
+
+def show_capacity(driver_seconds: float) -> None:
+    """Blocks of what size keep one driver ahead of so many GPUs."""
+    rows = []
+    for gpus in GPUS:
+        speed = gpus * SAMPLES_A_SECOND
+        least = speed * driver_seconds / MOST_BUSY
+        rows.append(
+            [
+                f"{gpus:,}",
+                f"{speed:,.0f}",
+                f"{speed / ROWS_PER_BLOCK * driver_seconds:.0%}",
+                f"{max(1, int(np.ceil(least))):,}",
+            ]
+        )
+    show(["GPUs", "samples/s", f"driver busy, blocks of {ROWS_PER_BLOCK}", "least rows"], rows)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", required=True, type=Path, help="for the runs, then removed")
+    parser.add_argument("--actors", type=int, nargs="*", default=[1, 8, 64, 256])
+    parser.add_argument("--seconds", type=float, default=4.0, help="of a block; default 4")
+    parser.add_argument("--blocks", type=int, default=8, help="an actor; default 8")
+    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
