@@ -22,12 +22,6 @@ if TYPE_CHECKING:
     from smotext_ray.noise.stage import Release
 
 ENCODE_CHUNK = 512  # rows
-SAMPLE_SCHEMA_TAIL = [
-    pa.field("text", pa.string()),
-    pa.field("finish_reason", pa.string()),
-    pa.field("num_tokens", pa.int32()),
-    pa.field("cosine_to_point", pa.float32()),
-]
 
 
 class EncodeActor:
@@ -83,84 +77,31 @@ class GateActor:
         label_type: pa.DataType,
         counter: Any,
     ) -> None:
+        from smotext_ray.judging import Judge
         from smotext_ray.reference import load_reference
         from smotext_ray.run import Run
 
-        self.encoder = load_encoder(config)
-        self.config = config
-        self.labels = labels
-        self.codes = {label: code for code, label in enumerate(labels)}
-        self.label_type = label_type
-        self.reference = load_reference(Run(run_uri))
+        reference = load_reference(Run(run_uri))
+        self.judge: Callable[[pa.Table], pa.Table] = Judge(
+            load_encoder(config), config, reference, labels, label_type
+        )
         self.counter = counter
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        rows = table.drop_columns(["point"]).to_pylist()
-        points = matrix(table["point"])
-        flat = [text for row in rows for text in row["texts"]]
-        embeddings = self.encoder.encode(flat, self.config.encoder.batch_size)
-        classes = self.reference.nearest_class(embeddings) if flat else np.empty(0, int)
-        outcomes, start = [], 0
-        for row, point in zip(rows, points, strict=True):
-            part = slice(start, start := start + len(row["texts"]))
-            outcomes.append(self._outcome(row, cosines(embeddings[part], point), classes[part]))
-        self._count(rows, outcomes)
-        return self._sample_table(table, outcomes)
+        samples = self.judge(table)
+        if len(samples):
+            self._count(samples.select(["sample_id", "status", "reason"]).to_pylist())
+        return samples
 
-    def _count(self, rows: list[dict[str, Any]], outcomes: list[dict[str, Any]]) -> None:
-        if not rows:
-            return
+    def _count(self, rows: list[dict[str, Any]]) -> None:
         samples: Counter[tuple[str, str]] = Counter()
-        for row, outcome in zip(rows, outcomes, strict=True):
-            is_error = outcome["status"] == "error"  # which has any number of reasons
-            samples[outcome["status"], "" if is_error else outcome["reason"]] += 1
+        for row in rows:
+            is_error = row["status"] == "error"  # which has any number of reasons
+            samples[row["status"], "" if is_error else row["reason"]] += 1
             if is_error:
-                facts = {"sample_ids": [row["sample_id"]], "reason": outcome["reason"]}
+                facts = {"sample_ids": [row["sample_id"]], "reason": row["reason"]}
                 self.counter.tell.remote("a sample has no text", facts)
         self.counter.add.remote(len(rows), first=rows[0]["sample_id"], samples=samples)
-
-    def _outcome(
-        self, row: dict[str, Any], near: np.ndarray, classes: np.ndarray
-    ) -> dict[str, Any]:
-        from smotext_ray.gate import judge
-
-        if not row["texts"]:
-            return {"status": "error", "reason": row["error"]}
-        own = self.codes[row["label"]]
-        parents = [row["source_text"], row["neighbor_text"]]  # null in a run with epsilon
-        verdict = judge(
-            row["texts"],
-            row["finish_reasons"],
-            near,
-            classes == own,
-            [text for text in parents if text is not None],
-            self.reference,
-            self.config.gate,
-        )
-        kept = verdict.chosen
-        return {
-            "text": row["texts"][kept],
-            "finish_reason": row["finish_reasons"][kept],
-            "num_tokens": row["tokens"][kept],
-            "cosine_to_point": float(near[kept]),
-            "predicted_label": self.labels[int(classes[kept])],
-            "status": "accepted" if verdict.accepted else "rejected",
-            "reason": verdict.reason,
-        }
-
-    def _sample_table(self, table: pa.Table, outcomes: list[dict[str, Any]]) -> pa.Table:
-        lineage = ["sample_id", "label", "source_id", "neighbor_id", "lam", "seed", "round"]
-        samples = table.select(lineage)
-        fields = [
-            *SAMPLE_SCHEMA_TAIL,
-            pa.field("predicted_label", self.label_type),
-            pa.field("status", pa.string()),
-            pa.field("reason", pa.string()),
-        ]
-        for field in fields:
-            values = pa.array([o.get(field.name) for o in outcomes], field.type)
-            samples = samples.append_column(field, values)
-        return samples
 
 
 class PlanActor:
@@ -248,9 +189,3 @@ def load_encoder(config: RunConfig) -> Any:
         max_length=settings.max_length,
         dtype=settings.dtype,
     )
-
-
-def cosines(embeddings: np.ndarray, point: np.ndarray) -> np.ndarray:
-    """Cosine of each row to the point; shape (n,)."""
-    lengths = np.linalg.norm(embeddings, axis=1) * np.linalg.norm(point)
-    return (embeddings @ point) / np.maximum(lengths, 1e-12)

@@ -11,7 +11,7 @@ row that was not proposed could belong to the answer; if so, more candidates are
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, Literal
 
@@ -19,6 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Metric = Literal["cosine", "euclidean"]
+# queries, base, k, metric -> distances, rows of the base
+Nearest = Callable[
+    [NDArray[np.float32], NDArray[np.float32], int, Metric],
+    tuple[NDArray[Any], NDArray[np.int64]],
+]
 
 GPU_MAX_K = 2048  # a limit of FAISS's GPU selection kernels
 EXTRA_CANDIDATES = 4  # more of them cost more than the few searches that are repeated
@@ -128,6 +133,7 @@ def other_texts(
     distinct: NDArray[np.float32],
     k: int,
     metric: Metric,
+    nearest: Nearest | None = None,
 ) -> NDArray[np.int64]:
     """The texts nearest to each query, its own left out.
 
@@ -141,6 +147,8 @@ def other_texts(
     k : int
         At least 1.
     metric : {"cosine", "euclidean"}
+    nearest : callable, optional
+        Another search in the place of `nearest_neighbors`.
 
     Returns
     -------
@@ -150,7 +158,7 @@ def other_texts(
     k_eff = min(k, len(distinct) - 1)
     if k_eff <= 0 or not len(queries):
         return np.empty((len(queries), max(k_eff, 0)), dtype=np.int64)
-    _, found = nearest_neighbors(queries, distinct, k_eff + 1, metric)
+    _, found = (nearest or nearest_neighbors)(queries, distinct, k_eff + 1, metric)
     # A text can stand behind others of the same embedding (a difference in case only, or
     # beyond the encoder's maximum length), even behind all of them: so it is looked for by
     # what it is, not by its place, and where it is missing the farthest row goes.

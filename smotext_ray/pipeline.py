@@ -35,10 +35,9 @@ from smotext_ray.restarts import bounded_restarts, lasting
 from smotext_ray.result import write_result
 from smotext_ray.run import MANIFEST, Run
 from smotext_ray.samples import tally
+from smotext_ray.strategy import lacking
 
 log = logging.getLogger("smotext_ray")
-
-LEAST_ACCEPTANCE = 0.1  # a class does not get more than ten points for each text it lacks
 
 
 def augment(config: RunConfig, uri: str) -> Run:
@@ -96,15 +95,15 @@ def is_finished(manifest: dict[str, Any], config: RunConfig) -> bool:
 def plan(config: RunConfig, run: Run) -> bool:
     """Plan the next round; False where nothing is left to plan."""
     manifest = run.manifest
-    lacking = _lacking(config, run, manifest)
-    if not lacking or rounds_used(manifest) >= config.plan.max_rounds:
+    to_plan = _lacking(config, run, manifest)
+    if not to_plan or rounds_used(manifest) >= config.plan.max_rounds:
         return False
     round_ = len(manifest["rounds"]) + 1
     first_id = sum(planned_points(entry) for entry in manifest["rounds"])
-    points = sum(lacking.values())
+    points = sum(to_plan.values())
     files = math.ceil(points / config.resources.plan_points_per_file)
     # Files of equal size: Ray Data cuts each into equally many blocks, whatever its size.
-    groups = shards(lacking, round_, first_id, math.ceil(points / files))
+    groups = shards(to_plan, round_, first_id, math.ceil(points / files))
     items = [group_item(round_, i, group) for i, group in enumerate(groups)]
     started = time.monotonic()
     counts = class_counts(manifest)
@@ -114,7 +113,7 @@ def plan(config: RunConfig, run: Run) -> bool:
     manifest["rounds"].append(
         {
             "round": round_,
-            "planned": to_pairs(lacking),
+            "planned": to_pairs(to_plan),
             "plan_seconds": time.monotonic() - started,
             "plan_files": digests,
         }
@@ -215,14 +214,7 @@ def _lacking(config: RunConfig, run: Run, manifest: dict[str, Any]) -> dict[Any,
         manifest["targets"] = to_pairs(kept)
         manifest["warnings"] = warnings
         run.save(manifest)
-    got = accepted(manifest)
     planned: Counter[Any] = Counter()
     for entry in manifest["rounds"]:
         planned.update(dict(entry["planned"]))
-    lacking = {}
-    for label, number in manifest["targets"]:
-        missing = number - got.get(label, 0)
-        if missing > 0:
-            rate = got.get(label, 0) / planned[label] if planned[label] else 1.0
-            lacking[label] = math.ceil(missing / max(rate, LEAST_ACCEPTANCE))
-    return lacking
+    return lacking(dict(manifest["targets"]), accepted(manifest), planned)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from smotext_ray.class_rows import ClassRows
 from smotext_ray.errors import UserError
 from smotext_ray.interpolation import Interpolation, interpolate
-from smotext_ray.neighbors import Metric, other_texts
+from smotext_ray.neighbors import Metric, Nearest, other_texts
 from smotext_ray.strategy import check_class_sizes, lonely_sentence, targets
 
 __all__ = [
@@ -163,6 +163,7 @@ def plan_class(
     metric: Metric,
     interpolation: Interpolation,
     unit_norm: bool,
+    nearest: Nearest | None = None,
 ) -> pa.Table:
     """The plan rows of one shard.
 
@@ -179,6 +180,8 @@ def plan_class(
     interpolation : {"lerp", "slerp"}
     unit_norm : bool
         See `interpolate`.
+    nearest : callable, optional
+        See `smotext_ray.neighbors.other_texts`.
 
     Returns
     -------
@@ -206,6 +209,7 @@ def plan_class(
         rows.embeddings[: rows.distinct],
         k_neighbors,
         metric,
+        nearest,
     )
     if near.shape[1] == 0:
         raise UserError(lonely_sentence([shard.label]))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
 from safetensors.numpy import load, save
 
 from smotext_ray.columns import matrix
@@ -19,11 +21,7 @@ DISTINCT = "distinct.json"
 
 
 def build_reference(run: Run, labels: list[Any]) -> None:
-    """Write ``reference/`` from ``embeddings/``.
-
-    Holds, beside sums, one 64-bit number a row: the fingerprints of the texts. Where
-    ``embeddings/`` has no texts (epsilon), no text is known to be a copy, and each row
-    counts as a text of its own.
+    """Write ``reference/`` from ``embeddings/``: see `sum_up`.
 
     Parameters
     ----------
@@ -31,9 +29,32 @@ def build_reference(run: Run, labels: list[Any]) -> None:
     labels : list
         Row i of the class means belongs to ``labels[i]``.
     """
+    reference, distinct = sum_up(run.table("embeddings"), labels)
+    tensors = {
+        "means": reference.means,
+        "whitener": reference.whitener,
+        "fingerprints": reference.fingerprints,
+    }
+    run.write(save(tensors), DIRECTORY, TENSORS)
+    run.write(json.dumps(distinct).encode(), DIRECTORY, DISTINCT)
+
+
+def sum_up(embeddings: ds.Dataset, labels: Sequence[Any]) -> tuple[ClassReference, list[int]]:
+    """What the gate knows of a corpus, and how many distinct texts each class has.
+
+    Holds, beside sums, one 64-bit number a row: the fingerprints of the texts. Where there
+    are no texts (epsilon), no text is known to be a copy, and each row counts as a text of
+    its own.
+
+    Parameters
+    ----------
+    embeddings : pyarrow.dataset.Dataset
+        ``label, embedding`` and, unless nobody may know it, ``text``.
+    labels : sequence
+        Row i of the class means belongs to ``labels[i]``.
+    """
     code = {label: i for i, label in enumerate(labels)}
     counts = np.zeros(len(labels), np.int64)
-    embeddings = run.table("embeddings")
     has_texts = "text" in embeddings.schema.names
     dim = embeddings.schema.field("embedding").type.list_size
     sums, scatter = np.zeros((len(labels), dim)), np.zeros((dim, dim))
@@ -53,21 +74,10 @@ def build_reference(run: Run, labels: list[Any]) -> None:
             prints.append(np.stack([rows, hashes], axis=1))
     owners_and_hashes = np.concatenate(prints)
     reference = class_reference(counts, sums, scatter, owners_and_hashes[:, 1])
-    run.write(
-        save(
-            {
-                "means": reference.means,
-                "whitener": reference.whitener,
-                "fingerprints": reference.fingerprints,
-            }
-        ),
-        DIRECTORY,
-        TENSORS,
-    )
     if has_texts:
         distinct = np.unique(owners_and_hashes, axis=0)[:, 0]
         counts = np.bincount(distinct, minlength=len(labels))
-    run.write(json.dumps(counts.tolist()).encode(), DIRECTORY, DISTINCT)
+    return reference, counts.tolist()
 
 
 def load_reference(run: Run) -> ClassReference:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -109,14 +109,14 @@ def _all_rows(
     rounds = [int(entry["round"]) for entry in manifest["rounds"]]
     used: Counter[Any] = Counter()
     for samples in usable_samples(run, rounds):
-        samples = _first(samples, used, wanted)
+        samples = first_wanted(samples, used, wanted)
         renamed = {settings.text_column: samples["text"], settings.label_column: samples["label"]}
         columns = {name: samples[name] for name in LINEAGE} | renamed
         columns["synthetic"] = pa.array([True] * len(samples))
         yield _filled(pa.table(columns), schema)
 
 
-def _first(samples: pa.Table, used: Counter[Any], wanted: dict[Any, int]) -> pa.Table:
+def first_wanted(samples: pa.Table, used: Counter[Any], wanted: Mapping[Any, int]) -> pa.Table:
     """The samples that a class still lacks; ``used`` counts on."""
     keep = []
     for label in samples["label"].to_pylist():

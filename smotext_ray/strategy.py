@@ -14,6 +14,7 @@ from smotext_ray.errors import UserError
 
 STRATEGIES = ("auto", "minority", "not minority", "not majority", "all")
 LISTED = 10
+LEAST_ACCEPTANCE = 0.1  # a class does not get more than ten points for each text it lacks
 
 
 def targets(
@@ -119,6 +120,30 @@ def check_class_sizes(
                 f"k_neighbors is {neighbors} there instead of {k_neighbors}."
             )
     return kept, warnings
+
+
+def lacking(
+    wanted: Mapping[Any, int], accepted: Mapping[Any, int], planned: Mapping[Any, int]
+) -> dict[Any, int]:
+    """Points to plan in the next round: the texts that are missing, over the acceptance so far.
+
+    Parameters
+    ----------
+    wanted, accepted, planned : mapping of label to int
+        New texts asked for, texts that passed the gate, and points of all rounds before.
+
+    Examples
+    --------
+    >>> lacking({"grain": 30, "ship": 5}, {"grain": 20, "ship": 5}, {"grain": 40, "ship": 5})
+    {'grain': 20}
+    """
+    points = {}
+    for label, number in wanted.items():
+        missing = number - accepted.get(label, 0)
+        if missing > 0:
+            rate = accepted.get(label, 0) / planned[label] if planned.get(label) else 1.0
+            points[label] = math.ceil(missing / max(rate, LEAST_ACCEPTANCE))
+    return points
 
 
 def lonely_sentence(labels: list[Any]) -> str:

@@ -15,11 +15,11 @@ from smotext_ray.actors import (
     EncodeActor,
     GateActor,
     PlanActor,
-    cosines,
 )
 from smotext_ray.columns import fixed_size_list, matrix
 from smotext_ray.config import RunConfig
 from smotext_ray.gate import class_reference, fingerprint
+from smotext_ray.judging import Judge, cosines
 from smotext_ray.plan import Shard, plan_schema
 from smotext_ray.plan_files import group_item
 
@@ -199,17 +199,15 @@ def gate_actor(labels=("grain", "ship"), label_type=None, corpus_texts=(), **gat
     x = np.random.default_rng(0).normal(scale=0.1, size=(40, D))
     x[:20, 0] += 1
     x[20:, 1] += 1
-    actor = object.__new__(GateActor)
-    actor.encoder = TopicEncoder()
-    actor.config = RunConfig.model_validate({"gate": gate})
-    actor.labels, actor.label_type = list(labels), label_type or pa.string()
-    actor.codes = {label: code for code, label in enumerate(labels)}
-    actor.reference = class_reference(
+    reference = class_reference(
         counts=np.array([20, 20]),
         sums=np.stack([x[:20].sum(0), x[20:].sum(0)]),
         scatter=x.T @ x,
         fingerprints=np.array([fingerprint(text) for text in corpus_texts], np.int64),
     )
+    actor = object.__new__(GateActor)
+    config = RunConfig.model_validate({"gate": gate})
+    actor.judge = Judge(TopicEncoder(), config, reference, labels, label_type or pa.string())
     actor.counter = Counter()
     return actor
 

@@ -1,0 +1,131 @@
+"""A small corpus in this process: the stages of a run without Ray, files or a manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from smotext_ray.actors import with_candidates
+from smotext_ray.class_rows import read_classes, read_texts
+from smotext_ray.columns import fixed_size_list, matrix
+from smotext_ray.config import RunConfig
+from smotext_ray.judging import Judge
+from smotext_ray.neighbors import Nearest
+from smotext_ray.plan import plan_class, shards, with_texts
+from smotext_ray.reference import sum_up
+from smotext_ray.result import first_wanted
+from smotext_ray.samples import usable
+from smotext_ray.strategy import check_class_sizes, lacking
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """What became of a corpus.
+
+    Attributes
+    ----------
+    accepted : pyarrow.Table or None
+        New texts with their lineage, by rising sample id, no more than were asked for and no
+        text twice in a class; None where there was nothing to do.
+    warnings : list of str
+        Of classes with few texts or none to interpolate with.
+    short : dict of label to int
+        Texts that are missing of what was asked for.
+    """
+
+    accepted: pa.Table | None
+    warnings: list[str]
+    short: dict[Any, int]
+
+
+def augment_here(
+    corpus: pa.Table,
+    wanted: Mapping[Any, int],
+    config: RunConfig,
+    encoder: Any,
+    decoder: Any,
+    nearest: Nearest | None = None,
+) -> Augmented:
+    """Make new texts.
+
+    The plan is that of a run with the same corpus and settings; the texts are, as far as
+    equal hardware and batches make them so.
+
+    Parameters
+    ----------
+    corpus : pyarrow.Table
+        ``id, text, label``.
+    wanted : mapping of label to int
+        New texts of each class.
+    config : RunConfig
+    encoder : object
+        ``encode(texts, batch_size)`` gives an array of shape (texts, d).
+    decoder : object
+        ``decode(points, seeds)`` gives a `smotext_ray.engine.Candidates` a point.
+    nearest : callable, optional
+        See `smotext_ray.neighbors.other_texts`.
+
+    Raises
+    ------
+    UserError
+        For a class of one distinct text, unless it is to be skipped.
+    """
+    x = encoder.encode(corpus["text"].to_pylist(), config.encoder.batch_size)
+    embedded = ds.dataset(corpus.append_column("embedding", fixed_size_list(x)))
+    labels = corpus["label"].unique().to_pylist()
+    reference, distinct = sum_up(embedded, labels)
+    kept, warnings = check_class_sizes(
+        dict(zip(labels, distinct, strict=True)),
+        wanted,
+        config.neighbors.k_neighbors,
+        config.neighbors.lonely_class,
+    )
+    judge = Judge(encoder, config, reference, labels, corpus.schema.field("label").type)
+    rounds: list[ds.Dataset] = []
+    planned, got = Counter[Any](), Counter[Any]()
+    accepted: list[pa.Table] = []
+    while (to_plan := lacking(kept, got, planned)) and len(rounds) < config.plan.max_rounds:
+        plan = _plan(embedded, to_plan, len(rounds) + 1, planned.total(), config, nearest)
+        decoded = decoder.decode(matrix(plan["point"]), plan["seed"].to_pylist())
+        rounds.append(ds.dataset(judge(with_candidates(plan, decoded))))
+        planned.update(to_plan)
+        accepted = list(usable(rounds))
+        got = Counter(label for table in accepted for label in table["label"].to_pylist())
+    return Augmented(_first(accepted, kept), warnings, dict(Counter(kept) - got))
+
+
+def _first(accepted: list[pa.Table], wanted: Mapping[Any, int]) -> pa.Table | None:
+    used: Counter[Any] = Counter()
+    parts = [first_wanted(table, used, wanted) for table in accepted]
+    return pa.concat_tables(parts) if parts else None
+
+
+def _plan(
+    embedded: ds.Dataset,
+    points: Mapping[Any, int],
+    round_: int,
+    first_id: int,
+    config: RunConfig,
+    nearest: Nearest | None,
+) -> pa.Table:
+    (group,) = shards(points, round_, first_id, sum(points.values()))
+    classes = read_classes(embedded, [shard.label for shard in group])
+    tables = [
+        plan_class(
+            rows,
+            shard,
+            config.plan.seed,
+            config.neighbors.k_neighbors,
+            config.neighbors.metric,
+            config.plan.interpolation,
+            config.encoder.normalize,
+            nearest,
+        )
+        for shard, rows in zip(group, classes, strict=True)
+    ]
+    return with_texts(pa.concat_tables(tables), lambda rows: read_texts(embedded, rows))

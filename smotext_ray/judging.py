@@ -1,0 +1,110 @@
+"""Candidate texts -> samples: the gate's verdicts as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from smotext_ray.columns import matrix
+from smotext_ray.config import RunConfig
+from smotext_ray.gate import ClassReference, judge
+
+LINEAGE = ["sample_id", "label", "source_id", "neighbor_id", "lam", "seed", "round"]
+
+
+class Judge:
+    """Plan rows with candidate texts -> one sample a row, accepted or rejected with a reason.
+
+    Parameters
+    ----------
+    encoder : object
+        ``encode(texts, batch_size)`` gives their embeddings.
+    config : RunConfig
+    reference : ClassReference
+        Its classes are ``labels``.
+    labels : sequence
+    label_type : pyarrow.DataType
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        config: RunConfig,
+        reference: ClassReference,
+        labels: Sequence[Any],
+        label_type: pa.DataType,
+    ) -> None:
+        self._encoder = encoder
+        self._config = config
+        self._reference = reference
+        self._labels = list(labels)
+        self._codes = {label: code for code, label in enumerate(labels)}
+        self._label_type = label_type
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        rows = table.drop_columns(["point"]).to_pylist()
+        points = matrix(table["point"])
+        flat = [text for row in rows for text in row["texts"]]
+        embeddings = self._encoder.encode(flat, self._config.encoder.batch_size)
+        classes = self._reference.nearest_class(embeddings) if flat else np.empty(0, int)
+        outcomes, start = [], 0
+        for row, point in zip(rows, points, strict=True):
+            part = slice(start, start := start + len(row["texts"]))
+            outcomes.append(self._outcome(row, cosines(embeddings[part], point), classes[part]))
+        return sample_table(table, outcomes, self._label_type)
+
+    def _outcome(
+        self, row: dict[str, Any], near: np.ndarray, classes: np.ndarray
+    ) -> dict[str, Any]:
+        if not row["texts"]:
+            return {"status": "error", "reason": row["error"]}
+        own = self._codes[row["label"]]
+        parents = [row["source_text"], row["neighbor_text"]]  # null in a run with epsilon
+        verdict = judge(
+            row["texts"],
+            row["finish_reasons"],
+            near,
+            classes == own,
+            [text for text in parents if text is not None],
+            self._reference,
+            self._config.gate,
+        )
+        kept = verdict.chosen
+        return {
+            "text": row["texts"][kept],
+            "finish_reason": row["finish_reasons"][kept],
+            "num_tokens": row["tokens"][kept],
+            "cosine_to_point": float(near[kept]),
+            "predicted_label": self._labels[int(classes[kept])],
+            "status": "accepted" if verdict.accepted else "rejected",
+            "reason": verdict.reason,
+        }
+
+
+def sample_table(
+    table: pa.Table, outcomes: Sequence[dict[str, Any]], label_type: pa.DataType
+) -> pa.Table:
+    """The lineage of plan rows, and what became of each; what an outcome lacks is null."""
+    samples = table.select(LINEAGE)
+    fields = [
+        pa.field("text", pa.string()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("num_tokens", pa.int32()),
+        pa.field("cosine_to_point", pa.float32()),
+        pa.field("predicted_label", label_type),
+        pa.field("status", pa.string()),
+        pa.field("reason", pa.string()),
+    ]
+    for field in fields:
+        values = pa.array([outcome.get(field.name) for outcome in outcomes], field.type)
+        samples = samples.append_column(field, values)
+    return samples
+
+
+def cosines(embeddings: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """Cosine of each row to the point; shape (n,)."""
+    lengths = np.linalg.norm(embeddings, axis=1) * np.linalg.norm(point)
+    return (embeddings @ point) / np.maximum(lengths, 1e-12)
