@@ -184,7 +184,7 @@ def ray_nodes(stage: Stage, cpus: list[int]) -> Iterator[tuple[str, list[subproc
 
 
 @contextmanager
-def ray_head(
+def ray_node(
     stage: Stage, cpus: int, port: int, *options: str, **env: str
 ) -> Iterator[tuple[str, subprocess.Popen]]:
     """A cluster of one node, for now: its address and its process."""

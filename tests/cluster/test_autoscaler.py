@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 import psutil
 import pytest
-from cluster_tools import PATIENCE, Driver, Stage, check_whole, free_ports, ray_head
+from cluster_tools import PATIENCE, Driver, Stage, check_whole, free_ports, ray_node
 from planned_run import planned
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.long]
@@ -65,7 +65,7 @@ def growing_cluster(stage: Stage) -> Iterator[tuple[str, subprocess.Popen]]:
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
         "AUTOSCALER_METRIC_PORT": str(metrics),
     }
-    with ray_head(stage, HEAD_CPUS, port, f"--autoscaling-config={file}", **env) as started:
+    with ray_node(stage, HEAD_CPUS, port, f"--autoscaling-config={file}", **env) as started:
         yield started
 
 

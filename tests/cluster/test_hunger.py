@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psutil
 import pytest
-from cluster_tools import Driver, Stage, check_whole, free_ports, ray_head, samples
+from cluster_tools import Driver, Stage, check_whole, free_ports, ray_node, samples
 from planned_run import failure, planned
 
 from smotext_ray.run import Run
@@ -28,7 +28,7 @@ def decode(stage: Stage, run: Run, threshold: float) -> tuple[int, str]:
         "RAY_memory_usage_threshold": f"{threshold:.4f}",
         "RAY_memory_monitor_refresh_ms": "100",
     }
-    with ray_head(stage, 6, free_ports(1)[0], **scarce) as (address, _):
+    with ray_node(stage, 6, free_ports(1)[0], **scarce) as (address, _):
         return Driver(stage, "decode", run.uri, RAY_ADDRESS=address).ends()
 
 
