@@ -6,7 +6,8 @@ Plans new texts of Reuters R8 with the offline preset, and decodes the same poin
 in every way, each in a process of its own with nothing beside it:
 
 - `job`: the decode job on Ray, its gate included, with one decoder and with one a core;
-- `engine`: our Engine in one process, all points in one batch, and in blocks as the job's;
+- `engine`: our Engine in one process, all points in one batch, with int8 weights and activations,
+  and in blocks as the job's;
 - `vllm`: a vLLM `LLM` as its documents have it, with two threads and with one;
 - `generate`: Hugging Face, in equal batches on all cores, and one by one (fewer points).
 
@@ -39,6 +40,7 @@ TARGETS = [
     Target("job, 1 decoder", "vllm, 1 thread", 0.95),
     Target("job, 1 a core", "generate, batches", 2.5),
     Target("engine", "vllm, 1 thread", 1.0),
+    Target("engine, int8", "engine", 1.0),
     Target("job, 1 a core", "generate, one by one", 10.0),
 ]
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -47,6 +49,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "vllm, 2 threads": ("vllm", {"threads": 2}),
     "vllm, 1 thread": ("vllm", {"threads": 1}),
     "engine": ("engine", {"batch": 0}),
+    "engine, int8": ("engine", {"batch": 0, "int8": True}),
     "engine, blocks": ("engine", {"batch": BATCH}),
     "job, 1 decoder": ("job", {"decoders": 1}),
     "job, 1 a core": ("job", {"decoders": 0}),
@@ -224,8 +227,10 @@ def engine(uri: str, how: dict[str, Any], threads: int) -> Decode:
     """What an actor of the job holds."""
     from smotext_ray.actors import load_decoder
     from smotext_ray.columns import matrix
+    from smotext_ray.config import load_config
 
-    decoder = load_decoder(_config(uri))
+    options = {"decoder.int8": how.get("int8", False)}
+    decoder = load_decoder(load_config(options=options, base=_config(uri)))
 
     def decode(plan: pa.Table) -> tuple[list[str], int]:
         found = []

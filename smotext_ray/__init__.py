@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from smotext_ray.data import augment
     from smotext_ray.sampler import SMOTExT
 
 __version__ = "0.1.0"
-__all__ = ["SMOTExT", "__version__"]
+__all__ = ["SMOTExT", "__version__", "augment"]
+
+# Imported when they are asked for: it takes seconds, which the command line does not need.
+_PLACES = {"SMOTExT": "smotext_ray.sampler", "augment": "smotext_ray.data"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "SMOTExT":  # its imports take seconds, which the command line does not need
-        from smotext_ray.sampler import SMOTExT
-
-        return SMOTExT
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

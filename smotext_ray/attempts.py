@@ -7,6 +7,7 @@ its node and the driver: a row that takes all of them with it is found too.
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,9 @@ class SparingActor:
     A block is decoded whole until it has ended a process ``tries`` times, and then row by
     row, the rows that nothing is held against first. A row that has ended it ``tries`` times
     alone, and twice as often in all, is set aside with an error. So ends that have nothing to
-    do with the rows (a lost node, a dead engine) cost speed and no row.
+    do with the rows (a lost node, a dead engine) cost speed and no row. Blocks may be decoded
+    by several threads at once; then an end counts against all of them, but a row that is
+    tried alone is alone in the process.
 
     Parameters
     ----------
@@ -52,6 +55,7 @@ class SparingActor:
         restarts: Any,
     ) -> None:
         self._actor = actor(**given)
+        self._turns = Turns()
         self._notes = Notes(Run(run_uri), notes)
         self._tries = tries
         self._restarts = restarts
@@ -60,13 +64,15 @@ class SparingActor:
         ids = table["sample_id"].to_pylist()
         if not ids:
             return self._actor(table)
-        together, alone = self._notes.held_against(ids)
-        if not alone and together < self._tries:
-            with self._notes.trying(ids):
-                return self._actor(table)
+        with self._turns.shared():
+            together, alone = self._notes.held_against(ids)
+            if not alone and together < self._tries:
+                with self._notes.trying(ids):
+                    return self._actor(table)
         made: dict[int, pa.Table] = {}
         for at in sorted(range(len(ids)), key=lambda at: alone[ids[at]]):
-            made[at] = self._row(table.slice(at, 1), ids[at], together, alone[ids[at]])
+            with self._turns.alone():
+                made[at] = self._row(table.slice(at, 1), ids[at], together, alone[ids[at]])
         return pa.concat_tables([made[at] for at in range(len(ids))]).combine_chunks()
 
     def _row(self, row: pa.Table, id_: int, together: int, alone: int) -> pa.Table:
@@ -80,6 +86,43 @@ class SparingActor:
             made = self._actor(row)
         self._restarts.done.remote(actor_id())
         return made
+
+
+class Turns:
+    """Many threads at once, or one alone."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._sharing = 0
+        self._waiting_alone = 0
+        self._is_alone = False
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Beside others that share; after those who wait to be alone."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_alone and not self._waiting_alone)
+            self._sharing += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._sharing -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._changed:
+            self._waiting_alone += 1
+            self._changed.wait_for(lambda: not self._is_alone and not self._sharing)
+            self._waiting_alone -= 1
+            self._is_alone = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_alone = False
+                self._changed.notify_all()
 
 
 class Notes:

@@ -324,14 +324,32 @@ def _gates(decoders: int) -> int:
     return max(1, decoders // 8)
 
 
-def pool_options(pool: Pool) -> dict[str, Any]:
-    """The pool as options of ``Dataset.map_batches``."""
+def pool_options(pool: Pool, blocks: int | None = None, in_flight: int = 1) -> dict[str, Any]:
+    """The pool as options of ``Dataset.map_batches``.
+
+    Parameters
+    ----------
+    pool : Pool
+    blocks : int, optional
+        Of the job.
+    in_flight : int, default=1
+        Blocks that an actor works on at once, in threads; fewer where some would have none.
+    """
     from ray.data import ActorPoolStrategy
 
+    several: dict[str, Any] = {}
+    if in_flight > 1 and blocks is not None:
+        at_once = max(1, min(in_flight, blocks // pool.actors))
+        several = {
+            "max_concurrent_calls_per_actor": at_once,
+            "enable_true_multi_threading": True,
+            # One waits there, unless all are at work already.
+            "max_tasks_in_flight_per_actor": at_once + (blocks > at_once * pool.actors),
+        }
     return {
         # All at once: a pool that starts with one actor grows late, or never on short jobs.
         "compute": ActorPoolStrategy(
-            min_size=pool.first, max_size=pool.actors, initial_size=pool.first
+            min_size=pool.first, max_size=pool.actors, initial_size=pool.first, **several
         ),
         "num_cpus": pool.cpus,
         "num_gpus": pool.gpus,

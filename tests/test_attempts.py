@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -12,7 +17,7 @@ from hypothesis import strategies as st
 
 from smotext_ray import attempts
 from smotext_ray.actors import with_candidates
-from smotext_ray.attempts import Notes, SparingActor
+from smotext_ray.attempts import Notes, SparingActor, Turns
 from smotext_ray.engine import Candidates
 from smotext_ray.run import Run
 
@@ -154,3 +159,54 @@ def test_an_empty_block(uri):
     made, ended = decode(uri, table, Process())
     assert (len(made), ended) == (0, 0)
     assert made.schema == Process()(block(1)).schema
+
+
+def test_one_alone_and_many_together():
+    turns, at, most, alone_beside = Turns(), Counter(), Counter(), []
+    lock = threading.Lock()
+
+    def go(kind):
+        with turns.alone() if kind == "alone" else turns.shared():
+            with lock:
+                at[kind] += 1
+                most[kind] = max(most[kind], at[kind])
+                if at["alone"]:
+                    alone_beside.append(at.total())
+            time.sleep(0.01)
+            with lock:
+                at[kind] -= 1
+
+    kinds = (["shared"] * 5 + ["alone"]) * 4
+    with ThreadPoolExecutor(len(kinds)) as pool:
+        list(pool.map(go, kinds))
+    assert most["alone"] == 1 and most["shared"] > 1
+    assert alone_beside == [1] * 4
+
+
+def test_a_row_is_tried_alone_while_other_threads_wait(uri):
+    at_once, most = Counter(), []
+    lock = threading.Lock()
+
+    class Slow(Process):
+        def __call__(self, table):
+            with lock:
+                at_once["calls"] += 1
+                most.append((len(table), at_once["calls"]))
+            time.sleep(0.01)
+            with lock:
+                at_once["calls"] -= 1
+            return super().__call__(table)
+
+    notes = Notes(Run(uri), "notes")
+    for _ in range(TRIES):
+        with suppress(Ended), notes.trying([0, 1, 2]):
+            raise Ended  # is no Exception: the note stays
+    actor = SparingActor(Slow().actor(), {}, uri, "notes", TRIES, restarts()[0])
+    blocks = [block(0, 1, 2), *(block(i, i + 1) for i in range(3, 19, 2))]
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(actor, blocks))
+    assert [table["sample_id"].to_pylist() for table in made] == [
+        b["sample_id"].to_pylist() for b in blocks
+    ]
+    assert [beside for rows, beside in most if rows == 1] == [1] * 3
+    assert max(beside for rows, beside in most if rows == 2) > 1

@@ -45,24 +45,30 @@ def test_an_error_stays_with_its_prompt(engine):
     assert [r.error for r in results] == ["", "ValueError: refused", ""]
 
 
-def test_an_error_of_a_single_prompt_is_not_tried_again(engine):
+def test_a_refused_prompt_is_not_tried_again(engine):
     engine.llm.refused = {2.0}
     assert engine.generate(prompts(2), [8])[0].error == "ValueError: refused"
-    assert len(engine.llm.batches) == 1
+    assert engine.llm.batches == []
+    assert engine.generate(prompts(1), [7])[0].texts[0] == "1 7 0"
 
 
 def test_a_dead_engine_is_not_an_error_of_a_prompt(engine):
     engine.llm.refused, engine.llm.error = {2.0}, EngineDeadError("gone")
-    with pytest.raises(EngineDead, match="gone"):
+    for _ in range(2):
+        with pytest.raises(EngineDead, match="gone"):
+            engine.generate(prompts(1, 2, 3), [7, 8, 9])
+    assert engine.llm.batches == []
+
+
+def test_an_engine_whose_step_failed_counts_as_dead(engine):
+    # It holds on to the requests: their texts would come out as those of other prompts.
+    engine.llm.broken = ValueError("out of range")
+    with pytest.raises(EngineDead, match="ValueError: out of range"):
         engine.generate(prompts(1, 2, 3), [7, 8, 9])
+    engine.llm.broken = None
+    with pytest.raises(EngineDead, match="ValueError: out of range"):
+        engine.generate(prompts(1), [7])
     assert len(engine.llm.batches) == 1
-
-
-def test_an_engine_with_requests_left_behind_counts_as_dead(engine):
-    # Their texts would come out with the next batch, as those of other prompts.
-    engine.llm.refused, engine.llm.left_behind = {2.0}, True
-    with pytest.raises(EngineDead, match="ValueError: refused"):
-        engine.generate(prompts(1, 2, 3), [7, 8, 9])
 
 
 def test_it_has_room_for_prompt_and_text_and_none_for_wrong_cache_hits(engine):

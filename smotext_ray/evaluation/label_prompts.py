@@ -32,13 +32,14 @@ class PromptActor:
         from transformers import AutoTokenizer
 
         from smotext_ray.engine import Engine
-        from smotext_ray.models import locate_model
+        from smotext_ray.models import int8_llm, locate_model
 
         llm = locate_model(config.decoder.model).path
         tokenizer = AutoTokenizer.from_pretrained(llm)
         self.prompts = {label: prompt_token_ids(label, tokenizer) for label in labels}
         longest = max(len(ids) for ids in self.prompts.values())
-        self.engine = Engine(llm, longest, **config.decoder.model_dump(exclude={"model"}))
+        settings = config.decoder.model_dump(exclude={"model", "int8"})
+        self.engine = Engine(int8_llm(llm) if config.decoder.int8 else llm, longest, **settings)
         self.counter = counter
 
     def __call__(self, table: pa.Table) -> pa.Table:

@@ -81,9 +81,9 @@ def test_wrong_input_fails_the_job_and_its_log_says_why(head, submitted, tmp_pat
 @pytest.mark.long
 def test_a_stopped_job_is_submitted_again_and_goes_on(head, submitted, corpus, tmp_path):
     run = tmp_path / "run"
-    # One decoder and small blocks: some are written while others are still to do.
+    # One decoder, small blocks and many texts a point: some are written while others are to do.
     few = ["resources.encoder_actors=1", "resources.decoder_actors=1"]
-    small = ["resources.decode_rows_per_block=1", "decoder.candidates=1", "decoder.max_tokens=48"]
+    small = ["resources.decode_rows_per_block=1", "decoder.candidates=16", "decoder.max_tokens=48"]
     command = augment(corpus, "--output", run, "--max-rounds", "1", *few, *small)
 
     first = head.submit(command, submitted, "--no-wait", "--submission-id", "first")

@@ -55,13 +55,13 @@ def test_rows_of_a_class_are_prompted_alike_whatever_their_vectors(llm, monkeypa
     )
     actor = PromptActor(config, Counter(), ["corn1", "a longer label"])
     given: list[dict[str, list[int]]] = []
-    answer = actor.engine.llm.generate
+    enqueue = actor.engine.llm.enqueue
 
-    def generate(prompts, sampling, **settings):
+    def noted(prompts, sampling, **settings):
         given.extend(prompts)
-        return answer(prompts, sampling, **settings)
+        return enqueue(prompts, sampling, **settings)
 
-    actor.engine.llm.generate = generate
+    actor.engine.llm.enqueue = noted
     points = np.random.default_rng(0).normal(size=(3, 4))
     labels = ["corn1", "a longer label", "corn1"]
     table = pa.table({"label": labels, "seed": [5, 6, 7], "point": fixed_size_list(points)})

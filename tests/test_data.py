@@ -1,0 +1,96 @@
+"""Ray Data in, Ray Data out: the rows that were there, and what the stages add."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import ray
+from fake_run import fake_pipeline
+from test_sampler import rows
+
+import smotext_ray
+from smotext_ray import data
+from smotext_ray.errors import UserError
+from smotext_ray.run import Run
+from smotext_ray.verify import verify
+
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+
+ALL_PASS = {"gate.min_cosine": -1, "gate.same_class": False}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fakes(tmp_path_factory):
+    with fake_pipeline(tmp_path_factory.mktemp("fakes") / "stage"):
+        ray.init(
+            address="local",
+            num_cpus=6,
+            include_dashboard=False,
+            logging_level="ERROR",
+            log_to_driver=False,
+        )
+        yield
+
+
+def labelled() -> ray.data.Dataset:
+    texts, labels = rows()
+    items = [
+        {"body": text, "topic": label, "page": i}
+        for i, (text, label) in enumerate(zip(texts, labels, strict=True))
+    ]
+    return ray.data.from_items(items)
+
+
+def test_new_texts_are_added_to_a_dataset(tmp_path):
+    output = str(tmp_path / "run")
+    given = {
+        "text_column": "body",
+        "label_column": "topic",
+        "sampling_strategy": {"rare": 18},
+        "options": ALL_PASS,
+        "output": output,
+    }
+    augmented = smotext_ray.augment(labelled(), **given).to_pandas()
+    assert Counter(augmented["topic"]) == {"rare": 18, "common": 20}
+    originals = augmented[~augmented["synthetic"]]
+    assert sorted(originals["body"]) == sorted(rows()[0])
+    assert sorted(originals["page"]) == list(range(28))
+    new = augmented[augmented["synthetic"]]
+    assert new["page"].isna().all() and new["lam"].between(0, 1).all()
+    assert all(finding.ok for finding in verify(Run(output))), verify(Run(output))
+    again = smotext_ray.augment(labelled(), **given).to_pandas()
+    assert sorted(again["body"]) == sorted(augmented["body"])
+
+
+def test_wrong_columns_are_told():
+    with pytest.raises(UserError, match="text"):
+        smotext_ray.augment(labelled())
+
+
+def test_stages_by_themselves(monkeypatch):
+    monkeypatch.setattr(data, "Embed", FakeEmbed)
+    monkeypatch.setattr(data, "Decode", FakeDecode)
+    embedded = data.embed(labelled(), text_column="body", num_cpus=0.5).take_all()
+    assert len(embedded) == 28 and {len(row["embedding"]) for row in embedded} == {6}
+    points = ray.data.from_items([{"point": [0.5] * 6, "seed": i, "k": i} for i in range(5)])
+    decoded = data.decode(points, concurrency=2).take_all()
+    assert sorted((row["k"], *row["texts"]) for row in decoded) == [
+        (i, f"new text {i}") for i in range(5)
+    ]
+    assert all(row["error"] == "" and np.sum(row["tokens"]) == 3 for row in decoded)
+
+
+class FakeEmbed(data.Embed):
+    def __init__(self, config, text_column):
+        from fake_stages import Encoder
+
+        self._encoder, self._batch_size, self._text_column = Encoder(), 64, text_column
+
+
+class FakeDecode(data.Decode):
+    def __init__(self, config):
+        from test_sampler import Decoder
+
+        self._decoder = Decoder()
