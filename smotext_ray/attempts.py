@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from smotext_ray.restarts import actor_id
+from smotext_ray.restarts import tell_done
 from smotext_ray.run import Run
 
 
@@ -70,8 +70,8 @@ class SparingActor:
                 with self._notes.trying(ids):
                     return self._actor(table)
         made: dict[int, pa.Table] = {}
-        for at in sorted(range(len(ids)), key=lambda at: alone[ids[at]]):
-            with self._turns.alone():
+        with self._turns.alone():
+            for at in sorted(range(len(ids)), key=lambda at: alone[ids[at]]):
                 made[at] = self._row(table.slice(at, 1), ids[at], together, alone[ids[at]])
         return pa.concat_tables([made[at] for at in range(len(ids))]).combine_chunks()
 
@@ -84,7 +84,7 @@ class SparingActor:
             return with_candidates(row, [Candidates([], [], [], error)])
         with self._notes.trying([id_]):
             made = self._actor(row)
-        self._restarts.done.remote(actor_id())
+        tell_done(self._restarts)  # before the next one may end this process
         return made
 
 

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import shtab
+
 from smotext_ray import __version__
 from smotext_ray.bridge.commands import add_bridge_commands
 from smotext_ray.errors import Stopped, UserError
@@ -335,6 +337,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="smotext", description="New labelled texts by SMOTExT, on Ray.")
     parser.add_argument("--version", action="version", version=f"smotext-ray {__version__}")
+    shtab.add_argument_to(parser, ["--print-completion"], help="for your shell to run")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_run_options(_command(commands, "augment", augment, "corpus in, balanced corpus out"))
     _add_expand_options(
@@ -349,7 +352,8 @@ def _parser() -> argparse.ArgumentParser:
         ("show", show, "texts of RUN beside their parents"),
     ):
         command = _command(commands, name, function, text)
-        command.add_argument("run", metavar="RUN", help="run directory or URI")
+        named = command.add_argument("run", metavar="RUN", help="run directory or URI")
+        named.complete = shtab.DIRECTORY
         if name == "status":
             command.add_argument("--json", action="store_true", help="print it for machines")
         if name == "show":
@@ -376,8 +380,14 @@ def _command(commands: Any, name: str, function: Callable[..., int], text: str) 
 
 def _add_run_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("--input", metavar="PATH", help="file, directory, glob, URI or Hugging Face data set")
-    add("--output", metavar="RUN", help="run directory; a run that is there is gone on with")
+    where = add(
+        "--input", metavar="PATH", help="file, directory, glob, URI or Hugging Face data set"
+    )
+    where.complete = shtab.FILE  # type: ignore[attr-defined]
+    where = add(
+        "--output", metavar="RUN", help="run directory; a run that is there is gone on with"
+    )
+    where.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
     add("--text-column", metavar="NAME", help="default: text")
     add("--label-column", metavar="NAME", help="default: label")
     add("--id-column", metavar="NAME", help="default: rows are numbered")

@@ -62,6 +62,7 @@ def augment(
     import ray
 
     from smotext_ray import pipeline
+    from smotext_ray.ray_data import settings_restored
     from smotext_ray.run import MANIFEST, Run
 
     if output is None:
@@ -77,7 +78,9 @@ def augment(
         f"input.{name}": column for name, column in columns.items() if column is not None
     }
     given |= {"input.path": source.uri, "plan.sampling_strategy": sampling_strategy}
-    run = pipeline.augment(load_config(preset, options=given | dict(options or {})), output)
+    config = load_config(preset, options=given | dict(options or {}))
+    with settings_restored():
+        run = pipeline.augment(config, output)
     return ray.data.read_parquet(run.at(run.manifest["result"]["path"]), filesystem=run.fs)
 
 

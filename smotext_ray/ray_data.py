@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from smotext_ray.run import Run
@@ -45,6 +47,20 @@ def surviving_actor(kind: Any, *arguments: Any) -> Any:
 
     alive = {"max_restarts": -1, "max_task_retries": -1}  # a wrong count must not end the job
     return ray.remote(num_cpus=0, **alive)(kind).remote(*arguments)
+
+
+@contextmanager
+def settings_restored() -> Iterator[None]:
+    """For jobs in a process that has datasets of its own: Ray Data is set as before afterwards."""
+    from ray.data import DataContext
+
+    logger = logging.getLogger("ray.data")
+    level = logger.level
+    try:
+        with DataContext.current(DataContext.get_current().copy()):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def set_up_data(checkpoint_path: str | None, id_column: str | None, filesystem: Any = None) -> None:

@@ -211,6 +211,13 @@ def lasting(
     return {"fn": shown, "fn_constructor_kwargs": kwargs}
 
 
+def tell_done(restarts: Any) -> None:
+    """Tell a `Restarts` that this actor got something done, and wait until it knows."""
+    import ray
+
+    ray.get(restarts.done.remote(actor_id()))
+
+
 def actor_id() -> str:
     """Of the actor that this process is; a restart keeps it."""
     import ray

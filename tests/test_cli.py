@@ -479,3 +479,14 @@ def test_import_xrag_of_nothing(refused, tmp_path):
     sentence = refused("bridge", "import-xrag", tmp_path / "none", "--output", tmp_path / "it")
     assert "none" in sentence
     assert not (tmp_path / "it").exists()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_completion_for_the_shell(shell, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--print-completion", shell])
+    script = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "--sampling-strategy" in script and "train-bridge" in script
+    if shell == "bash":
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)

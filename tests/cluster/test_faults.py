@@ -49,8 +49,8 @@ def test_poisoned_rows_are_set_aside_and_no_other(stage, decode, tmp_path):
         assert f"{TRIES} of them on it alone" in samples(run)[row]["reason"]
     ended = len({call["pid"] for call in stage.calls("decoder")}) - 1
     print(f"{len(poisoned)} poisoned rows in two blocks ended {ended} processes")
-    # All four blocks are decoded at once: the first ends count against each of them.
-    assert ended == TRIES + TRIES * len(poisoned)
+    # Blocks are decoded at once: an end counts against all that are in the process.
+    assert TRIES + TRIES * len(poisoned) <= ended <= 2 * TRIES + TRIES * len(poisoned)
     assert not Path(run.at("checkpoints", "decode-1-attempts")).exists()
 
 
@@ -61,7 +61,8 @@ def test_constructors_that_fail_and_an_engine_that_dies_are_tried_again(stage, d
     code, said = decode(run)
     assert code in (0, 3), said
     check_whole(run)
-    assert sum(stage.rows("decoder").values()) == POINTS + BLOCK
+    # The engine takes with it what was in it: all four blocks, if they had begun.
+    assert POINTS + BLOCK <= sum(stage.rows("decoder").values()) <= 2 * POINTS
 
 
 def test_a_constructor_that_always_fails_ends_the_job(stage, decode, tmp_path):

@@ -13,7 +13,7 @@ from submitting import Head, ray_head, repository, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
-RARE, FREQUENT = 6, 22
+RARE, FREQUENT = 6, 66
 PLANNED = FREQUENT - RARE
 
 
@@ -38,9 +38,11 @@ def corpus(tmp_path_factory) -> Path:
         {"text": f"The harvest of wheat near {place} was good this year.", "label": "grain"}
         for place in places.split()[:RARE]
     ] + [
-        {"text": f"The central bank in {place} raised its interest rate again.", "label": "money"}
-        for place in places.split()[:FREQUENT]
+        {"text": f"The central bank in {place} {did} its interest rate again.", "label": "money"}
+        for did in ("raised", "cut", "kept")
+        for place in places.split()
     ]
+    assert len(rows) == RARE + FREQUENT
     file = tmp_path_factory.mktemp("corpus") / "news.csv"
     pd.DataFrame(rows).to_csv(file, index=False)
     return file
@@ -83,6 +85,7 @@ def test_a_stopped_job_is_submitted_again_and_goes_on(head, submitted, corpus, t
     run = tmp_path / "run"
     # One decoder, small blocks and many texts a point: some are written while others are to do.
     few = ["resources.encoder_actors=1", "resources.decoder_actors=1"]
+    few += ["resources.decode_blocks_in_flight=1"]
     small = ["resources.decode_rows_per_block=1", "decoder.candidates=16", "decoder.max_tokens=48"]
     command = augment(corpus, "--output", run, "--max-rounds", "1", *few, *small)
 
