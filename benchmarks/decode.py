@@ -7,13 +7,13 @@ in every way, each in a process of its own with nothing beside it:
 
 - `job`: the decode job on Ray, its gate included, with one decoder and with one a core;
 - `engine`: our Engine in one process, all points in one batch, with int8 weights and activations,
-  and in blocks as the job's;
+  in blocks as the job's, one after the other and four at once;
 - `vllm`: a vLLM `LLM` as its documents have it, with two threads and with one;
 - `generate`: Hugging Face, in equal batches on all cores, and one by one (fewer points).
 
 Tokens a second are of the warm phase: for the job from the first finished blocks to the last, for
-the others after a first small batch. The start is all before. Beside each stands the mean cosine of
-the texts to their points, which no speed-up may change.
+the others after a first small batch; `generate` decodes fewer points. The start is all before. Beside
+each stands the mean cosine of the texts to their points, which no speed-up may change.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,14 @@ TARGETS = [
     Target("job, 1 a core", "generate, one by one", 10.0),
 ]
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
-    "generate, one by one": ("generate", {"batch": 1, "threads": 0}),
-    "generate, batches": ("generate", {"batch": BATCH, "threads": 0}),
+    "generate, one by one": ("generate", {"batch": 1, "threads": 0, "points": ALONE}),
+    "generate, batches": ("generate", {"batch": BATCH, "threads": 0, "points": 2 * BATCH}),
     "vllm, 2 threads": ("vllm", {"threads": 2}),
     "vllm, 1 thread": ("vllm", {"threads": 1}),
     "engine": ("engine", {"batch": 0}),
     "engine, int8": ("engine", {"batch": 0, "int8": True}),
     "engine, blocks": ("engine", {"batch": BATCH}),
+    "engine, blocks, 4 at once": ("engine", {"batch": BATCH, "at_once": 4}),
     "job, 1 decoder": ("job", {"decoders": 1}),
     "job, 1 a core": ("job", {"decoders": 0}),
 }
@@ -117,7 +119,7 @@ def measure(way: str, uri: str) -> dict[str, Any]:
     if kind == "job":
         return measure_job(uri, **how)
     plan = ds.dataset(f"{uri}/plan").to_table()
-    rest = plan.slice(BATCH, ALONE) if how.get("batch") == 1 else plan.slice(BATCH)
+    rest = plan.slice(BATCH, how.get("points"))
     started = time.monotonic()
     decode = {"generate": generate, "vllm": vllm, "engine": engine}[kind](uri, how, threads)
     decode(plan.slice(0, WARM))
@@ -232,11 +234,14 @@ def engine(uri: str, how: dict[str, Any], threads: int) -> Decode:
     options = {"decoder.int8": how.get("int8", False)}
     decoder = load_decoder(load_config(options=options, base=_config(uri)))
 
+    def decode_block(block: pa.Table) -> Any:
+        return decoder.decode(matrix(block["point"]), block["seed"].to_pylist())
+
     def decode(plan: pa.Table) -> tuple[list[str], int]:
-        found = []
-        for start in range(0, len(plan), how["batch"] or len(plan)):
-            part = plan.slice(start, how["batch"] or len(plan))
-            found += decoder.decode(matrix(part["point"]), part["seed"].to_pylist())
+        size = how["batch"] or len(plan)
+        blocks = [plan.slice(start, size) for start in range(0, len(plan), size)]
+        with ThreadPoolExecutor(how.get("at_once", 1)) as threads:
+            found = [c for block in threads.map(decode_block, blocks) for c in block]
         return [c.texts[0] for c in found], sum(sum(c.num_tokens) for c in found)
 
     return decode
@@ -312,7 +317,7 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", required=True, type=Path, help="for the run")
-    parser.add_argument("--points", type=int, default=256, help="to decode; default 256")
+    parser.add_argument("--points", type=int, default=320, help="to decode; default 320")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
 
