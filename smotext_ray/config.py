@@ -77,10 +77,15 @@ class NeighborsConfig(Section):
 
 
 class PlanConfig(Section):
-    """Which points are made."""
+    """Which points are made.
+
+    ``lam`` follows the Beta law of ``lam_alpha`` and ``lam_alpha``: 1 is SMOTE's uniform law, less
+    favours points near a text of the corpus, more those half way between two.
+    """
 
     sampling_strategy: str | float | dict[str, int] = "auto"
     interpolation: Literal["lerp", "slerp"] = "lerp"
+    lam_alpha: float = Field(1.0, gt=0)
     seed: int = Field(0, ge=0)
     max_rounds: int = Field(3, ge=1)
 

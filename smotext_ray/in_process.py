@@ -124,6 +124,7 @@ def _plan(
             config.neighbors.metric,
             config.plan.interpolation,
             config.encoder.normalize,
+            config.plan.lam_alpha,
             nearest,
         )
         for shard, rows in zip(group, classes, strict=True)

@@ -67,6 +67,39 @@ def interpolate(
     return points
 
 
+def beta_lam(u: NDArray[np.float32], alpha: float) -> NDArray[np.float32]:
+    """Weights by the Beta(alpha, alpha) law, as mixup draws them [1]_; by inversion, one a number.
+
+    Parameters
+    ----------
+    u : ndarray of float32, shape (n,), in [0, 1)
+        Uniform random numbers.
+    alpha : float
+        Above 0. At 1 the weights are ``u`` themselves.
+
+    Returns
+    -------
+    ndarray of float32, shape (n,), in [0, 1]
+
+    References
+    ----------
+    .. [1] Zhang, Cisse, Dauphin, Lopez-Paz: mixup: beyond empirical risk minimization. ICLR
+       2018.
+
+    Examples
+    --------
+    >>> beta_lam(np.float32([0.0, 0.25, 0.5]), 1.0).tolist()
+    [0.0, 0.25, 0.5]
+    >>> beta_lam(np.float32([0.0, 0.25, 0.5]), 2.0).round(3).tolist()
+    [0.0, 0.326, 0.5]
+    """
+    if alpha == 1:
+        return u
+    from scipy.special import betaincinv
+
+    return np.asarray(betaincinv(alpha, alpha, u.astype(np.float64)), np.float32)
+
+
 def _between(
     x: NDArray[np.float32],
     neighbor: NDArray[np.float32],

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from smotext_ray.class_rows import ClassRows
 from smotext_ray.errors import UserError
-from smotext_ray.interpolation import Interpolation, interpolate
+from smotext_ray.interpolation import Interpolation, beta_lam, interpolate
 from smotext_ray.neighbors import Metric, Nearest, other_texts
 from smotext_ray.strategy import check_class_sizes, lonely_sentence, targets
 
@@ -163,6 +163,7 @@ def plan_class(
     metric: Metric,
     interpolation: Interpolation,
     unit_norm: bool,
+    lam_alpha: float = 1.0,
     nearest: Nearest | None = None,
 ) -> pa.Table:
     """The plan rows of one shard.
@@ -180,6 +181,8 @@ def plan_class(
     interpolation : {"lerp", "slerp"}
     unit_norm : bool
         See `interpolate`.
+    lam_alpha : float, default=1.0
+        See `smotext_ray.interpolation.beta_lam`.
     nearest : callable, optional
         See `smotext_ray.neighbors.other_texts`.
 
@@ -215,8 +218,9 @@ def plan_class(
         raise UserError(lonely_sentence([shard.label]))
     columns = np.floor(draws.u_neighbor * near.shape[1]).astype(np.int64)
     neighbors = near[place, columns]
+    lam = beta_lam(draws.lam, lam_alpha)
     points = interpolate(
-        rows.embeddings[sources], rows.embeddings[neighbors], draws.lam, interpolation, unit_norm
+        rows.embeddings[sources], rows.embeddings[neighbors], lam, interpolation, unit_norm
     )
     dim, count = points.shape[1], len(sources)
     first = shard.first_sample_id
@@ -226,7 +230,7 @@ def plan_class(
             "label": pa.repeat(pa.scalar(shard.label, rows.label_type), count),
             "source_id": rows.ids.take(pa.array(sources)),
             "neighbor_id": rows.ids.take(pa.array(neighbors)),
-            "lam": draws.lam,
+            "lam": lam,
             "seed": draws.decode_seed,
             "round": np.full(count, shard.round, dtype=np.int32),
             "source_row": rows.file_rows[sources],

@@ -64,4 +64,5 @@ def _tables(classes: list[ClassRows], config: RunConfig, shards: list[Shard]) ->
             config.neighbors.metric,
             config.plan.interpolation,
             config.encoder.normalize,
+            config.plan.lam_alpha,
         )

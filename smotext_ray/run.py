@@ -209,14 +209,16 @@ def _differences(
 ) -> list[tuple[str, Any, Any]]:
     found = []
     sections_there, sections_here = manifest["config"], config_json(config)
+    defaults = config_json(RunConfig())  # of settings that are younger than the run
     # A section that only one of them has is privacy.
     for section in sections_there | sections_here:
         there, here = sections_there.get(section, {}), sections_here.get(section, {})
         for key in there | here:
             free = section in FREE_SECTIONS or (section, key) in FREE_KEYS
             bound = not free or (section, key) in BOUND_KEYS
-            if bound and there.get(key) != here.get(key):
-                found.append((f"{section}.{key}", there.get(key), here.get(key)))
+            value = there.get(key, defaults.get(section, {}).get(key))
+            if bound and value != here.get(key):
+                found.append((f"{section}.{key}", value, here.get(key)))
     for name, model in models.items():
         if manifest["models"].get(name) != model:
             found.append((f"the {name}", manifest["models"].get(name), model))

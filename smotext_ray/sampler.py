@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.preprocessing import label_binarize
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
@@ -46,6 +47,9 @@ class SMOTExT(BaseOverSampler):
     k_neighbors : int or object, default=5
         Neighbours of its class that a text is interpolated with, or an object with ``fit``
         and ``kneighbors`` that is to find them, itself first. It is not changed.
+    lam_alpha : float, default=1.0
+        The place between two texts follows the law Beta(lam_alpha, lam_alpha): 1 is SMOTE's
+        uniform one, less favours points near a text, more those half way.
     random_state : int, RandomState or None, default=None
         An int is the seed of the plan, as ``plan.seed`` is that of a run.
     encoder, decoder, gate : mapping or object, optional
@@ -94,6 +98,7 @@ class SMOTExT(BaseOverSampler):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseOverSampler._parameter_constraints,
         "k_neighbors": "no_validation",
+        "lam_alpha": [Interval(Real, 0, None, closed="neither")],
         "random_state": ["random_state"],
         "encoder": "no_validation",
         "decoder": "no_validation",
@@ -109,6 +114,7 @@ class SMOTExT(BaseOverSampler):
         *,
         sampling_strategy: Any = "auto",
         k_neighbors: Any = 5,
+        lam_alpha: float = 1.0,
         random_state: Any = None,
         encoder: Any = None,
         bridge: str = "default",
@@ -120,6 +126,7 @@ class SMOTExT(BaseOverSampler):
     ) -> None:
         super().__init__(sampling_strategy=sampling_strategy)
         self.k_neighbors = k_neighbors
+        self.lam_alpha = lam_alpha
         self.random_state = random_state
         self.encoder = encoder
         self.bridge = bridge
@@ -234,6 +241,7 @@ class SMOTExT(BaseOverSampler):
             seed = check_random_state(seed).randint(2**31)
         options: dict[str, Any] = {
             "plan.seed": int(seed),
+            "plan.lam_alpha": self.lam_alpha,
             "neighbors.k_neighbors": self.nn_k_.n_neighbors - 1,
             "bridge.path": self.bridge,
         }

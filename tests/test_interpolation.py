@@ -6,10 +6,12 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from imblearn.over_sampling import SMOTE
 
+from smotext_ray.interpolation import beta_lam
 from smotext_ray.plan import interpolate
 
 
@@ -128,3 +130,19 @@ def test_rows_are_byte_equal_in_any_batch(seed, cuts, how, unit_norm):
 def test_unknown_interpolation():
     with pytest.raises(ValueError, match="lerp"):
         interpolate(*pairs(0), "cubic", unit_norm=True)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.5, 2.0, 8.0])
+def test_weights_follow_the_beta_law_of_mixup(alpha):
+    u = np.random.default_rng(0).random(20_000, np.float32)
+    lam = beta_lam(u, alpha)
+    assert lam.dtype == np.float32 and lam.min() >= 0 and lam.max() <= 1
+    assert scipy.stats.kstest(lam, scipy.stats.beta(alpha, alpha).cdf).statistic < 0.02
+    order = np.argsort(u)
+    assert (np.diff(lam[order]) >= 0).all()  # one number, one weight: draws stay what they were
+    np.testing.assert_array_equal(lam[:100], beta_lam(u[:100], alpha))
+
+
+def test_the_law_of_1_is_smotes_own():
+    u = np.random.default_rng(0).random(100, np.float32)
+    assert beta_lam(u, 1.0) is u

@@ -8,10 +8,13 @@ import pyarrow.dataset as ds
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from imblearn.over_sampling import SMOTE
 from scipy import stats
+from sklearn.neighbors import NearestNeighbors
 
 from smotext_ray import plan as planning
 from smotext_ray.class_rows import read_classes, read_texts
+from smotext_ray.columns import matrix
 from smotext_ray.errors import UserError
 from smotext_ray.plan import (
     Shard,
@@ -288,3 +291,25 @@ def test_sources_neighbours_and_lam_follow_smote():
     assert of_text.num_rows == 100
     counts = of_text["count_all"].to_numpy()
     assert stats.chisquare(counts).pvalue > 0.01
+
+
+@pytest.mark.parametrize("lam_alpha", [1.0, 0.4])
+def test_points_are_those_of_imbalanced_learn_for_the_same_draws(lam_alpha):
+    n, k, points = 60, 4, 200
+    rows = class_rows(0, n)
+    shard = Shard(1, "grain", 0, points, 0)
+    how = {**SETTINGS, "k_neighbors": k, "metric": "euclidean", "unit_norm": False}
+    made = plan_class(rows, shard, **how, lam_alpha=lam_alpha)
+    ids = rows["id"].to_pylist()
+    x = matrix(rows["embedding"])
+    # imbalanced-learn's own search and arithmetic.
+    near = NearestNeighbors(n_neighbors=k + 1).fit(x).kneighbors(x, return_distance=False)[:, 1:]
+    sources = np.array([ids.index(i) for i in made["source_id"].to_pylist()])
+    neighbors = np.array([ids.index(i) for i in made["neighbor_id"].to_pylist()])
+    columns = np.argmax(near[sources] == neighbors[:, None], axis=1)
+    assert (near[sources, columns] == neighbors).all()
+    steps = made["lam"].to_numpy()[:, None]
+    expected = SMOTE()._generate_samples(x, x, near, sources, columns, steps)
+    np.testing.assert_allclose(matrix(made["point"]), expected, atol=1e-6)
+    draws = draw(how["seed"], "grain", 1, 0, points)
+    assert (columns == np.floor(draws.u_neighbor * k)).all()

@@ -1,0 +1,76 @@
+"""What the benchmarks compute from what they measure; and the GPU's script, on whatever is here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def on_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def test_ratios_stand_beside_their_targets(capsys):
+    from figures import Target, show_ratios
+
+    targets = [Target("ours", "theirs", 2.5), Target("ours", "bare", 1.3, is_most=True)]
+    ratios = show_ratios({"ours": 30.0, "theirs": 10.0, "bare": 25.0}, targets)
+    assert ratios == {"ours / theirs": 3.0, "ours / bare": 1.2}
+    assert capsys.readouterr().out.splitlines()[2:4] == [
+        "| ours / theirs | 3.00 | at least 2.5 |",
+        "| ours / bare | 1.20 | at most 1.3 |",
+    ]
+
+
+def test_figures_are_kept_with_the_machine_that_they_are_of(tmp_path):
+    from figures import save
+
+    save(tmp_path / "new" / "figures.json", seconds={"a": 1.5})
+    kept = json.loads((tmp_path / "new" / "figures.json").read_text())
+    assert kept["seconds"] == {"a": 1.5} and kept["cores"] >= 1 and kept["cpu"]
+
+
+def test_the_weights_that_a_step_reads_are_those_of_the_published_model():
+    from gpu import _weights
+    from transformers import MistralConfig
+
+    shape = MistralConfig()
+    published = 7_241_732_096  # parameters of Mistral-7B-v0.1
+    norms = (2 * shape.num_hidden_layers + 1) * shape.hidden_size
+    assert _weights(shape) == published - norms - shape.vocab_size * shape.hidden_size
+
+
+def test_blocks_that_keep_a_driver_ahead_of_its_gpus(capsys, monkeypatch):
+    import scale
+
+    monkeypatch.setattr(scale, "SAMPLES_A_SECOND", 30.0)
+    scale.show_capacity(driver_seconds=0.01)
+    rows = {
+        line.split("|")[1].strip(): line for line in capsys.readouterr().out.splitlines() if line
+    }
+    # 1,000 GPUs: 30,000 samples/s are 469 blocks of 64, and 4.7 s of the driver each second;
+    # half of its time is enough for 50 blocks, of 600 rows.
+    assert rows["1,000"].split("|")[2:5] == [" 30,000 ", " 469% ", " 600 "]
+    assert rows["1"].split("|")[2:5] == [" 30 ", " 0% ", " 1 "]
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_the_script_for_gpus_measures_each_way(tmp_path):
+    script = BENCHMARKS / "gpu.py"
+    command = [sys.executable, script, "--tiny", "--output", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stderr[-4000:]
+    kept = json.loads((tmp_path / "gpu.json").read_text())
+    assert kept["tiny"] and len(kept["found"]) == 6
+    assert all(row["speed"] > 0 and row["start"] >= 0 for row in kept["found"].values())
+    assert [batch for batch, _, _ in kept["large"]["batches"]] == [1, 16, 64, 256]
+    assert all(speed > 0 and limit > 0 for _, speed, limit in kept["large"]["batches"])
+    assert "decoder / generate" in kept["ratios"] and "| texts in a batch |" in done.stdout
