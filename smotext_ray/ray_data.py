@@ -10,7 +10,9 @@ from typing import Any
 from smotext_ray.run import Run
 
 MOST_BLOCKS = 4096  # of one job, and files of one stage, however many rows
-LIGHT_CPUS = 0.1  # of a reading or writing task: they wait on files, not on the CPU
+# Of a reading or writing task, which waits on files, not on the CPU. Each that runs beside others
+# starts a process of Ray's, so a tenth would slow the start of the actors.
+LIGHT_CPUS = 0.5
 
 
 def read_checkpointed(
