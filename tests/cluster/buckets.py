@@ -55,7 +55,7 @@ def killed_gone_on_with_and_expanded(at: Callable[[str], str], directory: Path) 
     command = [
         *("augment", *texts, "--output", run.uri),
         *("gate.min_cosine=-1", "gate.same_class=false"),
-        f"resources.decode_rows_per_block={BLOCK}",
+        *(f"resources.decode_rows_per_block={BLOCK}", "resources.decode_blocks_in_flight=1"),
         *("resources.encoder_actors=1", "resources.decoder_actors=1"),
     ]
     driver = Driver(stage, *command)
