@@ -6,7 +6,8 @@ Each of 1, 8, 64 and 256 actors takes a fixed time a block, as a GPU would, and 
 do nothing but Ray's work: reading the plan, handing out blocks, the gate's actors (that let all
 pass), writing, checkpoints, counting. All else is the decode job as it is. A process a number.
 
-- `of ideal`: blocks a second in the middle half of the job, against actors / seconds a block;
+- `of ideal`: blocks a second in the middle half of the job, against what the actors could do at
+  most, each with as many blocks at once as decoders have;
 - `driver, ms`: CPU time of the driver's process a block. Its executor is one thread, so a second of
   it is all that a driver has a second, however large the cluster;
 - `all, ms`: CPU time of all processes a block; on a cluster the other machines have their part.
@@ -110,7 +111,7 @@ def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, 
         "blocks": total,
         "start": written[0] - seconds - started,
         "blocks_a_second": speed,
-        "of_ideal": speed * seconds / actors,
+        "of_ideal": speed * seconds / actors / config.resources.decode_blocks_in_flight,
         "driver_seconds": (time.process_time() - own) / total,
         "all_seconds": (cpu_seconds() - before) / total,
     }
@@ -222,7 +223,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--output", required=True, type=Path, help="for the runs, then removed")
     parser.add_argument("--actors", type=int, nargs="*", default=[1, 8, 64, 256])
     parser.add_argument("--seconds", type=float, default=4.0, help="of a block; default 4")
-    parser.add_argument("--blocks", type=int, default=8, help="an actor; default 8")
+    parser.add_argument("--blocks", type=int, default=32, help="an actor; default 32")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
 
