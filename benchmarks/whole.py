@@ -155,18 +155,15 @@ def actor(stage: str, uri: str) -> Work:
 def plan(uri: str, embeddings: pa.Table) -> pa.Table:
     """The points of all classes, from a table and into one."""
     from smotext_ray.class_rows import read_classes, read_texts
-    from smotext_ray.plan import plan_class, shards, with_texts
+    from smotext_ray.plan import plan_shard, shards, with_texts
 
     run, config = _opened(uri)
     planned = dict(run.manifest["rounds"][0]["planned"])
     source = ds.dataset(embeddings)
     all_shards = [shard for group in shards(planned, 1, 0, SAMPLES) for shard in group]
-    settings = config.plan.seed, config.neighbors.k_neighbors, config.neighbors.metric
-    how = config.plan.interpolation, config.encoder.normalize
     classes = read_classes(source, [shard.label for shard in all_shards])
     tables = [
-        plan_class(rows, shard, *settings, *how)
-        for shard, rows in zip(all_shards, classes, strict=True)
+        plan_shard(rows, shard, config) for rows, shard in zip(classes, all_shards, strict=True)
     ]
     return with_texts(pa.concat_tables(tables), lambda rows: read_texts(source, rows))
 

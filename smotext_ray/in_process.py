@@ -16,7 +16,7 @@ from smotext_ray.columns import fixed_size_list, matrix
 from smotext_ray.config import RunConfig
 from smotext_ray.judging import Judge
 from smotext_ray.neighbors import Nearest
-from smotext_ray.plan import plan_class, shards, with_texts
+from smotext_ray.plan import plan_shard, shards, with_texts
 from smotext_ray.reference import sum_up
 from smotext_ray.result import first_wanted
 from smotext_ray.samples import usable
@@ -116,17 +116,6 @@ def _plan(
     (group,) = shards(points, round_, first_id, sum(points.values()))
     classes = read_classes(embedded, [shard.label for shard in group])
     tables = [
-        plan_class(
-            rows,
-            shard,
-            config.plan.seed,
-            config.neighbors.k_neighbors,
-            config.neighbors.metric,
-            config.plan.interpolation,
-            config.encoder.normalize,
-            config.plan.lam_alpha,
-            nearest,
-        )
-        for shard, rows in zip(group, classes, strict=True)
+        plan_shard(rows, shard, config, nearest) for rows, shard in zip(classes, group, strict=True)
     ]
     return with_texts(pa.concat_tables(tables), lambda rows: read_texts(embedded, rows))

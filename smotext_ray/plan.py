@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from smotext_ray.class_rows import ClassRows
+from smotext_ray.config import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.interpolation import Interpolation, beta_lam, interpolate
 from smotext_ray.neighbors import Metric, Nearest, other_texts
@@ -30,6 +31,7 @@ __all__ = [
     "interpolate",
     "plan_class",
     "plan_schema",
+    "plan_shard",
     "shards",
     "targets",
 ]
@@ -237,6 +239,23 @@ def plan_class(
             "neighbor_row": rows.file_rows[neighbors],
             "point": pa.FixedSizeListArray.from_arrays(pa.array(points.ravel()), dim),
         }
+    )
+
+
+def plan_shard(
+    rows: ClassRows, shard: Shard, config: RunConfig, nearest: Nearest | None = None
+) -> pa.Table:
+    """`plan_class` with the settings of a run."""
+    return plan_class(
+        rows,
+        shard,
+        config.plan.seed,
+        config.neighbors.k_neighbors,
+        config.neighbors.metric,
+        config.plan.interpolation,
+        config.encoder.normalize,
+        config.plan.lam_alpha,
+        nearest,
     )
 
 

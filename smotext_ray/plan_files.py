@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smotext_ray.class_rows import ClassReader, ClassRows
+from smotext_ray.class_rows import ClassReader
 from smotext_ray.config import RunConfig
-from smotext_ray.plan import Shard, plan_class, with_texts
+from smotext_ray.plan import Shard, plan_shard, with_texts
 from smotext_ray.run import Run
 
 
@@ -46,23 +45,10 @@ def write_group(
     group = [Shard(**shard) for shard in json.loads(shards)]
     reader = reader or ClassReader(run)
     classes = reader([shard.label for shard in group])
-    table = with_texts(pa.concat_tables(_tables(classes, config, group)), reader.texts)
+    tables = [plan_shard(rows, shard, config) for rows, shard in zip(classes, group, strict=True)]
+    table = with_texts(pa.concat_tables(tables), reader.texts)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     content = sink.getvalue().to_pybytes()
     run.write(content, "plan", file)
     return hashlib.sha256(content).hexdigest(), len(table)
-
-
-def _tables(classes: list[ClassRows], config: RunConfig, shards: list[Shard]) -> Iterator[pa.Table]:
-    for shard, rows in zip(shards, classes, strict=True):
-        yield plan_class(
-            rows,
-            shard,
-            config.plan.seed,
-            config.neighbors.k_neighbors,
-            config.neighbors.metric,
-            config.plan.interpolation,
-            config.encoder.normalize,
-            config.plan.lam_alpha,
-        )

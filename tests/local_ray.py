@@ -1,4 +1,4 @@
-"""A quiet Ray of two CPUs in this process."""
+"""A quiet Ray in this process."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 
 @contextmanager
-def local_ray() -> Iterator[Any]:
+def local_ray(cpus: int = 2) -> Iterator[Any]:
     """The module, while Ray runs."""
     import ray
 
     ray.init(
         address="local",
-        num_cpus=2,
+        num_cpus=cpus,
         include_dashboard=False,
         logging_level="ERROR",
         log_to_driver=False,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import ray
 from fake_run import fake_pipeline
+from local_ray import local_ray
 from test_sampler import rows
 
 import smotext_ray
@@ -23,14 +24,7 @@ ALL_PASS = {"gate.min_cosine": -1, "gate.same_class": False}
 
 @pytest.fixture(scope="module", autouse=True)
 def fakes(tmp_path_factory):
-    with fake_pipeline(tmp_path_factory.mktemp("fakes") / "stage"):
-        ray.init(
-            address="local",
-            num_cpus=6,
-            include_dashboard=False,
-            logging_level="ERROR",
-            log_to_driver=False,
-        )
+    with fake_pipeline(tmp_path_factory.mktemp("fakes") / "stage"), local_ray(cpus=6):
         yield
 
 
