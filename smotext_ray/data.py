@@ -14,6 +14,8 @@ from smotext_ray.errors import UserError
 if TYPE_CHECKING:
     from ray.data import Dataset
 
+    from smotext_ray.run import Run
+
 
 def augment(
     ds: Dataset,
@@ -62,7 +64,6 @@ def augment(
     import ray
 
     from smotext_ray import pipeline
-    from smotext_ray.ray_data import settings_restored
     from smotext_ray.run import MANIFEST, Run
 
     if output is None:
@@ -72,16 +73,25 @@ def augment(
     source = Run(f"{output.rstrip('/')}-input")
     if not Run(output).has(MANIFEST):
         source.clear()
-        ds.write_parquet(source.make(), filesystem=source.fs)
+        _write_all(ds, source)
     columns = {"text_column": text_column, "label_column": label_column, "id_column": id_column}
     given: dict[str, Any] = {
         f"input.{name}": column for name, column in columns.items() if column is not None
     }
     given |= {"input.path": source.uri, "plan.sampling_strategy": sampling_strategy}
     config = load_config(preset, options=given | dict(options or {}))
-    with settings_restored():
-        run = pipeline.augment(config, output)
+    run = pipeline.augment(config, output)
     return ray.data.read_parquet(run.at(run.manifest["result"]["path"]), filesystem=run.fs)
+
+
+def _write_all(ds: Dataset, run: Run) -> None:
+    """Its rows as parquet files: all of them, where the caller's own jobs are checkpointed too."""
+    context = ds.context
+    checkpoint_config, context.checkpoint_config = context.checkpoint_config, None
+    try:
+        ds.write_parquet(run.make(), filesystem=run.fs)
+    finally:
+        context.checkpoint_config = checkpoint_config
 
 
 def embed(

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from smotext_ray.config import ResourcesConfig
 from smotext_ray.errors import Stopped, UserError
-from smotext_ray.ray_data import surviving_actor
+from smotext_ray.ray_data import settings_restored, surviving_actor
 
 log = logging.getLogger("smotext_ray")
 
@@ -37,7 +37,8 @@ def bounded_restarts(
 ) -> Iterator[Any]:
     """Bound what a job of Ray Data may do in vain; yields the handle of its `Restarts`.
 
-    The datasets must be made inside. Tells of the end of the job as `Stopped`.
+    The datasets must be made inside, where Ray Data has settings of its own. Tells of the end
+    of the job as `Stopped`.
 
     Parameters
     ----------
@@ -55,11 +56,12 @@ def bounded_restarts(
     import ray
     from ray.data import DataContext
 
-    DataContext.get_current().execution_no_progress_timeout_s = resources.no_progress_minutes * 60
     restarts = surviving_actor(Restarts, counter)
     began = time.time()
     try:
-        with _counts_kept(restarts):
+        with _counts_kept(restarts), settings_restored():
+            context = DataContext.get_current()
+            context.execution_no_progress_timeout_s = resources.no_progress_minutes * 60
             yield restarts
     except Exception as error:
         sentence = _why_stopped(error, resources)

@@ -315,7 +315,6 @@ def _on_ray(
     from smotext_ray import pipeline
     from smotext_ray.config import load_config
     from smotext_ray.manifest import accepted
-    from smotext_ray.ray_data import settings_restored
     from smotext_ray.result import first_wanted
     from smotext_ray.samples import usable_samples
 
@@ -327,8 +326,7 @@ def _on_ray(
             "input.id_column": "id",
             "plan.sampling_strategy": {str(c): counts[c] + n for c, n in wanted.items()},
         }
-        with settings_restored():
-            run = pipeline.augment(load_config(options=options, base=config), home)
+        run = pipeline.augment(load_config(options=options, base=config), home)
         manifest = run.manifest
         _warn(manifest["warnings"], dict(Counter(wanted) - Counter(accepted(manifest))))
         rounds = [int(entry["round"]) for entry in manifest["rounds"]]

@@ -9,6 +9,8 @@ import pytest
 import ray
 from fake_run import fake_pipeline
 from local_ray import local_ray
+from ray.data import DataContext
+from ray.data.checkpoint import CheckpointConfig
 from test_sampler import rows
 
 import smotext_ray
@@ -37,7 +39,17 @@ def labelled() -> ray.data.Dataset:
     return ray.data.from_items(items)
 
 
-def test_new_texts_are_added_to_a_dataset(tmp_path):
+@pytest.fixture
+def own_checkpoint(tmp_path):
+    """Ray Data checkpoints what the caller reads and writes, by a column of the caller's."""
+    path = str(tmp_path / "done")
+    with DataContext.current(DataContext.get_current().copy()):
+        config = CheckpointConfig(id_column="number", checkpoint_path=path)
+        DataContext.get_current().checkpoint_config = config
+        yield path
+
+
+def test_new_texts_are_added_to_a_dataset(tmp_path, own_checkpoint):
     output = str(tmp_path / "run")
     given = {
         "text_column": "body",
@@ -46,7 +58,10 @@ def test_new_texts_are_added_to_a_dataset(tmp_path):
         "options": ALL_PASS,
         "output": output,
     }
-    augmented = smotext_ray.augment(labelled(), **given).to_pandas()
+    given_rows = labelled()
+    augmented = smotext_ray.augment(given_rows, **given).to_pandas()
+    for context in (given_rows.context, DataContext.get_current()):
+        assert context.checkpoint_config.checkpoint_path == own_checkpoint
     assert Counter(augmented["topic"]) == {"rare": 18, "common": 20}
     originals = augmented[~augmented["synthetic"]]
     assert sorted(originals["body"]) == sorted(rows()[0])

@@ -19,16 +19,16 @@ from smotext_ray.restarts import ended_for_memory
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
 began = time.time()
 
-@ray.remote(max_restarts=1)
+@ray.remote
 class Large:
     def wait(self):
         time.sleep(1000)
 
 try:
     ray.get(Large.remote().wait.remote())
-except ray.exceptions.RayError:
-    while ended_for_memory(began) < 2 and time.time() < began + 120:
-        time.sleep(0.5)  # the last end may not be in the table yet
+except ray.exceptions.OutOfMemoryError:
+    while not ended_for_memory(began) and time.time() < began + 240:
+        time.sleep(0.5)  # the end may not be in the table yet
     print(ended_for_memory(began), ended_for_memory(time.time() + 1))
 """
 
@@ -39,8 +39,8 @@ def test_processes_that_ray_ended_are_counted_from_then_on():
         env=without_ray() | SCARCE,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert told.returncode == 0, told.stderr
     counted, later = told.stdout.split()
-    assert int(counted) >= 2 and int(later) == 0
+    assert int(counted) >= 1 and int(later) == 0
