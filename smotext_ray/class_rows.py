@@ -229,7 +229,9 @@ def _embeddings(
         here = matrix(pa.chunked_array([batch["embedding"]]))
         if out is None:
             out = _room(len(rows), here.shape[1])
-        out[row_of[start:stop]] = here[rows[start:stop] - first]
+        if stop - start < len(here):
+            here = here[rows[start:stop] - first]
+        out[row_of[start:stop]] = here
     return np.empty((0, 0), np.float32) if out is None else out
 
 

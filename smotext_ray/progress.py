@@ -1,4 +1,7 @@
-"""Progress of a stage: actors count what they finish, the driver shows, logs and exports it."""
+"""Progress of a stage: actors count what they finish, the driver shows, logs and exports it.
+
+The process of the `Counter` imports this file too, so it takes no more than that one needs.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from smotext_ray.metrics import StageMetrics
 from smotext_ray.ray_data import surviving_actor
-from smotext_ray.run import Run
-from smotext_ray.structured_log import run_name
+
+if TYPE_CHECKING:
+    from smotext_ray.run import Run
 
 log = logging.getLogger("smotext_ray")
 POLL_SECONDS = 1.0
@@ -132,6 +134,8 @@ class _Watch:
     """Looks at a stage's counter once a second and passes on what is new."""
 
     def __init__(self, stage: str, total: int, before: int, run: Run, counter: Any) -> None:
+        from smotext_ray.structured_log import run_name
+
         self.stage, self.total, self.before, self.counter = stage, total, before, counter
         self.metrics = StageMetrics(run_name(run), stage)
         self.stop = threading.Event()
@@ -141,6 +145,7 @@ class _Watch:
 
     def until_stopped(self) -> None:
         import ray
+        from tqdm import tqdm
 
         with tqdm(
             total=self.total,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from smotext_ray.run import Run
+if TYPE_CHECKING:
+    from smotext_ray.run import Run
 
 MOST_BLOCKS = 4096  # of one job, and files of one stage, however many rows
 # Of a reading or writing task, which waits on files, not on the CPU. Each that runs beside others

@@ -3,6 +3,8 @@
 What ends a process (the engine, the kernel or Ray for want of memory, a lost node) cannot be
 told from inside it. So each process says when it begins, and one that begins too often, with
 nothing done in between, ends the job with a sentence.
+
+The process of the `Restarts` imports this file too, so it takes no more than that one needs.
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from smotext_ray.config import ResourcesConfig
 from smotext_ray.errors import Stopped, UserError
 from smotext_ray.ray_data import settings_restored, surviving_actor
+
+if TYPE_CHECKING:
+    from smotext_ray.config import ResourcesConfig
 
 log = logging.getLogger("smotext_ray")
 
@@ -293,7 +295,7 @@ def _why_stopped(error: BaseException, resources: ResourcesConfig) -> str | None
 
 def _name_of(block: Any) -> str:
     """What a block is called: its first and last id, or the file of a plan."""
-    if not isinstance(block, pa.Table):
+    if isinstance(block, dict):
         return str(block["file"])
     name = "sample_id" if "sample_id" in block.column_names else "id"
     if not len(block):
