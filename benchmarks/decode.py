@@ -98,6 +98,7 @@ def make_plan(uri: str, corpus: Path, points: int) -> None:
     from smotext_ray import pipeline
     from smotext_ray.config import load_config
     from smotext_ray.datasets import load_dataset
+    from smotext_ray.engine import decoding_dtype
 
     rows = load_dataset("reuters-r8").to_pandas()
     rows = rows[rows["label"].isin(["grain", "ship"])].groupby("label").head(40)
@@ -107,6 +108,7 @@ def make_plan(uri: str, corpus: Path, points: int) -> None:
         "input.path": str(corpus),
         "plan.sampling_strategy": {label: 40 + points // 2 for label in ("grain", "ship")},
         "decoder.candidates": 1,
+        "decoder.dtype": decoding_dtype(on_gpu=False),  # so that all ways have the same
     }
     config = load_config("offline", options=options)
     pipeline.plan(config, pipeline.embed(config, uri))
@@ -150,12 +152,13 @@ def generate(uri: str, how: dict[str, Any], threads: int) -> Decode:
     torch.set_num_threads(threads)
     config, bridge, llm = _models(uri)
     tokenizer = AutoTokenizer.from_pretrained(llm)
-    model = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.bfloat16).eval()
+    dtype = getattr(torch, config.decoder.dtype)
+    model = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype).eval()
 
     def decode(plan: pa.Table) -> tuple[list[str], int]:
         texts, tokens = [], 0
         for start in range(0, len(plan), how["batch"]):
-            prompts = soft_prompts(bridge, matrix(plan["point"].slice(start, how["batch"])))
+            prompts = soft_prompts(bridge, matrix(plan["point"].slice(start, how["batch"])), dtype)
             ids = model.generate(**generation(prompts, tokenizer, config.decoder))
             tokens += generated_tokens(ids, tokenizer)
             texts += tokenizer.batch_decode(ids, skip_special_tokens=True)
@@ -194,12 +197,14 @@ def vllm(uri: str, how: dict[str, Any], threads: int) -> Decode:
         "VLLM_LOGGING_LEVEL": "ERROR",
     }
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind" if threads == 1 else "auto"
+    import torch
     from vllm import LLM, SamplingParams
 
     from smotext_ray.columns import matrix
 
     config, bridge, model = _models(uri)
     settings = config.decoder
+    dtype = getattr(torch, settings.dtype)
     llm = LLM(
         model,
         dtype=settings.dtype,
@@ -220,7 +225,7 @@ def vllm(uri: str, how: dict[str, Any], threads: int) -> Decode:
             )
             for seed in plan["seed"].to_pylist()
         ]
-        embeds = soft_prompts(bridge, matrix(plan["point"]))
+        embeds = soft_prompts(bridge, matrix(plan["point"]), dtype)
         prompts = [{"prompt_embeds": prompt} for prompt in embeds]
         outputs = [o.outputs[0] for o in llm.generate(prompts, sampling, use_tqdm=False)]
         return [o.text for o in outputs], sum(len(o.token_ids) for o in outputs)
@@ -321,12 +326,12 @@ def _config(uri: str) -> Any:
     return RunConfig.model_validate(Run(uri).manifest["config"])
 
 
-def soft_prompts(bridge: Any, points: np.ndarray) -> Any:
-    """What the bridge makes of points, on the CPU in bfloat16."""
+def soft_prompts(bridge: Any, points: np.ndarray, dtype: Any) -> Any:
+    """What the bridge makes of points, on the CPU."""
     import torch
 
     with torch.inference_mode():
-        return bridge.prompt_embeds(torch.from_numpy(np.array(points))).to(torch.bfloat16)
+        return bridge.prompt_embeds(torch.from_numpy(np.array(points))).to(dtype)
 
 
 def _options() -> argparse.Namespace:

@@ -127,7 +127,7 @@ def generate(sizes: dict[str, int], home: Path) -> dict[str, Any]:
     tokens = 0
 
     def decode(some: np.ndarray) -> int:
-        prompts = soft_prompts(bridge, some).to(device)
+        prompts = soft_prompts(bridge, some, model.dtype).to(device)
         ids = model.generate(**generation(prompts, tokenizer, config.decoder))
         return generated_tokens(ids, tokenizer)
 

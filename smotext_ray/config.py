@@ -24,18 +24,23 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 SECRET = re.compile(r"key|secret|token|sig|cred|passw", re.IGNORECASE)  # in a name
 
 
-@cache
 def encoding_dtype() -> Dtype:
     """bfloat16 where this machine's CPU computes in it, which doubles the speed, else float32.
 
     The vectors' cosine to those of float32 is 0.9999 (benchmarks/encode.py).
     """
+    return "bfloat16" if cpu_computes_in_bfloat16() else "float32"
+
+
+@cache
+def cpu_computes_in_bfloat16() -> bool:
+    """Whether this machine's CPU has instructions for it; where not, it is slower than float32."""
     try:
         found = re.search(r"^(?:flags|Features)\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.M)
     except OSError:  # not Linux
         found = None
     flags = set(found[1].split()) if found else set()
-    return "bfloat16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
 class Section(BaseModel):
@@ -105,6 +110,7 @@ class BridgeSection(Section):
 class DecoderConfig(Section):
     """Soft prompt to text.
 
+    The ``dtype`` "auto" is bfloat16 where the decoder's GPU or CPU computes in it, else float32.
     With ``int8`` the LLM's layers compute in int8, which is faster where the CPU or GPU has
     instructions for it; see docs/performance.md.
     """
@@ -114,7 +120,7 @@ class DecoderConfig(Section):
     temperature: float = Field(0.7, ge=0)
     top_p: float = Field(0.95, gt=0, le=1)
     max_tokens: int = Field(96, ge=1)
-    dtype: Dtype = "bfloat16"
+    dtype: Dtype | Literal["auto"] = "auto"
     int8: bool = False
     tensor_parallel_size: int = Field(1, ge=1)
     gpu_memory_utilization: float = Field(0.85, gt=0, le=1)

@@ -119,3 +119,18 @@ def test_settings_of_the_user_outweigh_those_for_the_engine(monkeypatch):
 def test_on_a_gpu_the_engine_keeps_its_own_process():
     module._set_environment(on_gpu=True)
     assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in module.os.environ
+
+
+@pytest.mark.parametrize(
+    ("on_gpu", "in_bfloat16", "dtype"),
+    [(True, False, "bfloat16"), (False, True, "bfloat16"), (False, False, "float32")],
+)
+def test_the_engine_computes_in_what_the_machine_is_fast_in(
+    monkeypatch, on_gpu, in_bfloat16, dtype
+):
+    monkeypatch.setattr(module, "cpu_computes_in_bfloat16", lambda: in_bfloat16)
+    assert module.decoding_dtype(on_gpu) == dtype
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: on_gpu)
+    engine = Engine("an-llm", 5)
+    assert engine.dtype == engine.llm.settings["dtype"] == dtype
+    assert Engine("an-llm", 5, dtype="float16").llm.settings["dtype"] == "float16"
