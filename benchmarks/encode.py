@@ -34,7 +34,7 @@ TARGETS = [
 
 def main() -> int:
     options = _options()
-    from smotext_ray.config import encoding_dtype
+    from smotext_ray.config import cpu_dtype
 
     cores = len(os.sched_getaffinity(0))
     ways = {
@@ -63,7 +63,7 @@ def main() -> int:
         ["way", "texts/s", "least cosine"],
         [[name, f"{speed[name]:.0f}", f"{cosine[name]:.5f}"] for name in ways],
     )
-    default = {"actors, default": speed[f"actors, {encoding_dtype()}"]}
+    default = {"actors, default": speed[f"actors, {cpu_dtype()}"]}
     ratios = show_ratios(speed | default, TARGETS)
     figures = {"seconds": seconds, "texts_a_second": speed, "least_cosine": cosine}
     save(options.output / "encode.json", rows=len(texts), ratios=ratios, **figures)

