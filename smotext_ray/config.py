@@ -121,13 +121,18 @@ class DecoderConfig(Section):
 
 
 class GateConfig(Section):
-    """When a decoded text is good enough."""
+    """When a decoded text is good enough.
+
+    ``cleaning`` also rejects what imbalanced-learn's edited nearest neighbours or Tomek links
+    would remove again, were the text added to the corpus: see `smotext_ray.cleaning`.
+    """
 
     min_cosine: float = Field(0.35, ge=-1, le=1)
     same_class: bool = True
     max_parent_overlap: float = Field(0.8, gt=0, le=1)
     max_repetition: float = Field(0.5, gt=0, le=1)
     reject_cut_off: bool = True
+    cleaning: Literal["none", "enn", "tomek"] = "none"
 
 
 class PrivacyConfig(Section):

@@ -25,6 +25,8 @@ REJECTED_IN_WORDS = {
     "copy_of_parent": "copies a parent",
     "far_from_point": "too far from its point",
     "other_class": "nearer to another class",
+    "other_neighbors": "a nearest text is of another class",
+    "tomek_link": "nearest to a text of another class, and that to it",
     "repeated": "another sample has the same text",
     "error": "the decoder failed on it",
 }

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import ray
 from fake_run import fake_pipeline
+from fake_stages import Encoder
 from local_ray import local_ray
 from test_sampler import rows
 
 import smotext_ray
 from smotext_ray import data
+from smotext_ray.columns import matrix
 from smotext_ray.errors import UserError
 from smotext_ray.run import Run
 from smotext_ray.verify import verify
@@ -56,6 +58,32 @@ def test_new_texts_are_added_to_a_dataset(tmp_path):
     assert all(finding.ok for finding in verify(Run(output))), verify(Run(output))
     again = smotext_ray.augment(labelled(), **given).to_pandas()
     assert sorted(again["body"]) == sorted(augmented["body"])
+
+
+def test_what_cleaning_would_remove_is_rejected_and_made_up_for(tmp_path):
+    output = str(tmp_path / "run")
+    options = ALL_PASS | {"gate.cleaning": "enn", "plan.max_rounds": 6}
+    smotext_ray.augment(
+        labelled(),
+        text_column="body",
+        label_column="topic",
+        sampling_strategy={"common": 24},
+        options=options,
+        output=output,
+    )
+    run = Run(output)
+    samples = run.table("samples").to_table().to_pylist()
+    # The fakes' vectors say nothing of the class: some texts of the larger one are among others.
+    assert {row["reason"] for row in samples} == {"", "other_neighbors"}
+    embedded = run.table("embeddings").to_table()
+    mine = np.array(embedded["label"].to_pylist()) == "common"
+    corpus = matrix(embedded["embedding"])
+    corpus /= np.linalg.norm(corpus, axis=1, keepdims=True)
+    for row in samples:
+        (x,) = Encoder().encode([row["text"]])
+        nearest = np.argsort(-corpus @ x)[:3]
+        assert mine[nearest].all() == (row["status"] == "accepted")
+    assert run.manifest["short"] == [] and len(run.manifest["rounds"]) > 1
 
 
 def test_wrong_columns_are_told():
