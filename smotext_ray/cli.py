@@ -245,6 +245,27 @@ def show(options: argparse.Namespace) -> int:
     return DONE
 
 
+def card(options: argparse.Namespace) -> int:
+    """``smotext card``: write the data set card of a run's result."""
+    from smotext_ray.dataset_card import write_card
+    from smotext_ray.run import Run
+
+    file = write_card(Run(options.run), license=options.license, overwrite=options.overwrite)
+    print(f"Wrote {file}; read it, then share the result with: smotext push {options.run} REPO_ID")
+    return DONE
+
+
+def push(options: argparse.Namespace) -> int:
+    """``smotext push``: upload a run's result and its card."""
+    from smotext_ray.dataset_push import push_result
+    from smotext_ray.run import Run
+
+    name = push_result(Run(options.run), options.repo_id, private=not options.public)
+    seen = "for all to see" if options.public else "in a private repository"
+    print(f'The result is on the hub, {seen}; load it with: datasets.load_dataset("{name}")')
+    return DONE
+
+
 def doctor(options: argparse.Namespace) -> int:
     """``smotext doctor``: whether the main job can run here."""
     from smotext_ray.config import load_config
@@ -350,10 +371,22 @@ def _parser() -> argparse.ArgumentParser:
         ("status", status, "how far RUN has come"),
         ("verify", verify, "whether the files of RUN are sound"),
         ("show", show, "texts of RUN beside their parents"),
+        ("card", card, "write a data set card of the result of RUN"),
+        ("push", push, "upload the result of RUN, with its card, to the Hugging Face hub"),
     ):
         command = _command(commands, name, function, text)
         named = command.add_argument("run", metavar="RUN", help="run directory or URI")
         named.complete = shtab.DIRECTORY
+        if name == "card":
+            command.add_argument(
+                "--license", metavar="NAME", help="such as cc-by-4.0 (default: none)"
+            )
+            command.add_argument("--overwrite", action="store_true", help="replace a card")
+        if name == "push":
+            command.add_argument("repo_id", metavar="REPO_ID", help="user/name; made if not there")
+            command.add_argument(
+                "--public", action="store_true", help="for all to see (default: private)"
+            )
         if name == "status":
             command.add_argument("--json", action="store_true", help="print it for machines")
         if name == "show":

@@ -78,7 +78,7 @@ def test_what_cleaning_would_remove_is_rejected_and_made_up_for(tmp_path):
     embedded = run.table("embeddings").to_table()
     mine = np.array(embedded["label"].to_pylist()) == "common"
     corpus = matrix(embedded["embedding"])
-    corpus /= np.linalg.norm(corpus, axis=1, keepdims=True)
+    corpus = corpus / np.linalg.norm(corpus, axis=1, keepdims=True)
     for row in samples:
         (x,) = Encoder().encode([row["text"]])
         nearest = np.argsort(-corpus @ x)[:3]
