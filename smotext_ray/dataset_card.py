@@ -6,6 +6,7 @@ With a front matter that the Hugging Face hub reads. All of it comes from the ru
 from __future__ import annotations
 
 import bisect
+import shlex
 from typing import Any
 
 import yaml
@@ -176,12 +177,13 @@ def _models(manifest: dict[str, Any]) -> str:
 
 
 def _gate(manifest: dict[str, Any]) -> str:
+    rounds = len(manifest["rounds"])
     points = sum(planned_points(entry) for entry in manifest["rounds"])
     taken = sum(found.accepted for found in class_outcomes(manifest))
     said = (
         f"Of {points} points {taken} became texts that were accepted"
         f"{f' ({taken / points:.0%})'.replace('%', ' %') if points else ''}, in "
-        f"{len(manifest['rounds'])} rounds."
+        f"{rounds} round{'' if rounds == 1 else 's'}."
     )
     reasons = rejections(manifest).most_common()
     if not reasons:
@@ -198,9 +200,10 @@ def _settings(manifest: dict[str, Any]) -> str:
     for section, key in NAMES:
         if section in content:
             content[section][key] = shown(content[section][key])
-    columns = f"--text-column {own['text_column']} --label-column {own['label_column']}"
-    if own["id_column"]:
-        columns += f" --id-column {own['id_column']}"
+    names = ("text_column", "label_column", "id_column")
+    columns = " ".join(
+        f"--{name.replace('_', '-')} {shlex.quote(own[name])}" for name in names if own[name]
+    )
     return (
         "## How it was made\n\n"
         f"    smotext augment --input CORPUS --output RUN {columns} --config settings.yaml\n\n"
