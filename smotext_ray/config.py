@@ -17,7 +17,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from smotext_ray.errors import UserError
+from smotext_ray.errors import UserError, one_line
 
 PRESETS = Path(__file__).parent / "presets"
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -263,7 +263,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"The config file {file} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"The config file {file} is not YAML: {_one_line(error)}.") from error
+        raise UserError(f"The config file {file} is not YAML: {one_line(error)}.") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -275,7 +275,7 @@ def _yaml_value(value: str, override: str) -> Any:
     try:
         return yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise UserError(f"The value of {override!r} is not YAML: {_one_line(error)}.") from error
+        raise UserError(f"The value of {override!r} is not YAML: {one_line(error)}.") from error
 
 
 def _merge(into: dict[str, dict[str, Any]], content: dict[str, Any]) -> None:
@@ -313,10 +313,6 @@ def _suggest(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     listed = f"there are {', '.join(names)}."
     return f"did you mean {near[0]!r}? ({listed[:-1]})" if near else listed
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def config_json(config: RunConfig) -> dict[str, Any]:

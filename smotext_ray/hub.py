@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from smotext_ray.errors import UserError
+from smotext_ray.errors import UserError, one_line
 
 CARD_FILE = "README.md"
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
@@ -136,5 +136,5 @@ def why_refused(error: Exception) -> str:
     if isinstance(error, (errors.LocalEntryNotFoundError, httpx.TransportError)):
         return "the hub cannot be reached"
     if type(error) is ValueError and CARD_FILE in str(error):  # such as a license it knows not
-        return " ".join(str(error).split())[:200]
+        return one_line(error)
     return type(error).__name__
