@@ -33,11 +33,11 @@ def main(*settings: str) -> None:
             output=f"{directory}/run",  # the same call goes on where a stopped one was
         )
         training = augmented.map(lambda row: {**row, "words": len(row["text"].split())})
-        for topic in ROWS:
-            of_topic = training.filter(lambda row, topic=topic: row["topic"] == topic).to_pandas()
-            new = of_topic[of_topic["synthetic"]]
-            print(f"{topic}: {len(of_topic)} texts, {len(new)} of them new")
-        print(f"words in a text: {training.mean('words'):.0f}")
+        table = training.to_pandas()  # or .write_parquet(...), .iter_torch_batches(...)
+    for topic, rows_of in table.groupby("topic"):
+        new = int(rows_of["synthetic"].sum())
+        words = rows_of["words"].mean()
+        print(f"{topic}: {len(rows_of)} texts of {words:.0f} words, {new} of them new")
 
 
 def records(news, label: str, rows: int) -> list[dict]:

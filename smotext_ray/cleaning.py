@@ -155,18 +155,7 @@ def has_tomek_link(
     `imblearn.under_sampling.TomekLinks` [1]_. A text that is as near to another is no
     partner.
 
-    Parameters
-    ----------
-    embeddings : ndarray of float32, shape (n, d)
-        Finite.
-    owners : ndarray of int64, shape (n,)
-    classes : sequence of ndarray of float32, shape (rows, d)
-        At least one row each.
-    metric : {"cosine", "euclidean"}
-
-    Returns
-    -------
-    ndarray of bool, shape (n,)
+    Parameters and result are those of `has_other_neighbors`.
 
     References
     ----------

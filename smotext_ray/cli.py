@@ -331,7 +331,7 @@ def _parser() -> argparse.ArgumentParser:
         ("verify", verify, "whether the files of RUN are sound"),
         ("show", show, "texts of RUN beside their parents"),
         ("card", card, "write a data set card of the result of RUN"),
-        ("push", push, "upload the result of RUN, with its card, to the Hugging Face hub"),
+        ("push", push, "upload the result of RUN to the Hugging Face hub"),
     ):
         command = _command(commands, name, function, text)
         named = command.add_argument("run", metavar="RUN", help="run directory or URI")
