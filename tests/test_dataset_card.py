@@ -13,6 +13,8 @@ from smotext_ray.cli import main
 from smotext_ray.config import load_config
 from smotext_ray.dataset_card import _size, card_text
 
+pytestmark = pytest.mark.usefixtures("own_log")
+
 REJECTED = {0: "other_class", 1: "cut_off", 2: "other_class"}
 
 

@@ -13,6 +13,8 @@ from smotext_ray.dataset_card import write_card
 from smotext_ray.dataset_push import push_result
 from smotext_ray.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("own_log")
+
 FILES = {"README.md", "augmented.parquet"}
 
 

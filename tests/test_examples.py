@@ -14,7 +14,7 @@ from local_ray import local_ray
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_log")]
 
 
 def output_of(name: str) -> str:
