@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from smotext_ray.data import augment
     from smotext_ray.sampler import SMOTExT
+    from smotext_ray.splits import augment_split
 
 __version__ = "0.1.0"
-__all__ = ["SMOTExT", "__version__", "augment"]
+__all__ = ["SMOTExT", "__version__", "augment", "augment_split"]
 
 # Imported when they are asked for: it takes seconds, which the command line does not need.
-_PLACES = {"SMOTExT": "smotext_ray.sampler", "augment": "smotext_ray.data"}
+_PLACES = {
+    "SMOTExT": "smotext_ray.sampler",
+    "augment": "smotext_ray.data",
+    "augment_split": "smotext_ray.splits",
+}
 
 
 def __getattr__(name: str) -> Any:

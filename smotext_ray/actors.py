@@ -77,13 +77,16 @@ class GateActor:
         label_type: pa.DataType,
         counter: Any,
     ) -> None:
+        from smotext_ray.cleaning import cleaning_of
         from smotext_ray.judging import Judge
         from smotext_ray.reference import load_reference
         from smotext_ray.run import Run
 
-        reference = load_reference(Run(run_uri))
+        run = Run(run_uri)
+        reference = load_reference(run)
+        cleaning = cleaning_of(config, run.table("embeddings"), labels)
         self.judge: Callable[[pa.Table], pa.Table] = Judge(
-            load_encoder(config), config, reference, labels, label_type
+            load_encoder(config), config, reference, labels, label_type, cleaning
         )
         self.counter = counter
 

@@ -18,8 +18,9 @@ import shtab
 
 from smotext_ray import __version__
 from smotext_ray.bridge.commands import add_bridge_commands
-from smotext_ray.errors import Stopped, UserError
+from smotext_ray.errors import UserError
 from smotext_ray.evaluation.commands import add_evaluation_commands
+from smotext_ray.wrapped_errors import innermost, users_error
 
 if TYPE_CHECKING:
     from smotext_ray.config import RunConfig
@@ -46,31 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return FAULT
     except Exception as error:
-        sentence = _sentence_of_user_error(error)
+        sentence = users_error(error)
         if sentence is not None:
             print(f"smotext: error: {sentence}", file=sys.stderr)
             return USER_ERROR
         log.debug("the command failed", exc_info=True)
         logs = [h.baseFilename for h in log.handlers if isinstance(h, logging.FileHandler)]
         where = f" The traceback is in {logs[0]}." if logs else ""
-        failure = f"smotext: failed: {_in_one_line(error)}."
+        failure = f"smotext: failed: {innermost(error)}."
         print(f"{failure} The same command goes on where it was.{where}", file=sys.stderr)
         return FAULT
-
-
-def _sentence_of_user_error(error: BaseException) -> str | None:
-    """What a UserError said that an actor raised.
-
-    Ray wraps it, and of an actor that failed in its constructor only the text of the
-    traceback comes back.
-    """
-    for cause in _causes(error):
-        if isinstance(cause, UserError):
-            return str(cause)
-        told = re.search(r"^smotext_ray\.errors\.UserError: (.+)$", str(cause), re.MULTILINE)
-        if told:
-            return told[1]
-    return None
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -84,33 +70,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     if left:
         options.overrides += left
     return options
-
-
-def _in_one_line(error: BaseException) -> str:
-    """The innermost error that says something; of a traceback its last line."""
-    if isinstance(error, Stopped):
-        return str(error).removesuffix(".")
-    told = [cause for cause in _causes(error) if str(cause).strip()]
-    if not told:
-        return type(error).__name__
-    for cause in told:
-        # Ray Data puts an error of its own around an actor's, which is above it in the text.
-        first, above, _ = str(cause).partition("The above exception was the direct cause")
-        if above:
-            return first.strip().splitlines()[-1][:300]
-    lines = [line.strip() for line in str(told[-1]).splitlines() if line.strip()]
-    return f"{type(told[-1]).__name__}: {lines[-1][:300]}"
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error and what it was raised from, outermost first."""
-    causes: list[BaseException] = []
-    seen: BaseException | None = error
-    while seen is not None and seen not in causes:
-        causes.append(seen)
-        inner = getattr(seen, "cause", None)
-        seen = inner if isinstance(inner, BaseException) else seen.__cause__
-    return causes
 
 
 def augment(options: argparse.Namespace) -> int:
@@ -245,6 +204,27 @@ def show(options: argparse.Namespace) -> int:
     return DONE
 
 
+def card(options: argparse.Namespace) -> int:
+    """``smotext card``: write the data set card of a run's result."""
+    from smotext_ray.dataset_card import write_card
+    from smotext_ray.run import Run
+
+    file = write_card(Run(options.run), license=options.license, overwrite=options.overwrite)
+    print(f"Wrote {file}; read it, then share the result with: smotext push {options.run} REPO_ID")
+    return DONE
+
+
+def push(options: argparse.Namespace) -> int:
+    """``smotext push``: upload a run's result and its card."""
+    from smotext_ray.dataset_push import push_result
+    from smotext_ray.run import Run
+
+    name = push_result(Run(options.run), options.repo_id, private=not options.public)
+    seen = "for all to see" if options.public else "in a private repository"
+    print(f'The result is on the hub, {seen}; load it with: datasets.load_dataset("{name}")')
+    return DONE
+
+
 def doctor(options: argparse.Namespace) -> int:
     """``smotext doctor``: whether the main job can run here."""
     from smotext_ray.config import load_config
@@ -350,10 +330,22 @@ def _parser() -> argparse.ArgumentParser:
         ("status", status, "how far RUN has come"),
         ("verify", verify, "whether the files of RUN are sound"),
         ("show", show, "texts of RUN beside their parents"),
+        ("card", card, "write a data set card of the result of RUN"),
+        ("push", push, "upload the result of RUN to the Hugging Face hub"),
     ):
         command = _command(commands, name, function, text)
         named = command.add_argument("run", metavar="RUN", help="run directory or URI")
         named.complete = shtab.DIRECTORY
+        if name == "card":
+            command.add_argument(
+                "--license", metavar="NAME", help="such as cc-by-4.0 (default: none)"
+            )
+            command.add_argument("--overwrite", action="store_true", help="replace a card")
+        if name == "push":
+            command.add_argument("repo_id", metavar="REPO_ID", help="user/name; made if not there")
+            command.add_argument(
+                "--public", action="store_true", help="for all to see (default: private)"
+            )
         if name == "status":
             command.add_argument("--json", action="store_true", help="print it for machines")
         if name == "show":

@@ -154,12 +154,18 @@ def encoder_pool(cluster: Cluster, config: RunConfig, blocks: int) -> Pool:
     return pool
 
 
-def decoder_pools(cluster: Cluster, config: RunConfig, blocks: int) -> tuple[Pool, Pool]:
+def decoder_pools(
+    cluster: Cluster, config: RunConfig, blocks: int, gate_gib: float = 0.0
+) -> tuple[Pool, Pool]:
     """Actors of the decode job: the decoders, and the gate's encoders behind them.
 
-    As `encoder_pool`.
+    As `encoder_pool`. ``gate_gib`` is what a gate holds of the corpus, beside its encoder.
     """
-    decoders, gates = _growing(cluster, config, lambda room: _decoder_pools(room, config, blocks))
+
+    def size(room: Cluster) -> tuple[Pool, Pool]:
+        return _decoder_pools(room, config, blocks, gate_gib)
+
+    decoders, gates = _growing(cluster, config, size)
     return decoders, gates
 
 
@@ -214,10 +220,12 @@ def _encoder_pool(cluster: Cluster, config: RunConfig, blocks: int) -> Pool:
     return Pool(_actors("encoder", asked, room, blocks), 1.0, share)
 
 
-def _decoder_pools(cluster: Cluster, config: RunConfig, blocks: int) -> tuple[Pool, Pool]:
+def _decoder_pools(
+    cluster: Cluster, config: RunConfig, blocks: int, gate_gib: float
+) -> tuple[Pool, Pool]:
     asked = config.resources.decoder_actors
     if cluster.gpus < 1:
-        needs = _Needs(memory_gib=DECODER_GIB, gate_cpus=0.5, gate_memory_gib=ENCODER_GIB)
+        needs = _Needs(DECODER_GIB, gate_cpus=0.5, gate_memory_gib=ENCODER_GIB + gate_gib)
         room = _room(cluster, _one_a_core(cluster), needs)
         number = _actors("decoder", asked, room, blocks)
         return Pool(number, 1.0), Pool(_gates(number), needs.gate_cpus)
@@ -229,7 +237,7 @@ def _decoder_pools(cluster: Cluster, config: RunConfig, blocks: int) -> tuple[Po
             f"decoder.tensor_parallel_size is {width}, but no machine of the cluster has more "
             f"than {max(nodes):.0f} GPUs; lower it or add GPUs."
         )
-    needs = _Needs(gate_cpus=1.0)
+    needs = _Needs(gate_cpus=1.0, gate_memory_gib=gate_gib)
     number = _actors("decoder", asked, _room(cluster, engines, needs), blocks)
     if width > 1:  # an engine over several GPUs takes them whole
         left = cluster.gpus - number * width

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from smotext_ray.errors import UserError
+from smotext_ray.errors import UserError, one_line
 
 PRESETS = Path(__file__).parent / "presets"
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -124,13 +124,18 @@ class DecoderConfig(Section):
 
 
 class GateConfig(Section):
-    """When a decoded text is good enough."""
+    """When a decoded text is good enough.
+
+    ``cleaning`` also rejects what imbalanced-learn's edited nearest neighbours or Tomek links
+    would remove again, were the text added to the corpus: see `smotext_ray.cleaning`.
+    """
 
     min_cosine: float = Field(0.35, ge=-1, le=1)
     same_class: bool = True
     max_parent_overlap: float = Field(0.8, gt=0, le=1)
     max_repetition: float = Field(0.5, gt=0, le=1)
     reject_cut_off: bool = True
+    cleaning: Literal["none", "enn", "tomek"] = "none"
 
 
 class PrivacyConfig(Section):
@@ -261,7 +266,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"The config file {file} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"The config file {file} is not YAML: {_one_line(error)}.") from error
+        raise UserError(f"The config file {file} is not YAML: {one_line(error)}.") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -273,7 +278,7 @@ def _yaml_value(value: str, override: str) -> Any:
     try:
         return yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise UserError(f"The value of {override!r} is not YAML: {_one_line(error)}.") from error
+        raise UserError(f"The value of {override!r} is not YAML: {one_line(error)}.") from error
 
 
 def _merge(into: dict[str, dict[str, Any]], content: dict[str, Any]) -> None:
@@ -311,10 +316,6 @@ def _suggest(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     listed = f"there are {', '.join(names)}."
     return f"did you mean {near[0]!r}? ({listed[:-1]})" if near else listed
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def config_json(config: RunConfig) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,12 @@ def read_texts(given: Any, text_column: str) -> tuple[list[Any], Extend]:
         return given.tolist(), lambda new: _more_series(given, new)
     if _is(given, "datasets", "Dataset"):
         _check_column(text_column, given.column_names, "the dataset")
-        return list(given[text_column]), lambda new: _more_dataset(given, new, text_column)
+        return list(given[text_column]), lambda new: more_dataset(given, {text_column: new})
+    if _is(given, "datasets", "DatasetDict"):
+        raise TypeError(
+            "A DatasetDict holds several datasets; give one of its splits, or use "
+            "smotext_ray.augment_split."
+        )
     if isinstance(given, np.ndarray):
         if given.ndim != 1 and given.shape[1:] != (1,):
             raise ValueError(f"An array of texts has shape (n,) or (n, 1), not {given.shape}.")
@@ -51,6 +56,28 @@ def read_texts(given: Any, text_column: str) -> tuple[list[Any], Extend]:
         "Texts come as a list, a pandas Series or DataFrame, a numpy array or a "
         f"datasets.Dataset, not as {type(given).__name__}."
     )
+
+
+def more_dataset(dataset: Any, new: Mapping[str, Sequence[Any]]) -> Any:
+    """A `datasets.Dataset` with rows added.
+
+    Parameters
+    ----------
+    dataset : datasets.Dataset
+    new : mapping of str to sequence
+        Columns of the new rows, of one length; those that are not named are missing there.
+
+    Returns
+    -------
+    datasets.Dataset
+        Of the same features, its own rows first.
+    """
+    from datasets import Dataset, concatenate_datasets
+
+    (rows,) = {len(values) for values in new.values()}
+    columns = {name: [None] * rows for name in dataset.column_names}
+    columns |= {name: list(values) for name, values in new.items()}
+    return concatenate_datasets([dataset, Dataset.from_dict(columns, features=dataset.features)])
 
 
 def _is(given: Any, module: str, name: str) -> bool:
@@ -78,13 +105,6 @@ def _more_series(series: Any, new: Sequence[str]) -> Any:
 
     more = pd.Series(new, dtype=series.dtype, name=series.name)
     return pd.concat([series, more], ignore_index=True) if len(new) else series.copy()
-
-
-def _more_dataset(dataset: Any, new: Sequence[str], text_column: str) -> Any:
-    from datasets import Dataset, concatenate_datasets
-
-    columns = {name: [None] * len(new) for name in dataset.column_names} | {text_column: list(new)}
-    return concatenate_datasets([dataset, Dataset.from_dict(columns, features=dataset.features)])
 
 
 def _more_array(array: np.ndarray, new: Sequence[str]) -> np.ndarray:

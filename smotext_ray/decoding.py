@@ -10,6 +10,7 @@ from typing import Any
 from smotext_ray import cluster
 from smotext_ray.actors import DecodeActor, GateActor
 from smotext_ray.attempts import SparingActor
+from smotext_ray.cleaning import cleaning_gib
 from smotext_ray.config import RunConfig
 from smotext_ray.progress import stage_progress
 from smotext_ray.ray_data import MOST_BLOCKS, read_checkpointed, write
@@ -58,12 +59,14 @@ def decode_directory(
     resources = cluster.connect()
     rows_of_files = [part.count_rows() for part in run.table(plan).get_fragments()]
     blocks = decode_blocks(rows_of_files, config.resources.decode_rows_per_block)
-    decoders, gates = cluster.decoder_pools(resources, config, blocks)
+    embeddings = run.table("embeddings")
+    held = cleaning_gib(config, embeddings)
+    decoders, gates = cluster.decoder_pools(resources, config, blocks, held)
     if len(rows_of_files) == 1:
         # Full rounds of blocks: with 4 blocks for 3 actors two of them would wait.
         blocks = min(points, math.ceil(blocks / decoders.actors) * decoders.actors)
     labels = [label for label, _ in run.manifest["input"]["class_counts"]]
-    label_type = run.table("embeddings").schema.field("label").type
+    label_type = embeddings.schema.field("label").type
     notes = f"checkpoints/{job}-attempts"
     started = time.monotonic()
     before = written(run, samples, footers=None).rows

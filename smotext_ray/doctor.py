@@ -21,7 +21,7 @@ from packaging.version import Version
 
 from smotext_ray.bridge.config import CONFIG_FILE, WEIGHTS_FILE, read_bridge_config
 from smotext_ray.config import RunConfig, load_config
-from smotext_ray.errors import UserError
+from smotext_ray.errors import UserError, one_line
 from smotext_ray.models import (
     PACKAGE_PREFIX,
     PACKAGED_DISTRIBUTIONS,
@@ -416,7 +416,7 @@ def _import_torch() -> tuple[Any, str]:
     try:
         import torch
     except Exception as error:
-        return None, " ".join(str(error).split()) or type(error).__name__
+        return None, one_line(error)
     return torch, ""
 
 

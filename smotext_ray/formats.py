@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from smotext_ray.config import InputConfig
-from smotext_ray.errors import UserError
+from smotext_ray.errors import UserError, one_line
 
 FORMATS = {
     ".parquet": "parquet",
@@ -164,12 +164,6 @@ def require_columns(names: list[str], config: InputConfig, where: str) -> None:
                 f"{where} has no column {name!r}; name one of its columns ({listed}) "
                 f"with --{role}-column."
             )
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message, short enough for a sentence and without its final stop."""
-    line = " ".join(str(error).split()) or type(error).__name__
-    return (line if len(line) <= 240 else line[:240] + "...").rstrip(".")
 
 
 def _read_parquet(filesystem: fs.FileSystem, path: str, config: InputConfig) -> Iterator[Block]:

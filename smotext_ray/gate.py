@@ -19,6 +19,7 @@ import numpy as np
 from smotext_ray.config import GateConfig
 
 NGRAM = 4  # words; what two texts must share to be called copies
+REASON_OF_CLEANING = {"none": "", "enn": "other_neighbors", "tomek": "tomek_link"}
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def judge(
     finish_reasons: Sequence[str],
     cosines: np.ndarray,
     right_class: np.ndarray,
+    unclean: np.ndarray,
     parents: Sequence[str],
     reference: ClassReference,
     config: GateConfig,
@@ -122,6 +124,8 @@ def judge(
         Of each text's embedding to the point.
     right_class : ndarray of shape (n,), bool
         Whether the text is nearest to its own class.
+    unclean : ndarray of shape (n,), bool
+        Whether ``config.cleaning`` would remove the text from the corpus.
     parents : sequence of str
         The two texts that the point lies between.
     reference : ClassReference
@@ -139,6 +143,7 @@ def judge(
             finish_reasons[i],
             float(cosines[i]),
             bool(right_class[i]),
+            bool(unclean[i]),
             parents,
             reference,
             config,
@@ -153,6 +158,7 @@ def why_rejected(
     finish_reason: str,
     cosine: float,
     right_class: bool,
+    unclean: bool,
     parents: Sequence[str],
     reference: ClassReference,
     config: GateConfig,
@@ -160,7 +166,8 @@ def why_rejected(
     """The first check that a text fails: a reason, or "" for none.
 
     Reasons are ``empty``, ``cut_off``, ``repetitive``, ``copy_of_corpus``,
-    ``copy_of_parent``, ``far_from_point``, ``other_class``.
+    ``copy_of_parent``, ``far_from_point``, ``other_class``, ``other_neighbors``,
+    ``tomek_link``.
     """
     if not words(text):
         return "empty"
@@ -176,7 +183,7 @@ def why_rejected(
         return "far_from_point"
     if config.same_class and not right_class:
         return "other_class"
-    return ""
+    return REASON_OF_CLEANING[config.cleaning] if unclean else ""
 
 
 def words(text: str) -> list[str]:

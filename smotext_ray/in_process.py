@@ -12,6 +12,7 @@ import pyarrow.dataset as ds
 
 from smotext_ray.actors import with_candidates
 from smotext_ray.class_rows import read_classes, read_texts
+from smotext_ray.cleaning import cleaning_of
 from smotext_ray.columns import fixed_size_list, matrix
 from smotext_ray.config import RunConfig
 from smotext_ray.judging import Judge
@@ -85,7 +86,9 @@ def augment_here(
         config.neighbors.k_neighbors,
         config.neighbors.lonely_class,
     )
-    judge = Judge(encoder, config, reference, labels, corpus.schema.field("label").type)
+    label_type = corpus.schema.field("label").type
+    cleaning = cleaning_of(config, embedded, labels)
+    judge = Judge(encoder, config, reference, labels, label_type, cleaning)
     rounds: list[ds.Dataset] = []
     planned, got = Counter[Any](), Counter[Any]()
     accepted: list[pa.Table] = []

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from smotext_ray.cleaning import Cleaning
 from smotext_ray.columns import matrix
 from smotext_ray.config import RunConfig
 from smotext_ray.gate import ClassReference, judge
@@ -27,6 +28,8 @@ class Judge:
         Its classes are ``labels``.
     labels : sequence
     label_type : pyarrow.DataType
+    cleaning : Cleaning, optional
+        Of the corpus with these labels; None where ``gate.cleaning`` is "none".
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Judge:
         reference: ClassReference,
         labels: Sequence[Any],
         label_type: pa.DataType,
+        cleaning: Cleaning | None = None,
     ) -> None:
         self._encoder = encoder
         self._config = config
@@ -43,6 +47,7 @@ class Judge:
         self._labels = list(labels)
         self._codes = {label: code for code, label in enumerate(labels)}
         self._label_type = label_type
+        self._cleaning = cleaning
 
     def __call__(self, table: pa.Table) -> pa.Table:
         rows = table.drop_columns(["point"]).to_pylist()
@@ -50,14 +55,17 @@ class Judge:
         flat = [text for row in rows for text in row["texts"]]
         embeddings = self._encoder.encode(flat, self._config.encoder.batch_size)
         classes = self._reference.nearest_class(embeddings) if flat else np.empty(0, int)
+        own = np.array([self._codes[row["label"]] for row in rows for _ in row["texts"]], int)
+        unclean = self._cleaning(embeddings, own) if self._cleaning else np.zeros(len(flat), bool)
         outcomes, start = [], 0
         for row, point in zip(rows, points, strict=True):
             part = slice(start, start := start + len(row["texts"]))
-            outcomes.append(self._outcome(row, cosines(embeddings[part], point), classes[part]))
+            near = cosines(embeddings[part], point)
+            outcomes.append(self._outcome(row, near, classes[part], unclean[part]))
         return sample_table(table, outcomes, self._label_type)
 
     def _outcome(
-        self, row: dict[str, Any], near: np.ndarray, classes: np.ndarray
+        self, row: dict[str, Any], near: np.ndarray, classes: np.ndarray, unclean: np.ndarray
     ) -> dict[str, Any]:
         if not row["texts"]:
             return {"status": "error", "reason": row["error"]}
@@ -68,6 +76,7 @@ class Judge:
             row["finish_reasons"],
             near,
             classes == own,
+            unclean,
             [text for text in parents if text is not None],
             self._reference,
             self._config.gate,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.dataset as ds
@@ -22,6 +23,48 @@ def accepted(manifest: dict[str, Any]) -> dict[Any, int]:
     for entry in manifest["rounds"]:
         total.update(dict(entry.get("decode", {}).get("accepted", [])))
     return dict(total)
+
+
+@dataclass(frozen=True)
+class ClassOutcome:
+    """What became of a class.
+
+    Attributes
+    ----------
+    label : object
+    before : int
+        Its rows in the corpus.
+    asked, accepted : int
+        New texts.
+    after : int
+        Its rows in the result, which of a run with epsilon holds none of the corpus.
+    """
+
+    label: Any
+    before: int
+    asked: int
+    accepted: int
+    after: int
+
+
+def class_outcomes(manifest: dict[str, Any]) -> list[ClassOutcome]:
+    """What became of each class, in the order of the corpus."""
+    wanted, got = dict(manifest["targets"]), accepted(manifest)
+    outcomes = []
+    for label, before in class_counts(manifest).items():
+        asked, accepted_ = wanted.get(label, 0), got.get(label, 0)
+        kept = 0 if "privacy" in manifest else before
+        after = kept + min(asked, accepted_)
+        outcomes.append(ClassOutcome(label, before, asked, accepted_, after))
+    return outcomes
+
+
+def rejections(manifest: dict[str, Any]) -> Counter[str]:
+    """Rejected texts of all rounds by reason."""
+    reasons: Counter[str] = Counter()
+    for entry in manifest["rounds"]:
+        reasons.update(entry["decode"]["reasons"])
+    return reasons
 
 
 def planned_points(entry: dict[str, Any]) -> int:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from smotext_ray.errors import Stopped, UserError
+from smotext_ray.errors import Stopped, UserError, one_line
 from smotext_ray.ray_data import settings_restored, surviving_actor
 
 if TYPE_CHECKING:
@@ -192,7 +192,8 @@ class Lasting:
             if ends < most:
                 leave()
             raise Stopped(
-                f"The {name} could not be started, {ends + 1} times in a row: {in_one_line(error)}."
+                f"The {name} could not be started, {ends + 1} times in a row: "
+                f"{kind_and_message(error)}."
             ) from error
 
     def __call__(self, block: Any) -> Any:
@@ -237,10 +238,10 @@ def _is_begun_anew() -> bool:
     return bool(context and context.get_actor_id() and context.was_current_actor_reconstructed)
 
 
-def in_one_line(error: Exception) -> str:
-    """Its kind and what it says."""
-    said = " ".join(str(error).split())[:500].removesuffix(".")
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+def kind_and_message(error: Exception) -> str:
+    """Its kind and what it says, in one line."""
+    kind, said = type(error).__name__, one_line(error, most=500)
+    return said if said == kind else f"{kind}: {said}"
 
 
 def leave() -> None:

@@ -7,6 +7,7 @@
     RUN/samples/round-1/   one row a decoded point
     RUN/controls/shuffled/ plan and samples of a control, if the run was evaluated
     RUN/augmented.parquet  the result
+    RUN/README.md          its card, if `smotext card` was asked for one
     RUN/lease/             who works on it now
     RUN/logs/              JSON lines, a file a process
     RUN/manifest.json      config, models, versions, what is done

@@ -19,13 +19,12 @@ from pyarrow import fs
 
 from smotext_ray.config import InputConfig
 from smotext_ray.datasets import load_dataset
-from smotext_ray.errors import UserError
+from smotext_ray.errors import UserError, one_line
 from smotext_ray.formats import (
     BLOCK_ROWS,
     COMPRESSIONS,
     FORMATS,
     Block,
-    one_line,
     read_file,
     require_columns,
     split_ending,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import astuple
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smotext_ray.manifest import accepted, class_counts, corpus_table, planned_points
+from smotext_ray.manifest import class_outcomes, corpus_table, planned_points, rejections
 from smotext_ray.run import Run
 from smotext_ray.verify import Finding
 
@@ -25,6 +26,8 @@ REJECTED_IN_WORDS = {
     "copy_of_parent": "copies a parent",
     "far_from_point": "too far from its point",
     "other_class": "nearer to another class",
+    "other_neighbors": "a nearest text is of another class",
+    "tomek_link": "nearest to a text of another class, and that to it",
     "repeated": "another sample has the same text",
     "error": "the decoder failed on it",
 }
@@ -34,7 +37,7 @@ def show_outcome(run: Run, console: Console, examples: int = 3) -> None:
     """Print the closing tables: classes, rejections, speed, some texts."""
     manifest = run.manifest
     console.print(_class_table(manifest))
-    reasons = _reasons(manifest)
+    reasons = rejections(manifest)
     if reasons:
         table = Table("reason", "in words", "texts", title="Rejected (kept in samples/)")
         for reason, number in reasons.most_common():
@@ -106,25 +109,23 @@ def say(console: Console, sentence: str) -> None:
 
 def say_promise(manifest: dict[str, Any], console: Console) -> None:
     """Print what a run with epsilon promises, and nothing for others."""
-    if "privacy" not in manifest:
-        return
-    promise = manifest["privacy"]
-    say(
-        console,
+    if "privacy" in manifest:
+        say(console, promise_in_words(manifest["privacy"]))
+
+
+def promise_in_words(promise: dict[str, Any]) -> str:
+    """What a run with epsilon promises, of the manifest's ``privacy``."""
+    return (
         f"Differentially private with epsilon {promise['epsilon']:g} and delta "
         f"{promise['delta']:g} for {promise['unit']}; the L2 sensitivity is "
-        f"{promise['sensitivity']:g}. Assumed: {promise['assumes']}.",
+        f"{promise['sensitivity']:g}. Assumed: {promise['assumes']}."
     )
 
 
 def _class_table(manifest: dict[str, Any]) -> Table:
     table = Table("class", "before", "asked for", "accepted", "after", title="Classes")
-    wanted, got = dict(manifest["targets"]), accepted(manifest)
-    for label, before in class_counts(manifest).items():
-        new = wanted.get(label, 0)
-        used = min(new, got.get(label, 0))
-        kept = 0 if "privacy" in manifest else before  # rows of the corpus in the result
-        add_row(table, label, before, new, got.get(label, 0), kept + used)
+    for found in class_outcomes(manifest):
+        add_row(table, *astuple(found))
     return table
 
 
@@ -149,13 +150,6 @@ def _speed_table(manifest: dict[str, Any]) -> Table:
             f"{decode['tokens'] / seconds:.0f}",
         )
     return table
-
-
-def _reasons(manifest: dict[str, Any]) -> Counter[str]:
-    reasons: Counter[str] = Counter()
-    for entry in manifest["rounds"]:
-        reasons.update(entry["decode"]["reasons"])
-    return reasons
 
 
 def _why_short(manifest: dict[str, Any], label: Any) -> str:

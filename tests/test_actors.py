@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pytest
 from counter_handle import CounterHandle as Counter
 from handmade_run import build, config_for
@@ -16,6 +17,7 @@ from smotext_ray.actors import (
     GateActor,
     PlanActor,
 )
+from smotext_ray.cleaning import cleaning_of
 from smotext_ray.columns import fixed_size_list, matrix
 from smotext_ray.config import RunConfig
 from smotext_ray.gate import class_reference, fingerprint
@@ -207,7 +209,16 @@ def gate_actor(labels=("grain", "ship"), label_type=None, corpus_texts=(), **gat
     )
     actor = object.__new__(GateActor)
     config = RunConfig.model_validate({"gate": gate})
-    actor.judge = Judge(TopicEncoder(), config, reference, labels, label_type or pa.string())
+    embedded = {"id": range(40), "label": [labels[0]] * 20 + [labels[1]] * 20}
+    embedded["embedding"] = fixed_size_list(x.astype(np.float32))
+    actor.judge = Judge(
+        TopicEncoder(),
+        config,
+        reference,
+        labels,
+        label_type or pa.string(),
+        cleaning_of(config, ds.dataset(pa.table(embedded)), labels),
+    )
     actor.counter = Counter()
     return actor
 
@@ -270,6 +281,20 @@ def test_rows_do_not_mix_their_candidates():
         (alone,) = gate_actor()(decoded([row])).to_pylist()
         for name in ("text", "status", "reason", "cosine_to_point", "predicted_label"):
             assert together[number][name] == alone[name]
+
+
+@pytest.mark.parametrize(("rule", "reason"), [("enn", "other_neighbors"), ("tomek", "tomek_link")])
+def test_what_cleaning_would_remove_is_passed_over_or_rejected(rule, reason):
+    actor = gate_actor(cleaning=rule, min_cosine=-1, same_class=False)
+    rows = [["ship 0 among ships"], "failed", ["ship 0 a", "grain 0 b"], ["grain 0 c"]]
+    labels = ["grain", "grain", "grain", "grain"]
+    out = actor(decoded(rows, labels))
+    assert out["reason"].to_pylist() == [reason, "failed", "", ""]
+    kept = ["ship 0 among ships", None, "grain 0 b", "grain 0 c"]
+    assert out["text"].to_pylist() == kept
+    for number, row in enumerate(rows):  # whatever shares its block
+        (alone,) = actor(decoded([row])).to_pylist()
+        assert alone["reason"] == out["reason"][number].as_py()
 
 
 def test_a_block_of_errors_only_and_an_empty_block():

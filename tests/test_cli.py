@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 from importlib import metadata
@@ -20,22 +19,12 @@ from smotext_ray.cluster import Cluster
 from smotext_ray.errors import UserError
 from smotext_ray.run import MANIFEST
 
+pytestmark = pytest.mark.usefixtures("own_log")
+
 ROWS = [
     *(("wheat prices rose", "grain"), ("the harvest was poor", "grain")),
     *(("a vessel sank", "ship"), ("the port is shut", "ship"), ("two tankers met", "ship")),
 ]
-
-
-@pytest.fixture(autouse=True)
-def own_log():
-    """`main` sets the log up for the process: here, for one test."""
-    log = logging.getLogger("smotext_ray")
-    before = list(log.handlers), log.level, log.propagate
-    log.handlers = []
-    yield
-    for handler in log.handlers:
-        handler.close()
-    log.handlers, log.level, log.propagate = before
 
 
 @pytest.fixture(autouse=True)

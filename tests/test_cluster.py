@@ -86,6 +86,17 @@ def test_memory_holds_every_gate_and_not_only_the_first():
     assert decoders.actors * DECODER_GIB + gates.actors * ENCODER_GIB <= 100
 
 
+def test_memory_holds_what_each_gate_keeps_of_the_corpus():
+    laptop = started_here(2, 2 * DECODER_GIB + ENCODER_GIB + 0.5)
+    assert decoder_pools(laptop, config(), MANY, 0.5)[0].actors == 2
+    assert decoder_pools(laptop, config(), MANY, 0.6)[0].actors == 1
+    message = refused(decoder_pools, laptop, config(), MANY, 4.0)
+    assert "at least 3.5 CPUs and 8 GiB" in message
+    with_gpu = Cluster(cpus=8, gpus=1, memory_gib=3.0)
+    assert decoder_pools(with_gpu, config(), MANY, 3.0)[0].actors == 1
+    assert "3.1 GiB" in refused(decoder_pools, with_gpu, config(), MANY, 3.1)
+
+
 def test_too_little_memory_is_refused_with_the_numbers():
     message = refused(decoder_pools, started_here(2, 3.5), config(), MANY)
     assert "6 CPUs and 3.5 GiB" in message and "at least 3.5 CPUs and 4 GiB" in message

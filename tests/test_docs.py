@@ -35,6 +35,21 @@ def test_every_page_is_in_the_navigation():
     ]
 
 
+def test_every_setting_is_in_the_page_of_settings():
+    page = (ROOT / "docs" / "settings.md").read_text()
+    sections = {name: getattr(RunConfig(), name) for name in RunConfig.model_fields}
+    every = {f"{name}.{key}" for name in sections for key in type(sections[name]).model_fields}
+    assert {name for name in every if f"`{name}`" not in page} == set()
+
+
+def test_every_example_is_a_tutorial():
+    page = (ROOT / "docs" / "tutorials.md").read_text()
+    shown = re.findall(r'^--8<-- "(.+)"$', page, re.MULTILINE)
+    assert sorted(shown) == sorted(
+        f"examples/{file.name}" for file in (ROOT / "examples").glob("*.py")
+    )
+
+
 @pytest.mark.parametrize("file", [ROOT / "README.md", *PAGES], ids=lambda file: file.name)
 def test_every_setting_that_is_named_is_there(file):
     config = RunConfig()

@@ -39,13 +39,18 @@ FAILURES = {
     "copy_of_parent": {"text": "Corn exports fell by a tenth, last year!"},
     "far_from_point": {"cosine": 0.34},
     "other_class": {"right_class": False},
+    "other_neighbors": {"unclean": True},
 }
 
 
 def reason(config: GateConfig | None = None, **changed) -> str:
     given = {"text": GOOD, "finish_reason": "stop", "cosine": 0.9, "right_class": True}
+    given["unclean"] = False
     return why_rejected(
-        **given | changed, parents=PARENTS, reference=REFERENCE, config=config or GateConfig()
+        **given | changed,
+        parents=PARENTS,
+        reference=REFERENCE,
+        config=config or GateConfig(cleaning="enn"),
     )
 
 
@@ -94,15 +99,16 @@ def test_a_copy_of_either_parent_is_found():
         assert reason(text=f"{parent}!") == "copy_of_parent"
 
 
-def verdict(texts, cosines, right_class=None, finish_reasons=None):
+def verdict(texts, cosines, right_class=None, finish_reasons=None, unclean=None):
     return judge(
         texts,
         finish_reasons or ["stop"] * len(texts),
         np.array(cosines, np.float32),
         np.array(right_class or [True] * len(texts)),
+        np.array(unclean or [False] * len(texts)),
         PARENTS,
         REFERENCE,
-        GateConfig(),
+        GateConfig(cleaning="tomek"),
     )
 
 
@@ -114,6 +120,14 @@ def test_the_nearest_candidate_that_passes_is_kept():
 def test_where_none_passes_the_nearest_of_all_is_kept_with_its_reason():
     result = verdict([GOOD, "the harvest was poor", ""], [0.2, 0.8, 0.1], [True, False, True])
     assert (result.chosen, result.accepted, result.reason) == (1, False, "other_class")
+
+
+def test_a_candidate_that_cleaning_would_remove_is_passed_over():
+    texts, cosines = [GOOD, "the harvest was poor"], [0.9, 0.7]
+    result = verdict(texts, cosines, unclean=[True, False])
+    assert (result.chosen, result.accepted) == (1, True)
+    result = verdict(texts, cosines, unclean=[True, True])
+    assert (result.chosen, result.accepted, result.reason) == (0, False, "tomek_link")
 
 
 def test_of_equal_candidates_the_first_is_kept():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import ray
 from fake_run import fake_pipeline
+from fake_stages import Encoder
 from local_ray import local_ray
 from ray.data import DataContext
 from ray.data.checkpoint import CheckpointConfig
@@ -15,6 +16,7 @@ from test_sampler import rows
 
 import smotext_ray
 from smotext_ray import data
+from smotext_ray.columns import matrix
 from smotext_ray.errors import UserError
 from smotext_ray.run import Run
 from smotext_ray.verify import verify
@@ -71,6 +73,33 @@ def test_new_texts_are_added_to_a_dataset(tmp_path, own_checkpoint):
     assert all(finding.ok for finding in verify(Run(output))), verify(Run(output))
     again = smotext_ray.augment(labelled(), **given).to_pandas()
     assert sorted(again["body"]) == sorted(augmented["body"])
+
+
+def test_what_cleaning_would_remove_is_rejected(tmp_path):
+    output = str(tmp_path / "run")
+    options = ALL_PASS | {"gate.cleaning": "enn", "plan.max_rounds": 1}
+    smotext_ray.augment(
+        labelled(),
+        text_column="body",
+        label_column="topic",
+        sampling_strategy={"common": 30},
+        options=options,
+        output=output,
+    )
+    run = Run(output)
+    samples = run.table("samples").to_table().to_pylist()
+    # The fakes' vectors say nothing of the class: some texts of the larger one are among others.
+    assert {row["reason"] for row in samples} == {"", "other_neighbors"}
+    embedded = run.table("embeddings").to_table()
+    mine = np.array(embedded["label"].to_pylist()) == "common"
+    corpus = matrix(embedded["embedding"])
+    corpus = corpus / np.linalg.norm(corpus, axis=1, keepdims=True)
+    for row in samples:
+        (x,) = Encoder().encode([row["text"]])
+        nearest = np.argsort(-corpus @ x)[:3]
+        assert mine[nearest].all() == (row["status"] == "accepted")
+    lost = sum(row["status"] == "rejected" for row in samples)
+    assert run.manifest["short"] == [["common", lost]] and 0 < lost < len(samples) == 10
 
 
 def test_wrong_columns_are_told():

@@ -14,6 +14,7 @@ from fake_stages import Encoder
 from imblearn.base import is_sampler
 from imblearn.over_sampling import SMOTE
 from imblearn.pipeline import make_pipeline
+from imblearn.under_sampling import TomekLinks
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
@@ -21,6 +22,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
 
 from smotext_ray import SMOTExT
 from smotext_ray.engine import Candidates
@@ -94,6 +96,26 @@ def test_the_same_kind_comes_back_originals_first(kind):
         assert x_new.dtype.kind == "U" and x_new.shape == (n + 12,)
     if kind == "column":
         assert x_new.shape == (n + 12, 1)
+
+
+def test_cleaning_rejects_and_rounds_make_up_for_it():
+    texts, labels = rows()
+    strategy = {"common": 50}
+    free = sampler(sampling_strategy=strategy)
+    cleaned = sampler(sampling_strategy=strategy, gate=ALL_PASS | {"cleaning": "tomek"})
+    x_free, _ = free.fit_resample(texts, labels)
+    x_cleaned, y_cleaned = cleaned.fit_resample(texts, labels)
+    assert len(free.decoder.points) == 1 and len(cleaned.decoder.points) > 1
+    tomek = TomekLinks(sampling_strategy="all")
+    corpus = Encoder().encode(texts)
+
+    def is_kept(text):
+        x = normalize(np.vstack([corpus, Encoder().encode([text])]))
+        tomek.fit_resample(x, [*labels, "common"])
+        return 28 in tomek.sample_indices_
+
+    assert all(is_kept(text) for text in x_cleaned[28:]) and y_cleaned[28:] == ["common"] * 30
+    assert [text for text in x_free[28:] if is_kept(text)] != x_free[28:]
 
 
 def test_the_lineage_tells_the_parents_and_the_point():

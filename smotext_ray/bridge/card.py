@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from typing import Any
 from smotext_ray.bridge.config import SOFT_PLACEHOLDER, BridgeConfig, read_bridge_config
 from smotext_ray.bridge.evaluate import Evaluation
 from smotext_ray.bridge.files import whole_file
-from smotext_ray.bridge.hub import CARD_FILE, is_hub_name
 from smotext_ray.errors import UserError
+from smotext_ray.hub import CARD_FILE, is_hub_name, last_part, shown
+from smotext_ray.markdown import table
 
 METRICS_FILE = "metrics.jsonl"  # training_state.py's, which takes seconds to import
 TAGS = ["smotext-ray", "xrag", "embedding-to-text", "data-augmentation"]
@@ -166,7 +167,7 @@ def card_text(
     -------
     str
     """
-    title = f"{_short(config.encoder)} to {_short(config.llm)}"
+    title = f"{last_part(config.encoder)} to {last_part(config.llm)}"
     sections = [
         f"---\n{_front_matter(title, config, evaluations, license)}\n---",
         f"# Bridge: {title}",
@@ -227,9 +228,9 @@ def _eval_results(evaluations: Mapping[str, Evaluation]) -> list[Any]:
 def _description(config: BridgeConfig) -> str:
     normalized = "normalized" if config.normalize else "not normalized"
     rows = [
-        (f"encoder, of {config.encoder_dim} dimensions", _shown(config.encoder)),
+        (f"encoder, of {config.encoder_dim} dimensions", shown(config.encoder)),
         ("its use", f"{config.pooling} pooling, {normalized}, at most {config.max_length} tokens"),
-        (f"LLM, of {config.llm_hidden_size} dimensions", _shown(config.llm)),
+        (f"LLM, of {config.llm_hidden_size} dimensions", shown(config.llm)),
         ("soft tokens", config.soft_tokens),
         ("width between the two linear layers", config.projector_hidden_size),
     ]
@@ -238,7 +239,7 @@ def _description(config: BridgeConfig) -> str:
     parts = [
         "The LLM reads an embedding of the encoder through this bridge, and says a text of its "
         "meaning. It is the projector of xRAG (arXiv:2405.13792), for smotext-ray.",
-        _table(("", ""), rows),
+        table(("", ""), rows),
     ]
     if config.template != SOFT_PLACEHOLDER:
         template = json.dumps(config.template, ensure_ascii=False)
@@ -251,10 +252,10 @@ def _usage(config: BridgeConfig) -> str:
     return (
         "## Use\n\nWith this repository's name, or a directory with its files, for USER/NAME:\n\n"
         "    smotext augment --input corpus.csv --output run bridge.path=USER/NAME \\\n"
-        f"        encoder.model={_shown(config.encoder)} encoder.pooling={config.pooling} \\\n"
+        f"        encoder.model={shown(config.encoder)} encoder.pooling={config.pooling} \\\n"
         f"        encoder.normalize={str(config.normalize).lower()} "
         f"encoder.max_length={config.max_length} \\\n"
-        f"        decoder.model={_shown(config.llm)}"
+        f"        decoder.model={shown(config.llm)}"
     )
 
 
@@ -266,10 +267,10 @@ def _held_out_table(held_out: Sequence[Mapping[str, float]]) -> str:
         (int(held_out[i]["step"]), *(f"{held_out[i][loss]:.2f}" for loss in LOSSES))
         for i in sorted(shown)
     ]
-    table = _table(("step", "own embedding", "another text's", "none"), rows)
+    losses = table(("step", "own embedding", "another text's", "none"), rows)
     return (
         "## Held-out loss\n\nNats a token of what the LLM has to say, for texts set aside from "
-        f"training. The bridge is that of step {int(held_out[best]['step'])}.\n\n{table}"
+        f"training. The bridge is that of step {int(held_out[best]['step'])}.\n\n{losses}"
     )
 
 
@@ -286,7 +287,7 @@ def _evaluation_table(evaluations: Mapping[str, Evaluation]) -> str:
     return (
         "## Evaluation\n\n`smotext bridge eval`: texts are embedded, decoded greedily, and "
         "embedded again; losses are the LLM's, in nats a token.\n\n"
-        + _table(("", *evaluations), rows)
+        + table(("", *evaluations), rows)
     )
 
 
@@ -294,21 +295,3 @@ def _figure(name: str, value: float | None) -> str:
     if value is None:
         return "no labels" if name == "class_agreement" else ""
     return f"{value:.0%}".replace("%", " %") if name in SHARES else f"{value:.2f}"
-
-
-def _table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    return " ".join(str(value).replace("|", r"\|").split())
-
-
-def _shown(name: str) -> str:
-    """A model's name; of a directory, which is on its owner's machine only, the last part."""
-    return name if is_hub_name(name) else _short(name)
-
-
-def _short(name: str) -> str:
-    return Path(name).name or name

@@ -1,8 +1,4 @@
-"""Bridges go to a hub and come back, and nothing that lies beside them goes with them.
-
-The hub is a dictionary behind huggingface_hub's functions, whose signatures and whose own
-rule for patterns of file names it keeps.
-"""
+"""Bridges go to a hub and come back, and nothing that lies beside them goes with them."""
 
 from __future__ import annotations
 
@@ -13,14 +9,11 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
-from unittest.mock import create_autospec
 
 import huggingface_hub
 import pytest
 import torch
-from huggingface_hub import errors
-from huggingface_hub.utils import filter_repo_objects
+from fake_hub import FAILURES, Hub, failing_with, faked
 
 from smotext_ray.bridge import hub as hub_module
 from smotext_ray.bridge.card import write_card
@@ -55,75 +48,14 @@ NOT_TO_BE_SHARED = (
 )
 
 
-class Hub:
-    """Repositories: name to files and visibility."""
-
-    def __init__(self, downloads: Path) -> None:
-        self.files: dict[str, dict[str, bytes]] = {}
-        self.private: dict[str, bool] = {}
-        self.messages: list[str] = []
-        self.tokens: set[str | None] = set()
-        self.downloads = downloads
-
-    def create_repo(self, repo_id, *, token=None, private=None, exist_ok=False):
-        self.tokens.add(token)
-        name = repo_id if "/" in repo_id else f"me/{repo_id}"
-        if name not in self.files:
-            self.files[name], self.private[name] = {}, bool(private)
-        else:
-            assert exist_ok  # and what it was told of private is passed over
-        return SimpleNamespace(repo_id=name)
-
-    def model_info(self, repo_id, *, token=None):
-        self.tokens.add(token)
-        return SimpleNamespace(private=self.private[repo_id])
-
-    def file_exists(self, repo_id, filename, *, token=None):
-        self.tokens.add(token)
-        return filename in self.files[repo_id]
-
-    def upload_folder(
-        self, *, repo_id, folder_path, allow_patterns=None, commit_message=None, token=None
-    ):
-        self.tokens.add(token)
-        self.messages.append(commit_message)
-        folder = Path(folder_path)
-        names = [str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()]
-        for name in filter_repo_objects(names, allow_patterns=allow_patterns):
-            self.files[repo_id][name] = (folder / name).read_bytes()
-
-    def snapshot_download(self, repo_id, *, allow_patterns=None):
-        if repo_id not in self.files:
-            raise errors.RepositoryNotFoundError("no", response=response(404))
-        target = self.downloads / repo_id
-        for name in filter_repo_objects(self.files[repo_id], allow_patterns=allow_patterns):
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            (target / name).write_bytes(self.files[repo_id][name])
-        return str(target)
-
-
-FUNCTIONS = ("create_repo", "model_info", "file_exists", "upload_folder", "snapshot_download")
-
-
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    fake = Hub(tmp_path / "downloads")
-    for name in FUNCTIONS:
-        same = create_autospec(getattr(huggingface_hub, name), side_effect=getattr(fake, name))
-        monkeypatch.setattr(huggingface_hub, name, same)
-    return fake
+    return faked(Hub(tmp_path / "downloads"), monkeypatch)
 
 
 @pytest.fixture
 def failing_hub(monkeypatch):
-    def fail(error):
-        def raise_it(*args, **kwargs):
-            raise error
-
-        for name in FUNCTIONS:
-            monkeypatch.setattr(huggingface_hub, name, raise_it)
-
-    return fail
+    return failing_with(monkeypatch)
 
 
 @pytest.fixture
@@ -155,10 +87,6 @@ def run(capsys):
         return code, (out + err).rstrip("\n")
 
     return command
-
-
-def response(status):
-    return SimpleNamespace(status_code=status, headers={}, request=None)
 
 
 def lora(directory):
@@ -349,31 +277,6 @@ def test_a_mistyped_path_is_told_as_path_and_as_hub_name(hub):
     told = refusal(bridge_directory, "runs/nothing")
     assert told.startswith("There is no bridge in runs/nothing: it is no directory here, and")
     assert "no such repository" in told and "check the path, or the name on the hub" in told
-
-
-def caused(error, cause):
-    error.__cause__ = cause
-    return error
-
-
-FAILURES = [
-    (errors.OfflineModeIsEnabled("offline\nand more"), "HF_HUB_OFFLINE is set"),
-    (
-        caused(errors.LocalEntryNotFoundError("a\nb"), errors.OfflineModeIsEnabled("")),
-        "HF_HUB_OFFLINE is set",
-    ),
-    (errors.LocalEntryNotFoundError("a\nb"), "the hub cannot be reached"),
-    (errors.HFValidationError("a\nb"), "no repository can have that name"),
-    (errors.RepositoryNotFoundError("a\nb", response=response(401)), "no such repository"),
-    (errors.GatedRepoError("a\nb", response=response(403)), "asked for on its page"),
-    (errors.LocalTokenNotFoundError("a\nb"), "hf auth login"),
-    (errors.HfHubHTTPError("a\nb", response=response(401)), "hf auth login"),
-    (errors.HfHubHTTPError("a\nb", response=response(403)), "no right"),
-    (errors.HfHubHTTPError("a\nb", response=response(500)), "(HfHubHTTPError)"),
-    (TimeoutError("a\nb"), "(TimeoutError)"),
-    (ValueError("Invalid metadata in README.md.\n- no license"), "README.md. - no license)"),
-    (ValueError("a\nb"), "(ValueError)"),
-]
 
 
 @pytest.mark.parametrize(("error", "reason"), FAILURES, ids=lambda value: type(value).__name__)

@@ -6,7 +6,6 @@ What the user gets wrong is one sentence and exit code 2, before a model is load
 from __future__ import annotations
 
 import json
-import logging
 
 import pandas as pd
 import pyarrow as pa
@@ -22,17 +21,7 @@ from smotext_ray.evaluation.decoded import Control
 from smotext_ray.evaluation.planting import LIST
 from smotext_ray.evaluation.utility import Rows
 
-
-@pytest.fixture(autouse=True)
-def own_log():
-    """`main` sets the log up for the process: here, for one test."""
-    log = logging.getLogger("smotext_ray")
-    before = list(log.handlers), log.level, log.propagate
-    log.handlers = []
-    yield
-    for handler in log.handlers:
-        handler.close()
-    log.handlers, log.level, log.propagate = before
+pytestmark = pytest.mark.usefixtures("own_log")
 
 
 @pytest.fixture

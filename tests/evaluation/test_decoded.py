@@ -134,10 +134,11 @@ def test_without_a_point_the_gate_keeps_the_first_that_passes(config):
     gate = module._gated(config, "label_only").gate
     reference = class_reference(np.ones(2), np.eye(2), np.eye(2), np.empty(0, np.int64))
     texts = ["", "wheat is up", "corn is up"]
-    stop, no_parents = ["stop"] * 3, []
-    verdict = judge(texts, stop, np.zeros(3), np.ones(3, bool), no_parents, reference, gate)
+    none, every = np.zeros(3, bool), np.ones(3, bool)
+    rest = (none, [], reference, gate)  # all clean, and without parents
+    verdict = judge(texts, ["stop"] * 3, np.zeros(3), every, *rest)
     assert (verdict.chosen, verdict.accepted) == (1, True)
-    wrong = judge(texts, stop, np.zeros(3), np.zeros(3, bool), no_parents, reference, gate)
+    wrong = judge(texts, ["stop"] * 3, np.zeros(3), none, *rest)
     assert not wrong.accepted
 
 

@@ -1,0 +1,59 @@
+"""A corpus that grows: a first run, then an expansion for each delivery, as on a schedule.
+
+    python examples/growing_corpus.py
+
+What a cron job would do (jobs/schedule has one): `smotext expand` embeds the rows that the run
+has not seen, tops each class up to its target and writes the result anew; a second time it does
+nothing.
+Settings may follow, as in `decoder.candidates=8`. Two minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from smotext_ray.cli import main as smotext
+from smotext_ray.datasets import load_dataset
+
+
+def main(*settings: str) -> None:
+    news = load_dataset("reuters-r8").to_pandas()
+    with tempfile.TemporaryDirectory() as directory:
+        table, run = Path(directory) / "news.csv", f"{directory}/run"
+        deliver(news, {"grain": 8, "crude": 12}, table)
+        smotext(
+            [
+                *("augment", "--input", str(table), "--output", run),
+                *("decoder.candidates=2", *settings),
+            ]
+        )
+        print(tell("first", run))
+        deliver(news, {"grain": 10, "crude": 16}, table)  # six rows more
+        smotext(["expand", "--run", run])
+        print(tell("expanded", run))
+        smotext(["expand", "--run", run])  # nothing to do, as it says
+        smotext(["verify", run])
+
+
+def deliver(news: pd.DataFrame, rows: dict[str, int], table: Path) -> None:
+    """Write the table, with so many rows of each class."""
+    pd.concat([news[news["label"] == label].head(n) for label, n in rows.items()]).to_csv(
+        table, index=False
+    )
+
+
+def tell(what: str, run: str) -> str:
+    """Rows of each class, and how many of them are new."""
+    result = pd.read_parquet(f"{run}/augmented.parquet")
+    counts = result.groupby("label")["synthetic"].agg(["size", "sum"])
+    return f"{what}: " + ", ".join(
+        f"{label} {row['size']} ({row['sum']} new)" for label, row in counts.iterrows()
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

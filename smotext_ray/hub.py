@@ -1,0 +1,140 @@
+"""The Hugging Face hub: names on it, uploads to it, and why it refuses.
+
+Files go up by their whole names. So nothing else that lies in the same directory is ever sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from smotext_ray.errors import UserError, one_line
+
+CARD_FILE = "README.md"
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether ``name`` has the form ``user/name`` and nothing of that name is here."""
+    return bool(_HUB_NAME.fullmatch(name)) and not Path(name).exists()
+
+
+def shown(name: str) -> str:
+    """A model's name; of a directory, which is on its owner's machine only, the last part."""
+    return name if is_hub_name(name) else last_part(name)
+
+
+def last_part(name: str) -> str:
+    """What a directory or a repository is called, without where it is.
+
+    Examples
+    --------
+    >>> last_part("some-lab/an-encoder"), last_part("/home/me/llm/")
+    ('an-encoder', 'llm')
+    """
+    return Path(name).name or name
+
+
+def upload(
+    directory: Path,
+    files: Sequence[str],
+    repo_id: str,
+    *,
+    kind: Literal["model", "dataset"],
+    what: str,
+    private: bool | None,
+    token: str | None,
+    commit_message: str,
+    replace_card: bool = True,
+) -> str:
+    """Upload some files of a directory.
+
+    Parameters
+    ----------
+    directory : Path
+    files : sequence of str
+        Their names in the directory and in the repository.
+    repo_id : str
+        ``user/name``, or a name alone for a repository of the token's owner. It is made
+        where there is none.
+    kind : {"model", "dataset"}
+        Of the repository.
+    what : str
+        What is uploaded, for the sentence where it fails.
+    private : bool or None
+        Make a private repository; True refuses one that is there and public. None: as the
+        owner's new repositories are.
+    token : str or None
+        None: the one that ``hf auth login`` has stored, or ``HF_TOKEN``.
+    commit_message : str
+    replace_card : bool, default=True
+        Whether a card that the repository has is replaced.
+
+    Returns
+    -------
+    str
+        The repository's whole name.
+
+    Raises
+    ------
+    UserError
+        If the hub refuses, or cannot be reached.
+    """
+    from huggingface_hub import create_repo, file_exists, repo_info, upload_folder
+
+    try:
+        name = create_repo(
+            repo_id, private=private, token=token, exist_ok=True, repo_type=kind
+        ).repo_id
+        # For a repository that is there, create_repo passes over what it was told.
+        if private and not repo_info(name, token=token, repo_type=kind).private:
+            raise UserError(
+                f"The repository {name} is on the hub already, and public; make it private in "
+                "its settings there, or name another."
+            )
+        if not replace_card and file_exists(name, CARD_FILE, token=token, repo_type=kind):
+            files = [file for file in files if file != CARD_FILE]
+        upload_folder(
+            repo_id=name,
+            repo_type=kind,
+            folder_path=directory,
+            allow_patterns=list(files),
+            commit_message=commit_message,
+            token=token,
+        )
+    except UserError:
+        raise
+    except Exception as error:  # each way to fail is a class of its own, of several libraries
+        raise UserError(
+            f"{what} cannot be uploaded to {repo_id} on the hub ({why_refused(error)})."
+        ) from error
+    return name
+
+
+def why_refused(error: Exception) -> str:
+    """Why the hub did not do as it was asked, and what helps if that is known."""
+    import httpx
+    from huggingface_hub import errors
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.OfflineModeIsEnabled) or isinstance(
+        error.__cause__, errors.OfflineModeIsEnabled
+    ):
+        return "HF_HUB_OFFLINE is set"
+    if isinstance(error, errors.HFValidationError):
+        return "no repository can have that name"
+    if isinstance(error, errors.GatedRepoError):
+        return "access to it has to be asked for on its page there"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "no such repository, or a private one that needs a token: hf auth login, or HF_TOKEN"
+    if isinstance(error, errors.LocalTokenNotFoundError) or status == 401:
+        return "no valid token; run hf auth login, or set HF_TOKEN"
+    if status == 403:
+        return "the token has no right to do that"
+    if isinstance(error, (errors.LocalEntryNotFoundError, httpx.TransportError)):
+        return "the hub cannot be reached"
+    if type(error) is ValueError and CARD_FILE in str(error):  # such as a license it knows not
+        return one_line(error)
+    return type(error).__name__

@@ -1,0 +1,49 @@
+"""What lies in an error: Ray wraps what an actor raised, some layers deep or as text alone."""
+
+from __future__ import annotations
+
+import re
+
+from smotext_ray.errors import Stopped, UserError
+
+
+def users_error(error: BaseException) -> str | None:
+    """What a UserError said that an actor raised.
+
+    Ray wraps it, and of an actor that failed in its constructor only the text of the
+    traceback comes back.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, UserError):
+            return str(cause)
+        told = re.search(r"^smotext_ray\.errors\.UserError: (.+)$", str(cause), re.MULTILINE)
+        if told:
+            return told[1]
+    return None
+
+
+def innermost(error: BaseException) -> str:
+    """The innermost error that says something; of a traceback its last line."""
+    if isinstance(error, Stopped):
+        return str(error).removesuffix(".")
+    told = [cause for cause in _causes(error) if str(cause).strip()]
+    if not told:
+        return type(error).__name__
+    for cause in told:
+        # Ray Data puts an error of its own around an actor's, which is above it in the text.
+        first, above, _ = str(cause).partition("The above exception was the direct cause")
+        if above:
+            return first.strip().splitlines()[-1][:300]
+    lines = [line.strip() for line in str(told[-1]).splitlines() if line.strip()]
+    return f"{type(told[-1]).__name__}: {lines[-1][:300]}"
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error and what it was raised from, outermost first."""
+    causes: list[BaseException] = []
+    seen: BaseException | None = error
+    while seen is not None and seen not in causes:
+        causes.append(seen)
+        inner = getattr(seen, "cause", None)
+        seen = inner if isinstance(inner, BaseException) else seen.__cause__
+    return causes
