@@ -117,7 +117,7 @@ def available() -> dict[str, Arm]:
 
 
 def draw(material: Material, seed: int) -> tuple[Rows, Rows]:
-    """The real rows that a seed keeps, and the new ones both of whose parents are kept."""
+    """The real rows that a seed keeps, and the new ones all of whose parents are kept."""
     rows, new = drawn(material, seed)
     return material.real.take(rows), material.synthetic.take(new)
 
@@ -142,7 +142,7 @@ def draw_decoded(
 ) -> dict[str, Control]:
     """What a seed leaves of the decoded controls.
 
-    A text with parents stays where both are kept, as a new one does. Of texts without
+    A text with parents stays where all are kept, as a new one does. Of texts without
     parents each class loses, by lot, the share that SMOTExT's loses of its own.
     """
     rows, new = drawn(material, seed)
