@@ -189,3 +189,10 @@ def test_the_manifest_holds_no_keys_of_an_address(given, kept):
     config = load_config(options={"input.path": given})
     assert config.input.path == given
     assert config_json(config)["input"]["path"] == kept
+
+
+def test_the_sphere_has_one_neighbour():
+    message = sentence(overrides=["plan.interpolation=slerp", "plan.mixed_neighbors=2"])
+    assert "plan.mixed_neighbors does not fit" in message
+    assert "plan.interpolation=slerp has one neighbour" in message
+    load_config(overrides=["plan.interpolation=slerp", "plan.mixed_neighbors=1"])

@@ -14,15 +14,7 @@ from smotext_ray.columns import fixed_size_list
 from smotext_ray.plan import OTHERS
 from smotext_ray.run import Run
 
-OF_THE_VECTOR = (
-    "source_id",
-    "neighbor_id",
-    "lam",
-    "source_text",
-    "neighbor_text",
-    *OTHERS,
-    "point",
-)
+OF_THE_VECTOR = ("source_id", "neighbor_id", "lam", "source_text", "neighbor_text", "point")
 
 
 def write_plan(run: Run, name: str, files: Sequence[str], seed: int) -> None:
@@ -102,7 +94,7 @@ def without_vectors(plan: pa.Table) -> pa.Table:
 
 
 def _of_the_vector(plan: pa.Table) -> list[str]:
-    return [name for name in OF_THE_VECTOR if name in plan.column_names]
+    return [*OF_THE_VECTOR, *(name for name in OTHERS if name in plan.column_names)]
 
 
 Change = Callable[[pa.Table], pa.Table]

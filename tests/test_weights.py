@@ -1,0 +1,116 @@
+"""``weights/`` on Ray: the same as in one process, made once, and anew with new embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fake_run import fake_config, fake_pipeline
+from test_expansion import _config_of, is_sound, labels_of, rows, write
+
+from smotext_ray import pipeline, variants
+from smotext_ray.errors import UserError
+from smotext_ray.expansion import Wish, expand
+from smotext_ray.in_process import plan_here, weigh_here
+from smotext_ray.run import Run
+from smotext_ray.verify import verify
+from smotext_ray.weights import directory as weights_directory
+
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fakes(tmp_path_factory):
+    with fake_pipeline(tmp_path_factory.mktemp("fakes") / "stage"):
+        yield
+
+
+def varied(tmp_path, **plan):
+    """A run of a variant, of classes whose texts lie among each other."""
+    corpus = write(tmp_path / "corpus.parquet", rows("corn", 0, 40), rows("ship", 0, 15))
+    settings = {"plan": plan, "resources": {"plan_points_per_file": 6}}
+    return pipeline.augment(fake_config(corpus, **settings), str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("plan", "files"),
+    [
+        ({"variant": "adasyn", "mixed_neighbors": 2}, 3),
+        ({"variant": "kmeans", "n_clusters": 2}, 1),
+    ],
+)
+def test_the_points_of_a_variant_are_those_of_one_process(tmp_path, plan, files):
+    run = varied(tmp_path, **plan)
+    manifest = run.manifest
+    assert is_sound(run) and labels_of(run)[True] == {"ship": 25}
+    assert len(manifest["weights"]["files"]) == files
+    assert len(manifest["rounds"][0]["plan_files"]) == 5
+    weights = run.table(weights_directory(manifest)).to_table().sort_by("id")
+    embedded, points = run.table("embeddings"), {"ship": 25}
+    here = weigh_here(embedded, points, _config_of(run))
+    assert weights.combine_chunks().equals(here.combine_chunks())
+    made = run.table("plan", "round-1").to_table().sort_by("sample_id").combine_chunks()
+    config = _config_of(run)
+    assert made.equals(plan_here(embedded, points, 1, 0, config, weights=here).combine_chunks())
+
+
+def test_weights_are_made_once_and_anew_when_the_corpus_has_grown(tmp_path):
+    run = varied(tmp_path, variant="borderline")
+    first = {name: run.manifest["weights"]["files"][name] for name in weight_files(run)}
+    # As after a kill between a file and the manifest: it is as if nothing was planned.
+    manifest = run.manifest
+    plan = manifest["rounds"][0]["plan_files"]
+    gone = sorted(first)[1]
+    run.fs.delete_file(run.at(gone))
+    stays = {name: Path(run.at(name)).stat().st_mtime_ns for name in weight_files(run)}
+    run.clear("plan")
+    for name in ("targets", "weights"):
+        del manifest[name]
+    run.save(manifest | {"rounds": [], "stages": manifest["stages"]})
+    assert pipeline.plan(_config_of(run), run)
+    assert run.manifest["weights"]["files"] == first and len(first) == 3
+    assert {n: Path(run.at(n)).stat().st_mtime_ns for n in stays} == stays and len(stays) == 2
+    assert run.manifest["rounds"][0]["plan_files"] == plan
+    run = pipeline.augment(_config_of(run), run.uri)
+
+    new = write(tmp_path / "new.parquet", rows("corn", 40, 60))
+    run, done = expand(run.uri, Wish(input=str(new)))
+    assert done and is_sound(run) and labels_of(run)[True] == {"ship": 45}
+    again = run.manifest["weights"]["files"]
+    assert again.keys().isdisjoint(first) and set(again.values()) != set(first.values())
+    config, points = _config_of(run), {"ship": 45}
+    here = weigh_here(run.table("embeddings"), points, config)
+    weights = run.table(weights_directory(run.manifest)).to_table().sort_by("id")
+    assert weights.combine_chunks().equals(here.combine_chunks())
+
+
+def weight_files(run: Run) -> list[str]:
+    return [f"weights/{path.parent.name}/{path.name}"
+            for path in Path(run.at("weights")).rglob("*.parquet")]  # fmt: skip
+
+
+def test_a_class_without_a_source_is_left_as_it_is(tmp_path, monkeypatch):
+    corpus = write(tmp_path / "corpus.parquet", rows("corn", 0, 12), rows("ship", 0, 5))
+    # Of two classes alone, whose 16 other texts are all looked at, no text is in danger
+    # that is not outnumbered; with one neighbour none can be.
+    config = fake_config(corpus, plan={"variant": "borderline"}, neighbors={"m_neighbors": 1})
+    run = pipeline.augment(config, str(tmp_path / "run"))
+    assert is_sound(run) and labels_of(run)[True] == {}
+    (warning,) = run.manifest["warnings"]
+    assert "'ship' is skipped: none of its texts is in danger" in warning
+    assert run.manifest["short"] == []
+
+
+def test_a_changed_file_of_weights_is_found(tmp_path):
+    run = varied(tmp_path, variant="svm")
+    (name,) = weight_files(run)
+    Path(run.at(name)).write_bytes(b"other")
+    assert [f.check for f in verify(run) if not f.ok] == ["weights: hashes"]
+
+
+def test_too_many_rows_are_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(variants, "MOST_SVM_ROWS", 10)
+    corpus = write(tmp_path / "corpus.parquet", rows("corn", 0, 12), rows("ship", 0, 5))
+    with pytest.raises(UserError, match="at most 10; there are 17"):
+        pipeline.augment(fake_config(corpus, plan={"variant": "svm"}), str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
