@@ -15,7 +15,12 @@ from typing import Any
 import numpy as np
 
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.controls import ARMS, Arm, gain_is_interpolations
+from smotext_ray.evaluation.controls import (
+    ARMS,
+    VARIANT_ARMS,
+    Arm,
+    gain_is_interpolations,
+)
 from smotext_ray.evaluation.decoded import Control, first_of_classes
 from smotext_ray.evaluation.eda import wordnet
 from smotext_ray.evaluation.material import Material
@@ -107,13 +112,21 @@ def score_arms(
     return found
 
 
-def available() -> dict[str, Arm]:
-    """The controls, with EDA's synonyms where a package carries them, and without elsewhere."""
+def available(variants: Sequence[str] = ()) -> dict[str, Arm]:
+    """The controls, with EDA's synonyms where a package carries them, and without elsewhere.
+
+    Parameters
+    ----------
+    variants : sequence of {"borderline", "adasyn", "kmeans", "svm"}
+        Of SMOTE on embeddings, arms of the name ``embedding_<variant>``.
+    """
+    left_out = "eda_without_synonyms"
     try:
         wordnet()
     except UserError:
-        return {name: arm for name, arm in ARMS.items() if name != "eda"}
-    return {name: arm for name, arm in ARMS.items() if name != "eda_without_synonyms"}
+        left_out = "eda"
+    arms = {name: arm for name, arm in ARMS.items() if name != left_out}
+    return arms | {f"embedding_{name}": VARIANT_ARMS[name] for name in variants}
 
 
 def draw(material: Material, seed: int) -> tuple[Rows, Rows]:
