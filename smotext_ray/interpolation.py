@@ -155,7 +155,7 @@ def dirichlet_lam(u: NDArray[np.float32], alpha: float) -> NDArray[np.float32]:
     References
     ----------
     .. [1] Zhang, Cisse, Dauphin, Lopez-Paz: mixup: beyond empirical risk minimization. ICLR
-       2018, section 3.
+       2018, section 2.
     .. [2] Devroye: Non-uniform random variate generation. Springer 1986, chapter XI.4.
 
     Examples
@@ -223,7 +223,9 @@ def _slerp(
     below = np.where(parallel, 1.0, _sines(angle))
     weight_u = np.where(parallel, 1 - t, _sines(angle - turn) / below)
     weight_v = np.where(parallel, t, _sines(turn) / below)
-    curved = (weight_u * u + weight_v * v) * (length_a + t * (length_b - length_a))
+    # A way beyond ``a``, away from a vector three times as long, would end below zero.
+    lengths = np.maximum(length_a + t * (length_b - length_a), 0)
+    curved = (weight_u * u + weight_v * v) * lengths
     return np.where(zero, a + t * (b - a), curved)
 
 

@@ -37,7 +37,7 @@ from smotext_ray.result import write_result
 from smotext_ray.run import MANIFEST, Run
 from smotext_ray.samples import tally
 from smotext_ray.strategy import lacking
-from smotext_ray.weights import directory, parts, without_sourceless
+from smotext_ray.weights import weight_shards, weights_directory, without_sourceless
 
 log = logging.getLogger("smotext_ray")
 
@@ -113,7 +113,7 @@ def plan(config: RunConfig, run: Run) -> bool:
     memory_gib = planner_gib(run, sum(counts.values()), largest)
     if config.plan.variant == "kmeans":  # neighbours are looked for in a copy of their cluster
         memory_gib += embeddings_gib(run, largest)
-    weights = None if config.plan.variant == "smote" else directory(manifest)
+    weights = None if config.plan.variant == "smote" else weights_directory(manifest)
     written = _in_planners(
         PlanActor, "plan", config, run, items, points, memory_gib, weights=weights
     )
@@ -263,8 +263,8 @@ def _weigh(
     started = time.monotonic()
     counts = class_counts(manifest)
     items = [
-        {"file": f"{directory(manifest)}/part-{number:05d}.parquet", "shards": part}
-        for number, part in enumerate(parts(config, counts, points))
+        {"file": f"{weights_directory(manifest)}/part-{number:05d}.parquet", "shards": part}
+        for number, part in enumerate(weight_shards(config, counts, points))
     ]
     corpus = sum(counts.values())
     written = _in_planners(

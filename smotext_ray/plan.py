@@ -290,13 +290,7 @@ def plan_class(
         "neighbor_row": rows.file_rows[parents[:, 0]],
     }
     if mixed_neighbors > 1:
-        others = parents[:, 1:]
-        ids = rows.ids.take(pa.array(others.ravel()))
-        table["other_neighbor_ids"] = _lists(ids, others.shape)
-        table["other_lams"] = _lists(pa.array(lam[:, 1:].ravel()), others.shape)
-        table["other_neighbor_rows"] = _lists(
-            pa.array(rows.file_rows[others.ravel()]), others.shape
-        )
+        table |= _others(rows, parents[:, 1:], lam[:, 1:])
     table["point"] = pa.FixedSizeListArray.from_arrays(pa.array(points.ravel()), dim)
     return pa.table(table)
 
@@ -360,10 +354,19 @@ def _weighted(
     return np.take_along_axis(columns, order, axis=1), np.take_along_axis(lam, order, axis=1)
 
 
-def _lists(values: pa.Array, shape: tuple[int, ...]) -> pa.ListArray:
-    """So many values a row."""
-    count, each = shape
-    return pa.ListArray.from_arrays(pa.array(np.arange(count + 1) * each, pa.int32()), values)
+def _others(
+    rows: ClassRows, parents: NDArray[np.int64], lam: NDArray[np.float32]
+) -> dict[str, pa.ListArray]:
+    """The columns of neighbours beyond the first: a list a point, each of the same length."""
+    count, each = parents.shape
+    ends = pa.array(np.arange(count + 1) * each, pa.int32())
+    flat = parents.ravel()
+    columns = {
+        "other_neighbor_ids": rows.ids.take(pa.array(flat)),
+        "other_lams": pa.array(lam.ravel()),
+        "other_neighbor_rows": pa.array(rows.file_rows[flat]),
+    }
+    return {name: pa.ListArray.from_arrays(ends, values) for name, values in columns.items()}
 
 
 def plan_shard(

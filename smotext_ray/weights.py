@@ -44,7 +44,7 @@ WHY_NONE = {
 }
 
 
-def directory(manifest: Mapping[str, Any]) -> str:
+def weights_directory(manifest: Mapping[str, Any]) -> str:
     """Where the weights of the run's present embeddings and targets are.
 
     An expansion may change both, so it has weights of its own.
@@ -52,7 +52,9 @@ def directory(manifest: Mapping[str, Any]) -> str:
     return f"weights/expansion-{len(manifest.get('expansions', []))}"
 
 
-def parts(config: RunConfig, counts: Mapping[Any, int], points: Mapping[Any, int]) -> list[str]:
+def weight_shards(
+    config: RunConfig, counts: Mapping[Any, int], points: Mapping[Any, int]
+) -> list[str]:
     """What to weigh, cut into tasks: shards of texts as JSON, each of which becomes a file.
 
     Parameters

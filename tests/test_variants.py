@@ -23,8 +23,8 @@ from smotext_ray.config import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.in_process import plan_here, weigh_here
 from smotext_ray.plan import Draws, Shard, shards
-from smotext_ray.variants import MOST_SVM_ROWS, check_rows, is_in_danger
-from smotext_ray.weights import count_sources, parts, sources_of, weigh, without_sourceless
+from smotext_ray.variants import MOST_SVM_ROWS, Sources, check_rows, is_in_danger
+from smotext_ray.weights import count_sources, sources_of, weigh, weight_shards, without_sourceless
 
 K, M, CLUSTERS, SEED = 4, 8, 5, 3
 
@@ -266,7 +266,7 @@ def test_a_variant_of_the_whole_does_not_know_the_order_of_rows(variant):
     )
     assert whole.equals(mixed) and sum(count_sources(whole).values()) > 5
     counts = Counter(table["label"].to_pylist())
-    assert len(parts(config_of(variant), counts, points)) == 1
+    assert len(weight_shards(config_of(variant), counts, points)) == 1
 
 
 @settings(deadline=None, max_examples=15)
@@ -336,6 +336,16 @@ def test_sources_follow_their_weights():
 
 
 # --- edges ---
+
+
+def test_a_text_without_weight_is_never_drawn():
+    table = drawn_corpus(0, texts=40)
+    (rows,) = read_classes(ds.dataset(table), [0])
+    weight = np.zeros(rows.distinct)
+    weight[[2, 5]] = 0.1, 0.2
+    u = np.array([0, 1 - 2.0**-53, 0.3, 0.4])
+    drawn = rows.text_of_row[planning._chosen(rows, u, Sources(weight))]
+    assert set(drawn) == {2, 5} and drawn[0] in (2, 5)
 
 
 def far_apart(n=12):

@@ -14,7 +14,7 @@ from smotext_ray.expansion import Wish, expand
 from smotext_ray.in_process import plan_here, weigh_here
 from smotext_ray.run import Run
 from smotext_ray.verify import verify
-from smotext_ray.weights import directory as weights_directory
+from smotext_ray.weights import weights_directory
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
@@ -35,32 +35,33 @@ def planned(tmp_path, **plan) -> Run:
     return run
 
 
-@pytest.mark.parametrize(
-    ("plan", "files"),
-    [
-        ({"variant": "adasyn", "mixed_neighbors": 2}, 3),
-        ({"variant": "kmeans", "n_clusters": 1}, 1),
-    ],
-)
-def test_the_points_of_a_variant_are_those_of_one_process(tmp_path, plan, files):
-    run = planned(tmp_path, **plan)
-    manifest = run.manifest
-    assert len(manifest["weights"]["files"]) == files
-    assert len(manifest["rounds"][0]["plan_files"]) == 5
-    weights = run.table(weights_directory(manifest)).to_table().sort_by("id")
-    embedded, points, config = run.table("embeddings"), {"ship": 25}, _config_of(run)
+def is_that_of_one_process(run: Run, points: dict[str, int]) -> bool:
+    """Whether weights and first plan are what `smotext_ray.in_process` makes."""
+    embedded, config = run.table("embeddings"), _config_of(run)
+    weights = run.table(weights_directory(run.manifest)).to_table().sort_by("id")
+    made = run.table("plan", "round-1").to_table().sort_by("sample_id")
     here = weigh_here(embedded, points, config)
-    assert weights.combine_chunks().equals(here.combine_chunks())
-    made = run.table("plan", "round-1").to_table().sort_by("sample_id").combine_chunks()
-    assert made.equals(plan_here(embedded, points, 1, 0, config, weights=here).combine_chunks())
-    assert is_sound(run)
-    Path(run.at(min(weight_files(run)))).write_bytes(b"other")
-    assert [f.check for f in verify(run) if not f.ok] == ["weights: hashes"]
+    plan = plan_here(embedded, points, 1, 0, config, weights=here)
+    return all(
+        one.combine_chunks().equals(other.combine_chunks())
+        for one, other in ((weights, here), (made, plan))
+    )
+
+
+def test_a_variant_of_the_whole_is_one_file_and_a_change_of_it_is_found(tmp_path):
+    run = planned(tmp_path, variant="kmeans", n_clusters=1, mixed_neighbors=2)
+    (file,) = weight_files(run)
+    assert list(run.manifest["weights"]["files"]) == [file]
+    assert is_that_of_one_process(run, {"ship": 25}) and is_sound(run)
+    Path(run.at(file)).write_bytes(b"other")
+    assert [finding.check for finding in verify(run) if not finding.ok] == ["weights: hashes"]
 
 
 def test_weights_are_made_once_and_anew_when_the_corpus_has_grown(tmp_path):
     run = planned(tmp_path, variant="borderline")
     first = {name: run.manifest["weights"]["files"][name] for name in weight_files(run)}
+    assert is_that_of_one_process(run, {"ship": 25})
+    assert len(run.manifest["rounds"][0]["plan_files"]) == 5
     # As after a kill between a file and the manifest: it is as if nothing was planned.
     manifest = run.manifest
     plan = manifest["rounds"][0]["plan_files"]
@@ -89,8 +90,8 @@ def test_weights_are_made_once_and_anew_when_the_corpus_has_grown(tmp_path):
 
 
 def weight_files(run: Run) -> list[str]:
-    return [f"weights/{path.parent.name}/{path.name}"
-            for path in Path(run.at("weights")).rglob("*.parquet")]  # fmt: skip
+    files = Path(run.at("weights")).rglob("*.parquet")
+    return [str(path.relative_to(run.uri)) for path in files]
 
 
 def test_a_class_without_a_source_is_left_as_it_is(tmp_path):
@@ -99,7 +100,7 @@ def test_a_class_without_a_source_is_left_as_it_is(tmp_path):
     config = fake_config(corpus, plan={"variant": "borderline"}, neighbors={"m_neighbors": 1})
     run = pipeline.augment(config, str(tmp_path / "run"))
     assert is_sound(run) and labels_of(run)[True] == {}
-    (warning,) = run.manifest["warnings"]
+    *_, warning = run.manifest["warnings"]
     assert "'ship' is skipped: none of its texts is in danger" in warning
     assert run.manifest["short"] == []
 
