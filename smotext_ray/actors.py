@@ -6,6 +6,7 @@ schedules the actors does not pay for them.
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -107,22 +108,57 @@ class GateActor:
         self.counter.add.remote(len(rows), first=rows[0]["sample_id"], samples=samples)
 
 
-class PlanActor:
-    """A group of shards -> one plan file, written whole or not at all."""
+class WeightActor:
+    """A group of shards of texts -> one file of ``weights/``, written whole or not at all."""
 
-    def __init__(self, config: RunConfig, run_uri: str, counter: Any) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        run_uri: str,
+        counter: Any,
+        counts: list[list[Any]],
+        points: list[list[Any]],
+    ) -> None:
+        from smotext_ray.run import Run
+        from smotext_ray.weights import WeightWriter
+
+        self.write = WeightWriter(Run(run_uri), config, dict(counts), dict(points))
+        self.counter = counter
+
+    def __call__(self, group: dict[str, str]) -> dict[str, str]:
+        digest, sources = self.write(**group)
+        self.counter.add.remote(
+            sum(shard["stop"] - shard["start"] for shard in json.loads(group["shards"])),
+            first=group["file"],
+        )
+        found = json.dumps([[label, number] for label, number in sources.items()])
+        return {"file": group["file"], "sha256": digest, "sources": found}
+
+
+class PlanActor:
+    """A group of shards -> one plan file, written whole or not at all.
+
+    ``weights`` is the directory of those that a variant of SMOTE needs.
+    """
+
+    def __init__(
+        self, config: RunConfig, run_uri: str, counter: Any, weights: str | None = None
+    ) -> None:
         from smotext_ray.class_rows import ClassReader
         from smotext_ray.run import Run
 
         self.run = Run(run_uri)
         self.reader = ClassReader(self.run)
+        self.weights = self.run.table(weights) if weights else None
         self.config = config
         self.counter = counter
 
     def __call__(self, group: dict[str, str]) -> dict[str, str]:
         from smotext_ray.plan_files import write_group
 
-        digest, rows = write_group(self.run, self.config, **group, reader=self.reader)
+        digest, rows = write_group(
+            self.run, self.config, **group, reader=self.reader, weights=self.weights
+        )
         self.counter.add.remote(rows, first=group["file"])
         return {"file": group["file"], "sha256": digest}
 

@@ -62,6 +62,40 @@ class ClassRows:
     file_rows: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class CorpusTexts:
+    """The texts of all classes, a row each: class after class, each by rising id.
+
+    As in `ClassRows` equal texts of a class are one; under two labels they are two.
+
+    Attributes
+    ----------
+    labels : list
+        In an order that hangs on nothing but themselves.
+    label_type : pyarrow.DataType
+    code : ndarray of int64, shape (t,)
+        Each text's place in ``labels``, rising.
+    ids : pyarrow.Array, length t
+        Of the rows that stand for the texts.
+    copies : ndarray of int64, shape (t,)
+        Rows of the corpus that have the text.
+    embeddings : ndarray of float32, shape (t, d)
+    """
+
+    labels: list[Any]
+    label_type: pa.DataType
+    code: NDArray[np.int64]
+    ids: pa.Array
+    copies: NDArray[np.int64]
+    embeddings: NDArray[np.float32]
+
+    def of_class(self, label: Any) -> slice:
+        """The texts of a class."""
+        code = self.labels.index(label)
+        start, stop = np.searchsorted(self.code, [code, code + 1])
+        return slice(int(start), int(stop))
+
+
 class ClassReader:
     """Reads classes of a run: a small corpus whole and once, of a large one what is asked for.
 
@@ -135,6 +169,32 @@ def read_classes(source: ds.Dataset, labels: Sequence[Any]) -> list[ClassRows]:
             )
         )
     return classes
+
+
+def read_corpus(source: ds.Dataset, labels: Sequence[Any]) -> CorpusTexts:
+    """The texts of a whole corpus, its embeddings on disk where they are many.
+
+    Parameters
+    ----------
+    source : pyarrow.dataset.Dataset
+        As for `read_classes`.
+    labels : sequence
+        All classes.
+    """
+    labels = sorted(labels, key=lambda label: (str(label), type(label).__name__))
+    found = _find(source, labels)
+    order, row_of, text_of_row, repeats = _layout(found)
+    number = np.cumsum(~repeats) - 1  # of the text, for a row of the layout that stands for one
+    stands = ~repeats[row_of]
+    texts = order[~repeats]
+    return CorpusTexts(
+        labels=labels,
+        label_type=source.schema.field("label").type,
+        code=found.code[texts],
+        ids=found.ids.take(pa.array(texts)),
+        copies=np.bincount(number[text_of_row], minlength=len(texts)),
+        embeddings=_embeddings(source, found.row[stands], number[row_of[stands]]),
+    )
 
 
 def read_texts(source: ds.Dataset, rows: pa.ChunkedArray) -> pa.ChunkedArray:

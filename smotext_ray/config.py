@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from smotext_ray.errors import UserError, one_line
 
@@ -71,9 +78,13 @@ class EncoderConfig(Section):
 
 
 class NeighborsConfig(Section):
-    """Same-class neighbours."""
+    """Neighbours: ``k_neighbors`` of the same class, ``m_neighbors`` of all classes.
+
+    The latter tell the variants borderline and svm which texts are in danger.
+    """
 
     k_neighbors: int = Field(5, ge=1)
+    m_neighbors: int = Field(10, ge=1)
     metric: Literal["cosine", "euclidean"] = "cosine"
     lonely_class: Literal["error", "skip"] = "error"
 
@@ -83,10 +94,16 @@ class PlanConfig(Section):
 
     ``lam`` follows the Beta law of ``lam_alpha`` and ``lam_alpha``: 1 is SMOTE's uniform law, less
     favours points near a text of the corpus, more those half way between two.
+
+    ``variant`` says which texts are sources: see `smotext_ray.variants`; ``n_clusters`` is that
+    of kmeans. A point lies between its source and ``mixed_neighbors`` of the k neighbours.
     """
 
     sampling_strategy: str | float | dict[str, int] = "auto"
+    variant: Literal["smote", "borderline", "adasyn", "kmeans", "svm"] = "smote"
+    n_clusters: int = Field(8, ge=1)
     interpolation: Literal["lerp", "slerp"] = "lerp"
+    mixed_neighbors: int = Field(1, ge=1)
     lam_alpha: float = Field(1.0, gt=0)
     seed: int = Field(0, ge=0)
     max_rounds: int = Field(3, ge=1)
@@ -96,6 +113,13 @@ class PlanConfig(Section):
     def _labels_as_text(cls, given: Any) -> Any:
         # YAML reads the label of {1: 50} as a number; JSON and the manifest hold text.
         return {str(k): v for k, v in given.items()} if isinstance(given, dict) else given
+
+    @field_validator("mixed_neighbors")
+    @classmethod
+    def _of_lines(cls, given: int, info: ValidationInfo) -> int:
+        if given > 1 and info.data.get("interpolation") == "slerp":
+            raise ValueError("plan.interpolation=slerp has one neighbour; use lerp")
+        return given
 
 
 class BridgeSection(Section):

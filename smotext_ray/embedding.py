@@ -28,6 +28,7 @@ from smotext_ray.restarts import bounded_restarts, lasting
 from smotext_ray.result import write_input_schema
 from smotext_ray.run import MANIFEST, Run, new_manifest, open_run
 from smotext_ray.structured_log import log_to_run
+from smotext_ray.variants import check_rows
 from smotext_ray.written import written
 
 log = logging.getLogger("smotext_ray")
@@ -94,8 +95,10 @@ def check_feasible(
 ) -> dict[Any, int]:
     """New points per class; refuses a strategy, or a class of one row, that cannot be served.
 
-    A class of several rows may still hold one distinct text only, which shows later.
+    So is a corpus of more rows than the variant of SMOTE takes. A class of several rows may
+    still hold one distinct text only, which shows later.
     """
+    check_rows(config.plan.variant, sum(class_counts.values()))
     points, _ = check_class_sizes(
         class_counts,
         targets(class_counts, config.plan.sampling_strategy, allow_reached),

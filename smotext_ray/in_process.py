@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from smotext_ray.actors import with_candidates
-from smotext_ray.class_rows import read_classes, read_texts
+from smotext_ray.class_rows import read_classes, read_corpus, read_texts
 from smotext_ray.cleaning import cleaning_of
 from smotext_ray.columns import fixed_size_list, matrix
 from smotext_ray.config import RunConfig
@@ -22,6 +22,8 @@ from smotext_ray.reference import sum_up
 from smotext_ray.result import first_wanted
 from smotext_ray.samples import usable
 from smotext_ray.strategy import check_class_sizes, lacking
+from smotext_ray.variants import check_rows
+from smotext_ray.weights import count_sources, sources_of, weigh, without_sourceless
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,10 @@ def augment_here(
     Raises
     ------
     UserError
-        For a class of one distinct text, unless it is to be skipped.
+        For a class of one distinct text, unless it is to be skipped, or more rows than the
+        variant of SMOTE takes.
     """
+    check_rows(config.plan.variant, len(corpus))
     x = encoder.encode(corpus["text"].to_pylist(), config.encoder.batch_size)
     embedded = ds.dataset(corpus.append_column("embedding", fixed_size_list(x)))
     labels = corpus["label"].unique().to_pylist()
@@ -86,6 +90,11 @@ def augment_here(
         config.neighbors.k_neighbors,
         config.neighbors.lonely_class,
     )
+    weights: pa.Table | None = None
+    sourceless: list[str] = []
+    if config.plan.variant != "smote" and kept:
+        weights = weigh_here(embedded, kept, config, nearest)
+        kept, sourceless = without_sourceless(kept, count_sources(weights), config)
     label_type = corpus.schema.field("label").type
     cleaning = cleaning_of(config, embedded, labels)
     judge = Judge(encoder, config, reference, labels, label_type, cleaning)
@@ -93,13 +102,14 @@ def augment_here(
     planned, got = Counter[Any](), Counter[Any]()
     accepted: list[pa.Table] = []
     while (to_plan := lacking(kept, got, planned)) and len(rounds) < config.plan.max_rounds:
-        plan = _plan(embedded, to_plan, len(rounds) + 1, planned.total(), config, nearest)
+        round_ = len(rounds) + 1
+        plan = plan_here(embedded, to_plan, round_, planned.total(), config, nearest, weights)
         decoded = decoder.decode(matrix(plan["point"]), plan["seed"].to_pylist())
         rounds.append(ds.dataset(judge(with_candidates(plan, decoded))))
         planned.update(to_plan)
         accepted = list(usable(rounds))
         got = Counter(label for table in accepted for label in table["label"].to_pylist())
-    return Augmented(_first(accepted, kept), warnings, dict(Counter(kept) - got))
+    return Augmented(_first(accepted, kept), warnings + sourceless, dict(Counter(kept) - got))
 
 
 def _first(accepted: list[pa.Table], wanted: Mapping[Any, int]) -> pa.Table | None:
@@ -108,17 +118,47 @@ def _first(accepted: list[pa.Table], wanted: Mapping[Any, int]) -> pa.Table | No
     return pa.concat_tables(parts) if parts else None
 
 
-def _plan(
+def weigh_here(
+    embedded: ds.Dataset,
+    points: Mapping[Any, int],
+    config: RunConfig,
+    nearest: Nearest | None = None,
+) -> pa.Table:
+    """The weights of all classes that get points: see `smotext_ray.weights.weigh`."""
+    texts = read_corpus(
+        embedded, embedded.to_table(columns=["label"])["label"].unique().to_pylist()
+    )
+    (group,) = shards(dict.fromkeys(points, len(texts.code)), 0, 0, len(points) * len(texts.code))
+    return weigh(texts, group, points, config, nearest)
+
+
+def plan_here(
     embedded: ds.Dataset,
     points: Mapping[Any, int],
     round_: int,
     first_id: int,
     config: RunConfig,
-    nearest: Nearest | None,
+    nearest: Nearest | None = None,
+    weights: pa.Table | None = None,
 ) -> pa.Table:
+    """The plan of a round, as `smotext_ray.plan.plan_schema` has it.
+
+    Parameters
+    ----------
+    embedded : pyarrow.dataset.Dataset
+        ``id, label, embedding`` and, where they may be known, ``text``.
+    points : mapping of label to int
+    round_, first_id : int
+    config : RunConfig
+    nearest : callable, optional
+        See `smotext_ray.neighbors.other_texts`.
+    weights : pyarrow.Table, optional
+        Of a variant of SMOTE.
+    """
     (group,) = shards(points, round_, first_id, sum(points.values()))
     classes = read_classes(embedded, [shard.label for shard in group])
-    tables = [
-        plan_shard(rows, shard, config, nearest) for rows, shard in zip(classes, group, strict=True)
-    ]
+    tables = []
+    for rows, shard in zip(classes, group, strict=True):
+        sources = None if weights is None else sources_of(ds.dataset(weights), rows)
+        tables.append(plan_shard(rows, shard, config, nearest, sources))
     return with_texts(pa.concat_tables(tables), lambda rows: read_texts(embedded, rows))

@@ -14,6 +14,7 @@ from smotext_ray.config import RunConfig
 from smotext_ray.gate import ClassReference, judge
 
 LINEAGE = ["sample_id", "label", "source_id", "neighbor_id", "lam", "seed", "round"]
+OTHERS = ["other_neighbor_ids", "other_lams"]  # where several neighbours are mixed
 
 
 class Judge:
@@ -70,7 +71,8 @@ class Judge:
         if not row["texts"]:
             return {"status": "error", "reason": row["error"]}
         own = self._codes[row["label"]]
-        parents = [row["source_text"], row["neighbor_text"]]  # null in a run with epsilon
+        others = row.get("other_neighbor_texts") or []
+        parents = [row["source_text"], row["neighbor_text"], *others]  # null with epsilon
         verdict = judge(
             row["texts"],
             row["finish_reasons"],
@@ -97,7 +99,7 @@ def sample_table(
     table: pa.Table, outcomes: Sequence[dict[str, Any]], label_type: pa.DataType
 ) -> pa.Table:
     """The lineage of plan rows, and what became of each; what an outcome lacks is null."""
-    samples = table.select(LINEAGE)
+    samples = table.select([*LINEAGE, *(name for name in OTHERS if name in table.column_names)])
     fields = [
         pa.field("text", pa.string()),
         pa.field("finish_reason", pa.string()),

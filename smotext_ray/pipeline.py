@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from smotext_ray import cluster
-from smotext_ray.actors import PlanActor
+from smotext_ray.actors import PlanActor, WeightActor
 from smotext_ray.class_rows import HELD_BYTES, is_small
 from smotext_ray.config import RunConfig
 from smotext_ray.decoding import decode_directory
@@ -36,6 +37,7 @@ from smotext_ray.result import write_result
 from smotext_ray.run import MANIFEST, Run
 from smotext_ray.samples import tally
 from smotext_ray.strategy import lacking
+from smotext_ray.weights import weight_shards, weights_directory, without_sourceless
 
 log = logging.getLogger("smotext_ray")
 
@@ -109,41 +111,54 @@ def plan(config: RunConfig, run: Run) -> bool:
     counts = class_counts(manifest)
     largest = max(sum(counts[shard.label] for shard in group) for group in groups)
     memory_gib = planner_gib(run, sum(counts.values()), largest)
-    digests = _plan_files(config, run, items, points, memory_gib)
+    if config.plan.variant == "kmeans":  # neighbours are looked for in a copy of their cluster
+        memory_gib += embeddings_gib(run, largest)
+    weights = None if config.plan.variant == "smote" else weights_directory(manifest)
+    written = _in_planners(
+        PlanActor, "plan", config, run, items, points, memory_gib, weights=weights
+    )
     manifest["rounds"].append(
         {
             "round": round_,
             "planned": to_pairs(to_plan),
             "plan_seconds": time.monotonic() - started,
-            "plan_files": digests,
+            "plan_files": {row["file"]: row["sha256"] for row in written},
         }
     )
     run.save(manifest)
     return True
 
 
-def _plan_files(
-    config: RunConfig, run: Run, items: list[dict[str, str]], points: int, memory_gib: float
-) -> dict[str, str]:
+def _in_planners(
+    actor: Any,
+    stage: str,
+    config: RunConfig,
+    run: Run,
+    items: list[dict[str, str]],
+    total: int,
+    memory_gib: float,
+    **given: Any,
+) -> list[dict[str, str]]:
+    """Write a file for each item, spread over a pool of planners; a row a file, by its name."""
     import ray
 
     resources = cluster.connect()
     pool = cluster.planner_pool(resources, config, len(items), memory_gib)
     with (
-        stage_progress("plan", points, run) as counter,
+        stage_progress(stage, total, run) as counter,
         bounded_restarts(config.resources, counter=counter) as restarts,
     ):
-        planner = {"config": config, "run_uri": run.uri, "counter": counter}
+        planner = {"config": config, "run_uri": run.uri, "counter": counter, **given}
         set_up_data(None, None)
         written = (
             ray.data.from_items(items, override_num_blocks=len(items))
             .map(
-                **lasting(PlanActor, planner, "planner", restarts, config.resources),
+                **lasting(actor, planner, "planner", restarts, config.resources),
                 **cluster.pool_options(pool),
             )
             .take_all()  # one row a file
         )
-    return {row["file"]: row["sha256"] for row in sorted(written, key=lambda row: row["file"])}
+    return sorted(written, key=lambda row: row["file"])
 
 
 def planner_gib(run: Run, corpus: int, classes: int) -> float:
@@ -152,9 +167,18 @@ def planner_gib(run: Run, corpus: int, classes: int) -> float:
     Libraries, the embeddings as far as they are not held on disk, and what is known of each
     row (benchmarks/growth.py tells what planners took).
     """
-    dim = run.table("embeddings").schema.field("embedding").type.list_size
-    rows = corpus if is_small(corpus, dim) else classes
-    return 1.0 + (min(4 * rows * dim, HELD_BYTES) + 600 * rows) / 1024**3
+    rows = corpus if is_small(corpus, _dim(run)) else classes
+    held = min(embeddings_gib(run, rows), HELD_BYTES / cluster.GIB)
+    return 1.0 + held + 600 * rows / cluster.GIB
+
+
+def embeddings_gib(run: Run, rows: int) -> float:
+    """Memory of so many embeddings."""
+    return 4 * rows * _dim(run) / cluster.GIB
+
+
+def _dim(run: Run) -> int:
+    return int(run.table("embeddings").schema.field("embedding").type.list_size)
 
 
 def decode(config: RunConfig, run: Run) -> bool:
@@ -209,6 +233,10 @@ def _lacking(config: RunConfig, run: Run, manifest: dict[str, Any]) -> dict[Any,
             config.neighbors.k_neighbors,
             config.neighbors.lonely_class,
         )
+        if config.plan.variant != "smote" and kept:
+            manifest["weights"], sources = _weigh(config, run, manifest, kept)
+            kept, sourceless = without_sourceless(kept, sources, config)
+            warnings += sourceless
         for warning in warnings:
             log.warning(warning)
         manifest["targets"] = to_pairs(kept)
@@ -218,3 +246,40 @@ def _lacking(config: RunConfig, run: Run, manifest: dict[str, Any]) -> dict[Any,
     for entry in manifest["rounds"]:
         planned.update(dict(entry["planned"]))
     return lacking(dict(manifest["targets"]), accepted(manifest), planned)
+
+
+def _weigh(
+    config: RunConfig, run: Run, manifest: dict[str, Any], points: dict[Any, int]
+) -> tuple[dict[str, Any], dict[Any, int]]:
+    """Write what a variant needs to know of the classes that get points.
+
+    Returns
+    -------
+    facts : dict
+        For the manifest: ``files`` with their hashes, ``seconds``.
+    sources : dict of label to int
+        Texts of each class that a point may start from.
+    """
+    started = time.monotonic()
+    counts = class_counts(manifest)
+    items = [
+        {"file": f"{weights_directory(manifest)}/part-{number:05d}.parquet", "shards": part}
+        for number, part in enumerate(weight_shards(config, counts, points))
+    ]
+    corpus = sum(counts.values())
+    written = _in_planners(
+        WeightActor,
+        "weigh",
+        config,
+        run,
+        items,
+        sum(counts[label] for label in points),
+        planner_gib(run, corpus, corpus),
+        counts=to_pairs(counts),
+        points=to_pairs(points),
+    )
+    sources: Counter[Any] = Counter()
+    for row in written:
+        sources.update(dict(json.loads(row["sources"])))
+    files = {row["file"]: row["sha256"] for row in written}
+    return {"files": files, "seconds": time.monotonic() - started}, dict(sources)

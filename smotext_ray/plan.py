@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from smotext_ray.class_rows import ClassRows
 from smotext_ray.config import RunConfig
 from smotext_ray.errors import UserError
-from smotext_ray.interpolation import Interpolation, beta_lam, interpolate
+from smotext_ray.interpolation import Interpolation, beta_lam, dirichlet_lam, interpolate, mix
 from smotext_ray.neighbors import Metric, Nearest, other_texts
 from smotext_ray.strategy import check_class_sizes, lonely_sentence, targets
+from smotext_ray.variants import Sources
 
 __all__ = [
     "Draws",
@@ -35,6 +38,10 @@ __all__ = [
     "shards",
     "targets",
 ]
+
+# Of neighbours beyond the first, a list a point, where several are mixed.
+OTHERS = ("other_neighbor_ids", "other_lams", "other_neighbor_texts")
+PARENTS = ("source_row", "neighbor_row", "other_neighbor_rows")
 
 
 @dataclass(frozen=True)
@@ -123,24 +130,63 @@ def draw(seed: int, label: Any, round_: int, start: int, stop: int) -> Draws:
     ----------
     .. [1] Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3. SC 2011.
     """
-    if isinstance(label, np.generic):  # a numpy label and its Python twin are one class
-        label = label.item()
-    name = json.dumps([int(seed), type(label).__name__, str(label), int(round_)])
-    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
-    philox = np.random.Philox(key=key)
-    philox.advance(start)
-    source, neighbor, lam, decode = philox.random_raw(4 * (stop - start)).reshape(-1, 4).T
-    # The high bits, as many as the significand holds: exact, and never rounded up to 1.
+    raw = _stream(start, stop, 1, seed, label, round_)
+    source, neighbor, lam, decode = raw.T
     return Draws(
-        u_source=(source >> np.uint64(11)).astype(np.float64) * 2.0**-53,
-        u_neighbor=(neighbor >> np.uint64(11)).astype(np.float64) * 2.0**-53,
-        lam=(lam >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24),
+        u_source=_float64(source),
+        u_neighbor=_float64(neighbor),
+        lam=_float32(lam),
         decode_seed=(decode >> np.uint64(33)).astype(np.int64),
     )
 
 
-def plan_schema(id_type: pa.DataType, label_type: pa.DataType, dim: int) -> pa.Schema:
-    """Columns of a plan table; ids and labels keep the types they have in the corpus."""
+def draw_others(
+    seed: int, label: Any, round_: int, start: int, stop: int, others: int
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Random numbers for neighbours beyond the first: as `draw`, from a stream of their own.
+
+    Returns
+    -------
+    u_neighbor : ndarray of float64, shape (stop - start, others)
+    lam : ndarray of float32, shape (stop - start, others)
+    """
+    blocks = max(1, math.ceil(others / 2))
+    raw = _stream(start, stop, blocks, seed, label, round_, "others")
+    return _float64(raw[:, :others]), _float32(raw[:, others : 2 * others])
+
+
+def _stream(
+    start: int, stop: int, blocks: int, seed: int, label: Any, round_: int, *what: str
+) -> NDArray[np.uint64]:
+    """``blocks`` Philox blocks, of four numbers each, for every index."""
+    if isinstance(label, np.generic):  # a numpy label and its Python twin are one class
+        label = label.item()
+    name = json.dumps([int(seed), type(label).__name__, str(label), int(round_), *what])
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
+    philox = np.random.Philox(key=key)
+    philox.advance(start * blocks)
+    return philox.random_raw(4 * blocks * (stop - start)).reshape(-1, 4 * blocks)
+
+
+# The high bits, as many as the significand holds: exact, and never rounded up to 1.
+
+
+def _float64(raw: NDArray[np.uint64]) -> NDArray[np.float64]:
+    return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _float32(raw: NDArray[np.uint64]) -> NDArray[np.float32]:
+    return (raw >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
+
+
+def plan_schema(
+    id_type: pa.DataType, label_type: pa.DataType, dim: int, mixed_neighbors: int = 1
+) -> pa.Schema:
+    """Columns of a plan table; ids and labels keep the types they have in the corpus.
+
+    Where several neighbours are mixed, those beyond the first are in `OTHERS`.
+    """
+    others = zip(OTHERS, (id_type, pa.float32(), pa.string()), strict=True)
     return pa.schema(
         [
             ("sample_id", pa.int64()),
@@ -152,6 +198,7 @@ def plan_schema(id_type: pa.DataType, label_type: pa.DataType, dim: int) -> pa.S
             ("round", pa.int32()),
             ("source_text", pa.string()),
             ("neighbor_text", pa.string()),
+            *((name, pa.list_(kind)) for name, kind in others if mixed_neighbors > 1),
             ("point", pa.list_(pa.float32(), dim)),
         ]
     )
@@ -167,6 +214,8 @@ def plan_class(
     unit_norm: bool,
     lam_alpha: float = 1.0,
     nearest: Nearest | None = None,
+    sources: Sources | None = None,
+    mixed_neighbors: int = 1,
 ) -> pa.Table:
     """The plan rows of one shard.
 
@@ -187,65 +236,149 @@ def plan_class(
         See `smotext_ray.interpolation.beta_lam`.
     nearest : callable, optional
         See `smotext_ray.neighbors.other_texts`.
+    sources : Sources, optional
+        Of the distinct texts of ``rows``, as a variant of SMOTE gives them. Without it each
+        row is equally likely as a source.
+    mixed_neighbors : int, default=1
+        Of the k neighbours so many, all different, and no more than there are, share a point
+        by the law of `smotext_ray.interpolation.dirichlet_lam`.
 
     Returns
     -------
     pyarrow.Table
         One row a point, by rising sample_id: the columns of `plan_schema`, but for the texts
-        ``source_row`` and ``neighbor_row``, the parents' numbers in the files. Each row of
-        the class is equally likely as a source, each of its neighbours as its neighbour.
+        ``source_row``, ``neighbor_row`` and ``other_neighbor_rows``, the parents' numbers in
+        the files. Each of a source's neighbours is equally likely; ``neighbor_id`` names the
+        one of the largest weight, which is ``lam``.
 
     Raises
     ------
     UserError
-        When the class has one distinct text only.
+        When the class has one distinct text only, or no source.
     ValueError
         When ``rows`` are of another class, or embeddings hold NaN.
     """
     if rows.label != shard.label:
         raise ValueError(f"The rows given for class {shard.label!r} are of {rows.label!r}.")
     draws = draw(seed, shard.label, shard.round, shard.start, shard.stop)
-    # u is a multiple of 2**-53 below 1, so the product never rounds up to the count.
-    sources = rows.by_id[np.floor(draws.u_source * len(rows.by_id)).astype(np.int64)]
-    drawn, place = np.unique(sources, return_inverse=True)
-    near = other_texts(
-        rows.embeddings[drawn],
-        rows.text_of_row[drawn],
-        rows.embeddings[: rows.distinct],
-        k_neighbors,
-        metric,
-        nearest,
-    )
+    chosen = _chosen(rows, draws.u_source, sources)
+    drawn, place = np.unique(chosen, return_inverse=True)
+    cluster = sources.cluster if sources else None
+    near = _neighbors(rows, drawn, cluster, k_neighbors, metric, nearest)
     if near.shape[1] == 0:
         raise UserError(lonely_sentence([shard.label]))
-    columns = np.floor(draws.u_neighbor * near.shape[1]).astype(np.int64)
-    neighbors = near[place, columns]
-    lam = beta_lam(draws.lam, lam_alpha)
-    points = interpolate(
-        rows.embeddings[sources], rows.embeddings[neighbors], lam, interpolation, unit_norm
-    )
-    dim, count = points.shape[1], len(sources)
+    columns, lam = _weighted(shard, seed, draws, near.shape[1], mixed_neighbors, lam_alpha)
+    if sources and sources.reach is not None:
+        lam = lam * sources.reach[rows.text_of_row[chosen], None]
+    parents = np.take_along_axis(near[place], columns, axis=1)
+    if mixed_neighbors == 1:
+        ends = rows.embeddings[chosen], rows.embeddings[parents[:, 0]]
+        points = interpolate(*ends, lam[:, 0], interpolation, unit_norm)
+    else:
+        points = mix(rows.embeddings[chosen], rows.embeddings[parents], lam, unit_norm)
+    dim, count = points.shape[1], len(chosen)
     first = shard.first_sample_id
-    return pa.table(
-        {
-            "sample_id": np.arange(first, first + count),
-            "label": pa.repeat(pa.scalar(shard.label, rows.label_type), count),
-            "source_id": rows.ids.take(pa.array(sources)),
-            "neighbor_id": rows.ids.take(pa.array(neighbors)),
-            "lam": lam,
-            "seed": draws.decode_seed,
-            "round": np.full(count, shard.round, dtype=np.int32),
-            "source_row": rows.file_rows[sources],
-            "neighbor_row": rows.file_rows[neighbors],
-            "point": pa.FixedSizeListArray.from_arrays(pa.array(points.ravel()), dim),
-        }
-    )
+    table = {
+        "sample_id": np.arange(first, first + count),
+        "label": pa.repeat(pa.scalar(shard.label, rows.label_type), count),
+        "source_id": rows.ids.take(pa.array(chosen)),
+        "neighbor_id": rows.ids.take(pa.array(parents[:, 0])),
+        "lam": np.ascontiguousarray(lam[:, 0]),
+        "seed": draws.decode_seed,
+        "round": np.full(count, shard.round, dtype=np.int32),
+        "source_row": rows.file_rows[chosen],
+        "neighbor_row": rows.file_rows[parents[:, 0]],
+    }
+    if mixed_neighbors > 1:
+        table |= _others(rows, parents[:, 1:], lam[:, 1:])
+    table["point"] = pa.FixedSizeListArray.from_arrays(pa.array(points.ravel()), dim)
+    return pa.table(table)
+
+
+def _chosen(rows: ClassRows, u: NDArray[np.float64], sources: Sources | None) -> NDArray[np.int64]:
+    """The row of the class that each point starts from."""
+    if sources is None:
+        # u is a multiple of 2**-53 below 1, so the product never rounds up to the count.
+        return rows.by_id[np.floor(u * len(rows.by_id)).astype(np.int64)]
+    upto = np.cumsum(sources.weight[rows.text_of_row[rows.by_id]])
+    if not upto[-1] > 0:
+        raise UserError(f"Class {rows.label!r} has no text that a point could start from.")
+    place = np.searchsorted(upto, u * upto[-1], side="right")
+    # That product may round up to the whole, which the last row with a weight reaches.
+    return rows.by_id[np.minimum(place, np.searchsorted(upto, upto[-1]))]
+
+
+def _neighbors(
+    rows: ClassRows,
+    drawn: NDArray[np.int64],
+    cluster: NDArray[np.int32] | None,
+    k: int,
+    metric: Metric,
+    nearest: Nearest | None,
+) -> NDArray[np.int64]:
+    """The neighbours of some rows, in the class or in their cluster of it; shape (drawn, k)."""
+    texts, distinct = rows.text_of_row[drawn], rows.embeddings[: rows.distinct]
+    if cluster is None:
+        return other_texts(rows.embeddings[drawn], texts, distinct, k, metric, nearest)
+    near = np.empty((len(drawn), max(min(k, rows.distinct - 1), 0)), np.int64)
+    for number in np.unique(cluster[texts]):
+        here, members = cluster[texts] == number, np.flatnonzero(cluster == number)
+        own = np.searchsorted(members, texts[here])
+        found = other_texts(
+            rows.embeddings[drawn[here]], own, distinct[members], k, metric, nearest
+        )
+        near[here] = members[found]
+    return near
+
+
+def _weighted(
+    shard: Shard, seed: int, draws: Draws, k: int, mixed: int, alpha: float
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Which of the k neighbours make a point, by falling weight, and the weights.
+
+    Each of shape (points, min(mixed, k)).
+    """
+    columns = np.floor(draws.u_neighbor * k).astype(np.int64)[:, None]
+    if mixed == 1:
+        return columns, beta_lam(draws.lam, alpha)[:, None]
+    others = min(mixed, k) - 1
+    u, lam = draw_others(seed, shard.label, shard.round, shard.start, shard.stop, others)
+    for i in range(others):
+        # The place among those that are left; each one before it that is taken moves it on.
+        column = np.floor(u[:, i] * (k - i - 1)).astype(np.int64)
+        for taken in np.sort(columns, axis=1).T:
+            column += column >= taken
+        columns = np.column_stack([columns, column])
+    lam = dirichlet_lam(np.column_stack([draws.lam, lam]), alpha)
+    order = np.argsort(-lam, axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(lam, order, axis=1)
+
+
+def _others(
+    rows: ClassRows, parents: NDArray[np.int64], lam: NDArray[np.float32]
+) -> dict[str, pa.ListArray]:
+    """The columns of neighbours beyond the first: a list a point, each of the same length."""
+    count, each = parents.shape
+    ends = pa.array(np.arange(count + 1) * each, pa.int32())
+    flat = parents.ravel()
+    columns = {
+        "other_neighbor_ids": rows.ids.take(pa.array(flat)),
+        "other_lams": pa.array(lam.ravel()),
+        "other_neighbor_rows": pa.array(rows.file_rows[flat]),
+    }
+    return {name: pa.ListArray.from_arrays(ends, values) for name, values in columns.items()}
 
 
 def plan_shard(
-    rows: ClassRows, shard: Shard, config: RunConfig, nearest: Nearest | None = None
+    rows: ClassRows,
+    shard: Shard,
+    config: RunConfig,
+    nearest: Nearest | None = None,
+    sources: Sources | None = None,
 ) -> pa.Table:
     """`plan_class` with the settings of a run."""
+    if sources is None and config.plan.variant != "smote":
+        raise ValueError(f"plan.variant={config.plan.variant} needs sources.")
     return plan_class(
         rows,
         shard,
@@ -256,6 +389,8 @@ def plan_shard(
         config.encoder.normalize,
         config.plan.lam_alpha,
         nearest,
+        sources,
+        config.plan.mixed_neighbors,
     )
 
 
@@ -268,13 +403,23 @@ def with_texts(table: pa.Table, read: Callable[[pa.ChunkedArray], pa.ChunkedArra
     read : callable
         Numbers in the files -> texts.
     """
-    count = len(table)
-    rows = pa.chunked_array([*table["source_row"].chunks, *table["neighbor_row"].chunks])
-    texts = read(rows)
-    parents = {"source_row": texts.slice(0, count), "neighbor_row": texts.slice(count)}
+    parents = [name for name in PARENTS if name in table.column_names]
+    numbers = [table[name].combine_chunks() for name in parents]
+    flat = [rows.flatten() if pa.types.is_list(rows.type) else rows for rows in numbers]
+    texts = read(pa.chunked_array(flat)).combine_chunks()
+    found, start = {}, 0
+    for name, rows, part in zip(parents, numbers, flat, strict=True):
+        found[name] = texts.slice(start, len(part))
+        start += len(part)
+        if part is not rows:
+            offsets = pc.subtract(rows.offsets, rows.offsets[0])
+            found[name] = pa.ListArray.from_arrays(offsets, found[name])
     schema = plan_schema(
-        table["source_id"].type, table["label"].type, table["point"].type.list_size
+        table["source_id"].type,
+        table["label"].type,
+        table["point"].type.list_size,
+        len(parents) - 1,
     )
-    columns = [parents.get(name, table[name]) for name in table.column_names]
+    columns = [found.get(name, table[name]) for name in table.column_names]
     # One piece each: the bytes of a plan file must not tell how the corpus was cut.
     return pa.table(columns, schema=schema).combine_chunks()

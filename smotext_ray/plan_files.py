@@ -7,12 +7,14 @@ import json
 from dataclasses import asdict
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from smotext_ray.class_rows import ClassReader
 from smotext_ray.config import RunConfig
 from smotext_ray.plan import Shard, plan_shard, with_texts
 from smotext_ray.run import Run
+from smotext_ray.weights import sources_of
 
 
 def group_item(run_round: int, number: int, group: list[Shard]) -> dict[str, str]:
@@ -24,12 +26,18 @@ def group_item(run_round: int, number: int, group: list[Shard]) -> dict[str, str
 
 
 def write_group(
-    run: Run, config: RunConfig, file: str, shards: str, reader: ClassReader | None = None
+    run: Run,
+    config: RunConfig,
+    file: str,
+    shards: str,
+    reader: ClassReader | None = None,
+    weights: ds.Dataset | None = None,
 ) -> tuple[str, int]:
     """Write ``plan/<file>`` unless it is there.
 
     The file appears under its name only when it is whole, so one that is there needs
-    not be made again. ``reader`` is for a caller who writes more than one.
+    not be made again. ``reader`` is for a caller who writes more than one; ``weights`` are
+    those of a variant of SMOTE.
 
     Returns
     -------
@@ -45,7 +53,10 @@ def write_group(
     group = [Shard(**shard) for shard in json.loads(shards)]
     reader = reader or ClassReader(run)
     classes = reader([shard.label for shard in group])
-    tables = [plan_shard(rows, shard, config) for rows, shard in zip(classes, group, strict=True)]
+    tables = []
+    for rows, shard in zip(classes, group, strict=True):
+        sources = None if weights is None else sources_of(weights, rows)
+        tables.append(plan_shard(rows, shard, config, sources=sources))
     table = with_texts(pa.concat_tables(tables), reader.texts)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)

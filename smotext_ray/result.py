@@ -23,6 +23,7 @@ INPUT_SCHEMA = "input_schema.parquet"
 LARGE = 1_000_000  # rows; from here on the result is a directory
 ROWS_PER_FILE = 500_000
 LINEAGE = ["sample_id", "source_id", "neighbor_id", "lam", "round", "cosine_to_point"]
+OTHERS = ["other_neighbor_ids", "other_lams"]  # of a run with plan.mixed_neighbors above 1
 
 
 def write_input_schema(run: Run, schema: pa.Schema) -> None:
@@ -53,7 +54,9 @@ def write_result(run: Run, manifest: dict[str, Any], wanted: dict[Any, int]) -> 
         ``path``, ``rows``, ``synthetic`` and ``sha256`` by file.
     """
     own = pq.read_schema(pa.BufferReader(run.read(INPUT_SCHEMA)))
-    schema = _with_lineage(own, run.table("embeddings").schema.field("id").type)
+    id_type = run.table("embeddings").schema.field("id").type
+    mixed = manifest["config"]["plan"].get("mixed_neighbors", 1)  # older runs lack it
+    schema = _with_lineage(own, id_type, mixed)
     total = manifest["input"]["rows"] + sum(wanted.values())
     run.clear(DIRECTORY)
     if total < LARGE:
@@ -73,7 +76,8 @@ def write_result(run: Run, manifest: dict[str, Any], wanted: dict[Any, int]) -> 
     }
 
 
-def _with_lineage(own: pa.Schema, id_type: pa.DataType) -> pa.Schema:
+def _with_lineage(own: pa.Schema, id_type: pa.DataType, mixed_neighbors: int) -> pa.Schema:
+    others = zip(OTHERS, (pa.list_(id_type), pa.list_(pa.float32())), strict=True)
     return pa.schema(
         [
             *own.remove_metadata(),
@@ -82,6 +86,7 @@ def _with_lineage(own: pa.Schema, id_type: pa.DataType) -> pa.Schema:
             ("source_id", id_type),
             ("neighbor_id", id_type),
             ("lam", pa.float32()),
+            *(others if mixed_neighbors > 1 else ()),
             ("round", pa.int32()),
             ("cosine_to_point", pa.float32()),
         ]
@@ -111,7 +116,8 @@ def _all_rows(
     for samples in usable_samples(run, rounds):
         samples = first_wanted(samples, used, wanted)
         renamed = {settings.text_column: samples["text"], settings.label_column: samples["label"]}
-        columns = {name: samples[name] for name in LINEAGE} | renamed
+        lineage = [*LINEAGE, *(name for name in OTHERS if name in samples.column_names)]
+        columns = {name: samples[name] for name in lineage} | renamed
         columns["synthetic"] = pa.array([True] * len(samples))
         yield _filled(pa.table(columns), schema)
 

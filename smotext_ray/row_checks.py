@@ -14,6 +14,7 @@ from smotext_ray.formats import Block, require_columns
 # The columns that the result adds to the input's own.
 RESERVED = frozenset(
     {"synthetic", "sample_id", "source_id", "neighbor_id", "lam", "round", "cosine_to_point"}
+    | {"other_neighbor_ids", "other_lams"}
 )
 # A row is counted once, by the first that applies.
 REASONS = (

@@ -3,6 +3,7 @@
     RUN/corpus/            the input, checked: id, text, label, extra columns
     RUN/embeddings/        id, text, label, embedding
     RUN/reference/         what the gate knows of the corpus
+    RUN/weights/           how likely each text is as a source, if plan.variant is not smote
     RUN/plan/round-1/      one row a point
     RUN/samples/round-1/   one row a decoded point
     RUN/controls/shuffled/ plan and samples of a control, if the run was evaluated

@@ -7,7 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,6 +32,7 @@ from smotext_ray.neighbors import Metric, nearest_neighbors
 # From here on "auto" means Ray: about where starting it costs less than it brings.
 MANY_ROWS, MANY_NEW = 20_000, 2_000
 LINEAGE = ["sample_id", "source_id", "neighbor_id", "lam", "seed", "round", "cosine_to_point"]
+OTHERS = ["other_neighbor_ids", "other_lams"]
 
 
 class SMOTExT(BaseOverSampler):
@@ -44,9 +45,20 @@ class SMOTExT(BaseOverSampler):
     ----------
     sampling_strategy : str, float, dict or callable, default="auto"
         As in every over-sampler of imbalanced-learn.
+    variant : {"smote", "borderline", "adasyn", "kmeans", "svm"}, default="smote"
+        Which texts the points start from: those of imbalanced-learn's SMOTE, BorderlineSMOTE
+        (of kind "borderline-1"), ADASYN, KMeansSMOTE and SVMSMOTE. A class in which the
+        variant finds no such text is left as it is, with a warning.
     k_neighbors : int or object, default=5
         Neighbours of its class that a text is interpolated with, or an object with ``fit``
         and ``kneighbors`` that is to find them, itself first. It is not changed.
+    m_neighbors : int, default=10
+        Neighbours of any class that tell "borderline" and "svm" which texts are in danger.
+    n_clusters : int, default=8
+        Of "kmeans".
+    mixed_neighbors : int, default=1
+        Neighbours that a point lies between, beside its text: of more than one, their weights
+        follow the law Dirichlet(lam_alpha, ..., lam_alpha).
     lam_alpha : float, default=1.0
         The place between two texts follows the law Beta(lam_alpha, lam_alpha): 1 is SMOTE's
         uniform one, less favours points near a text, more those half way.
@@ -76,7 +88,8 @@ class SMOTExT(BaseOverSampler):
         What finds the neighbours.
     lineage_ : DataFrame
         A row a new text: its ``row`` in the result, the rows ``source_id`` and ``neighbor_id``
-        of its parents, ``lam``, ``cosine_to_point``, ``seed`` and ``round``.
+        of its parents, ``lam``, ``cosine_to_point``, ``seed`` and ``round``; with more than one
+        of ``mixed_neighbors`` also lists of the ``other_neighbor_ids`` and ``other_lams``.
     n_features_in_ : int
 
     Notes
@@ -97,7 +110,11 @@ class SMOTExT(BaseOverSampler):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseOverSampler._parameter_constraints,
+        "variant": [StrOptions({"smote", "borderline", "adasyn", "kmeans", "svm"})],
         "k_neighbors": "no_validation",
+        "m_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "mixed_neighbors": [Interval(Integral, 1, None, closed="left")],
         "lam_alpha": [Interval(Real, 0, None, closed="neither")],
         "random_state": ["random_state"],
         "encoder": "no_validation",
@@ -113,7 +130,11 @@ class SMOTExT(BaseOverSampler):
         self,
         *,
         sampling_strategy: Any = "auto",
+        variant: str = "smote",
         k_neighbors: Any = 5,
+        m_neighbors: int = 10,
+        n_clusters: int = 8,
+        mixed_neighbors: int = 1,
         lam_alpha: float = 1.0,
         random_state: Any = None,
         encoder: Any = None,
@@ -125,7 +146,11 @@ class SMOTExT(BaseOverSampler):
         output: str | None = None,
     ) -> None:
         super().__init__(sampling_strategy=sampling_strategy)
+        self.variant = variant
         self.k_neighbors = k_neighbors
+        self.m_neighbors = m_neighbors
+        self.n_clusters = n_clusters
+        self.mixed_neighbors = mixed_neighbors
         self.lam_alpha = lam_alpha
         self.random_state = random_state
         self.encoder = encoder
@@ -197,7 +222,8 @@ class SMOTExT(BaseOverSampler):
         if accepted is None:
             self.lineage_ = pd.DataFrame(columns=["row", *LINEAGE])
             return [], []
-        self.lineage_ = accepted.select(LINEAGE).to_pandas()
+        columns = [*LINEAGE, *(name for name in OTHERS if name in accepted.column_names)]
+        self.lineage_ = accepted.select(columns).to_pandas()
         self.lineage_.insert(0, "row", np.arange(len(X), len(X) + len(accepted)))
         return accepted["text"].to_pylist(), accepted["label"].to_pylist()
 
@@ -241,8 +267,12 @@ class SMOTExT(BaseOverSampler):
             seed = check_random_state(seed).randint(2**31)
         options: dict[str, Any] = {
             "plan.seed": int(seed),
+            "plan.variant": self.variant,
+            "plan.n_clusters": self.n_clusters,
+            "plan.mixed_neighbors": self.mixed_neighbors,
             "plan.lam_alpha": self.lam_alpha,
             "neighbors.k_neighbors": self.nn_k_.n_neighbors - 1,
+            "neighbors.m_neighbors": self.m_neighbors,
             "bridge.path": self.bridge,
         }
         for section in ("encoder", "decoder", "gate"):
@@ -310,8 +340,8 @@ def _check_texts(texts: list[Any], labels: NDArray[Any]) -> None:
 
 def _on_ray(
     corpus: pa.Table, wanted: dict[Any, int], config: RunConfig, output: str | None
-) -> pa.Table:
-    """The accepted texts of a run with this corpus."""
+) -> pa.Table | None:
+    """The accepted texts of a run with this corpus; None where it has planned nothing."""
     from smotext_ray import pipeline
     from smotext_ray.config import load_config
     from smotext_ray.manifest import accepted
@@ -328,11 +358,12 @@ def _on_ray(
         }
         run = pipeline.augment(load_config(options=options, base=config), home)
         manifest = run.manifest
-        _warn(manifest["warnings"], dict(Counter(wanted) - Counter(accepted(manifest))))
+        planned = Counter(dict(manifest["targets"]))  # without the classes that were skipped
+        _warn(manifest["warnings"], dict(planned - Counter(accepted(manifest))))
         rounds = [int(entry["round"]) for entry in manifest["rounds"]]
         used: Counter[Any] = Counter()
         parts = [first_wanted(table, used, wanted) for table in usable_samples(run, rounds)]
-    return pa.concat_tables(parts)
+    return pa.concat_tables(parts) if parts else None
 
 
 def _written(corpus: pa.Table, home: str) -> str:

@@ -42,6 +42,8 @@ def verify(run: Run) -> list[Finding]:
     # With epsilon, what embed has written are not the embeddings yet.
     if ("denoise" if "privacy" in manifest else "embed") in manifest["stages"]:
         findings += _tried("embeddings", _check_embeddings, run, manifest)
+    if "weights" in manifest:
+        findings += _tried("weights", _check_weights, run, manifest["weights"]["files"])
     for entry in manifest["rounds"]:
         name = f"round-{entry['round']}"
         findings += _tried(f"plan {name}", _check_plan, run, name, entry)
@@ -87,6 +89,11 @@ def _check_forgotten(run: Run) -> list[Finding]:
     texts = "text" in run.table("embeddings").schema.names
     seen = ", ".join([f"{name}/ is there" for name in left] + ["embeddings/ has texts"] * texts)
     return [Finding("privacy: the corpus's texts are gone", not seen, seen or "no text")]
+
+
+def _check_weights(run: Run, files: dict[str, str]) -> list[Finding]:
+    changed = _changed(run, files)
+    return [Finding("weights: hashes", not changed, f"{len(files)} files, {len(changed)} changed")]
 
 
 def _check_plan(run: Run, name: str, entry: dict[str, Any]) -> list[Finding]:

@@ -67,7 +67,7 @@ def show_samples(
         return 0
     parents = {}
     if "privacy" not in run.manifest:
-        parents = _texts(run, {row[key] for row in chosen for key in ("source_id", "neighbor_id")})
+        parents = _texts(run, {id_ for row in chosen for _, id_ in _parents(row)})
     for row in chosen:
         facts = f"cosine to point {row['cosine_to_point']:.2f}, lam {row['lam']:.2f}"
         if row["status"] == "rejected":
@@ -81,9 +81,9 @@ def show_samples(
         )
         table.add_column("which", width=9)
         table.add_column("text", overflow="fold")
-        for name, key in (("source", "source_id"), ("neighbour", "neighbor_id")):
-            if row[key] in parents:
-                add_row(table, name, _short(parents[row[key]]))
+        for name, id_ in _parents(row):
+            if id_ in parents:
+                add_row(table, name, _short(parents[id_]))
         table.add_row("new text", Text(_short(row["text"]), style="bold"))
         console.print(table)
     return len(chosen)
@@ -193,6 +193,13 @@ def _texts(run: Run, ids: set[Any]) -> dict[Any, str]:
     wanted = pa.array(sorted(ids), corpus.schema.field("id").type)
     found = corpus.to_table(columns=["id", "text"], filter=pc.field("id").isin(wanted))
     return dict(zip(found["id"].to_pylist(), found["text"].to_pylist(), strict=True))
+
+
+def _parents(row: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What each parent of a sample is called, and its id."""
+    others = row.get("other_neighbor_ids") or []
+    neighbors = [("neighbour", id_) for id_ in (row["neighbor_id"], *others)]
+    return [("source", row["source_id"]), *neighbors]
 
 
 def _short(text: str, most: int = 400) -> str:

@@ -58,6 +58,7 @@ def build(
     text_of: Callable[[int, Any], str] = lambda i, label: f"new text {i} on {label}",
     until: str = "result",
     rows_per_file: int = 4,
+    plan: Mapping[str, Any] | None = None,
 ) -> Run:
     """Write a run and its input under ``directory``.
 
@@ -74,11 +75,13 @@ def build(
         Sample ids of which the decoder made nothing.
     until : {"embed", "plan", "decode", "result"}
         The last stage to be done.
+    plan : mapping, optional
+        Settings of that section.
     """
     directory.mkdir(parents=True, exist_ok=True)
     source = directory / "corpus.parquet"
     pq.write_table(corpus_table() if corpus is None else corpus, source)
-    config = config_for(source)
+    config = config_for(source, plan=dict(plan or {}))
     run = Run(uri or str(directory / "run"))
     manifest = new_manifest(config, MODELS, "2026-01-01")
     survey = survey_corpus(config.input)
@@ -159,7 +162,8 @@ def write_samples(
     text_of: Callable[[int, Any], str],
 ) -> None:
     plan = run.table("plan", f"round-{round_}").to_table().drop_columns(["point"])
-    plan = plan.drop_columns(["source_text", "neighbor_text"])
+    texts = {"source_text", "neighbor_text", "other_neighbor_texts"} & {*plan.column_names}
+    plan = plan.drop_columns(sorted(texts))
     ids, labels = plan["sample_id"].to_pylist(), plan["label"].to_pylist()
     status = ["error" if i in errors else "rejected" if i in rejected else "accepted" for i in ids]
     told = {

@@ -329,3 +329,14 @@ def test_a_plan_file_is_written_and_counted(tmp_path):
     told = actor(item)
     assert told == {"file": item["file"], "sha256": told["sha256"]}
     assert run.table("plan", "round-1").count_rows() == actor.counter.rows == 5
+
+
+def test_a_copy_of_any_neighbour_of_a_mixture_is_found():
+    table = decoded([["grain 0 some words more"], ["grain 0 some words more"]])
+    others = [["grain 0 some words more", "x"], ["x", "y"]]
+    table = table.append_column("other_neighbor_texts", pa.array(others))
+    samples = gate_actor()(table)
+    assert samples["reason"].to_pylist() == ["copy_of_parent", ""]
+    ids = pa.array([["a"], ["b"]])
+    told = gate_actor()(table.append_column("other_neighbor_ids", ids))
+    assert told["other_neighbor_ids"].to_pylist() == [["a"], ["b"]]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from imblearn.over_sampling import SMOTE
 
-from smotext_ray.interpolation import beta_lam
+from smotext_ray.interpolation import beta_lam, dirichlet_lam, mix
 from smotext_ray.plan import interpolate
 
 
@@ -146,3 +146,55 @@ def test_weights_follow_the_beta_law_of_mixup(alpha):
 def test_the_law_of_1_is_smotes_own():
     u = np.random.default_rng(0).random(100, np.float32)
     assert beta_lam(u, 1.0) is u
+
+
+# --- several neighbours ---
+
+
+@pytest.mark.parametrize("unit_norm", [False, True])
+def test_a_mixture_with_one_neighbour_is_the_line_to_it(unit_norm):
+    x, neighbor, lam = pairs(3, 300)
+    mixed = mix(x, neighbor[:, None], lam[:, None], unit_norm)
+    assert mixed.tobytes() == interpolate(x, neighbor, lam, "lerp", unit_norm).tobytes()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 200), st.booleans())
+def test_a_mixture_is_convex_and_each_row_its_own(seed, j, n, unit_norm):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 6)).astype(np.float32)
+    neighbors = rng.normal(size=(n, j, 6)).astype(np.float32)
+    lam = dirichlet_lam(rng.random((n, j), np.float32), 1.0)
+    points = mix(x, neighbors, lam, unit_norm)
+    own = (1 - lam.sum(axis=1, dtype=float))[:, None] * x
+    expected = own + np.einsum("nj,njd->nd", lam.astype(float), neighbors)
+    if unit_norm:
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(points, expected, atol=1e-4)
+    row = rng.integers(n)
+    alone = mix(x[row : row + 1], neighbors[row : row + 1], lam[row : row + 1], unit_norm)
+    assert alone.tobytes() == points[row].tobytes()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.floats(0.05, 20))
+def test_weights_of_a_mixture_are_shares(seed, j, alpha):
+    u = np.random.default_rng(seed).random((100, j), np.float32)
+    lam = dirichlet_lam(u, alpha)
+    assert lam.dtype == np.float32 and lam.shape == (100, j)
+    assert (lam >= 0).all() and (lam.sum(axis=1, dtype=float) <= 1 + 1e-6).all()
+    np.testing.assert_allclose(
+        dirichlet_lam(u[:, :1], alpha)[:, 0], beta_lam(u[:, 0], alpha), atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("alpha", [0.4, 1.0, 3.0])
+def test_weights_of_a_mixture_follow_dirichlets_law(alpha):
+    # Each part, the row's own too, is Beta(alpha, 3 alpha); their covariance is the law's.
+    lam = dirichlet_lam(np.random.default_rng(0).random((20_000, 3), np.float32), alpha)
+    parts = np.column_stack([lam, 1 - lam.sum(axis=1, dtype=float)]).astype(float)
+    marginal = scipy.stats.beta(alpha, 3 * alpha)
+    for part in parts.T:
+        assert scipy.stats.kstest(np.clip(part, 0, 1), marginal.cdf).pvalue > 0.01
+    expected = scipy.stats.dirichlet([alpha] * 4).cov()
+    np.testing.assert_allclose(np.cov(parts.T), expected, atol=0.003)

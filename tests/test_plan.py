@@ -16,9 +16,11 @@ from smotext_ray import plan as planning
 from smotext_ray.class_rows import read_classes, read_texts
 from smotext_ray.columns import matrix
 from smotext_ray.errors import UserError
+from smotext_ray.interpolation import mix
 from smotext_ray.plan import (
     Shard,
     draw,
+    draw_others,
     interpolate,
     plan_schema,
     shards,
@@ -77,7 +79,7 @@ def as_bytes(table: pa.Table) -> bytes:
     st.integers(0, 2**32 - 1),
     st.integers(1, 60),
     st.sampled_from(["cosine", "euclidean"]),
-    st.sampled_from(["lerp", "slerp"]),
+    st.sampled_from(["lerp", "slerp", "mixed"]),
     st.booleans(),
 )
 def test_the_plan_is_the_same_for_any_sharding_and_row_order(
@@ -86,6 +88,8 @@ def test_the_plan_is_the_same_for_any_sharding_and_row_order(
     classes = {"a": class_rows(seed, 30, "a", distinct=20), "b": class_rows(seed + 1, 4, "b")}
     new_points = {"b": 9, "a": 45}
     how = {"metric": metric, "interpolation": interpolation, "unit_norm": unit_norm}
+    if interpolation == "mixed":  # more than the four rows of a class have
+        how |= {"interpolation": "lerp", "mixed_neighbors": 4}
     whole = plan_of(classes, shards(new_points, 2, 100, 1000), **how)
     shuffled = {
         label: rows.take(np.random.default_rng(seed).permutation(rows.num_rows))
@@ -313,3 +317,65 @@ def test_points_are_those_of_imbalanced_learn_for_the_same_draws(lam_alpha):
     np.testing.assert_allclose(matrix(made["point"]), expected, atol=1e-6)
     draws = draw(how["seed"], "grain", 1, 0, points)
     assert (columns == np.floor(draws.u_neighbor * k)).all()
+
+
+# --- several neighbours ---
+
+
+def test_a_mixed_point_can_be_computed_from_its_row():
+    rows = class_rows(0, 40)
+    shard = Shard(0, "grain", 0, 300, 0)
+    plan = plan_class(rows, shard, **SETTINGS, mixed_neighbors=3)
+    assert plan.schema == plan_schema(pa.string(), pa.string(), 12, mixed_neighbors=3)
+    of = dict(zip(rows["id"].to_pylist(), matrix(rows["embedding"]), strict=True))
+    text = dict(zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True))
+    near = {}
+    for row in plan_class(rows, Shard(0, "grain", 0, 4000, 0), **SETTINGS).to_pylist():
+        near.setdefault(row["source_id"], set()).add(row["neighbor_id"])
+    for row, point in zip(plan.to_pylist(), matrix(plan["point"]), strict=True):
+        neighbors = [row["neighbor_id"], *row["other_neighbor_ids"]]
+        lam = [row["lam"], *row["other_lams"]]
+        assert len(set(neighbors)) == 3 and set(neighbors) <= near[row["source_id"]]
+        assert lam == sorted(lam, reverse=True) and min(lam) >= 0 and sum(lam) <= 1
+        assert row["other_neighbor_texts"] == [text[i] for i in row["other_neighbor_ids"]]
+        among = np.stack([of[i] for i in neighbors])[None]
+        again = mix(of[row["source_id"]][None], among, np.float32([lam]), unit_norm=True)
+        assert again.tobytes() == point.tobytes()
+
+
+def test_mixed_neighbours_are_equally_likely_and_the_first_is_smotes():
+    rows = class_rows(0, 20)
+    shard = Shard(0, "grain", 0, 6000, 0)
+    plan = plan_class(rows, shard, **SETTINGS, mixed_neighbors=2)
+    pairs = [
+        frozenset([row["neighbor_id"], *row["other_neighbor_ids"]])
+        for row in plan.select(["source_id", "neighbor_id", "other_neighbor_ids"]).to_pylist()
+        if row["source_id"] == "grain-0000"
+    ]
+    counts = np.array([pairs.count(pair) for pair in set(pairs)])
+    assert len(counts) == 10  # of 5 neighbours
+    assert stats.chisquare(counts).pvalue > 0.01
+    alone = plan_class(rows, shard, **SETTINGS)
+    one = plan_class(rows, shard, **{**SETTINGS, "k_neighbors": 1}, mixed_neighbors=2)
+    assert one["source_id"].equals(alone["source_id"])
+    assert one["other_neighbor_ids"].to_pylist() == [[]] * 6000
+    np.testing.assert_allclose(one["lam"].to_numpy(), alone["lam"].to_numpy(), atol=1e-6)
+
+
+@given(st.integers(0, 2**63), st.integers(0, 60), st.integers(0, 60), st.integers(0, 5))
+def test_draws_of_further_neighbours_are_cut_as_the_others(seed, start, length, others):
+    whole = draw_others(seed, "a", 0, 0, 120, others)
+    part = draw_others(seed, "a", 0, start, start + length, others)
+    for all_, some in zip(whole, part, strict=True):
+        assert some.shape == (length, others)
+        assert some.tobytes() == all_[start : start + length].tobytes()
+
+
+def test_further_draws_are_uniform_and_unrelated_to_the_first():
+    draws, (u, lam) = draw(3, "grain", 1, 0, 20_000), draw_others(3, "grain", 1, 0, 20_000, 2)
+    columns = np.column_stack([draws.u_source, draws.u_neighbor, draws.lam, u, lam])
+    for column in columns.T:
+        assert column.min() >= 0 and column.max() < 1
+        assert stats.kstest(column, "uniform").pvalue > 0.01
+    off_diagonal = np.corrcoef(columns.T)[np.triu_indices(7, 1)]
+    assert np.abs(off_diagonal).max() < 4 / np.sqrt(20_000)

@@ -205,3 +205,20 @@ def test_a_killed_write_leaves_no_file_of_the_final_name(tmp_path, monkeypatch, 
     assert not run.has("augmented.parquet")
     monkeypatch.setattr(pq.ParquetWriter, "write_table", write)
     assert write_result(run, run.manifest, WANTED)["rows"] == 14
+
+
+def test_all_neighbours_of_a_mixture_are_named(tmp_path):
+    corpus = corpus_table()
+    run = build(tmp_path, WANTED, corpus=corpus, plan={"mixed_neighbors": 3})
+    others = {
+        "other_neighbor_ids": pa.list_(pa.int64()),
+        "other_lams": pa.list_(pa.float32()),
+    }
+    added = [*ADDED.items()]
+    wanted = pa.schema([*corpus.schema, *added[:5], *others.items(), *added[5:]])
+    assert result_of(run).schema == wanted
+    _, new = parts(run)
+    plan = run.table("plan", "round-1").to_table().sort_by("sample_id")
+    for name in others:
+        assert new[name].to_pylist() == plan[name].to_pylist()
+        assert all(len(value) == 2 for value in new[name].to_pylist())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections import Counter
+from typing import ClassVar
 
 import datasets
 import numpy as np
@@ -228,6 +229,44 @@ def test_in_a_pipeline_only_fitting_samples():
     assert decoder.points == []  # the pipeline's steps are clones
 
 
+def test_a_variant_starts_from_other_texts_and_several_neighbours_are_named():
+    texts, labels = rows(minority=20, majority=40)
+    lineage = {}
+    for variant in ("smote", "adasyn", "borderline"):
+        smotext = sampler(variant=variant, m_neighbors=6, mixed_neighbors=3)
+        _, y_new = smotext.fit_resample(texts, labels)
+        assert Counter(y_new)["rare"] == 40
+        lineage[variant] = smotext.lineage_
+        for row in smotext.lineage_.itertuples():
+            neighbors = [row.neighbor_id, *row.other_neighbor_ids]
+            assert len({row.source_id, *neighbors}) == 4
+            assert {labels[i] for i in neighbors} == {"rare"} and len(row.other_lams) == 2
+    assert not lineage["smote"]["source_id"].equals(lineage["adasyn"]["source_id"])
+    x = Encoder().encode(texts)
+    finder = NearestNeighbors(n_neighbors=7, metric="cosine").fit(x)
+    near = np.array(labels)[finder.kneighbors(x[:20], return_distance=False)[:, 1:]]
+    others = (near == "common").sum(axis=1)
+    danger = np.flatnonzero((others >= 3) & (others < 6))
+    assert set(lineage["borderline"]["source_id"]) <= set(danger) and len(danger) < 20
+
+
+def test_a_class_without_a_source_is_left_with_a_warning(monkeypatch):
+    texts, labels = rows()
+    sentence = "'rare' is skipped: none of its texts is in danger"
+    with pytest.warns(UserWarning, match=sentence) as told:
+        x_new, y_new = sampler(variant="borderline", m_neighbors=1).fit_resample(texts, labels)
+    assert (x_new, y_new) == (texts, labels) and len(told) == 1
+
+    class Planned:  # a run that found no source either
+        manifest: ClassVar = {"warnings": ["skipped"], "targets": [], "rounds": []}
+
+    monkeypatch.setattr("smotext_ray.pipeline.augment", lambda config, uri: Planned)
+    on_ray = SMOTExT(on_ray=True, gate=ALL_PASS, random_state=0)
+    with pytest.warns(UserWarning, match="skipped") as told:
+        assert on_ray.fit_resample(texts, labels) == (texts, labels)
+    assert [w.category for w in told].count(UserWarning) == 1
+
+
 # imbalanced-learn's estimator checks, for texts (imblearn.utils.estimator_checks)
 
 
@@ -327,6 +366,9 @@ def test_check_samplers_2d_target():
         ({"k_neighbors": 0}, "at least 1"),
         ({"k_neighbors": "five"}, "a number, or an object"),
         ({"k_neighbors": KMeans()}, "a number, or an object"),
+        ({"variant": "smotenc"}, "variant"),
+        ({"m_neighbors": 0}, "m_neighbors"),
+        ({"mixed_neighbors": 0}, "mixed_neighbors"),
         ({"on_ray": "sometimes"}, "on_ray"),
         ({"random_state": "seed"}, "random_state"),
         ({"text_column": 1}, "text_column"),

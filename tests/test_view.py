@@ -170,3 +170,9 @@ def test_a_class_whose_label_is_a_number(tmp_path):
     run = build(tmp_path, {7: 2}, corpus=corpus_table(label_of={"grain": 7, "ship": 3}))
     assert "7 4 2 2 6" in words(printed(show_outcome, Run(run.uri)))
     assert "7 (sample 1;" in words(printed(show_samples, run, label="7"))
+
+
+def test_all_neighbours_of_a_mixture_are_shown(tmp_path):
+    run = build(tmp_path, WANTED, plan={"mixed_neighbors": 3})
+    text = printed(show_samples, run, rows=5)
+    assert text.count("neighbour") == 5 * 3 and text.count("source") == 5

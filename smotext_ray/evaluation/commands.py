@@ -10,7 +10,9 @@ from typing import Any
 
 from smotext_ray.errors import UserError
 
-CLASSIFIERS = ("embedding", "tfidf", "bert")  # names only: the command line starts light
+# Names only: the command line starts light.
+CLASSIFIERS = ("embedding", "tfidf", "bert")
+VARIANTS = ("borderline", "adasyn", "kmeans", "svm")
 
 
 def add_evaluation_commands(commands: Any, command: Callable[..., Any]) -> None:
@@ -38,6 +40,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from smotext_ray.evaluation.planting import read_canaries
     from smotext_ray.evaluation.report_directory import check_directory, write
     from smotext_ray.run import Run
+    from smotext_ray.variants import check_rows
 
     # All that can be wrong with what the user gave, before a model is loaded.
     run, output = Run(options.run), Path(options.output)
@@ -48,6 +51,8 @@ def evaluate(options: argparse.Namespace) -> int:
     planted = read_canaries(options.canaries, run, corpus) if options.canaries else None
     beside = [Run(uri) for uri in options.beside]
     check_runs(run, beside)
+    for variant in options.variants:
+        check_rows(variant, run.manifest["input"]["rows"])
     teach = _teacher(options.teacher, run) if options.teacher else None
 
     from smotext_ray.actors import load_encoder
@@ -70,6 +75,7 @@ def evaluate(options: argparse.Namespace) -> int:
         taught=taught,
         canaries=planted,
         beside=beside,
+        variants=options.variants,
         **({} if options.quick else _from_llm(run, config)),
     )
     write(report, output, soft_labels(taught, material) if taught else None)
@@ -147,6 +153,13 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
         choices=CLASSIFIERS,
         default=CLASSIFIERS[:2],
         help="bert fine-tunes the run's encoder, which is slow (default embedding tfidf)",
+    )
+    add(
+        "--variants",
+        nargs="+",
+        choices=VARIANTS,
+        default=[],
+        help="of SMOTE on embeddings, as further controls",
     )
     add(
         "--teacher",

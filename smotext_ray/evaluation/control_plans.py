@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from smotext_ray.columns import fixed_size_list
+from smotext_ray.plan import OTHERS
 from smotext_ray.run import Run
 
 OF_THE_VECTOR = ("source_id", "neighbor_id", "lam", "source_text", "neighbor_text", "point")
@@ -64,7 +65,7 @@ def derangement(n: int, seed: int) -> np.ndarray:
 
 def with_vectors_of(slots: pa.Table, givers: pa.Table) -> pa.Table:
     """The slots with label, seed and id of their own, and all else from their givers."""
-    return _replaced(slots, {column: givers[column] for column in OF_THE_VECTOR})
+    return _replaced(slots, {column: givers[column] for column in _of_the_vector(slots)})
 
 
 def at_sources(plan: pa.Table, ids: pa.ChunkedArray, embeddings: pa.ChunkedArray) -> pa.Table:
@@ -77,15 +78,23 @@ def at_sources(plan: pa.Table, ids: pa.ChunkedArray, embeddings: pa.ChunkedArray
         Of corpus rows, the sources among them.
     """
     rows = pc.index_in(plan["source_id"], value_set=ids.combine_chunks())
-    lam = pa.array(np.zeros(len(plan), np.float32))
-    return _replaced(plan, {"lam": lam, "point": embeddings.take(rows)})
+    changed = {"lam": pa.array(np.zeros(len(plan), np.float32)), "point": embeddings.take(rows)}
+    if "other_lams" in plan.column_names:
+        lams = plan["other_lams"].combine_chunks()
+        zeros = pa.array(np.zeros(len(lams.values), np.float32))
+        changed["other_lams"] = pa.ListArray.from_arrays(lams.offsets, zeros)
+    return _replaced(plan, changed)
 
 
 def without_vectors(plan: pa.Table) -> pa.Table:
     """The plan's ids, labels and seeds; no parents, and zeros for the points."""
-    absent = {name: pa.nulls(len(plan), plan[name].type) for name in OF_THE_VECTOR}
+    absent = {name: pa.nulls(len(plan), plan[name].type) for name in _of_the_vector(plan)}
     width = plan.schema.field("point").type.list_size
     return _replaced(plan, absent | {"point": fixed_size_list(np.zeros((len(plan), width)))})
+
+
+def _of_the_vector(plan: pa.Table) -> list[str]:
+    return [*OF_THE_VECTOR, *(name for name in OTHERS if name in plan.column_names)]
 
 
 Change = Callable[[pa.Table], pa.Table]

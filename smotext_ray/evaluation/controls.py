@@ -12,10 +12,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
 
+from smotext_ray.columns import fixed_size_list, matrix
+from smotext_ray.config import EncoderConfig, NeighborsConfig, PlanConfig, RunConfig
 from smotext_ray.evaluation.eda import Synonyms, augment, wordnet
 from smotext_ray.evaluation.utility import Interval, Rows
+from smotext_ray.in_process import plan_here, weigh_here
+from smotext_ray.strategy import check_class_sizes
 from smotext_ray.strategy import targets as points_per_class
+from smotext_ray.variants import Variant
+from smotext_ray.weights import count_sources, without_sourceless
 
 K_NEIGHBORS = 5
 
@@ -113,6 +121,69 @@ def embedding_smote(real: Rows, targets: Mapping[str, int], seed: int) -> tuple[
     return made, None
 
 
+def embedding_variant(
+    real: Rows, targets: Mapping[str, int], seed: int, variant: Variant
+) -> tuple[Rows, None]:
+    """A variant of SMOTE on the embeddings, without decoding: as `embedding_smote`.
+
+    The points are those that a run with ``plan.variant`` plans, between rows scaled to length
+    1; ten neighbours tell which are in danger. A class in which the variant finds no source
+    gets SMOTE's points, so that all arms add as many.
+
+    Parameters
+    ----------
+    real : Rows
+    targets : mapping of label to int
+        Final counts.
+    seed : int, not negative
+    variant : {"borderline", "adasyn", "kmeans", "svm"}
+
+    Raises
+    ------
+    UserError
+        For a label that is not there, or a target below the present count.
+    """
+    counts, new = Counter(real.labels), _new_rows(real, targets)
+    if not new:
+        return real, None
+    config = RunConfig(
+        encoder=EncoderConfig(normalize=False),
+        neighbors=NeighborsConfig(k_neighbors=K_NEIGHBORS, metric="euclidean"),
+        plan=PlanConfig(variant=variant, seed=seed),
+    )
+    source = _dataset(real)
+    texts = {(text.strip(), label) for text, label in zip(real.texts, real.labels, strict=True)}
+    several, _ = check_class_sizes(Counter(k for _, k in texts), new, K_NEIGHBORS, "skip")
+    made, kept = real, dict[str, int]()
+    if several:
+        weights = weigh_here(source, several, config)
+        kept, _ = without_sourceless(several, count_sources(weights), config)
+    if kept:
+        plan = plan_here(source, kept, 1, 0, config, weights=weights)
+        names = plan["label"].to_pylist()
+        made = made.joined(Rows([""] * len(plan), matrix(plan["point"]), names, has_text=False))
+    rest = {label: counts[label] + count for label, count in new.items() if label not in kept}
+    others, _ = embedding_smote(real, rest, seed)
+    if len(others) > len(real):
+        made = made.joined(others.take(range(len(real), len(others))))
+    return made, None
+
+
+def _dataset(real: Rows) -> ds.Dataset:
+    from sklearn.preprocessing import normalize
+
+    return ds.dataset(
+        pa.table(
+            {
+                "id": np.arange(len(real)),
+                "text": real.texts,
+                "label": real.labels,
+                "embedding": fixed_size_list(normalize(real.embeddings)),
+            }
+        )
+    )
+
+
 def eda(
     real: Rows,
     targets: Mapping[str, int],
@@ -165,6 +236,12 @@ ARMS: dict[str, Arm] = {
     "embedding_smote": embedding_smote,
     "eda": eda,
     "eda_without_synonyms": partial(eda, synonyms=lambda: None),
+}
+
+# Beside these, where they are asked for.
+VARIANT_ARMS: dict[str, Arm] = {
+    variant: partial(embedding_variant, variant=variant)
+    for variant in ("borderline", "adasyn", "kmeans", "svm")
 }
 
 

@@ -20,6 +20,7 @@ from smotext_ray.decoding import decode_directory
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.control_plans import write_plan
 from smotext_ray.evaluation.label_prompts import PromptActor
+from smotext_ray.evaluation.material import parent_rows
 from smotext_ray.evaluation.utility import Rows
 from smotext_ray.lease import hold
 from smotext_ray.manifest import accepted, planned_points
@@ -37,9 +38,9 @@ class Control:
     ----------
     rows : Rows
         With their embeddings; of each class no more than the run itself has accepted.
-    parents : ndarray of int64, shape (rows, 2), or None
-        Rows of the corpus, by rising id: source and neighbour of the point that each text
-        was made of. None where there was no point.
+    parents : ndarray of int64, shape (rows, p), or None
+        Rows of the corpus, by rising id: source and neighbours of the point that each text
+        was made of, as `parent_rows` has them. None where there was no point.
     asked : int
         Points that were decoded.
     accepted : int
@@ -189,5 +190,4 @@ def _read(run: Run, config: RunConfig, name: str, encoder: Any) -> Control:
 def _parents(run: Run, samples: Any) -> np.ndarray:
     ids = run.table("embeddings").to_table(columns=["id"]).sort_by("id")["id"].to_pylist()
     row_of = {id_: row for row, id_ in enumerate(ids)}
-    columns = [samples[name].to_pylist() for name in ("source_id", "neighbor_id")]
-    return np.array([[row_of[id_] for id_ in column] for column in columns], np.int64).T
+    return parent_rows(samples, row_of)

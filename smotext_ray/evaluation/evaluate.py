@@ -25,7 +25,7 @@ from smotext_ray.evaluation.perplexity import perplexity
 from smotext_ray.evaluation.planting import Canaries
 from smotext_ray.evaluation.report import Report
 from smotext_ray.evaluation.teacher import Taught
-from smotext_ray.evaluation.trials import run_trials, utility_section
+from smotext_ray.evaluation.trials import available, run_trials, utility_section
 from smotext_ray.evaluation.utility import CLASSIFIERS, Classifier
 from smotext_ray.models import locate_model
 from smotext_ray.run import Run
@@ -50,6 +50,7 @@ def evaluate(
     surprise: Surprise | None = None,
     canaries: Canaries | None = None,
     beside: Sequence[Run] = (),
+    variants: Sequence[str] = (),
     log: Callable[[str], Any] = print,
 ) -> Report:
     """Measure a run.
@@ -76,6 +77,8 @@ def evaluate(
         Those that were planted in the corpus.
     beside : sequence of Run
         Of the same corpus with other epsilons, for the plot of utility against epsilon.
+    variants : sequence of {"borderline", "adasyn", "kmeans", "svm"}
+        Of SMOTE on embeddings, as further controls.
     log : callable
         Takes a line of progress.
 
@@ -84,7 +87,8 @@ def evaluate(
     Report
     """
     controls, named = decoded or {}, _classifiers(config, classifiers)
-    trials = run_trials(material, seeds, named, encode, log=log, decoded=controls)
+    arms = available(variants)
+    trials = run_trials(material, seeds, named, encode, arms, log=log, decoded=controls)
     privacy = _promise(run) | {"rows": copy_check(material, encode, canaries)}
     if beside:
         test = material.test

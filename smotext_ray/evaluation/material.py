@@ -6,7 +6,7 @@ All that the user can have got wrong is found before the first text is encoded.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +40,8 @@ class Material:
     ----------
     real, synthetic, test : Rows
         The corpus, the accepted new texts, and texts that no stage has seen.
-    parents : ndarray of int64, shape (synthetic, 2)
-        Rows of ``real``: each new text's source and neighbour.
+    parents : ndarray of int64, shape (synthetic, p)
+        Rows of ``real``: each new text's source and neighbours, as `parent_rows` has them.
     points : ndarray of float32, shape (synthetic, d)
     sample_ids : list of int, length synthetic
     samples : list of dict
@@ -163,8 +163,6 @@ def read_material(
     rounds, new = _rounds_with_texts(run), new_samples(run)
     embedded = run.table("embeddings").to_table().sort_by("id")
     row_of = {id_: row for row, id_ in enumerate(embedded["id"].to_pylist())}
-    columns = [new[name].to_pylist() for name in ("source_id", "neighbor_id")]
-    parents = [[row_of[id_] for id_ in column] for column in columns]
     texts, sample_ids = new["text"].to_pylist(), new["sample_id"].to_pylist()
     if corpus is None:
         real = Rows(embedded["text"].to_pylist(), matrix(embedded["embedding"]), _labels(embedded))
@@ -174,12 +172,35 @@ def read_material(
         real=real,
         synthetic=Rows(texts, encode(texts), _labels(new)),
         test=Rows(held_out.texts, encode(held_out.texts), held_out.labels),
-        parents=np.array(parents, np.int64).T,
+        parents=parent_rows(new, row_of),
         points=_points(run, rounds, sample_ids),
         sample_ids=sample_ids,
         # The page shows no texts that the run was not to keep.
         samples=_samples(run, rounds, {} if corpus else dict(zip(row_of, real.texts, strict=True))),
     )
+
+
+def parent_rows(samples: pa.Table, row_of: Mapping[Any, int]) -> np.ndarray:
+    """The parents of samples as rows of the corpus.
+
+    Parameters
+    ----------
+    samples : pyarrow.Table
+    row_of : mapping of id to int
+
+    Returns
+    -------
+    ndarray of int64, shape (samples, p)
+        The source, the neighbour, and further neighbours where several are mixed; a sample
+        with fewer of them than another has its source again in their place.
+    """
+    columns = [samples[name].to_pylist() for name in ("source_id", "neighbor_id")]
+    if "other_neighbor_ids" in samples.column_names:
+        others = samples["other_neighbor_ids"].to_pylist()
+        most = max(map(len, others), default=0)
+        filled = [ids + [columns[0][i]] * (most - len(ids)) for i, ids in enumerate(others)]
+        columns += [[ids[j] for ids in filled] for j in range(most)]
+    return np.array([[row_of[id_] for id_ in column] for column in columns], np.int64).T
 
 
 def new_samples(run: Run) -> pa.Table:

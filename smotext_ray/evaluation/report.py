@@ -65,7 +65,8 @@ class UtilityRow(Interval):
     """One arm: the same classifier and seeds, trained on other data.
 
     ``classifier`` is embedding, tfidf or bert. ``arm`` is nothing, real_only, class_weights,
-    random_oversampling, embedding_smote, eda, label_only, shuffled, lam_0, synthetic_only or
+    random_oversampling, embedding_smote, embedding_borderline, embedding_adasyn,
+    embedding_kmeans, embedding_svm, eda, label_only, shuffled, lam_0, synthetic_only or
     real_and_synthetic. ``metric`` is accuracy, macro_f1 or balanced_accuracy. Others are
     shown under their own names.
     """

@@ -15,7 +15,12 @@ from typing import Any
 import numpy as np
 
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.controls import ARMS, Arm, gain_is_interpolations
+from smotext_ray.evaluation.controls import (
+    ARMS,
+    VARIANT_ARMS,
+    Arm,
+    gain_is_interpolations,
+)
 from smotext_ray.evaluation.decoded import Control, first_of_classes
 from smotext_ray.evaluation.eda import wordnet
 from smotext_ray.evaluation.material import Material
@@ -107,17 +112,25 @@ def score_arms(
     return found
 
 
-def available() -> dict[str, Arm]:
-    """The controls, with EDA's synonyms where a package carries them, and without elsewhere."""
+def available(variants: Sequence[str] = ()) -> dict[str, Arm]:
+    """The controls, with EDA's synonyms where a package carries them, and without elsewhere.
+
+    Parameters
+    ----------
+    variants : sequence of {"borderline", "adasyn", "kmeans", "svm"}
+        Of SMOTE on embeddings, arms of the name ``embedding_<variant>``.
+    """
+    left_out = "eda_without_synonyms"
     try:
         wordnet()
     except UserError:
-        return {name: arm for name, arm in ARMS.items() if name != "eda"}
-    return {name: arm for name, arm in ARMS.items() if name != "eda_without_synonyms"}
+        left_out = "eda"
+    arms = {name: arm for name, arm in ARMS.items() if name != left_out}
+    return arms | {f"embedding_{name}": VARIANT_ARMS[name] for name in variants}
 
 
 def draw(material: Material, seed: int) -> tuple[Rows, Rows]:
-    """The real rows that a seed keeps, and the new ones both of whose parents are kept."""
+    """The real rows that a seed keeps, and the new ones all of whose parents are kept."""
     rows, new = drawn(material, seed)
     return material.real.take(rows), material.synthetic.take(new)
 
@@ -142,7 +155,7 @@ def draw_decoded(
 ) -> dict[str, Control]:
     """What a seed leaves of the decoded controls.
 
-    A text with parents stays where both are kept, as a new one does. Of texts without
+    A text with parents stays where all are kept, as a new one does. Of texts without
     parents each class loses, by lot, the share that SMOTExT's loses of its own.
     """
     rows, new = drawn(material, seed)

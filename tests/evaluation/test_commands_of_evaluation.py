@@ -14,7 +14,7 @@ import pytest
 from evaluated_run import WordEncoder, finished_run, held_out_table
 from handmade_run import build, corpus_table
 
-from smotext_ray import actors
+from smotext_ray import actors, variants
 from smotext_ray.cli import main
 from smotext_ray.evaluation import decoded, surprise
 from smotext_ray.evaluation.decoded import Control
@@ -99,9 +99,15 @@ def test_soft_labels_are_written_and_an_old_report_is_replaced_whole(evaluate, w
     first = json.loads((output / "report.json").read_text())
     assert first["distillation"]["teacher"] == "logistic regression on embeddings"
     assert {row["student"] for row in first["distillation"]["rows"]} == {"embedding", "tfidf"}
-    assert evaluate(*quick) == 0
+    assert evaluate(*quick, "--variants", "borderline", "svm") == 0
     assert {file.name for file in output.iterdir()} == {"report.json", "report.html"}
-    assert json.loads((output / "report.json").read_text())["distillation"] is None
+    again = json.loads((output / "report.json").read_text())
+    assert again["distillation"] is None
+    more = {row["arm"] for row in again["utility"]["rows"]}
+    assert more - {row["arm"] for row in first["utility"]["rows"]} == {
+        "embedding_borderline",
+        "embedding_svm",
+    }
 
 
 def test_without_quick_the_llm_decodes_and_reads(evaluate, words, tmp_path, monkeypatch):
@@ -166,7 +172,9 @@ def test_the_output_holds_something_else(refused, tmp_path):
     assert "is a file" in refused("--output", tmp_path / "mine" / "letter.txt")
 
 
-def test_an_option_does_not_fit(refused, tmp_path):
+def test_an_option_does_not_fit(refused, tmp_path, monkeypatch):
+    monkeypatch.setattr(variants, "MOST_SVM_ROWS", 5)
+    assert "fits a support vector machine to all rows, at most 5" in refused("--variants", "svm")
     assert "--seeds is 0" in refused("--seeds", 0)
     assert "'svm'" in refused("--classifiers", "svm")
     assert "cannot be loaded" in refused("--teacher", "no-such/model")

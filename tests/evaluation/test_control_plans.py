@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from smotext_ray.columns import matrix
 from smotext_ray.evaluation import control_plans
 from smotext_ray.evaluation.control_plans import OF_THE_VECTOR, derangement, write_plan
+from smotext_ray.evaluation.material import parent_rows
+from smotext_ray.plan import OTHERS
 
 WANTED = {"grain": 7, "ship": 4}
 KEPT = ["sample_id", "label", "seed", "round"]
@@ -114,3 +116,28 @@ def test_text_ids_are_taken_too():
         pa.chunked_array([pa.array([[1.0], [2.0], [3.0]], pa.list_(pa.float32(), 1))]),
     )
     assert made["point"].to_pylist() == [[2.0], [1.0]]
+
+
+def test_a_mixture_goes_with_its_vector(tmp_path):
+    run = build(tmp_path, WANTED, plan={"mixed_neighbors": 3})
+    before, shuffled = planned(run, "shuffled")
+    of = {tuple(point): row for point, row in zip(matrix(before["point"]).tolist(),
+          before.select(OTHERS).to_pylist(), strict=True)}  # fmt: skip
+    points = matrix(shuffled["point"]).tolist()
+    assert [of[tuple(point)] for point in points] == shuffled.select(OTHERS).to_pylist()
+    assert shuffled.select(OTHERS) != before.select(OTHERS)
+    _, sources = planned(run, "lam_0")
+    assert sources["other_lams"].to_pylist() == [[0.0, 0.0]] * len(before)
+    assert sources["other_neighbor_ids"].equals(before["other_neighbor_ids"])
+    _, label_only = planned(run, "label_only")
+    assert label_only["other_neighbor_texts"].null_count == len(before)
+
+
+def test_parents_of_a_mixture_are_all_its_rows():
+    samples = pa.table(
+        {"source_id": ["b", "a"], "neighbor_id": ["a", "c"], "other_neighbor_ids": [["c"], []]}
+    )
+    rows = {"a": 0, "b": 1, "c": 2}
+    assert parent_rows(samples, rows).tolist() == [[1, 0, 2], [0, 2, 0]]
+    alone = samples.drop_columns(["other_neighbor_ids"])
+    assert parent_rows(alone, rows).tolist() == [[1, 0], [0, 2]]

@@ -16,6 +16,7 @@ from sklearn.datasets import make_classification
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.controls import (
     ARMS,
+    VARIANT_ARMS,
     eda,
     embedding_smote,
     gain_is_interpolations,
@@ -24,7 +25,8 @@ from smotext_ray.evaluation.controls import (
 from smotext_ray.evaluation.eda import wordnet
 from smotext_ray.evaluation.utility import Interval, Rows, encoded, score
 
-ADDING = ["random_oversampling", "embedding_smote", "eda_without_synonyms"]
+ADDING = ["random_oversampling", "embedding_smote", "eda_without_synonyms", "adasyn", "kmeans"]
+ALL = ARMS | VARIANT_ARMS
 
 
 def rows_of(counts, dim=3, seed=0):
@@ -47,14 +49,14 @@ def test_targets_are_reached_and_real_rows_kept(arm, counts, more, seed):
     present = dict(zip("abcd", counts, strict=False))
     final = {label: count + more[i] for i, (label, count) in enumerate(present.items())}
     real = rows_of(present)
-    made, weights = ARMS[arm](real, final, seed)
+    made, weights = ALL[arm](real, final, seed)
     assert weights is None
     assert Counter(made.labels) == final
     assert made.texts[: len(real)] == real.texts
     assert made.labels[: len(real)] == real.labels
     np.testing.assert_array_equal(made.embeddings[: len(real)], real.embeddings)
     assert made.embeddings.dtype == np.float32
-    again, _ = ARMS[arm](real, final, seed)
+    again, _ = ALL[arm](real, final, seed)
     assert again.texts == made.texts
     np.testing.assert_array_equal(again.embeddings, made.embeddings)
 
@@ -62,7 +64,7 @@ def test_targets_are_reached_and_real_rows_kept(arm, counts, more, seed):
 @pytest.mark.parametrize("arm", ADDING)
 def test_another_seed_is_another_draw(arm):
     real = rows_of({"a": 8, "b": 30})
-    one, two = (ARMS[arm](real, {"a": 30}, seed)[0] for seed in (0, 1))
+    one, two = (ALL[arm](real, {"a": 30}, seed)[0] for seed in (0, 1))
     assert one.texts != two.texts or not np.array_equal(one.embeddings, two.embeddings)
 
 
@@ -70,9 +72,9 @@ def test_another_seed_is_another_draw(arm):
 def test_classes_without_a_target_and_reached_targets_get_nothing(arm):
     real = rows_of({"a": 3, "b": 5})
     for final in ({}, {"a": 3}, {"a": 3, "b": 5}):
-        made, _ = ARMS[arm](real, final, 0)
+        made, _ = ALL[arm](real, final, 0)
         assert made is real
-    made, _ = ARMS[arm](real, {"a": 4}, 0)
+    made, _ = ALL[arm](real, {"a": 4}, 0)
     assert Counter(made.labels) == {"a": 4, "b": 5}
 
 
@@ -80,7 +82,7 @@ def test_classes_without_a_target_and_reached_targets_get_nothing(arm):
 @pytest.mark.parametrize("final", [{"z": 9}, {"a": 2}])
 def test_targets_that_do_not_fit(arm, final):
     with pytest.raises(UserError):
-        ARMS[arm](rows_of({"a": 3, "b": 5}), final, 0)
+        ALL[arm](rows_of({"a": 3, "b": 5}), final, 0)
 
 
 def test_nothing_is_nothing():
@@ -119,6 +121,29 @@ def test_smote_is_imbalanced_learns():
     theirs, labels = SMOTE(random_state=4).fit_resample(unit(real.embeddings), real.labels)
     np.testing.assert_allclose(made.embeddings[200:], theirs[200:], atol=1e-6)
     assert made.labels == list(labels)
+
+
+@pytest.mark.parametrize("variant", VARIANT_ARMS)
+def test_a_variant_adds_other_points_than_smote_and_smotes_where_it_has_none(variant):
+    x, y = make_classification(
+        200, 6, n_informative=4, n_classes=3, weights=[0.6, 0.25], class_sep=0.9, random_state=1
+    )
+    x = np.vstack([x, 100 + x[:9]])  # a class far from all others, without a row in danger
+    labels = [str(label) for label in y] + ["far"] * 9
+    real = Rows([f"text {i}" for i in range(209)], x.astype(np.float32), labels)
+    final = {"2": 80, "far": 60}
+    smote, _ = embedding_smote(real, final, 4)
+    made, _ = VARIANT_ARMS[variant](real, final, 4)
+    assert not made.has_text and Counter(made.labels) == Counter(smote.labels)
+
+    def added(rows, label):
+        found = zip(rows.embeddings[209:], rows.labels[209:], strict=True)
+        return np.array([point for point, own in found if own == label])
+
+    assert np.abs(added(made, "2") - added(smote, "2")).max() > 0.1
+    if variant in ("borderline", "adasyn"):
+        (own,) = [embedding_smote(real, {"far": 60}, 4)[0]]
+        np.testing.assert_array_equal(added(made, "far"), added(own, "far"))
 
 
 @settings(max_examples=30)

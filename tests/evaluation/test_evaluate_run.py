@@ -54,7 +54,10 @@ def material(run, test_file) -> Material:
 
 @pytest.fixture(scope="module")
 def report(run, config, material):
-    return evaluate(run, config, material, range(2), WordEncoder().encode, log=lambda line: None)
+    encode = WordEncoder().encode
+    return evaluate(
+        run, config, material, range(2), encode, variants=["adasyn"], log=lambda line: None
+    )
 
 
 def test_the_new_texts_stand_beside_their_parents_and_points(run, material):
@@ -102,6 +105,7 @@ def test_the_report_has_every_section(report, material):
     utility = report["utility"]
     arms = {(row["classifier"], row["arm"]) for row in utility["rows"]}
     assert {("embedding", "embedding_smote"), ("tfidf", "class_weights")} <= arms
+    assert ("embedding", "embedding_adasyn") in arms and ("tfidf", "embedding_adasyn") not in arms
     assert any(arm.startswith("eda") for _, arm in arms)
     assert ("tfidf", "embedding_smote") not in arms
     best = {
