@@ -4,7 +4,7 @@
 
 Two classes of Reuters R8, one of them rare. The same code takes `ray.data.read_parquet("s3://...")`
 on a cluster, with an `output` in the bucket. Settings may follow, as in `decoder.candidates=8`.
-A minute on two cores.
+A minute or two on two cores.
 """
 
 from __future__ import annotations
