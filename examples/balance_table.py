@@ -3,8 +3,8 @@
     python examples/balance_table.py
 
 Three classes of Reuters R8, one of them rare, as a CSV file such as you may have. Half of it is set
-aside before anything is made. The models come with the packages; nothing is asked of a hub. Half a
-minute on two cores.
+aside before anything is made. The models come with the packages; nothing is asked of a hub. A
+minute or two on two cores.
 """
 
 from __future__ import annotations

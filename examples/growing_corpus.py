@@ -4,8 +4,8 @@
 
 What a cron job would do (jobs/schedule has one): `smotext expand` embeds the rows that the run
 has not seen, tops each class up to its target and writes the result anew; a second time it does
-nothing.
-Settings may follow, as in `decoder.candidates=8`. Two minutes on two cores.
+nothing. Settings may follow, as in `decoder.candidates=8`. A few minutes on
+two cores.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 Two classes of Reuters R8, one of them rare. The same code takes `ray.data.read_parquet("s3://...")`
 on a cluster, with an `output` in the bucket. Settings may follow, as in `decoder.candidates=8`.
-A minute on two cores.
+A minute or two on two cores.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import ray
 import yaml
 
 import smotext_ray
+from smotext_ray.cluster import connect
 from smotext_ray.datasets import load_dataset
 
 ROWS = {"grain": 12, "crude": 16}
 
 
 def main(*settings: str) -> None:
+    connect()  # to RAY_ADDRESS, or a Ray of this machine with room for actors beside Ray Data
     news = load_dataset("reuters-r8").to_pandas()
     rows = [row for label, n in ROWS.items() for row in records(news, label, n)]
     with tempfile.TemporaryDirectory() as directory:
