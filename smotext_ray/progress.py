@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 from smotext_ray.metrics import StageMetrics
 from smotext_ray.ray_data import surviving_actor
 
@@ -145,7 +147,6 @@ class _Watch:
 
     def until_stopped(self) -> None:
         import ray
-        from tqdm import tqdm
 
         with tqdm(
             total=self.total,

