@@ -19,7 +19,6 @@ from smotext_ray.models import check_models
 from smotext_ray.noise.directions import check_directions
 from smotext_ray.noise.mechanism import promise
 from smotext_ray.noise.stage import NOISED, check_input, denoise
-from smotext_ray.plan import check_class_sizes, targets
 from smotext_ray.progress import stage_progress
 from smotext_ray.ray_data import MOST_BLOCKS, read_checkpointed, write
 from smotext_ray.reference import DIRECTORY as REFERENCE
@@ -27,6 +26,7 @@ from smotext_ray.reference import build_reference
 from smotext_ray.restarts import bounded_restarts, lasting
 from smotext_ray.result import write_input_schema
 from smotext_ray.run import MANIFEST, Run, new_manifest, open_run
+from smotext_ray.strategy import check_class_sizes, targets
 from smotext_ray.structured_log import log_to_run
 from smotext_ray.variants import check_rows
 from smotext_ray.written import written

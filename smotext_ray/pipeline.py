@@ -27,7 +27,7 @@ from smotext_ray.manifest import (
     to_pairs,
     undecoded_round,
 )
-from smotext_ray.plan import check_class_sizes, shards, targets
+from smotext_ray.plan import shards
 from smotext_ray.plan_files import group_item
 from smotext_ray.progress import stage_progress
 from smotext_ray.ray_data import set_up_data
@@ -36,7 +36,7 @@ from smotext_ray.restarts import bounded_restarts, lasting
 from smotext_ray.result import write_result
 from smotext_ray.run import MANIFEST, Run
 from smotext_ray.samples import tally
-from smotext_ray.strategy import lacking
+from smotext_ray.strategy import check_class_sizes, lacking, targets
 from smotext_ray.weights import weight_shards, weights_directory, without_sourceless
 
 log = logging.getLogger("smotext_ray")

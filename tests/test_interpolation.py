@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from imblearn.over_sampling import SMOTE
 
-from smotext_ray.interpolation import beta_lam, dirichlet_lam, mix
-from smotext_ray.plan import interpolate
+from smotext_ray.interpolation import beta_lam, dirichlet_lam, interpolate, mix
 
 
 def pairs(seed: int, n: int = 50, d: int = 24):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from imblearn.utils import check_sampling_strategy
 
 from smotext_ray.errors import UserError
-from smotext_ray.plan import check_class_sizes, targets
+from smotext_ray.strategy import check_class_sizes, targets
 
 COUNTS = {"grain": 41, "ship": 108, "earn": 300}
 

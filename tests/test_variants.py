@@ -20,9 +20,10 @@ from smotext_ray import plan as planning
 from smotext_ray.class_rows import read_classes, read_corpus
 from smotext_ray.columns import fixed_size_list, matrix
 from smotext_ray.config import RunConfig
+from smotext_ray.draws import Draws
 from smotext_ray.errors import UserError
 from smotext_ray.in_process import plan_here, weigh_here
-from smotext_ray.plan import Draws, Shard, shards
+from smotext_ray.plan import Shard, shards
 from smotext_ray.variants import MOST_SVM_ROWS, Sources, check_rows, is_in_danger
 from smotext_ray.weights import count_sources, sources_of, weigh, weight_shards, without_sourceless
 
