@@ -82,6 +82,8 @@ def stages(run: Run, now: float | None = None) -> list[Stage]:
     if "privacy" in manifest:
         found.append(_once("denoise", manifest, rows))
     found.append(_once("reference", manifest, rows))
+    if "weights" in manifest:
+        found.append(Stage("weigh", "done", seconds=manifest["weights"]["seconds"]))
     for entry in manifest["rounds"]:
         points, name = planned_points(entry), f"round-{entry['round']}"
         found.append(Stage(f"plan {name}", "done", points, seconds=entry["plan_seconds"]))

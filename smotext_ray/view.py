@@ -133,6 +133,8 @@ def _speed_table(manifest: dict[str, Any]) -> Table:
     table = Table("stage", "seconds", "rows per second", "tokens per second", title="Time")
     embed = manifest["stages"]["embed"]
     table.add_row("embed", f"{embed['seconds']:.1f}", f"{embed['rows'] / embed['seconds']:.0f}", "")
+    if "weights" in manifest:
+        table.add_row("weigh", f"{manifest['weights']['seconds']:.1f}", "", "")
     for entry in manifest["rounds"]:
         points = planned_points(entry)
         table.add_row(

@@ -65,6 +65,13 @@ def test_a_finished_run(finished):
     assert "works on it" not in text and "left" not in text
 
 
+def test_the_weights_of_a_variant_are_a_stage(tmp_path):
+    run = build(tmp_path, WANTED, until="plan")
+    assert "weigh" not in {stage.stage for stage in stages(run)}
+    run.save(run.manifest | {"weights": {"files": {}, "seconds": 1.25}})
+    assert "weigh done 1.2" in printed(run)
+
+
 def test_no_file_of_a_stage_that_is_done_is_looked_at(finished, monkeypatch):
     monkeypatch.setattr("smotext_ray.status.written", lambda *_: pytest.fail("looked"))
     assert [stage.state for stage in stages(finished)] == ["done"] * 8

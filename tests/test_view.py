@@ -55,6 +55,12 @@ def test_outcome(finished):
     assert "fell short" not in text
 
 
+def test_the_weights_of_a_variant_are_in_the_table_of_times(tmp_path):
+    run = build(tmp_path, WANTED)
+    run.save(run.manifest | {"weights": {"files": {}, "seconds": 1.25}})
+    assert "weigh 1.2" in words(printed(show_outcome, run))
+
+
 def test_outcome_says_which_class_fell_short_and_why(tmp_path):
     run = build(tmp_path, WANTED, rejected={0: "empty", 1: "cut_off", 2: "cut_off"})
     text = words(printed(show_outcome, run))
