@@ -2,9 +2,9 @@
 
     python benchmarks/encode.py --output /tmp/encode
 
-The first texts of Reuters R8, whose lengths differ much, in batches of 64, at most 128 tokens each.
+The first texts of Reuters R8, whose lengths differ much, in batches of 32, at most 128 tokens each.
 Each way has all cores: in one process with a thread a core, or in one process a core with one
-thread each, as the embed job has them. Every way loads its model first and encodes 64 texts; then
+thread each, as the embed job has them. Every way loads its model first and encodes 32 texts; then
 all ways take turns, and the best of three counts. The vectors are compared with
 SentenceTransformer's. `default` is the one of the two dtypes that this machine's CPU is quick in.
 """
@@ -22,7 +22,7 @@ import numpy as np
 from figures import Target, save, show, show_ratios
 from workers import Workers
 
-BATCH = 64
+BATCH = 32  # the default of both
 TOKENS = 128
 THEIRS = "SentenceTransformer"
 TARGETS = [

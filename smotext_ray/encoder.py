@@ -58,7 +58,7 @@ class Encoder:
         self.dim = int(self._model.config.hidden_size)
 
     @torch.inference_mode()
-    def encode(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+    def encode(self, texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
         """Embed texts.
 
         Texts of like length share a batch, so little is spent on padding; the result is
@@ -67,7 +67,7 @@ class Encoder:
         Parameters
         ----------
         texts : sequence of str, length n
-        batch_size : int, default=64
+        batch_size : int, default=32
 
         Returns
         -------
