@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -42,11 +43,24 @@ def fakes(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A directory with a run of 12 corn and 5 ship, balanced, and its corpus."""
+    home = tmp_path_factory.mktemp("made")
+    corpus = write(home / "corpus.parquet", rows("corn", 0, 12), rows("ship", 0, 5))
+    pipeline.augment(fake_config(corpus), str(home / "run"))
+    return home
+
+
 @pytest.fixture
-def finished(tmp_path):
-    """A run of 12 corn and 5 ship, balanced."""
-    corpus = write(tmp_path / "corpus.parquet", rows("corn", 0, 12), rows("ship", 0, 5))
-    return pipeline.augment(fake_config(corpus), str(tmp_path / "run"))
+def finished(made, tmp_path) -> Run:
+    """That run and its corpus for one test."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    run = Run(str(tmp_path / "run"))
+    manifest = run.manifest
+    manifest["config"]["input"]["path"] = str(tmp_path / "corpus.parquet")
+    run.save(manifest)
+    return run
 
 
 def labels_of(run: Run) -> dict[bool, Counter]:
