@@ -42,9 +42,10 @@ demo: $(READY)
 test: lint
 	HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile -m 'not long'
 
-# All of tests/cluster, with ten kills of the driver instead of three, and the script for GPUs: 20 minutes.
+# All of tests/cluster, with ten kills of the driver instead of three, and what else takes long: half an hour.
 test-cluster: $(READY)
-	HF_HUB_OFFLINE=1 SMOTEXT_KILLS=10 .venv/bin/python -m pytest -q -m 'cluster or long' tests/cluster tests/test_benchmarks.py
+	HF_HUB_OFFLINE=1 SMOTEXT_KILLS=10 .venv/bin/python -m pytest -q -m 'cluster or long' tests/cluster
+	HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q -m long tests --ignore tests/cluster
 
 # Ratios measured side by side, in a quarter of an hour on two idle cores; runs/bench.
 bench: $(READY)

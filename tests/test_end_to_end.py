@@ -179,6 +179,7 @@ def plan_bytes(run: Path) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+@pytest.mark.long
 def test_the_plan_is_the_same_for_other_actors_and_blocks_and_after_a_kill(tmp_path):
     frame = reuters("train").head(1500)
     frame["text"] = frame["text"].str.split().str[:12].str.join(" ")

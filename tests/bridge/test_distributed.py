@@ -68,6 +68,7 @@ def test_two_workers_go_on_as_one_process_that_accumulates(on_ray, config, tmp_p
 
 @pytest.mark.cluster
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_worker_costs_only_the_steps_since_the_last_state(on_ray, config, tmp_path):
     config = replace(config, steps=400, eval_every=200, save_every=20)
     train(TEXTS, replace(config, accumulate=2), tmp_path / "whole", log=quiet)

@@ -9,7 +9,7 @@ import pytest
 from buckets import killed_gone_on_with_and_expanded, serving
 from pyarrow import fs
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.long]
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "testing-key",

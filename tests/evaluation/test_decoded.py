@@ -208,6 +208,7 @@ def test_first_of_classes():
 
 @pytest.mark.slow
 @pytest.mark.cluster
+@pytest.mark.long
 def test_real_controls_of_a_few_points(tmp_path):
     import ray
 
