@@ -6,8 +6,9 @@ Plans new texts of Reuters R8 with the offline preset, and decodes the same poin
 in every way, each in a process of its own with nothing beside it:
 
 - `job`: the decode job on Ray, its gate included, with one decoder and with one a core;
-- `engine`: our Engine in one process, all points in one batch, with int8 weights and activations,
-  in blocks as the job's, one after the other and four at once;
+- `engine`: our Engine in one process, all points in one batch, in the other of bfloat16 and float32
+  than `decoder.dtype` takes on this machine (128 points), with int8 weights and activations, in
+  blocks as the job's, one after the other and four at once;
 - `vllm`: a vLLM `LLM` as its documents have it, with two threads and with one;
 - `generate`: Hugging Face, in equal batches on all cores, and one by one (fewer points).
 
@@ -44,6 +45,7 @@ TARGETS = [
     Target("job, 1 decoder", "vllm, 1 thread", 0.95),
     Target("job, 1 a core", "generate, batches", 2.5),
     Target("engine", "vllm, 1 thread", 1.0),
+    Target("engine", "engine, other dtype", 1.0),
     Target("engine, int8", "engine", 1.0),
     Target("job, 1 a core", "generate, one by one", 10.0),
 ]
@@ -53,6 +55,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "vllm, 2 threads": ("vllm", {"threads": 2}),
     "vllm, 1 thread": ("vllm", {"threads": 1}),
     "engine": ("engine", {"batch": 0}),
+    "engine, other dtype": ("engine", {"batch": 0, "other": True, "points": 2 * BATCH}),
     "engine, int8": ("engine", {"batch": 0, "int8": True}),
     "engine, blocks": ("engine", {"batch": BATCH}),
     "engine, blocks, 4 at once": ("engine", {"batch": BATCH, "at_once": 4}),
@@ -70,7 +73,7 @@ def main() -> int:
     shutil.rmtree(run, ignore_errors=True)
     make_plan(run, options.output / "corpus.parquet", options.points)
     found: dict[str, Any] = {}
-    for way in WAYS:
+    for way in options.ways:
         command = [sys.executable, __file__, "--child", way, "--output", str(options.output)]
         said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         found[way] = json.loads(said.splitlines()[-1])
@@ -88,7 +91,8 @@ def main() -> int:
             for way, row in found.items()
         ],
     )
-    ratios = show_ratios({way: row["speed"] for way, row in found.items()}, TARGETS)
+    targets = [t for t in TARGETS if {t.ours, t.theirs} <= found.keys()]
+    ratios = show_ratios({way: row["speed"] for way, row in found.items()}, targets)
     save(options.output / "decode.json", points=options.points, found=found, ratios=ratios)
     return 0
 
@@ -239,8 +243,13 @@ def engine(uri: str, how: dict[str, Any], threads: int) -> Decode:
     from smotext_ray.columns import matrix
     from smotext_ray.config import load_config
 
-    options = {"decoder.int8": how.get("int8", False)}
-    decoder = load_decoder(load_config(options=options, base=_config(uri)))
+    config = _config(uri)
+    options: dict[str, Any] = {"decoder.int8": how.get("int8", False)}
+    if how.get("other"):
+        options["decoder.dtype"] = {"bfloat16": "float32", "float32": "bfloat16"}[
+            config.decoder.dtype
+        ]
+    decoder = load_decoder(load_config(options=options, base=config))
 
     def decode_block(block: pa.Table) -> Any:
         return decoder.decode(matrix(block["point"]), block["seed"].to_pylist())
@@ -340,6 +349,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--output", required=True, type=Path, help="for the run")
     parser.add_argument("--points", type=int, default=320, help="to decode; default 320")
+    parser.add_argument("--ways", nargs="*", choices=WAYS, default=list(WAYS), help="default: all")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
 
