@@ -22,7 +22,7 @@ import numpy as np
 from figures import Target, save, show, show_ratios
 from workers import Workers
 
-BATCH = 32  # the default of both
+BATCH = 32  # the default of all of them
 TOKENS = 128
 THEIRS = "SentenceTransformer"
 TARGETS = [
@@ -38,11 +38,11 @@ def main() -> int:
 
     cores = len(os.sched_getaffinity(0))
     ways = {
-        THEIRS: Workers(theirs, 1, cores),
-        "encoder, float32": Workers(partial(ours, "float32"), 1, cores),
-        "actors, float32": Workers(partial(ours, "float32"), cores, 1),
-        "encoder, bfloat16": Workers(partial(ours, "bfloat16"), 1, cores),
-        "actors, bfloat16": Workers(partial(ours, "bfloat16"), cores, 1),
+        THEIRS: Workers(partial(theirs, options.batch), 1, cores),
+        "encoder, float32": Workers(partial(ours, "float32", options.batch), 1, cores),
+        "actors, float32": Workers(partial(ours, "float32", options.batch), cores, 1),
+        "encoder, bfloat16": Workers(partial(ours, "bfloat16", options.batch), 1, cores),
+        "actors, bfloat16": Workers(partial(ours, "bfloat16", options.batch), cores, 1),
     }
     texts = first_texts(options.rows)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -80,18 +80,18 @@ def first_texts(rows: int) -> list[str]:
 Encode = Callable[[list[str]], np.ndarray]
 
 
-def ours(dtype: str) -> Encode:
+def ours(dtype: str, batch: int) -> Encode:
     from smotext_ray.config import load_config
     from smotext_ray.encoder import Encoder
     from smotext_ray.models import locate_model
 
     model = locate_model(load_config("offline").encoder.model).path
     encoder = Encoder(model, max_length=TOKENS, dtype=dtype)
-    encoder.encode(first_texts(BATCH))  # warm
-    return lambda texts: encoder.encode(texts, BATCH)
+    encoder.encode(first_texts(batch))  # warm
+    return lambda texts: encoder.encode(texts, batch)
 
 
-def theirs() -> Encode:
+def theirs(batch: int) -> Encode:
     from sentence_transformers import SentenceTransformer, models
 
     from smotext_ray.config import load_config
@@ -101,8 +101,8 @@ def theirs() -> Encode:
     words = models.Transformer(path, max_seq_length=TOKENS)
     pooling = models.Pooling(words.get_embedding_dimension())
     model = SentenceTransformer(modules=[words, pooling, models.Normalize()], device="cpu")
-    model.encode(first_texts(BATCH))  # warm
-    return lambda texts: np.asarray(model.encode(texts, batch_size=BATCH))
+    model.encode(first_texts(batch))  # warm
+    return lambda texts: np.asarray(model.encode(texts, batch_size=batch))
 
 
 def _options() -> argparse.Namespace:
@@ -111,6 +111,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--rows", type=int, default=1024)
+    parser.add_argument("--batch", type=int, default=BATCH, help=f"texts; default {BATCH}")
     return parser.parse_args()
 
 

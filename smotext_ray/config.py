@@ -35,7 +35,7 @@ SECRET = re.compile(r"key|secret|token|sig|cred|passw", re.IGNORECASE)  # in a n
 def cpu_dtype() -> Dtype:
     """bfloat16 where this machine's CPU computes in it, which doubles the speed, else float32.
 
-    A CPU without instructions for bfloat16 takes four times as long with it to decode
+    A CPU without instructions for bfloat16 takes five times as long with it to decode
     (benchmarks/decode.py). The cosine of embeddings to those in float32 is 0.9999
     (benchmarks/encode.py).
     """
@@ -74,7 +74,6 @@ class EncoderConfig(Section):
     normalize: bool = True
     max_length: int = Field(128, ge=1)
     dtype: Dtype = Field(default_factory=cpu_dtype)
-    # What a CPU's cache holds: 64 are a sixth slower there (docs/performance.md).
     batch_size: int = Field(32, ge=1)
 
 

@@ -59,7 +59,7 @@ class Engine:
         prompt they can end the engine (vllm-project/vllm#57719).
     dtype : str, default="auto"
         Of weights and activations. "auto": bfloat16 on a GPU and on a CPU that computes in it,
-        float32 on other CPUs, where bfloat16 takes four times as long (benchmarks/decode.py).
+        float32 on other CPUs, where bfloat16 takes five times as long (benchmarks/decode.py).
     tensor_parallel_size : int, default=1
     gpu_memory_utilization : float, default=0.85
         Without meaning on CPU.
