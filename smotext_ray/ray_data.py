@@ -77,6 +77,9 @@ def set_up_data(checkpoint_path: str | None, id_column: str | None, filesystem: 
     # The new reader merges small files into one block: one actor would get all the work,
     # and nothing would be committed before the end.
     context.use_datasource_v2 = False
+    # A pool grows when its actors have this many blocks for each that they work on at once. Ray
+    # Data's own 1.75 is never reached where an actor works on several: few may wait beside them.
+    context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
     context.checkpoint_config = (
         CheckpointConfig(
             id_column=id_column,

@@ -7,6 +7,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ray.data import DataContext
 
 from smotext_ray import cluster
 from smotext_ray.cluster import (
@@ -18,9 +19,11 @@ from smotext_ray.cluster import (
     decoder_pools,
     encoder_pool,
     planner_pool,
+    pool_options,
 )
 from smotext_ray.config import RunConfig
 from smotext_ray.errors import UserError
+from smotext_ray.ray_data import set_up_data, settings_restored
 
 MANY = 10_000  # blocks: as many actors as fit
 
@@ -308,6 +311,18 @@ def test_a_growing_pool_begins_with_what_there_is_room_for(remote):
     # It is never smaller than what is there.
     decoders, _ = decoder_pools(there, config(most_cluster_gpus=1), MANY)
     assert (decoders.actors, decoders.first) == (2, 2)
+
+
+@pytest.mark.parametrize("blocks", [4, 5, 8, 1000])
+def test_a_pool_of_decoders_can_be_so_busy_that_ray_data_lets_it_grow(blocks):
+    with settings_restored():
+        set_up_data(None, None)
+        wanted = DataContext.get_current().autoscaling_config.actor_pool_util_upscaling_threshold
+    pool = pool_options(Pool(4, 1.0, first=1), blocks, in_flight=4)["compute"]
+    most = pool.max_tasks_in_flight_per_actor / pool.max_concurrent_calls_per_actor
+    assert most >= wanted
+    theirs = DataContext.get_current().autoscaling_config.actor_pool_util_upscaling_threshold
+    assert theirs != wanted  # of datasets that are not ours
 
 
 def test_no_machine_with_a_gpu_is_started_to_plan(remote):
