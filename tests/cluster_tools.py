@@ -226,11 +226,12 @@ def start_node(
     return node
 
 
-def node_of(pid: int, nodes: list[subprocess.Popen]) -> subprocess.Popen:
-    """The node on which a process runs."""
-    above = {parent.pid for parent in psutil.Process(pid).parents()}
-    (node,) = [node for node in nodes if node.pid in above]
-    return node
+def node_of(pid: int, nodes: list[subprocess.Popen]) -> subprocess.Popen | None:
+    """The node on which a process runs; None where it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        above = {parent.pid for parent in psutil.Process(pid).parents()}
+        return next((node for node in nodes if node.pid in above), None)
+    return None
 
 
 def free_ports(number: int) -> list[int]:
