@@ -121,6 +121,11 @@ class ClassReader:
         return read_texts(self._source, rows)
 
 
+def rows_gib(rows: int, dim: int) -> float:
+    """Memory of so many rows: embeddings that are not held on disk, and what is known of each."""
+    return (min(4 * rows * dim, HELD_BYTES) + 600 * rows) / 1024**3
+
+
 def is_small(rows: int, dim: int) -> bool:
     """Whether a `ClassReader` reads a corpus of so many embeddings whole."""
     return 4 * rows * dim <= SMALL_BYTES

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from smotext_ray.class_rows import HELD_BYTES, read_classes
+from smotext_ray.class_rows import read_classes, rows_gib
 from smotext_ray.config import RunConfig
 from smotext_ray.neighbors import Metric, nearest_neighbors
 
@@ -85,15 +85,10 @@ def cleaning_of(config: RunConfig, source: ds.Dataset, labels: Sequence[Any]) ->
 
 
 def cleaning_gib(config: RunConfig, source: ds.Dataset) -> float:
-    """Memory that `cleaning_of` takes.
-
-    The embeddings as far as they are not held on disk, and what is known of each row while
-    they are read (as `smotext_ray.pipeline.planner_gib` counts them).
-    """
+    """Memory that `cleaning_of` takes."""
     if config.gate.cleaning == "none":
         return 0.0
-    rows, dim = source.count_rows(), source.schema.field("embedding").type.list_size
-    return float((min(4 * rows * dim, HELD_BYTES) + 600 * rows) / 1024**3)
+    return rows_gib(source.count_rows(), source.schema.field("embedding").type.list_size)
 
 
 def has_other_neighbors(

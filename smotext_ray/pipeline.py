@@ -12,7 +12,7 @@ from typing import Any
 
 from smotext_ray import cluster
 from smotext_ray.actors import PlanActor, WeightActor
-from smotext_ray.class_rows import HELD_BYTES, is_small
+from smotext_ray.class_rows import is_small, rows_gib
 from smotext_ray.config import RunConfig
 from smotext_ray.decoding import decode_directory
 from smotext_ray.embedding import embed_corpus, in_task, open_checked
@@ -168,8 +168,7 @@ def planner_gib(run: Run, corpus: int, classes: int) -> float:
     row (benchmarks/growth.py tells what planners took).
     """
     rows = corpus if is_small(corpus, _dim(run)) else classes
-    held = min(embeddings_gib(run, rows), HELD_BYTES / cluster.GIB)
-    return 1.0 + held + 600 * rows / cluster.GIB
+    return 1.0 + rows_gib(rows, _dim(run))
 
 
 def embeddings_gib(run: Run, rows: int) -> float:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from smotext_ray.config import InputConfig
 from smotext_ray.corpus import original_columns
+from smotext_ray.judging import OTHERS
 from smotext_ray.manifest import corpus_files
 from smotext_ray.run import Run
 from smotext_ray.samples import usable_samples
@@ -23,7 +24,6 @@ INPUT_SCHEMA = "input_schema.parquet"
 LARGE = 1_000_000  # rows; from here on the result is a directory
 ROWS_PER_FILE = 500_000
 LINEAGE = ["sample_id", "source_id", "neighbor_id", "lam", "round", "cosine_to_point"]
-OTHERS = ["other_neighbor_ids", "other_lams"]  # of a run with plan.mixed_neighbors above 1
 
 
 def write_input_schema(run: Run, schema: pa.Schema) -> None:

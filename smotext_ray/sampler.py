@@ -27,12 +27,12 @@ from sklearn.utils.validation import check_is_fitted
 from smotext_ray.config import RunConfig
 from smotext_ray.containers import read_texts
 from smotext_ray.errors import UserError
+from smotext_ray.judging import OTHERS
 from smotext_ray.neighbors import Metric, nearest_neighbors
 
 # From here on "auto" means Ray: about where starting it costs less than it brings.
 MANY_ROWS, MANY_NEW = 20_000, 2_000
 LINEAGE = ["sample_id", "source_id", "neighbor_id", "lam", "seed", "round", "cosine_to_point"]
-OTHERS = ["other_neighbor_ids", "other_lams"]
 
 
 class SMOTExT(BaseOverSampler):

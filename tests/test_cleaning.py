@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from imblearn.under_sampling import EditedNearestNeighbours, TomekLinks
 
-from smotext_ray import class_rows, cleaning
+from smotext_ray import class_rows
 from smotext_ray.class_rows import read_classes
 from smotext_ray.cleaning import Cleaning, cleaning_gib, cleaning_of
 from smotext_ray.columns import fixed_size_list
@@ -146,7 +146,7 @@ def test_a_run_that_does_not_ask_reads_nothing():
 def test_the_memory_is_counted_and_bounded_by_what_is_held_on_disk(monkeypatch):
     config = RunConfig.model_validate({"gate": {"cleaning": "tomek"}})
     assert cleaning_gib(config, corpus()) * 1024**3 == 6 * (4 * 4 + 600)
-    monkeypatch.setattr(cleaning, "HELD_BYTES", 50)
+    monkeypatch.setattr(class_rows, "HELD_BYTES", 50)
     assert cleaning_gib(config, corpus()) * 1024**3 == 50 + 6 * 600
 
 
