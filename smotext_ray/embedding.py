@@ -182,14 +182,15 @@ def _embed(config: RunConfig, run: Run) -> None:
         ) as restarts,
     ):
         encoder = {"config": config, "counter": counter}
-        corpus = read_checkpointed(run, files, len(files), columns=["id", "text", "label"], job=job)
+        columns = ["id", "text", "label"]
+        corpus = read_checkpointed(run, files, len(files), columns, job, pool.actors)
         embedded = corpus.map_batches(
             **lasting(EncodeActor, encoder, "encoder", restarts, config.resources),
             batch_size=None,
             batch_format="pyarrow",
             **cluster.pool_options(pool),
         )
-        write(embedded, run, directory)
+        write(embedded, run, directory, pool.actors)
     seconds = time.monotonic() - started
     done(run, "embed", rows=total, seconds=seconds, actors=pool.actors)
 

@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,8 +29,8 @@ from smotext_ray.manifest import (
     undecoded_round,
 )
 from smotext_ray.plan import shards
-from smotext_ray.plan_files import group_item
-from smotext_ray.progress import stage_progress
+from smotext_ray.plan_files import group_item, write_groups
+from smotext_ray.progress import stage_progress, task_progress
 from smotext_ray.ray_data import set_up_data
 from smotext_ray.reference import distinct_texts
 from smotext_ray.restarts import bounded_restarts, lasting
@@ -40,6 +41,10 @@ from smotext_ray.strategy import check_class_sizes, lacking, targets
 from smotext_ray.weights import weight_shards, weights_directory, without_sourceless
 
 log = logging.getLogger("smotext_ray")
+
+# Of a plan that one task makes: some seconds of one core.
+LIGHT_FILES = 4
+LIGHT_PRODUCTS = 2e11  # of two numbers, in the search for neighbours
 
 
 def augment(config: RunConfig, uri: str) -> Run:
@@ -108,15 +113,19 @@ def plan(config: RunConfig, run: Run) -> bool:
     groups = shards(to_plan, round_, first_id, math.ceil(points / files))
     items = [group_item(round_, i, group) for i, group in enumerate(groups)]
     started = time.monotonic()
-    counts = class_counts(manifest)
-    largest = max(sum(counts[shard.label] for shard in group) for group in groups)
-    memory_gib = planner_gib(run, sum(counts.values()), largest)
-    if config.plan.variant == "kmeans":  # neighbours are looked for in a copy of their cluster
-        memory_gib += embeddings_gib(run, largest)
     weights = None if config.plan.variant == "smote" else weights_directory(manifest)
-    written = _in_planners(
-        PlanActor, "plan", config, run, items, points, memory_gib, weights=weights
-    )
+    counts = class_counts(manifest)
+    if files <= LIGHT_FILES and is_light(counts, to_plan, _dim(run)):
+        with task_progress("plan", points, run):
+            written = in_task(write_groups, run, config, items, weights)
+    else:
+        largest = max(sum(counts[shard.label] for shard in group) for group in groups)
+        memory_gib = planner_gib(run, sum(counts.values()), largest)
+        if config.plan.variant == "kmeans":  # neighbours are looked for in a copy of their cluster
+            memory_gib += embeddings_gib(run, largest)
+        written = _in_planners(
+            PlanActor, "plan", config, run, items, points, memory_gib, weights=weights
+        )
     manifest["rounds"].append(
         {
             "round": round_,
@@ -127,6 +136,22 @@ def plan(config: RunConfig, run: Run) -> bool:
     )
     run.save(manifest)
     return True
+
+
+def is_light(counts: Mapping[Any, int], points: Mapping[Any, int], dim: int) -> bool:
+    """Whether a plan takes less time than a pool of actors needs to start.
+
+    Parameters
+    ----------
+    counts : mapping of label to int
+        Rows of all classes.
+    points : mapping of label to int
+        To be planned.
+    dim : int
+        Of the embeddings.
+    """
+    searched = sum(min(number, counts[label]) * counts[label] for label, number in points.items())
+    return is_small(sum(counts.values()), dim) and searched * dim <= LIGHT_PRODUCTS
 
 
 def _in_planners(

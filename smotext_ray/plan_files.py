@@ -25,6 +25,24 @@ def group_item(run_round: int, number: int, group: list[Shard]) -> dict[str, str
     }
 
 
+def write_groups(
+    run: Run, config: RunConfig, items: list[dict[str, str]], weights: str | None
+) -> list[dict[str, str]]:
+    """Write a file for each of `group_item`, in this process; rows of ``file`` and ``sha256``.
+
+    ``weights`` is the directory of those that a variant of SMOTE needs.
+    """
+    reader = ClassReader(run)
+    of_sources = run.table(weights) if weights else None
+    return [
+        {
+            "file": item["file"],
+            "sha256": write_group(run, config, **item, reader=reader, weights=of_sources)[0],
+        }
+        for item in items
+    ]
+
+
 def write_group(
     run: Run,
     config: RunConfig,
@@ -59,7 +77,8 @@ def write_group(
         tables.append(plan_shard(rows, shard, config, sources=sources))
     table = with_texts(pa.concat_tables(tables), reader.texts)
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
+    # No two points are alike: a dictionary of their numbers takes time and saves nothing.
+    pq.write_table(table, sink, use_dictionary=["label"])
     content = sink.getvalue().to_pybytes()
     run.write(content, "plan", file)
     return hashlib.sha256(content).hexdigest(), len(table)

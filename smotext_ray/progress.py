@@ -114,8 +114,7 @@ def stage_progress(stage: str, total: int, run: Run, before: int = 0) -> Iterato
     watch = _Watch(stage, total, before, run, counter)
     thread = threading.Thread(target=watch.until_stopped, daemon=True)
     started = time.monotonic()
-    left = f"{total - before} of {total} rows to do" if before else f"{total} rows to do"
-    log.info("%s: %s", stage, left, extra={"stage": stage, "rows_to_do": total - before})
+    _tell_begin(stage, total, before)
     thread.start()
     try:
         yield counter
@@ -124,6 +123,28 @@ def stage_progress(stage: str, total: int, run: Run, before: int = 0) -> Iterato
         watch.stop.set()
         thread.join()
         ray.kill(counter)
+    _tell_end(stage, rows, tokens, started)
+
+
+@contextmanager
+def task_progress(stage: str, total: int, run: Run) -> Iterator[None]:
+    """As `stage_progress` for a stage of seconds that is one task: it is counted at its end."""
+    from smotext_ray.structured_log import run_name
+
+    metrics = StageMetrics(run_name(run), stage)
+    started = time.monotonic()
+    _tell_begin(stage, total, before=0)
+    yield
+    metrics.count(*ROWS, number=total)
+    _tell_end(stage, total, 0, started)
+
+
+def _tell_begin(stage: str, total: int, before: int) -> None:
+    left = f"{total - before} of {total} rows to do" if before else f"{total} rows to do"
+    log.info("%s: %s", stage, left, extra={"stage": stage, "rows_to_do": total - before})
+
+
+def _tell_end(stage: str, rows: int, tokens: int, started: float) -> None:
     seconds = time.monotonic() - started
     log.info(
         "%s: done, %s in %.1f s",

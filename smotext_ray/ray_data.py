@@ -11,18 +11,16 @@ if TYPE_CHECKING:
     from smotext_ray.run import Run
 
 MOST_BLOCKS = 4096  # of one job, and files of one stage, however many rows
-# Of a reading or writing task, which waits on files, not on the CPU. Each that runs beside others
-# starts a process of Ray's, so a tenth would slow the start of the actors.
-LIGHT_CPUS = 0.5
+LIGHT_CPUS = 0.5  # of a reading or writing task, which waits on files, not on the CPU
 
 
 def read_checkpointed(
-    run: Run, files: str | list[str], blocks: int, columns: list[str] | None, job: str
+    run: Run, files: str | list[str], blocks: int, columns: list[str] | None, job: str, actors: int
 ) -> Any:
     """Tables of the run as a Ray dataset of so many blocks, without the rows that are done.
 
     ``files`` is a directory of the run, or paths for ``run.fs``; ``job`` the directory in
-    ``checkpoints/`` that holds the ids of what was written.
+    ``checkpoints/`` that holds the ids of what was written; ``actors`` take the blocks.
     """
     import ray
 
@@ -34,14 +32,27 @@ def read_checkpointed(
         columns=columns,
         override_num_blocks=blocks,
         num_cpus=LIGHT_CPUS,
+        concurrency=_light_tasks(actors),
     )
 
 
-def write(dataset: Any, run: Run, directory: str) -> None:
-    """Do the dataset's work and write its rows as parquet files."""
+def write(dataset: Any, run: Run, directory: str, actors: int) -> None:
+    """Do the dataset's work and write its rows, which come from so many actors, as parquet."""
     dataset.write_parquet(
-        run.make(directory), filesystem=run.fs, ray_remote_args={"num_cpus": LIGHT_CPUS}
+        run.make(directory),
+        filesystem=run.fs,
+        ray_remote_args={"num_cpus": LIGHT_CPUS},
+        concurrency=_light_tasks(actors),
     )
+
+
+def _light_tasks(actors: int) -> int:
+    """Tasks at once that read or write blocks for such a pool.
+
+    A block takes an actor many times as long as it takes them, and each task that begins beside
+    others costs seconds of a process's start, while the actors load their models.
+    """
+    return max(1, actors // 2)
 
 
 def surviving_actor(kind: Any, *arguments: Any) -> Any:

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from smotext_ray.errors import Stopped, UserError, one_line
+from smotext_ray.quick_imports import quick_imports
 from smotext_ray.ray_data import settings_restored, surviving_actor
 
 if TYPE_CHECKING:
@@ -185,7 +186,8 @@ class Lasting:
                 f"{ray.util.get_node_ip_address()}."
             )
         try:
-            self._actor = actor(**given)
+            with quick_imports():
+                self._actor = actor(**given)
         except UserError:
             raise
         except Exception as error:

@@ -60,10 +60,12 @@ def targets(
         raise UserError(f"Balancing needs at least two classes; there are: {_listed(labels)}.")
     strategy = _read_strategy(sampling_strategy)
     if isinstance(strategy, dict):
-        strategy = _final_counts(strategy, labels, counts, allow_reached)
-    elif isinstance(strategy, float) and _is_reached(strategy, labels, counts, allow_reached):
+        final = _final_counts(strategy, labels, counts, allow_reached)
+        new = {code: number - counts[code] for code, number in sorted(final.items())}
+        return {labels[code]: number for code, number in new.items() if number}
+    if isinstance(strategy, float) and _is_reached(strategy, labels, counts, allow_reached):
         return {}
-    from imblearn.utils import check_sampling_strategy
+    from imblearn.utils import check_sampling_strategy  # seconds, which final counts do without
 
     codes = np.repeat(np.arange(len(labels), dtype=np.min_scalar_type(len(labels))), counts)
     try:
