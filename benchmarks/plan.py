@@ -118,10 +118,9 @@ def faiss_search(run: Any) -> float:
 
 def plan_files(run: Any, more: list[int]) -> float:
     """The stage's files, made in this process."""
-    from smotext_ray.class_rows import ClassReader
     from smotext_ray.config import RunConfig
     from smotext_ray.plan import shards
-    from smotext_ray.plan_files import group_item, write_group
+    from smotext_ray.plan_files import PlanWriter, group_item
 
     config = RunConfig.model_validate(run.manifest["config"])
     labels = [label for label, _ in run.manifest["input"]["class_counts"]]
@@ -130,9 +129,9 @@ def plan_files(run: Any, more: list[int]) -> float:
     groups = shards(lacking, 1, 0, math.ceil(NEW_POINTS / files))
     run.clear("plan")
     started = time.monotonic()
-    reader = ClassReader(run)
+    write = PlanWriter(run, config)
     for number, group in enumerate(groups):
-        write_group(run, config, **group_item(1, number, group), reader=reader)
+        write(**group_item(1, number, group))
     return time.monotonic() - started
 
 

@@ -144,21 +144,14 @@ class PlanActor:
     def __init__(
         self, config: RunConfig, run_uri: str, counter: Any, weights: str | None = None
     ) -> None:
-        from smotext_ray.class_rows import ClassReader
+        from smotext_ray.plan_files import PlanWriter
         from smotext_ray.run import Run
 
-        self.run = Run(run_uri)
-        self.reader = ClassReader(self.run)
-        self.weights = self.run.table(weights) if weights else None
-        self.config = config
+        self.write = PlanWriter(Run(run_uri), config, weights)
         self.counter = counter
 
     def __call__(self, group: dict[str, str]) -> dict[str, str]:
-        from smotext_ray.plan_files import write_group
-
-        digest, rows = write_group(
-            self.run, self.config, **group, reader=self.reader, weights=self.weights
-        )
+        digest, rows = self.write(**group)
         self.counter.add.remote(rows, first=group["file"])
         return {"file": group["file"], "sha256": digest}
 

@@ -116,6 +116,11 @@ class ClassReader:
             self._classes = {rows.label: rows for rows in read_classes(self._source, wanted)}
         return [self._classes[label] for label in labels]
 
+    @property
+    def held(self) -> list[Any]:
+        """The labels of the classes that it has now."""
+        return list(self._classes)
+
     def texts(self, rows: pa.ChunkedArray) -> pa.ChunkedArray:
         """Texts of rows by their numbers in the files; nulls where nobody may know them."""
         return read_texts(self._source, rows)
@@ -123,7 +128,7 @@ class ClassReader:
 
 def rows_gib(rows: int, dim: int) -> float:
     """Memory of so many rows: embeddings that are not held on disk, and what is known of each."""
-    return (min(4 * rows * dim, HELD_BYTES) + 600 * rows) / 1024**3
+    return (min(4 * rows * dim, HELD_BYTES) + 640 * rows) / 1024**3
 
 
 def is_small(rows: int, dim: int) -> bool:

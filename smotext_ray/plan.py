@@ -82,6 +82,32 @@ def shards(
     return groups
 
 
+class KnownNeighbors:
+    """The neighbours of a class's rows, each looked for once: many shards draw the same rows."""
+
+    def __init__(self) -> None:
+        self._near = np.empty((0, 0), np.int32)
+        self._is_known = np.zeros(0, bool)
+
+    def __call__(
+        self,
+        drawn: NDArray[np.int64],
+        rows: int,
+        search: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+    ) -> NDArray[np.int64]:
+        """Neighbours of some of so many rows; ``search`` finds those of the ones not known."""
+        if not len(self._is_known):
+            self._is_known = np.zeros(rows, bool)
+        unknown = drawn[~self._is_known[drawn]]
+        if len(unknown):
+            found = search(unknown)
+            if not self._near.size:
+                self._near = np.empty((rows, found.shape[1]), np.int32)
+            self._near[unknown] = found
+            self._is_known[unknown] = True
+        return self._near[drawn].astype(np.int64)
+
+
 def plan_schema(
     id_type: pa.DataType, label_type: pa.DataType, dim: int, mixed_neighbors: int = 1
 ) -> pa.Schema:
@@ -119,6 +145,7 @@ def plan_class(
     nearest: Nearest | None = None,
     sources: Sources | None = None,
     mixed_neighbors: int = 1,
+    known: KnownNeighbors | None = None,
 ) -> pa.Table:
     """The plan rows of one shard.
 
@@ -145,6 +172,8 @@ def plan_class(
     mixed_neighbors : int, default=1
         Of the k neighbours so many, all different, and no more than there are, share a point
         by the law of `smotext_ray.interpolation.dirichlet_lam`.
+    known : KnownNeighbors, optional
+        Of the class, from earlier shards with the same settings.
 
     Returns
     -------
@@ -167,7 +196,11 @@ def plan_class(
     chosen = _chosen(rows, draws.u_source, sources)
     drawn, place = np.unique(chosen, return_inverse=True)
     cluster = sources.cluster if sources else None
-    near = _neighbors(rows, drawn, cluster, k_neighbors, metric, nearest)
+    near = (known or KnownNeighbors())(
+        drawn,
+        len(rows.ids),
+        lambda unknown: _neighbors(rows, unknown, cluster, k_neighbors, metric, nearest),
+    )
     if near.shape[1] == 0:
         raise UserError(lonely_sentence([shard.label]))
     columns, lam = _weighted(shard, seed, draws, near.shape[1], mixed_neighbors, lam_alpha)
@@ -278,6 +311,7 @@ def plan_shard(
     config: RunConfig,
     nearest: Nearest | None = None,
     sources: Sources | None = None,
+    known: KnownNeighbors | None = None,
 ) -> pa.Table:
     """`plan_class` with the settings of a run."""
     if sources is None and config.plan.variant != "smote":
@@ -294,6 +328,7 @@ def plan_shard(
         nearest,
         sources,
         config.plan.mixed_neighbors,
+        known,
     )
 
 

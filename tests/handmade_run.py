@@ -18,7 +18,7 @@ from smotext_ray.config import RunConfig
 from smotext_ray.corpus import stage_corpus, survey_corpus
 from smotext_ray.manifest import accepted
 from smotext_ray.plan import shards
-from smotext_ray.plan_files import group_item, write_group
+from smotext_ray.plan_files import PlanWriter, group_item
 from smotext_ray.reference import build_reference
 from smotext_ray.result import write_input_schema, write_result
 from smotext_ray.run import Run, new_manifest
@@ -145,7 +145,7 @@ def planned_round(
     first = sum(wanted.values()) * (round_ - 1)
     groups = shards(wanted, round_, first, points_per_shard=5)
     items = [group_item(round_, i, group) for i, group in enumerate(groups)]
-    files = {item["file"]: write_group(run, config, **item)[0] for item in items}
+    files = {item["file"]: PlanWriter(run, config)(**item)[0] for item in items}
     return {
         "round": round_,
         "planned": pairs(wanted),

@@ -18,6 +18,7 @@ from smotext_ray.columns import matrix
 from smotext_ray.draws import draw, draw_others
 from smotext_ray.errors import UserError
 from smotext_ray.interpolation import interpolate, mix
+from smotext_ray.neighbors import other_texts
 from smotext_ray.plan import Shard, plan_schema, shards
 
 SETTINGS = {
@@ -335,3 +336,21 @@ def test_further_draws_are_uniform_and_unrelated_to_the_first():
         assert stats.kstest(column, "uniform").pvalue > 0.01
     off_diagonal = np.corrcoef(columns.T)[np.triu_indices(7, 1)]
     assert np.abs(off_diagonal).max() < 4 / np.sqrt(20_000)
+
+
+def test_shards_that_share_neighbours_look_for_each_once_and_say_the_same(monkeypatch):
+    rows, points = class_rows(0, 40, distinct=30), 200
+    looked_for: list[int] = []
+
+    def search(queries, *rest):
+        looked_for.append(len(queries))
+        return other_texts(queries, *rest)
+
+    monkeypatch.setattr(planning, "other_texts", search)
+    known = planning.KnownNeighbors()
+    parts = [Shard(1, "grain", start, start + 20, start) for start in range(0, points, 20)]
+    shared = pa.concat_tables(plan_class(rows, part, **SETTINGS, known=known) for part in parts)
+    drawn = len(set(shared["source_id"].to_pylist()))
+    assert sum(looked_for) == drawn
+    whole = plan_class(rows, Shard(1, "grain", 0, points, 0), **SETTINGS)
+    assert shared.equals(whole)

@@ -9,7 +9,7 @@ import pytest
 from handmade_run import build, config_for, corpus_table
 
 from smotext_ray.plan import Shard, plan_schema, shards
-from smotext_ray.plan_files import group_item, write_group
+from smotext_ray.plan_files import PlanWriter, group_item
 from smotext_ray.run import Run
 
 TWO_CLASSES = [Shard(1, "grain", 0, 5, 0), Shard(1, "ship", 0, 3, 5)]
@@ -41,7 +41,7 @@ def read(run, file):
 def test_a_group_of_two_classes_is_one_file(run, config):
     item = group_item(1, 0, TWO_CLASSES)
     assert item["file"] == "round-1/part-00000.parquet"
-    digest, rows = write_group(run, config, **item)
+    digest, rows = PlanWriter(run, config)(**item)
     table = read(run, item["file"])
     assert rows == len(table) == 8
     assert digest == hashlib.sha256(run.read("plan", item["file"])).hexdigest()
@@ -61,31 +61,32 @@ def test_a_group_of_two_classes_is_one_file(run, config):
 
 def test_the_same_group_gives_the_same_bytes(run, config):
     item = group_item(1, 0, TWO_CLASSES)
-    first = write_group(run, config, **item)
+    first = PlanWriter(run, config)(**item)
     content = run.read("plan", item["file"])
     run.clear("plan")
-    assert write_group(Run(run.uri), config, **item) == first
+    assert PlanWriter(Run(run.uri), config)(**item) == first
     assert run.read("plan", item["file"]) == content
 
 
 def test_a_file_that_is_there_is_not_made_again(run, config):
     item = group_item(1, 0, TWO_CLASSES)
     other = group_item(1, 0, TWO_CLASSES[:1])
-    first = write_group(run, config, **other)
-    assert write_group(run, config, **item) == first
+    first = PlanWriter(run, config)(**other)
+    assert PlanWriter(run, config)(**item) == first
     assert first[1] == 5
 
 
 def test_groups_put_together_are_the_whole_plan(run, config):
     wanted = {"grain": 7, "ship": 4}
     (whole,) = shards(wanted, 1, 0, 100)
-    write_group(run, config, **group_item(1, 99, whole))
+    PlanWriter(run, config)(**group_item(1, 99, whole))
     expected = read(run, "round-1/part-00099.parquet")
     run.clear("plan")
     groups = shards(wanted, 1, 0, 3)
     assert len(groups) > 3
+    write = PlanWriter(run, config)  # which remembers neighbours
     for number, group in enumerate(groups):
-        write_group(run, config, **group_item(1, number, group))
+        write(**group_item(1, number, group))
     got = run.table("plan", "round-1").to_table().sort_by("sample_id")
     assert got.equals(expected)
 
@@ -94,6 +95,6 @@ def test_labels_that_are_numbers(tmp_path):
     corpus = corpus_table(label_of={"grain": 7, "ship": 3})
     run = build(tmp_path, {}, until="embed", corpus=corpus)
     item = group_item(2, 3, [Shard(2, 7, 0, 4, 0)])
-    _, rows = write_group(run, config_for(tmp_path / "corpus.parquet"), **item)
+    _, rows = PlanWriter(run, config_for(tmp_path / "corpus.parquet"))(**item)
     assert rows == 4
     assert set(read(run, "round-2/part-00003.parquet")["label"].to_pylist()) == {7}

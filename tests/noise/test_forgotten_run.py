@@ -14,7 +14,7 @@ from smotext_ray.corpus import stage_corpus, survey_corpus, without_other_column
 from smotext_ray.errors import UserError
 from smotext_ray.noise.mechanism import promise
 from smotext_ray.plan import Shard
-from smotext_ray.plan_files import group_item, write_group
+from smotext_ray.plan_files import PlanWriter, group_item
 from smotext_ray.reference import build_reference, distinct_texts, load_reference
 from smotext_ray.result import write_result
 from smotext_ray.run import Run, new_manifest, open_run
@@ -97,10 +97,10 @@ def test_the_gate_s_reference_knows_no_text(run):
 def test_a_plan_without_texts_is_the_plan_of_texts_that_all_differ(run, tmp_path):
     config = config_for(tmp_path / "corpus.parquet")
     item = group_item(7, 0, [Shard(7, "grain", 0, 5, 0)])
-    write_group(run, config, **item)
+    PlanWriter(run, config)(**item)
     bare = run.table("plan", "round-7").to_table()
     whole_run = build(tmp_path / "whole", {"grain": 3}, until="embed")
-    write_group(whole_run, config, **item)
+    PlanWriter(whole_run, config)(**item)
     whole = whole_run.table("plan", "round-7").to_table()
     texts = ["source_text", "neighbor_text"]
     assert bare.drop_columns(texts).equals(whole.drop_columns(texts))
