@@ -1,13 +1,15 @@
-"""Does the driver stay small? Plans of ever more points, each made in a process of its own.
+"""Does the driver stay small? Jobs of ever more points, each in a process of its own.
 
     python benchmarks/growth.py --output /tmp/growth
     python benchmarks/growth.py --output /tmp/growth --case classes --points 100000
+    python benchmarks/growth.py --output /tmp/growth --case decode --points 10000 100000 1000000
 
 Random unit vectors of 384 numbers stand for the corpus, so no model is loaded. `points`: 100,000
-rows in 20 classes whose sizes follow Zipf's law, and more and more points. `big-class`: one of two
-classes has 500,000 rows. `classes`: 5,000 classes of 20 rows. Prints a table and writes
-growth-<case>.json: the driver's peak memory (it has imported all before), that of the largest of
-Ray's workers (the planners), time, and files. No other Ray may run on the machine.
+rows in 20 classes whose sizes follow Zipf's law, and more and more points to plan. `big-class`: one
+of two classes has 500,000 rows. `classes`: 5,000 classes of 20 rows. `decode`: the decode job with
+a decoder and a gate that only pass on, so all that is left is Ray's and the files' work. Prints a
+table and writes growth-<case>.json: the driver's peak memory (it has imported all before), that of
+the largest of Ray's workers, time, and files. No other Ray may run on the machine.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +40,7 @@ from smotext_ray.run import Run, new_manifest
 
 DIM = 384
 ROWS_PER_FILE = 10_000
+CASES = ("points", "big-class", "classes", "decode")
 POINTS = (10_000, 100_000, 1_000_000, 2_000_000)
 MIB = 1024**2
 
@@ -45,15 +48,22 @@ MIB = 1024**2
 def main() -> int:
     options = _options()
     if options.child:
-        print(json.dumps(plan(Run(str(options.output)))))
+        job = decode if options.case == "decode" else plan
+        print(json.dumps(measured(job, Run(str(options.output)))))
         return 0
     found = []
     for points in options.points or POINTS:
         home = options.output / f"{options.case}-{points}"
         shutil.rmtree(home, ignore_errors=True)
-        sizes = class_sizes(options.case)
-        write_run(Run(str(home)), sizes, in_proportion(sizes, points))
-        command = [sys.executable, __file__, "--child", "--output", str(home)]
+        if options.case == "decode":
+            from scale import write_planned  # which needs this file
+
+            write_planned(Run(str(home)), points)
+        else:
+            sizes = class_sizes(options.case)
+            write_run(Run(str(home)), sizes, in_proportion(sizes, points))
+        how = ["--child", "--case", options.case, "--output", str(home)]
+        command = [sys.executable, __file__, *how]
         said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         found.append({"points": points} | json.loads(said.splitlines()[-1]))
         shutil.rmtree(home)
@@ -113,26 +123,55 @@ def _tables(labels: list[str], sizes: list[int]) -> Iterator[pa.Table]:
         )
 
 
-def plan(run: Run) -> dict[str, Any]:
-    """Plan the run's round; what it took of this process, the driver."""
-    from smotext_ray import cluster, pipeline
+def measured(job: Callable[[Run], list[str]], run: Run) -> dict[str, Any]:
+    """Do a job that returns its files; what it took of this process, the driver."""
+    from smotext_ray import cluster, pipeline  # noqa: F401 - before the memory is looked at
 
-    config = RunConfig.model_validate(run.manifest["config"])
     cluster.connect()
     before = _peak_mib("self")
     started = time.monotonic()
     with workers_watched() as worker_mib:
-        pipeline.plan(config, run)
-    seconds = time.monotonic() - started
-    files = run.table("plan", "round-1").files
+        files = job(run)
     return {
         "driver_mib_before": before,
         "driver_mib": _peak_mib("self"),
         "worker_mib": max(worker_mib),
-        "seconds": seconds,
+        "seconds": time.monotonic() - started,
         "files": len(files),
         "gib": sum(Path(file).stat().st_size for file in files) / 1024**3,
     }
+
+
+def plan(run: Run) -> list[str]:
+    """Plan the run's round."""
+    from smotext_ray import pipeline
+
+    pipeline.plan(RunConfig.model_validate(run.manifest["config"]), run)
+    return list(run.table("plan", "round-1").files)
+
+
+def decode(run: Run) -> list[str]:
+    """Decode the run's plan with actors that only pass on."""
+    from scale import PassingGate, WaitingDecoder
+
+    from smotext_ray import decoding
+
+    decoding.GateActor = PassingGate  # type: ignore[misc]
+    points = run.table("plan").count_rows()
+    decoding.decode_directory(
+        RunConfig.model_validate(run.manifest["config"]),
+        run,
+        plan="plan",
+        samples="samples",
+        job="decode",
+        stage="decode",
+        points=points,
+        actor=WaitingDecoder,
+        seconds=0.0,
+    )
+    samples = run.table("samples")
+    assert samples.count_rows() == points
+    return list(samples.files)
 
 
 @contextmanager
@@ -170,7 +209,7 @@ def show_found(case: str, found: list[dict[str, Any]]) -> None:
         [
             "points",
             "driver's peak, MiB",
-            "of that, plan",
+            "of that, the job",
             "largest worker",
             "seconds",
             "points/s",
@@ -200,7 +239,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--output", required=True, type=Path, help="for the runs, which are removed"
     )
-    parser.add_argument("--case", choices=["points", "big-class", "classes"], default="points")
+    parser.add_argument("--case", choices=CASES, default="points")
     parser.add_argument("--points", type=int, nargs="*", help=f"default {POINTS}")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -73,7 +73,7 @@ def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, 
     run = Run(str(home / f"actors-{actors}"))
     shutil.rmtree(run.uri, ignore_errors=True)
     points = actors * blocks * ROWS_PER_BLOCK
-    write_planned(run, points)
+    write_planned(run, points, points)
     config = RunConfig.model_validate(
         {"resources": {"decoder_actors": actors, "decode_rows_per_block": ROWS_PER_BLOCK}}
     )
@@ -117,7 +117,7 @@ def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, 
     }
 
 
-def write_planned(run: Any, points: int) -> None:
+def write_planned(run: Any, points: int, rows_per_file: int = 20_000) -> None:
     """A run with so many points in its plan, and no more of a corpus than the job looks at."""
     import pyarrow.parquet as pq
 
@@ -127,23 +127,26 @@ def write_planned(run: Any, points: int) -> None:
     write_run(run, [50, 50], [points, 0])
     rng = np.random.default_rng(0)
     schema = plan_schema(pa.int64(), pa.string(), DIM)
-    numbers = np.arange(points)
-    table = pa.table(
-        {
-            "sample_id": numbers,
-            "label": ["class-00000"] * points,
-            "source_id": numbers % 50,
-            "neighbor_id": (numbers + 1) % 50,
-            "lam": rng.random(points).astype(np.float32),
-            "seed": numbers,
-            "round": np.ones(points, np.int32),
-            "source_text": [f"text number {i}" for i in numbers % 50],
-            "neighbor_text": [f"text number {i}" for i in (numbers + 1) % 50],
-            "point": fixed_size_list(rng.normal(size=(points, DIM)).astype(np.float32)),
-        },
-        schema=schema,
-    )
-    pq.write_table(table, f"{run.make('plan')}/part-00000.parquet")
+    directory = run.make("plan")
+    for file, start in enumerate(range(0, points, rows_per_file)):
+        numbers = np.arange(start, min(start + rows_per_file, points))
+        rows = len(numbers)
+        table = pa.table(
+            {
+                "sample_id": numbers,
+                "label": ["class-00000"] * rows,
+                "source_id": numbers % 50,
+                "neighbor_id": (numbers + 1) % 50,
+                "lam": rng.random(rows).astype(np.float32),
+                "seed": numbers,
+                "round": np.ones(rows, np.int32),
+                "source_text": [f"text number {i}" for i in numbers % 50],
+                "neighbor_text": [f"text number {i}" for i in (numbers + 1) % 50],
+                "point": fixed_size_list(rng.normal(size=(rows, DIM)).astype(np.float32)),
+            },
+            schema=schema,
+        )
+        pq.write_table(table, f"{directory}/part-{file:05d}.parquet")
 
 
 class WaitingDecoder:

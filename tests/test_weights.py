@@ -25,10 +25,10 @@ def fakes(tmp_path_factory):
         yield
 
 
-def planned(tmp_path, **plan) -> Run:
+def planned(tmp_path, points_per_file: int = 6, **plan) -> Run:
     """A run of a variant until its first plan, of classes whose texts lie among each other."""
     corpus = write(tmp_path / "corpus.parquet", rows("corn", 0, 40), rows("ship", 0, 15))
-    settings = {"plan": plan, "resources": {"plan_points_per_file": 6}}
+    settings = {"plan": plan, "resources": {"plan_points_per_file": points_per_file}}
     config = fake_config(corpus, **settings)
     run = pipeline.embed(config, str(tmp_path / "run"))
     assert pipeline.plan(config, run)
@@ -55,6 +55,21 @@ def test_a_variant_of_the_whole_is_one_file_and_a_change_of_it_is_found(tmp_path
     assert is_that_of_one_process(run, {"ship": 25}) and is_sound(run)
     Path(run.at(file)).write_bytes(b"other")
     assert [finding.check for finding in verify(run) if not finding.ok] == ["weights: hashes"]
+
+
+def test_a_small_plan_needs_no_actors_and_is_the_same(tmp_path, monkeypatch):
+    asked: list[str] = []
+    in_planners = pipeline._in_planners
+
+    def watched(actor, stage, *rest, **more):
+        asked.append(stage)
+        return in_planners(actor, stage, *rest, **more)
+
+    monkeypatch.setattr(pipeline, "_in_planners", watched)
+    run = planned(tmp_path, points_per_file=20, variant="borderline")
+    assert len(run.table("plan", "round-1").files) == 2 <= pipeline.LIGHT_FILES
+    assert asked == ["weigh"]
+    assert is_that_of_one_process(run, {"ship": 25}) and is_sound(run)
 
 
 def test_weights_are_made_once_and_anew_when_the_corpus_has_grown(tmp_path):
