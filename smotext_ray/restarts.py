@@ -4,7 +4,7 @@ What ends a process (the engine, the kernel or Ray for want of memory, a lost no
 told from inside it. So each process says when it begins, and one that begins too often, with
 nothing done in between, ends the job with a sentence.
 
-The process of the `Restarts` imports this file too, so it takes no more than that one needs.
+Whoever holds a `Restarts` imports this file too, so it takes no more than that needs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,8 @@ def bounded_restarts(
     lower : str
         The setting to lower where memory is short, if there is one.
     counter : actor handle, optional
-        Of the stage, to count every restart.
+        Of the stage, which is a `Restarts` too and counts each restart. Without it there is an
+        actor for this alone.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def bounded_restarts(
     import ray
     from ray.data import DataContext
 
-    restarts = surviving_actor(Restarts, counter)
+    restarts = counter or surviving_actor(Restarts)
     began = time.time()
     try:
         with _counts_kept(restarts), settings_restored():
@@ -79,7 +80,8 @@ def bounded_restarts(
             )
         raise Stopped(sentence) from error
     finally:
-        ray.kill(restarts)
+        if restarts is not counter:
+            ray.kill(restarts)
 
 
 @contextmanager
@@ -106,19 +108,25 @@ def _keep_counts(restarts: Any, over: threading.Event) -> None:
     while not over.wait(KEEP_SECONDS):
         # It is being started anew, or the cluster is gone, which others will tell.
         with suppress(RayError):
-            known = ray.get(restarts.counts.remote(known), timeout=5)
+            known = ray.get(restarts.all_ends.remote(known), timeout=5)
 
 
 class Restarts:
-    """How often each actor has ended since it last got something done; an actor of its own."""
+    """How often each actor has ended since it last got something done; lives in an actor.
 
-    def __init__(self, counter: Any = None) -> None:
-        self._counter = counter
+    Parameters
+    ----------
+    told : callable, optional
+        Is called at each restart, with the actor's name and what it was at.
+    """
+
+    def __init__(self, told: Callable[[str, str], None] | None = None) -> None:
+        self._told = told
         self._ends: Counter[str] = Counter()
         self._at: dict[str, str] = {}
         self._is_whole = not _is_begun_anew()
 
-    def counts(self, known: Counts) -> Counts:
+    def all_ends(self, known: Counts) -> Counts:
         """Ends and whereabouts of all actors; ``known`` are those of an earlier life of this."""
         if not self._is_whole:
             self._ends, self._at = Counter(known[0]), dict(known[1])
@@ -134,8 +142,8 @@ class Restarts:
             return None
         if actor in self._at:
             self._ends[actor] += 1
-            if self._counter:
-                self._counter.restarted.remote(name, self._at[actor])
+            if self._told:
+                self._told(name, self._at[actor])
         return self._ends[actor], self._at.setdefault(actor, "")
 
     def at(self, actor: str, what: str) -> None:

@@ -6,12 +6,10 @@ import json
 import logging
 
 import pytest
-from counter_handle import CounterHandle
 from local_ray import local_ray
 
 from smotext_ray import progress
-from smotext_ray.progress import MOST_EVENTS, Counter, stage_progress
-from smotext_ray.restarts import Restarts
+from smotext_ray.progress import MOST_EVENTS, Counter, StageActor, stage_progress
 from smotext_ray.run import Run
 from smotext_ray.structured_log import log_to_run, run_name
 
@@ -56,13 +54,12 @@ def test_events_are_told_once_and_are_bounded():
 
 
 def test_a_restart_is_counted_where_it_is_seen():
-    handle = CounterHandle()
-    restarts = Restarts(handle)
-    restarts.begin("one", "decoder")
-    restarts.begin("two", "decoder")
-    restarts.at("one", "sample_id 1 to 9")
-    restarts.begin("one", "decoder")
-    counts, events = handle.counter.see(0)
+    stage = StageActor()
+    stage.begin("one", "decoder")
+    stage.begin("two", "decoder")
+    stage.at("one", "sample_id 1 to 9")
+    stage.begin("one", "decoder")
+    counts, events = stage.see(0)
     assert counts == {("smotext_restarts", "decoder"): 1}
     assert "sample_id 1 to 9" in events[0][0]
 
