@@ -28,7 +28,7 @@ from smotext_ray.manifest import (
     to_pairs,
     undecoded_round,
 )
-from smotext_ray.plan import shards
+from smotext_ray.plan import Shard, shards
 from smotext_ray.plan_files import group_item, write_groups
 from smotext_ray.progress import stage_progress, task_progress
 from smotext_ray.ray_data import set_up_data
@@ -111,21 +111,8 @@ def plan(config: RunConfig, run: Run) -> bool:
     files = math.ceil(points / config.resources.plan_points_per_file)
     # Files of equal size: Ray Data cuts each into equally many blocks, whatever its size.
     groups = shards(to_plan, round_, first_id, math.ceil(points / files))
-    items = [group_item(round_, i, group) for i, group in enumerate(groups)]
     started = time.monotonic()
-    weights = None if config.plan.variant == "smote" else weights_directory(manifest)
-    counts = class_counts(manifest)
-    if files <= LIGHT_FILES and is_light(counts, to_plan, _dim(run)):
-        with task_progress("plan", points, run):
-            written = in_task(write_groups, run, config, items, weights)
-    else:
-        largest = max(sum(counts[shard.label] for shard in group) for group in groups)
-        memory_gib = planner_gib(run, sum(counts.values()), largest)
-        if config.plan.variant == "kmeans":  # neighbours are looked for in a copy of their cluster
-            memory_gib += embeddings_gib(run, largest)
-        written = _in_planners(
-            PlanActor, "plan", config, run, items, points, memory_gib, weights=weights
-        )
+    written = _write_plan(config, run, manifest, groups, to_plan)
     manifest["rounds"].append(
         {
             "round": round_,
@@ -136,6 +123,28 @@ def plan(config: RunConfig, run: Run) -> bool:
     )
     run.save(manifest)
     return True
+
+
+def _write_plan(
+    config: RunConfig,
+    run: Run,
+    manifest: dict[str, Any],
+    groups: list[list[Shard]],
+    to_plan: dict[Any, int],
+) -> list[dict[str, str]]:
+    """A file for each group, by one task or a pool of planners; rows of ``file`` and ``sha256``."""
+    items = [group_item(groups[0][0].round, i, group) for i, group in enumerate(groups)]
+    points, counts = sum(to_plan.values()), class_counts(manifest)
+    weights = None if config.plan.variant == "smote" else weights_directory(manifest)
+    if len(items) <= LIGHT_FILES and is_light(counts, to_plan, _dim(run)):
+        with task_progress("plan", points, run):
+            written: list[dict[str, str]] = in_task(write_groups, run, config, items, weights)
+        return written
+    largest = max(sum(counts[shard.label] for shard in group) for group in groups)
+    memory_gib = planner_gib(run, sum(counts.values()), largest)
+    if config.plan.variant == "kmeans":  # neighbours are looked for in a copy of their cluster
+        memory_gib += embeddings_gib(run, largest)
+    return _in_planners(PlanActor, "plan", config, run, items, points, memory_gib, weights=weights)
 
 
 def is_light(counts: Mapping[Any, int], points: Mapping[Any, int], dim: int) -> bool:
