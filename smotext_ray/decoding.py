@@ -58,14 +58,10 @@ def decode_directory(
     """
     resources = cluster.connect()
     rows_of_files = [part.count_rows() for part in run.table(plan).get_fragments()]
-    rows_per_block = config.resources.decode_rows_per_block
-    blocks = most = decode_blocks(rows_of_files, rows_per_block)
-    if len(rows_of_files) == 1:
-        # Few rows are done sooner by two decoders with half a block each than by one.
-        most = decode_blocks(rows_of_files, math.ceil(rows_per_block / 2))
+    blocks = decode_blocks(rows_of_files, config.resources.decode_rows_per_block)
     embeddings = run.table("embeddings")
     held = cleaning_gib(config, embeddings)
-    decoders, gates = cluster.decoder_pools(resources, config, most, held)
+    decoders, gates = cluster.decoder_pools(resources, config, blocks, held)
     if len(rows_of_files) == 1:
         # Full rounds of blocks: with 4 blocks for 3 actors two of them would wait.
         blocks = min(points, math.ceil(blocks / decoders.actors) * decoders.actors)
