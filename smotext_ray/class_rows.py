@@ -25,6 +25,7 @@ from smotext_ray.run import Run
 
 SMALL_BYTES = 1 << 28  # embeddings of a corpus that is read whole, once
 HELD_BYTES = 1 << 30  # embeddings above this go to a file of this machine
+ROW_BYTES = 640  # of what is known of a row beside its embedding, its neighbours among it
 BATCH_ROWS = 8192
 
 
@@ -128,7 +129,7 @@ class ClassReader:
 
 def rows_gib(rows: int, dim: int) -> float:
     """Memory of so many rows: embeddings that are not held on disk, and what is known of each."""
-    return (min(4 * rows * dim, HELD_BYTES) + 640 * rows) / 1024**3
+    return (min(4 * rows * dim, HELD_BYTES) + ROW_BYTES * rows) / 1024**3
 
 
 def is_small(rows: int, dim: int) -> bool:
