@@ -11,7 +11,7 @@ from typing import Any
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import less, and collect no garbage meanwhile: an encoder loads in 7 s instead of 10.
+    """Import less, and collect no garbage meanwhile (benchmarks/start.py tells what it saves).
 
     Transformers imports scikit-learn where there is one, with SciPy and pandas, for one function
     of assisted decoding. It looks for it once, and finds none here; the block must not need
