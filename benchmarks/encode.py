@@ -37,13 +37,11 @@ def main() -> int:
     from smotext_ray.config import cpu_dtype
 
     cores = len(os.sched_getaffinity(0))
-    ways = {
-        THEIRS: Workers(partial(theirs, options.batch), 1, cores),
-    }
+    ways = {THEIRS: Workers(partial(theirs, options.batch), 1, cores)}
     for dtype in dict.fromkeys(["float32", cpu_dtype()]):
         own = partial(ours, dtype, options.batch)
-        ways |= {f"encoder, {dtype}": Workers(own, 1, cores)}
-        ways |= {f"actors, {dtype}": Workers(own, cores, 1)}
+        ways[f"encoder, {dtype}"] = Workers(own, 1, cores)
+        ways[f"actors, {dtype}"] = Workers(own, cores, 1)
     texts = first_texts(options.rows)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     vectors: dict[str, np.ndarray] = {}

@@ -152,26 +152,11 @@ def plan(run: Run) -> list[str]:
 
 def decode(run: Run) -> list[str]:
     """Decode the run's plan with actors that only pass on."""
-    from scale import PassingGate, WaitingDecoder
+    import scale
 
-    from smotext_ray import decoding
-
-    decoding.GateActor = PassingGate  # type: ignore[misc]
-    points = run.table("plan").count_rows()
-    decoding.decode_directory(
-        RunConfig.model_validate(run.manifest["config"]),
-        run,
-        plan="plan",
-        samples="samples",
-        job="decode",
-        stage="decode",
-        points=points,
-        actor=WaitingDecoder,
-        seconds=0.0,
-    )
-    samples = run.table("samples")
-    assert samples.count_rows() == points
-    return list(samples.files)
+    config = RunConfig.model_validate(run.manifest["config"])
+    scale.decode(config, run, run.table("plan").count_rows(), seconds=0.0)
+    return list(run.table("samples").files)
 
 
 @contextmanager

@@ -66,7 +66,6 @@ def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, 
     """Decode so many blocks an actor; what it took."""
     import ray
 
-    from smotext_ray import decoding
     from smotext_ray.config import RunConfig
     from smotext_ray.run import Run
 
@@ -86,22 +85,10 @@ def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, 
         logging_level="ERROR",
         log_to_driver=False,
     )
-    decoding.GateActor = PassingGate  # type: ignore[misc]
     before, own, started = cpu_seconds(), time.process_time(), time.time()
-    facts = decoding.decode_directory(
-        config,
-        run,
-        plan="plan",
-        samples="samples",
-        job="decode",
-        stage="decode",
-        points=points,
-        actor=WaitingDecoder,
-        seconds=seconds,
-    )
+    facts = decode(config, run, points, seconds)
     assert facts["actors"] == actors, facts
     written = sorted(file.stat().st_mtime for file in Path(run.at("samples")).glob("*.parquet"))
-    assert run.table("samples").count_rows() == points
     total = len(written)
     first, last = total // 4, 3 * total // 4
     speed = (last - first) / (written[last] - written[first])
@@ -115,6 +102,26 @@ def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, 
         "driver_seconds": (time.process_time() - own) / total,
         "all_seconds": (cpu_seconds() - before) / total,
     }
+
+
+def decode(config: Any, run: Any, points: int, seconds: float) -> dict[str, Any]:
+    """The decode job of `write_planned`, with a gate that passes on and so long a block."""
+    from smotext_ray import decoding
+
+    decoding.GateActor = PassingGate  # type: ignore[misc]
+    facts = decoding.decode_directory(
+        config,
+        run,
+        plan="plan",
+        samples="samples",
+        job="decode",
+        stage="decode",
+        points=points,
+        actor=WaitingDecoder,
+        seconds=seconds,
+    )
+    assert run.table("samples").count_rows() == points
+    return facts
 
 
 def write_planned(run: Any, points: int, rows_per_file: int = 20_000) -> None:

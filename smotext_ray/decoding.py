@@ -91,7 +91,7 @@ def decode_directory(
             "label_type": label_type,
             "counter": counter,
         }
-        rows = read_checkpointed(run, plan, blocks, None, job, decoders.actors)
+        rows = read_checkpointed(run, plan, blocks, None, job, decoders)
         gated = rows.map_batches(
             **lasting(SparingActor, decoder, "decoder", restarts, config.resources),
             batch_size=None,
@@ -103,7 +103,7 @@ def decode_directory(
             batch_format="pyarrow",
             **cluster.pool_options(gates),
         )
-        write(gated, run, samples, decoders.actors)
+        write(gated, run, samples, decoders)
         tokens = _tokens(counter)
     run.clear(notes)
     return {

@@ -183,14 +183,14 @@ def _embed(config: RunConfig, run: Run) -> None:
     ):
         encoder = {"config": config, "counter": counter}
         columns = ["id", "text", "label"]
-        corpus = read_checkpointed(run, files, len(files), columns, job, pool.actors)
+        corpus = read_checkpointed(run, files, len(files), columns, job, pool)
         embedded = corpus.map_batches(
             **lasting(EncodeActor, encoder, "encoder", restarts, config.resources),
             batch_size=None,
             batch_format="pyarrow",
             **cluster.pool_options(pool),
         )
-        write(embedded, run, directory, pool.actors)
+        write(embedded, run, directory, pool)
     seconds = time.monotonic() - started
     done(run, "embed", rows=total, seconds=seconds, actors=pool.actors)
 

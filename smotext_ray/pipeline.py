@@ -134,16 +134,16 @@ def _write_plan(
 ) -> list[dict[str, str]]:
     """A file for each group, by one task or a pool of planners; rows of ``file`` and ``sha256``."""
     items = [group_item(groups[0][0].round, i, group) for i, group in enumerate(groups)]
-    points, counts = sum(to_plan.values()), class_counts(manifest)
+    points, counts, dim = sum(to_plan.values()), class_counts(manifest), _dim(run)
     weights = None if config.plan.variant == "smote" else weights_directory(manifest)
-    if len(items) <= LIGHT_FILES and is_light(counts, to_plan, _dim(run)):
+    if len(items) <= LIGHT_FILES and is_light(counts, to_plan, dim):
         with task_progress("plan", points, run):
             written: list[dict[str, str]] = in_task(write_groups, run, config, items, weights)
         return written
     largest = max(sum(counts[shard.label] for shard in group) for group in groups)
-    memory_gib = planner_gib(run, sum(counts.values()), largest)
+    memory_gib = planner_gib(sum(counts.values()), largest, dim)
     if config.plan.variant == "kmeans":  # neighbours are looked for in a copy of their cluster
-        memory_gib += embeddings_gib(run, largest)
+        memory_gib += 4 * largest * dim / cluster.GIB
     return _in_planners(PlanActor, "plan", config, run, items, points, memory_gib, weights=weights)
 
 
@@ -195,19 +195,13 @@ def _in_planners(
     return sorted(written, key=lambda row: row["file"])
 
 
-def planner_gib(run: Run, corpus: int, classes: int) -> float:
+def planner_gib(corpus: int, classes: int, dim: int) -> float:
     """Memory of a planner, by the rows of the corpus and of the classes of its largest file.
 
     Libraries, the embeddings as far as they are not held on disk, and what is known of each
     row (benchmarks/growth.py tells what planners took).
     """
-    rows = corpus if is_small(corpus, _dim(run)) else classes
-    return 1.0 + rows_gib(rows, _dim(run))
-
-
-def embeddings_gib(run: Run, rows: int) -> float:
-    """Memory of so many embeddings."""
-    return 4 * rows * _dim(run) / cluster.GIB
+    return 1.0 + rows_gib(corpus if is_small(corpus, dim) else classes, dim)
 
 
 def _dim(run: Run) -> int:
@@ -307,7 +301,7 @@ def _weigh(
         run,
         items,
         sum(counts[label] for label in points),
-        planner_gib(run, corpus, corpus),
+        planner_gib(corpus, corpus, _dim(run)),
         counts=to_pairs(counts),
         points=to_pairs(points),
     )

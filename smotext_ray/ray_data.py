@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from smotext_ray.cluster import Pool
     from smotext_ray.run import Run
 
 MOST_BLOCKS = 4096  # of one job, and files of one stage, however many rows
@@ -15,12 +16,12 @@ LIGHT_CPUS = 0.5  # of a reading or writing task, which waits on files, not on t
 
 
 def read_checkpointed(
-    run: Run, files: str | list[str], blocks: int, columns: list[str] | None, job: str, actors: int
+    run: Run, files: str | list[str], blocks: int, columns: list[str] | None, job: str, pool: Pool
 ) -> Any:
     """Tables of the run as a Ray dataset of so many blocks, without the rows that are done.
 
     ``files`` is a directory of the run, or paths for ``run.fs``; ``job`` the directory in
-    ``checkpoints/`` that holds the ids of what was written; ``actors`` take the blocks.
+    ``checkpoints/`` that holds the ids of what was written; ``pool`` takes the blocks.
     """
     import ray
 
@@ -32,35 +33,36 @@ def read_checkpointed(
         columns=columns,
         override_num_blocks=blocks,
         num_cpus=LIGHT_CPUS,
-        concurrency=_light_tasks(actors),
+        concurrency=_light_tasks(pool),
     )
 
 
-def write(dataset: Any, run: Run, directory: str, actors: int) -> None:
-    """Do the dataset's work and write its rows, which come from so many actors, as parquet."""
+def write(dataset: Any, run: Run, directory: str, pool: Pool) -> None:
+    """Do the dataset's work and write its rows, which come from such a pool, as parquet."""
     dataset.write_parquet(
         run.make(directory),
         filesystem=run.fs,
         ray_remote_args={"num_cpus": LIGHT_CPUS},
-        concurrency=_light_tasks(actors),
+        concurrency=_light_tasks(pool),
     )
 
 
-def _light_tasks(actors: int) -> int:
-    """Tasks at once that read or write blocks for such a pool.
+def _light_tasks(pool: Pool) -> int | None:
+    """Tasks at once that read or write blocks for such a pool; None for no bound.
 
-    A block takes an actor many times as long as it takes them, and each task that begins beside
-    others costs seconds of a process's start, while the actors load their models.
+    On CPU a block takes an actor many times as long as it takes them, and each task that begins
+    beside others costs seconds of a process's start, while the actors load their models. A GPU
+    may wait for them.
     """
-    return max(1, actors // 2)
+    return None if pool.gpus else max(1, pool.actors // 2)
 
 
-def surviving_actor(kind: Any, *arguments: Any) -> Any:
+def surviving_actor(kind: Any) -> Any:
     """Handle of a small actor that counts for a job: lost with its node it begins again at 0."""
     import ray
 
     alive = {"max_restarts": -1, "max_task_retries": -1}  # a wrong count must not end the job
-    return ray.remote(num_cpus=0, **alive)(kind).remote(*arguments)
+    return ray.remote(num_cpus=0, **alive)(kind).remote()
 
 
 @contextmanager

@@ -145,9 +145,9 @@ def test_a_run_that_does_not_ask_reads_nothing():
 
 def test_the_memory_is_counted_and_bounded_by_what_is_held_on_disk(monkeypatch):
     config = RunConfig.model_validate({"gate": {"cleaning": "tomek"}})
-    assert cleaning_gib(config, corpus()) * 1024**3 == 6 * (4 * 4 + class_rows.ROW_BYTES)
+    assert cleaning_gib(config, corpus()) * 1024**3 == 6 * (4 * 4 + 640)
     monkeypatch.setattr(class_rows, "HELD_BYTES", 50)
-    assert cleaning_gib(config, corpus()) * 1024**3 == 50 + 6 * class_rows.ROW_BYTES
+    assert cleaning_gib(config, corpus()) * 1024**3 == 50 + 6 * 640
 
 
 def test_embeddings_on_disk_give_the_same_verdicts(monkeypatch):
