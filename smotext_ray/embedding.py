@@ -11,16 +11,17 @@ from typing import Any
 
 from smotext_ray import cluster
 from smotext_ray.actors import ENCODE_CHUNK, EncodeActor
-from smotext_ray.config import RunConfig, config_json
+from smotext_ray.config import RunConfig, config_json, cpu_dtype
 from smotext_ray.corpus import Survey, stage_corpus, survey_corpus, without_other_columns
 from smotext_ray.errors import UserError
+from smotext_ray.gpus import no_other_gpus
 from smotext_ray.manifest import class_counts, corpus_files, done, last_expansion, to_pairs
 from smotext_ray.models import check_models
 from smotext_ray.noise.directions import check_directions
 from smotext_ray.noise.mechanism import promise
 from smotext_ray.noise.stage import NOISED, check_input, denoise
 from smotext_ray.progress import stage_progress
-from smotext_ray.ray_data import MOST_BLOCKS, read_checkpointed, write
+from smotext_ray.ray_data import MOST_BLOCKS, map_blocks, read_checkpointed, write
 from smotext_ray.reference import DIRECTORY as REFERENCE
 from smotext_ray.reference import build_reference
 from smotext_ray.restarts import bounded_restarts, lasting
@@ -34,11 +35,15 @@ from smotext_ray.written import written
 log = logging.getLogger("smotext_ray")
 
 
-def open_checked(config: RunConfig, uri: str) -> tuple[Run, dict[str, Any], Survey | None]:
+def open_checked(
+    config: RunConfig, uri: str
+) -> tuple[RunConfig, Run, dict[str, Any], Survey | None]:
     """Open a run and check all that can be checked before anything is written.
 
     Returns
     -------
+    config : RunConfig
+        With the encoder's dtype settled: as the run has it, or by what its encoders will get.
     run : Run
     models : dict
         As the manifest names them.
@@ -53,21 +58,32 @@ def open_checked(config: RunConfig, uri: str) -> tuple[Run, dict[str, Any], Surv
     if has_epsilon(config):
         digest = models["encoder"]["sha256"]
         models["directions"] = check_directions(config.privacy, config.encoder, digest)
+    run = Run(uri)
+    if run.has(MANIFEST):
+        config = _with_dtype(config, run.manifest["config"]["encoder"]["dtype"])
     run = open_run(uri, config, models)
     if run.has(MANIFEST):
-        return run, models, None
+        return config, run, models, None
     survey = survey_input(config)
     check_feasible(survey.class_counts, config)
     resources = cluster.connect()
-    cluster.encoder_pool(resources, config, blocks=MOST_BLOCKS)
+    encoders = cluster.encoder_pool(resources, config, blocks=MOST_BLOCKS)
     cluster.decoder_pools(resources, config, blocks=MOST_BLOCKS)
-    return run, models, survey
+    config = _with_dtype(config, "bfloat16" if encoders.gpus else cpu_dtype())
+    return config, run, models, survey
+
+
+def _with_dtype(config: RunConfig, dtype: str) -> RunConfig:
+    """The configuration with this dtype of the encoder, where it was left open."""
+    if config.encoder.dtype != "auto":
+        return config
+    return config.model_copy(update={"encoder": config.encoder.model_copy(update={"dtype": dtype})})
 
 
 def embed_corpus(
     config: RunConfig, run: Run, models: dict[str, Any], survey: Survey | None
 ) -> None:
-    """Stage the corpus and embed it, or what is left of that; the arguments of `open_checked`."""
+    """Stage the corpus and embed it, or what is left of that; with what `open_checked` gives."""
     if not run.has(MANIFEST):
         _start(config, run, models, survey or survey_input(config))
     else:
@@ -120,10 +136,15 @@ def rows_per_file(config: RunConfig, rows: int) -> int:
 
 
 def in_task(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call where memory may grow with the corpus: not on the driver."""
+    """Call where memory may grow with the corpus: not on the driver. It sees no GPU."""
     import ray
 
-    return ray.get(ray.remote(num_cpus=1)(function).remote(*arguments))
+    return ray.get(ray.remote(num_cpus=1)(_without_gpus).remote(function, *arguments))
+
+
+def _without_gpus(function: Callable[..., Any], *arguments: Any) -> Any:
+    with no_other_gpus():
+        return function(*arguments)
 
 
 def _start(config: RunConfig, run: Run, models: dict[str, Any], survey: Survey) -> None:
@@ -184,10 +205,9 @@ def _embed(config: RunConfig, run: Run) -> None:
         encoder = {"config": config, "counter": counter}
         columns = ["id", "text", "label"]
         corpus = read_checkpointed(run, files, len(files), columns, job, pool)
-        embedded = corpus.map_batches(
+        embedded = map_blocks(
+            corpus,
             **lasting(EncodeActor, encoder, "encoder", restarts, config.resources),
-            batch_size=None,
-            batch_format="pyarrow",
             **cluster.pool_options(pool),
         )
         write(embedded, run, directory, pool)

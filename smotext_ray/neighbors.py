@@ -29,7 +29,11 @@ GPU_MAX_K = 2048  # a limit of FAISS's GPU selection kernels
 EXTRA_CANDIDATES = 4  # more of them cost more than the few searches that are repeated
 BLOCK_BYTES = 1 << 20  # stays in a core's cache
 PART_BYTES = 64 << 20
+# On a GPU the queries travel once for each part of the base, of which a planner makes a copy.
+GPU_PART_BYTES = 256 << 20
 GPU_TILE_BYTES = 1 << 30
+# FAISS would take 1.5 GiB for good, of a GPU that a decoder gets next.
+GPU_TEMPORARY_BYTES = 64 << 20
 
 # FAISS's GPU resources are not thread-safe (faiss#835).
 _gpu_lock = threading.Lock()
@@ -240,7 +244,7 @@ def _propose(
     """FAISS's ``k`` nearest in any order; the base in parts, as it may be a file on disk."""
     scores, rows = np.empty((len(queries), 0)), np.empty((len(queries), 0), np.int64)
     start = 0
-    for part in _parts(base):
+    for part in _parts(base, PART_BYTES if _gpu_for(k) is None else GPU_PART_BYTES):
         if metric == "cosine":
             lengths = base_lengths[start : start + len(part)]
             part = part / _or_one(lengths).astype(np.float32)[:, None]
@@ -260,7 +264,7 @@ def _faiss_search(
     import faiss
 
     kind = faiss.METRIC_INNER_PRODUCT if metric == "cosine" else faiss.METRIC_L2
-    resources = _gpu_resources() if k <= GPU_MAX_K else None
+    resources = _gpu_for(k)
     if resources is None:
         fast, rows = faiss.knn(queries, base, k, metric=kind)
     else:
@@ -278,6 +282,11 @@ def _faiss_search(
     return (1 - scores if metric == "cosine" else scores), rows.astype(np.int64)
 
 
+def _gpu_for(k: int) -> Any:
+    """FAISS's GPU resources, where it searches for so many neighbors on a GPU; else None."""
+    return _gpu_resources() if k <= GPU_MAX_K else None
+
+
 @cache
 def _gpu_resources() -> Any:
     """FAISS's GPU resources, made once a process; None where FAISS has no GPU."""
@@ -285,7 +294,9 @@ def _gpu_resources() -> Any:
 
     if not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0:
         return None
-    return faiss.StandardGpuResources()
+    resources = faiss.StandardGpuResources()
+    resources.setTempMemory(GPU_TEMPORARY_BYTES)
+    return resources
 
 
 def _exact_scores(
@@ -321,9 +332,11 @@ def _lengths(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.sqrt(np.concatenate(squares)) if squares else np.empty(0)
 
 
-def _parts(rows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+def _parts(
+    rows: NDArray[np.float32], most_bytes: int | None = None
+) -> Iterator[NDArray[np.float32]]:
     """Some rows after the other: copies of a large class would take more than there is."""
-    step = max(1, PART_BYTES // (4 * rows.shape[1]))
+    step = max(1, (most_bytes or PART_BYTES) // (4 * rows.shape[1]))
     for start in range(0, len(rows), step):
         yield rows[start : start + step]
 

@@ -62,7 +62,7 @@ def augment(config: RunConfig, uri: str) -> Run:
         Its manifest tells the outcome; ``manifest["short"]`` lists the classes that fell
         short of their targets.
     """
-    run, models, survey = open_checked(config, uri)
+    config, run, models, survey = open_checked(config, uri)
     if run.has(MANIFEST) and is_finished(run.manifest, config):
         log.info("%s is finished already", uri)
         return run
@@ -74,7 +74,7 @@ def augment(config: RunConfig, uri: str) -> Run:
 
 def embed(config: RunConfig, uri: str) -> Run:
     """Stage the corpus and embed it."""
-    run, models, survey = open_checked(config, uri)
+    config, run, models, survey = open_checked(config, uri)
     with hold(run, "embed"):
         embed_corpus(config, run, models, survey)
     return run
@@ -272,7 +272,8 @@ def _lacking(config: RunConfig, run: Run, manifest: dict[str, Any]) -> dict[Any,
     planned: Counter[Any] = Counter()
     for entry in manifest["rounds"]:
         planned.update(dict(entry["planned"]))
-    return lacking(dict(manifest["targets"]), accepted(manifest), planned)
+    expected = config.plan.expected_acceptance
+    return lacking(dict(manifest["targets"]), accepted(manifest), planned, expected)
 
 
 def _weigh(

@@ -37,6 +37,16 @@ def read_checkpointed(
     )
 
 
+def map_blocks(dataset: Any, **options: Any) -> Any:
+    """``Dataset.map_batches`` of whole blocks, as Arrow tables, by actors with GPUs too.
+
+    ``map_batches`` wants a number of rows where a GPU is asked for, and would then put blocks
+    together or cut them; but here a block is what is committed and resumed. Ray Data's own
+    ``map_groups`` has the same need and calls what is called here.
+    """
+    return dataset.map_batches_internal(batch_size=None, batch_format="pyarrow", **options)
+
+
 def write(dataset: Any, run: Run, directory: str, pool: Pool) -> None:
     """Do the dataset's work and write its rows, which come from such a pool, as parquet."""
     dataset.write_parquet(

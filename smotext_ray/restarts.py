@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from smotext_ray.errors import Stopped, UserError, one_line
+from smotext_ray.gpus import hide_other_gpus
 from smotext_ray.quick_imports import quick_imports
 from smotext_ray.ray_data import settings_restored, surviving_actor
 
@@ -183,6 +184,7 @@ class Lasting:
     ) -> None:
         import ray
 
+        hide_other_gpus()  # before torch is imported
         self._restarts = restarts
         while (begun := ray.get(restarts.begin.remote(actor_id(), name))) is None:
             time.sleep(KEEP_SECONDS)

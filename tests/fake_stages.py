@@ -2,7 +2,8 @@
 
 The tests and the actors meet in the directory ``FAKE_STAGES``:
 
-    encoder.jsonl, planner.jsonl, decoder.jsonl   a line a call, written before the work
+    encoder.jsonl, planner.jsonl, decoder.jsonl, gate.jsonl
+                     a line a call, written before the work
     poison           sample ids that end the process of the decoder
     hungry           sample ids that the decoder takes ever more memory for
     faults/<fault>   files; each is good for one fault
@@ -75,11 +76,15 @@ class Gate(actors.GateActor):
         actors.load_encoder = lambda config: Encoder()
         super().__init__(*given, **named)
 
+    def __call__(self, table: Any) -> Any:
+        note("gate", table["sample_id"].to_pylist())
+        return super().__call__(table)
+
 
 class Decode:
     """A text a point, of its sample id."""
 
-    def __init__(self, config: Any, counter: Any) -> None:
+    def __init__(self, config: Any, counter: Any, texts: int) -> None:
         if happens(CONSTRUCTOR_FAILS):
             raise MemoryError("no room for the model on the GPU")
         self.counter = counter
@@ -99,10 +104,16 @@ class Decode:
         return [Candidates([f"sample{i} is new"], ["stop"], [3]) for i in ids]
 
 
+def note(actor: str, ids: list[Any]) -> None:
+    """Note a call, and what it sees of the machine's GPUs."""
+    call = {"pid": os.getpid(), "ids": ids, "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
+    with (directory() / f"{actor}.jsonl").open("a") as log:
+        log.write(json.dumps(call) + "\n")
+
+
 def work(actor: str, ids: list[Any]) -> None:
     """Note a call, then take as long as one does."""
-    with (directory() / f"{actor}.jsonl").open("a") as log:
-        log.write(json.dumps({"pid": os.getpid(), "ids": ids}) + "\n")
+    note(actor, ids)
     time.sleep(float((directory() / "seconds").read_text()))
 
 

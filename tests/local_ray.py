@@ -8,13 +8,14 @@ from typing import Any
 
 
 @contextmanager
-def local_ray(cpus: int = 2) -> Iterator[Any]:
-    """The module, while Ray runs."""
+def local_ray(cpus: int = 2, gpus: int = 0) -> Iterator[Any]:
+    """The module, while Ray runs; it counts GPUs that need not be there."""
     import ray
 
     ray.init(
         address="local",
         num_cpus=cpus,
+        num_gpus=gpus,
         include_dashboard=False,
         logging_level="ERROR",
         log_to_driver=False,

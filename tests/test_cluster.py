@@ -154,12 +154,47 @@ def test_four_cpus_are_enough(remote):
 # GPUs
 
 
-def test_gates_share_the_gpus_of_decoders():
+def test_each_decoder_has_a_gate_on_its_gpu():
     machine = started_here(32, gpus=8)
-    decoders, gates = decoder_pools(machine, config(), MANY)
-    assert decoders == Pool(8, 1.0, 0.9)
-    assert gates == Pool(1, 1.0, 0.1)
-    assert planner_pool(machine, config(), MANY, 1.0) == Pool(8, 1.0, 1.0)
+    assert decoder_pools(machine, config(), MANY) == (Pool(8, 3.0, 0.9), Pool(8, 1.0, 0.1))
+    assert planner_pool(machine, config(), MANY, 1.0) == Pool(32, 1.0, 0.25)
+
+
+def test_gates_as_set():
+    machine = started_here(32, gpus=8)
+    few = config(gate_actors=2, gate_gpus=0.25)
+    assert decoder_pools(machine, few, MANY) == (Pool(8, 3.0, 0.75), Pool(2, 1.0, 0.25))
+    on_cpu = config(gate_gpus=0)
+    assert decoder_pools(machine, on_cpu, MANY) == (Pool(8, 3.0, 1.0), Pool(8, 1.0, 0.0))
+    assert decoder_pools(started_here(8), config(gate_actors=3), MANY)[1] == Pool(3, 0.5)
+
+
+def test_gates_with_gpus_of_their_own():
+    machine = started_here(32, gpus=8)
+    assert decoder_pools(machine, config(gate_gpus=1), MANY) == (Pool(4, 3.0, 1.0), Pool(4, 1.0, 1))
+    three = config(gate_gpus=1, gate_actors=3)
+    assert decoder_pools(machine, three, MANY) == (Pool(5, 3.0, 1.0), Pool(3, 1.0, 1))
+    message = refused(decoder_pools, started_here(32, gpus=1), config(gate_gpus=1), MANY)
+    assert "resources.gate_gpus is 1" in message
+
+
+def test_several_decoders_on_a_gpu():
+    machine = started_here(32, gpus=2)
+    two = config(decoders_per_gpu=2)
+    assert decoder_pools(machine, two, MANY) == (Pool(4, 3.0, 0.4), Pool(4, 1.0, 0.1))
+    three = decoder_pools(machine, config(decoders_per_gpu=3), MANY)
+    assert three[0].actors == 6
+    assert 3 * (three[0].gpus + three[1].gpus) <= 1
+    assert "leaves nothing" in refused(decoder_pools, machine, config(decoders_per_gpu=10), MANY)
+    assert "decoders_per_gpu" in refused(
+        decoder_pools, machine, config(2, decoders_per_gpu=2), MANY
+    )
+
+
+@pytest.mark.parametrize(("cpus", "each"), [(4, 1.0), (5, 2.0), (8, 3.0), (64, 3.0)])
+def test_a_decoder_reserves_the_cores_that_an_engine_keeps_busy(remote, cpus, each):
+    decoders, gates = decoder_pools(Cluster(cpus, 1, 100), config(), MANY)
+    assert (decoders, gates) == (Pool(1, each, 0.9), Pool(1, 1.0, 0.1))
 
 
 def test_encoders_share_gpus():
@@ -179,7 +214,8 @@ def test_encoders_share_gpus():
 def test_gpus_do_not_help_where_cpus_lack(remote):
     assert encoder_pool(Cluster(6, 8, 100), config(), MANY).actors == 4
     assert planner_pool(Cluster(6, 8, 100), config(), MANY, 1.0).actors == 4
-    assert decoder_pools(Cluster(6, 8, 100), config(), MANY)[0].actors == 3
+    assert decoder_pools(Cluster(6, 8, 100), config(), MANY)[0].actors == 2
+    assert decoder_pools(Cluster(6, 8, 100), config(gate_actors=1), MANY)[0].actors == 3
     for gpu_host in (Cluster(2, 1, 100), Cluster(3, 1, 100)):
         assert "at least 4 CPUs" in refused(decoder_pools, gpu_host, config(), MANY)
     refused(encoder_pool, Cluster(2, 1, 100), config(), MANY)
@@ -188,12 +224,23 @@ def test_gpus_do_not_help_where_cpus_lack(remote):
 
 def test_tensor_parallel_engines_take_whole_gpus():
     decoders, gates = decoder_pools(started_here(32, gpus=4), config(2), MANY)
-    assert decoders == Pool(2, 1.0, 2)
-    assert gates == Pool(1, 1.0, 0.0)  # no GPU is left for it
+    assert decoders == Pool(2, 3.0, 2)
+    assert gates == Pool(2, 1.0, 0.0)  # no GPU is left for them
     assert decoder_pools(started_here(32, gpus=5), config(2), MANY)[1].gpus == 0.1
     assert "room for 2" in refused(
         decoder_pools, started_here(32, gpus=4), config(2, decoder_actors=3), MANY
     )
+
+
+def test_a_large_encoder_is_left_a_gpu_by_tensor_parallel_engines():
+    large = config(2, encoder_gpus=1.0)
+    decoders, gates = decoder_pools(started_here(32, gpus=4), large, MANY)
+    assert (decoders, gates) == (Pool(1, 3.0, 2), Pool(1, 1.0, 0.1))
+    assert decoder_pools(started_here(32, gpus=5), large, MANY)[0].actors == 2
+    message = refused(decoder_pools, started_here(32, gpus=2), large, MANY)
+    assert "resources.gate_gpus=0" in message
+    on_cpu = config(2, encoder_gpus=1.0, gate_gpus=0)
+    assert decoder_pools(started_here(32, gpus=2), on_cpu, MANY)[1] == Pool(1, 1.0, 0.0)
 
 
 def test_an_engine_does_not_reach_over_machines(remote):
@@ -214,16 +261,23 @@ def test_an_engine_does_not_reach_over_machines(remote):
     memory=st.floats(0, 500),
     width=st.integers(1, 4),
     share=st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5, 1.0]),
+    of_gate=st.sampled_from([0.0, 0.1, 0.25, 1.0]),
+    gates=st.integers(0, 5),
+    per_gpu=st.integers(1, 4),
     local=st.booleans(),
     blocks=st.integers(1, 200),
 )
-def test_what_is_held_leaves_room_or_is_refused(cpus, gpus, memory, width, share, local, blocks):
+def test_what_is_held_leaves_room_or_is_refused(
+    cpus, gpus, memory, width, share, of_gate, gates, per_gpu, local, blocks
+):
     there = Cluster(cpus, gpus, memory)
+    shared = {"encoder_gpus": share, "gate_gpus": of_gate, "gate_actors": gates}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cluster, "_started_here", lambda: local)
         for pools in (
             lambda: (encoder_pool(there, config(encoder_gpus=share), blocks),),
-            lambda: decoder_pools(there, config(width), blocks),
+            lambda: decoder_pools(there, config(width, **shared), blocks),
+            lambda: decoder_pools(there, config(decoders_per_gpu=per_gpu, **shared), blocks),
             lambda: (planner_pool(there, config(), blocks, 1.0),),
         ):
             try:
@@ -299,7 +353,7 @@ def test_gpus_that_are_to_come_are_counted_on(remote):
     head = Cluster(cpus=4, gpus=0, memory_gib=8, node_gpus=(0.0,))
     decoders, gates = decoder_pools(head, growing(), MANY)
     assert (decoders.actors, decoders.first, decoders.gpus) == (4, 1, 0.9)
-    assert (gates.actors, gates.first) == (1, 1)
+    assert (gates.actors, gates.first) == (4, 1)
     encoders = encoder_pool(head, growing(), MANY)
     assert (encoders.actors, encoders.first, encoders.gpus) == (16, 1, 0.25)
 

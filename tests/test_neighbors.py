@@ -117,21 +117,28 @@ def test_refusals(queries, k, metric, words):
 def test_gpu_is_used_up_to_its_largest_k(monkeypatch):
     import faiss
 
-    calls = []
+    calls, limits_of_memory = [], []
+
+    class Resources:
+        setTempMemory = limits_of_memory.append
 
     def knn_gpu(resources, queries, base, k, metric, **limits):
-        calls.append((resources, k))
+        assert isinstance(resources, Resources)
+        calls.append((len(base), k))
         return faiss.knn(queries, base, k, metric=metric)
 
-    monkeypatch.setattr(faiss, "StandardGpuResources", lambda: "resources", raising=False)
+    monkeypatch.setattr(faiss, "StandardGpuResources", Resources, raising=False)
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1, raising=False)
     monkeypatch.setattr(faiss, "knn_gpu", knn_gpu, raising=False)
     monkeypatch.setattr(neighbors, "GPU_MAX_K", 40)
     base = rows_of(0, 100, 4)
     neighbors._gpu_resources.cache_clear()
     try:
-        on_gpu = nearest_neighbors(base[:3], base, 5, "cosine")
-        assert calls == [("resources", 5 + neighbors.EXTRA_CANDIDATES)]
+        with monkeypatch.context() as patch:
+            patch.setattr(neighbors, "PART_BYTES", 4 * 4 * 30)  # 30 rows, and only on a CPU
+            on_gpu = nearest_neighbors(base[:3], base, 5, "cosine")
+        assert calls == [(100, 5 + neighbors.EXTRA_CANDIDATES)]  # the base in one part
+        assert limits_of_memory == [64 * 2**20]
         nearest_neighbors(base[:3], base, 50, "cosine")
         assert len(calls) == 1
         monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
