@@ -298,13 +298,14 @@ def _engines(cluster: Cluster, config: RunConfig, gates: Callable[[int], int]) -
                 "gates; lower it or resources.gate_actors, or add GPUs."
             )
         return of_engines[-1] * each, 1 / each
-    share = 1 / each - resources.gate_gpus
+    gates_per_gpu = math.ceil(gates(whole * each) / max(1, whole))
+    share = (1 - gates_per_gpu * resources.gate_gpus) / each
     if share <= 0:
         raise UserError(
-            f"resources.gate_gpus={resources.gate_gpus:g} leaves nothing of a GPU to "
-            f"{each} decoders; lower it or resources.decoders_per_gpu."
+            f"resources.gate_gpus={resources.gate_gpus:g} leaves nothing of a GPU to its "
+            "decoders; lower it, resources.gate_actors or resources.decoders_per_gpu."
         )
-    return whole * each, round(share, 4)  # Ray counts ten-thousandths
+    return whole * each, math.floor(share * 10_000) / 10_000  # Ray counts ten-thousandths
 
 
 def planner_pool(cluster: Cluster, config: RunConfig, groups: int, memory_gib: float) -> Pool:
