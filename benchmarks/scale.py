@@ -124,7 +124,7 @@ def decode(config: Any, run: Any, points: int, seconds: float) -> dict[str, Any]
     return facts
 
 
-def write_planned(run: Any, points: int, rows_per_file: int = 20_000) -> None:
+def write_planned(run: Any, points: int, rows_per_file: int = 20_000, dim: int = DIM) -> None:
     """A run with so many points in its plan, and no more of a corpus than the job looks at."""
     import pyarrow.parquet as pq
 
@@ -133,7 +133,7 @@ def write_planned(run: Any, points: int, rows_per_file: int = 20_000) -> None:
 
     write_run(run, [50, 50], [points, 0])
     rng = np.random.default_rng(0)
-    schema = plan_schema(pa.int64(), pa.string(), DIM)
+    schema = plan_schema(pa.int64(), pa.string(), dim)
     directory = run.make("plan")
     for file, start in enumerate(range(0, points, rows_per_file)):
         numbers = np.arange(start, min(start + rows_per_file, points))
@@ -149,7 +149,7 @@ def write_planned(run: Any, points: int, rows_per_file: int = 20_000) -> None:
                 "round": np.ones(rows, np.int32),
                 "source_text": [f"text number {i}" for i in numbers % 50],
                 "neighbor_text": [f"text number {i}" for i in (numbers + 1) % 50],
-                "point": fixed_size_list(rng.normal(size=(rows, DIM)).astype(np.float32)),
+                "point": fixed_size_list(rng.normal(size=(rows, dim)).astype(np.float32)),
             },
             schema=schema,
         )
@@ -178,7 +178,7 @@ class PassingGate(GateActor):
 
 
 def pass_all(label_type: pa.DataType, table: pa.Table) -> pa.Table:
-    outcomes = [
+    outcomes: list[dict[str, Any]] = [
         {"text": texts[0], "cosine_to_point": 0.5, "status": "accepted", "reason": ""}
         for texts in table["texts"].to_pylist()
     ]
