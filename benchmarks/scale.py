@@ -159,7 +159,7 @@ def write_planned(run: Any, points: int, rows_per_file: int = 20_000, dim: int =
 class WaitingDecoder:
     """A text a point, after a fixed time a block."""
 
-    def __init__(self, config: Any, counter: Any, texts: int, seconds: float) -> None:
+    def __init__(self, config: Any, counter: Any, points: int, seconds: float) -> None:
         self.counter = counter
         self.seconds = seconds
 

@@ -208,7 +208,7 @@ class Gpu:
 class SimulatedDecoder:
     """A text per point, after the time that its GPU takes for all candidates."""
 
-    def __init__(self, config: Any, counter: Any, texts: int, settings: list[Any]) -> None:
+    def __init__(self, config: Any, counter: Any, points: int, settings: list[Any]) -> None:
         name, self.slower, home = settings
         self.shape = SHAPES[name]
         self.gpu = Gpu(home, "decode")

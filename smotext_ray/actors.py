@@ -59,10 +59,10 @@ class EncodeActor:
 class DecodeActor:
     """Plan rows -> the same rows with the candidate texts of each point.
 
-    ``texts`` is how many this decoder is expected to make.
+    ``points`` is how many this decoder is expected to get.
     """
 
-    def __init__(self, config: RunConfig, counter: Any, texts: int) -> None:
+    def __init__(self, config: RunConfig, counter: Any, points: int) -> None:
         with loading_alone():
             self.decoder = load_decoder(config)
         self.counter = counter

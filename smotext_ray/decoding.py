@@ -61,7 +61,7 @@ def decode_directory(
     actor : class, default=DecodeActor
         Plan rows -> the same with candidate texts.
     **of_actor
-        For its constructor, in addition to ``config``, ``counter`` and ``texts``.
+        For its constructor, in addition to ``config``, ``counter`` and ``points``.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def decode_directory(
             "given": {
                 "config": config,
                 "counter": counter,
-                "texts": math.ceil(points * config.decoder.candidates / decoders.actors),
+                "points": math.ceil(points / decoders.actors),
                 **of_actor,
             },
             "run_uri": run.uri,

@@ -84,7 +84,7 @@ class Gate(actors.GateActor):
 class Decode:
     """A text a point, of its sample id."""
 
-    def __init__(self, config: Any, counter: Any, texts: int) -> None:
+    def __init__(self, config: Any, counter: Any, points: int) -> None:
         if happens(CONSTRUCTOR_FAILS):
             raise MemoryError("no room for the model on the GPU")
         self.counter = counter

@@ -24,13 +24,13 @@ class PromptActor:
     ----------
     config : RunConfig
     counter : actor handle
-    texts : int
-        How many it is expected to make.
+    points : int
+        How many it is expected to get.
     labels : list
         All labels that rows may have.
     """
 
-    def __init__(self, config: RunConfig, counter: Any, texts: int, labels: list[Any]) -> None:
+    def __init__(self, config: RunConfig, counter: Any, points: int, labels: list[Any]) -> None:
         from transformers import AutoTokenizer
 
         from smotext_ray.engine import Engine
