@@ -102,7 +102,7 @@ def make_plan(uri: str, corpus: Path, points: int) -> None:
     from smotext_ray import pipeline
     from smotext_ray.config import load_config
     from smotext_ray.datasets import load_dataset
-    from smotext_ray.engine import decoding_dtype
+    from smotext_ray.engine_device import decoding_dtype
 
     rows = load_dataset("reuters-r8").to_pandas()
     rows = rows[rows["label"].isin(["grain", "ship"])].groupby("label").head(40)
@@ -112,7 +112,7 @@ def make_plan(uri: str, corpus: Path, points: int) -> None:
         "input.path": str(corpus),
         "plan.sampling_strategy": {label: 40 + points // 2 for label in ("grain", "ship")},
         "decoder.candidates": 1,
-        "decoder.dtype": decoding_dtype(on_gpu=False),  # so that all ways have the same
+        "decoder.dtype": decoding_dtype(gpu=None),  # so that all ways have the same
     }
     config = load_config("offline", options=options)
     pipeline.plan(config, pipeline.embed(config, uri))

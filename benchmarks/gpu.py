@@ -215,10 +215,10 @@ def large_shape(sizes: dict[str, int], home: Path) -> dict[str, Any]:
     import torch
     from transformers import MistralConfig
 
-    from smotext_ray import engine
+    from smotext_ray.engine_device import set_environment
 
     on_gpu = torch.cuda.is_available()
-    engine._set_environment(on_gpu)
+    set_environment()
     from vllm import LLM, SamplingParams
 
     numbers = TINY_SHAPE if sizes is TINY else {}  # Mistral-7B's are the defaults

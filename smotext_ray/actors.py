@@ -193,8 +193,11 @@ def say_last(counter: Any, message: str, facts: dict[str, Any]) -> None:
     ray.wait([counter.tell.remote(message, facts)], timeout=5)
 
 
-def load_decoder(config: RunConfig) -> Any:
-    """The run's bridge and LLM, from this machine's files of them."""
+def load_decoder(config: RunConfig, **of_engine: Any) -> Any:
+    """The run's bridge and LLM, from this machine's files of them.
+
+    ``of_engine`` are settings of the `Engine` that are not part of the configuration.
+    """
     from smotext_ray.decoder import Decoder
     from smotext_ray.models import load_bridge, locate_model
 
@@ -205,6 +208,7 @@ def load_decoder(config: RunConfig) -> Any:
         bridge,
         lora=lora,
         **settings.model_dump(exclude={"model"}),
+        **of_engine,
     )
 
 

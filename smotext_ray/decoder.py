@@ -34,12 +34,14 @@ class Decoder:
         are merged first.
     **settings
         Of the `Engine`: candidates, temperature, top_p, max_tokens, dtype,
-        tensor_parallel_size, gpu_memory_utilization.
+        tensor_parallel_size, gpu_memory_utilization; and own_process, expected_texts (points)
+        and engines_per_gpu, which depend on who decodes and not on the run's configuration.
 
     Raises
     ------
     UserError
-        If the bridge was made for an LLM of another width.
+        If the bridge was made for an LLM of another width, or so many engines do not fit on a
+        GPU.
     """
 
     def __init__(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smotext_ray.config import cpu_dtype
+from smotext_ray.engine_device import (
+    decoding_dtype,
+    device_arguments,
+    find_gpu,
+    has_own_process,
+    process_setting,
+    set_environment,
+)
 from smotext_ray.engine_loop import EngineDead, EngineLoop
 
 __all__ = ["Candidates", "Engine", "EngineDead"]
 
-MAX_SEQUENCES = 256  # in flight in one engine; more gave no more tokens per second on CPU
 GREEDY_BELOW = 1e-5  # a lower temperature is 0 to vLLM
 
 
@@ -58,11 +63,28 @@ class Engine:
         As in vLLM. Penalties on repetition are not offered: with embeddings for a
         prompt they can end the engine (vllm-project/vllm#57719).
     dtype : str, default="auto"
-        Of weights and activations. "auto": bfloat16 on a GPU and on a CPU that computes in it,
-        float32 on other CPUs, where bfloat16 takes five times as long (benchmarks/decode.py).
+        Of weights and activations. "auto": bfloat16 on a GPU or CPU that computes in it, float16
+        on other GPUs (before compute capability 8.0), and float32 on other CPUs, where bfloat16
+        takes five times as long (benchmarks/decode.py).
     tensor_parallel_size : int, default=1
     gpu_memory_utilization : float, default=0.85
-        Without meaning on CPU.
+        Share of a GPU's memory for all engines on it. Without meaning on CPU.
+    own_process : bool, optional
+        Whether the engine computes in a process that it starts. Default: on a GPU, where that
+        lets scheduling overlap with computing, and not on a CPU. With False a script needs no
+        ``if __name__ == "__main__":``, and a killed process leaves no engine behind on the GPU;
+        but each of several tensor-parallel workers is a process still.
+    expected_texts : int, optional
+        How many prompts this engine will be given in all. If few, a GPU starts to decode sooner
+        and decodes more slowly, without compiling the LLM and capturing CUDA graphs: see
+        `smotext_ray.engine_device.EAGER_BELOW`. Default: unknown, taken for many.
+    engines_per_gpu : int, default=1
+        Engines that share each GPU; they may start at the same time.
+
+    Raises
+    ------
+    UserError
+        If so many engines do not fit on a GPU.
     """
 
     def __init__(
@@ -79,43 +101,47 @@ class Engine:
         dtype: str = "auto",
         tensor_parallel_size: int = 1,
         gpu_memory_utilization: float = 0.85,
+        own_process: bool | None = None,
+        expected_texts: int | None = None,
+        engines_per_gpu: int = 1,
     ) -> None:
-        import torch
-
-        on_gpu = torch.cuda.is_available()
-        _set_environment(on_gpu)
-        from vllm import LLM
-
-        self.dtype = decoding_dtype(on_gpu) if dtype == "auto" else dtype
+        set_environment()
+        gpu = find_gpu()
+        own = has_own_process(gpu, own_process)
+        self.dtype = decoding_dtype(gpu) if dtype == "auto" else dtype
         self._sampling: dict[str, Any] = {"top_p": top_p, "max_tokens": max_tokens}
         self.set_sampling(candidates, temperature)
-        beside: dict[str, Any] = {}
-        # vLLM's workers are other processes where there are several.
-        if top_p < 1 and not on_gpu and tensor_parallel_size == 1:
+        arguments: dict[str, Any] = {
+            "dtype": self.dtype,
+            "enable_prompt_embeds": True,
+            # Wrong hits with embeddings: vllm-project/vllm#56655.
+            "enable_prefix_caching": False,
+            "max_model_len": longest_prompt + max_tokens,
+            "tensor_parallel_size": tensor_parallel_size,
+            "disable_log_stats": True,
+        }
+        arguments |= device_arguments(
+            gpu,
+            model,
+            self.dtype,
+            max_model_len=longest_prompt + max_tokens,
+            tensor_parallel_size=tensor_parallel_size,
+            gpu_memory_utilization=gpu_memory_utilization,
+            engines_per_gpu=engines_per_gpu,
+            expected_texts=expected_texts,
+        )
+        # Our processor is a class made here, which another process could not import.
+        if top_p < 1 and gpu is None and not own and tensor_parallel_size == 1:
             self._sampling["top_p"] = 1.0
-            beside["logits_processors"] = [_nucleus_processor(top_p)]
+            arguments["logits_processors"] = [_nucleus_processor(top_p)]
         lora_request: Any = None
         if lora:
             from vllm.lora.request import LoRARequest
 
             lora_request = LoRARequest("bridge", 1, str(lora))
-            beside |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _vllm_rank(lora_rank)}
-        self.llm: Any = LLM(
-            model,
-            dtype=self.dtype,
-            enable_prompt_embeds=True,
-            enable_prefix_caching=False,  # wrong hits with embeddings: vllm-project/vllm#56655
-            # A prompt that has a seed and is read in two steps ends the engine on CPU ("CPU
-            # Generator does not use offset"); prompts over 16 tokens would be, in a full batch.
-            enable_chunked_prefill=on_gpu,
-            enforce_eager=not on_gpu,
-            max_model_len=longest_prompt + max_tokens,
-            max_num_seqs=MAX_SEQUENCES,
-            tensor_parallel_size=tensor_parallel_size,
-            gpu_memory_utilization=gpu_memory_utilization,
-            disable_log_stats=True,
-            **beside,
-        )
+            rank = _vllm_rank(lora_rank)
+            arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
+        self.llm: Any = _start(model, arguments, own)
         self._loop = EngineLoop(self.llm, lora_request)
 
     def set_sampling(self, candidates: int, temperature: float) -> None:
@@ -150,14 +176,19 @@ class Engine:
         return [_candidates(answer) for answer in self._loop.answer(prompts, sampling)]
 
 
-def decoding_dtype(on_gpu: bool) -> str:
-    """What this machine decodes fastest in."""
-    return "bfloat16" if on_gpu else cpu_dtype()
+def _start(model: str, arguments: dict[str, Any], own_process: bool) -> Any:
+    from vllm import LLM
+
+    with process_setting(own_process):
+        return LLM(model, **arguments)
 
 
 def _candidates(answer: Any) -> Candidates:
     if isinstance(answer, Exception):
         return Candidates([], [], [], f"{type(answer).__name__}: {answer}")
+    if any(str(o.finish_reason) == "error" for o in answer.outputs):
+        # What an exception is to an engine in this process.
+        return Candidates([], [], [], "vLLM refused the prompt, see the log of its engine")
     return Candidates(
         texts=[o.text.strip() for o in answer.outputs],
         finish_reasons=[str(o.finish_reason) for o in answer.outputs],
@@ -193,17 +224,3 @@ def _vllm_rank(wanted: int) -> int:
     while rank < wanted:
         rank *= 2
     return rank
-
-
-def _set_environment(on_gpu: bool) -> None:
-    """Settings that vLLM reads from the environment when it is imported."""
-    defaults = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
-    if not on_gpu:
-        defaults |= {
-            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process is one actor
-            "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
-            # Bound threads of two engines would share a core; the system places them better.
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        }
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)

@@ -13,6 +13,8 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any
 
+from smotext_ray.engine_watch import EngineWatch
+
 
 class EngineDead(Exception):
     """The vLLM engine is gone; only a new process helps."""
@@ -52,6 +54,7 @@ class EngineLoop:
         self._calls: SimpleQueue[_Call] = SimpleQueue()
         self._running: dict[str, tuple[_Call, int]] = {}  # by vLLM's id of the request
         self._why_dead = ""
+        self._watch = EngineWatch(llm)
         threading.Thread(target=self._run, name="engine", daemon=True).start()
 
     def answer(self, prompts: Sequence[Any], sampling: Sequence[Any]) -> list[Any]:
@@ -108,10 +111,11 @@ class EngineLoop:
                 (own,) = self._llm.enqueue(
                     [prompt], [sampling], lora_request=self._lora_request, use_tqdm=False
                 )
-            except EngineDeadError:
-                self._running[""] = call, place  # so that it is told too
-                raise
             except Exception as error:
+                # A prompt that meets the engine while it ends may get an error of the socket.
+                if isinstance(error, EngineDeadError) or self._watch.has_ended():
+                    self._running[""] = call, place  # so that it is told too
+                    raise
                 call.put(place, error)
             else:
                 # Outputs have the number alone, without what vLLM adds to it.

@@ -404,7 +404,10 @@ def _loaded_encoder(key: str) -> Any:
 def _loaded_decoder(key: str) -> Any:
     from smotext_ray.actors import load_decoder
 
-    return load_decoder(RunConfig.model_validate_json(key))
+    # A script that calls fit_resample need not have `if __name__ == "__main__"`, which the start
+    # of another process would need: it imports the script again.
+    config = RunConfig.model_validate_json(key)
+    return load_decoder(config, own_process=False, expected_texts=MANY_NEW)
 
 
 def _plain(label: Any) -> Any:

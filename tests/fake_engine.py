@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import types
 from types import SimpleNamespace
-
-from smotext_ray import engine as module
 
 
 class EngineDeadError(Exception):
     """Stands for vLLM's."""
 
 
+class SyncMPClient:
+    """Stands for vLLM's client of an engine in another process."""
+
+
 class LLM:
     """Answers with each prompt's first number and its seed."""
 
+    engine_core = None  # it computes in this process
+
     def __init__(self, model: str = "", **settings: object) -> None:
         self.model, self.settings = model, settings
+        self.environment = dict(os.environ)  # when it was started
         self.batches: list[list[float]] = []  # of each step
         self.refused: set[float] = set()  # prompts that raise
         self.error: Exception = ValueError("refused")
@@ -72,6 +78,8 @@ def fake_vllm(monkeypatch) -> None:
     vllm.SamplingParams = SimpleNamespace
     exceptions = types.ModuleType("vllm.v1.engine.exceptions")
     exceptions.EngineDeadError = EngineDeadError
+    clients = types.ModuleType("vllm.v1.engine.core_client")
+    clients.SyncMPClient = SyncMPClient
     requests = types.ModuleType("vllm.lora.request")
     requests.LoRARequest = lambda *given: given
     processors = types.ModuleType("vllm.v1.sample.logits_processor")
@@ -82,11 +90,32 @@ def fake_vllm(monkeypatch) -> None:
         "vllm.lora.request": requests,
         "vllm.v1": types.ModuleType("vllm.v1"),
         "vllm.v1.engine": types.ModuleType("vllm.v1.engine"),
+        "vllm.v1.engine.core_client": clients,
         "vllm.v1.engine.exceptions": exceptions,
         "vllm.v1.sample": types.ModuleType("vllm.v1.sample"),
         "vllm.v1.sample.logits_processor": processors,
     }.items():
         monkeypatch.setitem(sys.modules, name, fake)
-    for name in ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_CPU_KVCACHE_SPACE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(module.os, "environ", dict(module.os.environ))
+    for name in [name for name in os.environ if name.startswith("VLLM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+
+
+def fake_gpu(monkeypatch, capability: tuple[int, int] = (9, 0), gib: float = 139) -> None:
+    """A GPU for torch and vLLM, which must be asked for without CUDA in this process."""
+    import torch
+
+    platform = SimpleNamespace(
+        get_device_capability=lambda: capability,
+        get_device_total_memory=lambda: int(gib * 2**30),
+    )
+    platforms = types.ModuleType("vllm.platforms")
+    platforms.current_platform = platform
+    monkeypatch.setitem(sys.modules, "vllm.platforms", platforms)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name in ("init", "get_device_capability", "get_device_properties", "mem_get_info"):
+        monkeypatch.setattr(torch.cuda, name, initialized)
+
+
+def initialized(*_: object) -> None:
+    raise AssertionError("CUDA was initialized in this process")

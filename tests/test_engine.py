@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -76,7 +77,6 @@ def test_it_has_room_for_prompt_and_text_and_none_for_wrong_cache_hits(engine):
     assert settings["max_model_len"] == 5 + 10
     assert settings["enable_prompt_embeds"] is True
     assert settings["enable_prefix_caching"] is False
-    assert settings["enable_chunked_prefill"] is torch.cuda.is_available()
     assert "enable_lora" not in settings
 
 
@@ -101,6 +101,9 @@ def test_top_p_is_ours_where_vllm_sorts_the_vocabulary():
     many = Engine("an-llm", 5, top_p=0.5, tensor_parallel_size=2)
     assert "logits_processors" not in many.llm.settings
     assert many._sampling["top_p"] == 0.5
+    other = Engine("an-llm", 5, top_p=0.5, own_process=True)  # which could not import the class
+    assert "logits_processors" not in other.llm.settings
+    assert other._sampling["top_p"] == 0.5
 
 
 @pytest.mark.parametrize(("temperature", "n"), [(0.0, 1), (1e-6, 1), (0.5, 3)])
@@ -109,26 +112,7 @@ def test_greedy_decoding_asks_for_one_text(temperature, n):
     assert len(engine.generate(prompts(1), [0])[0].texts) == n
 
 
-def test_settings_of_the_user_outweigh_those_for_the_engine(monkeypatch):
-    monkeypatch.setitem(module.os.environ, "VLLM_CPU_KVCACHE_SPACE", "7")
-    module._set_environment(on_gpu=False)
-    assert module.os.environ["VLLM_CPU_KVCACHE_SPACE"] == "7"
-    assert module.os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
-
-
-def test_on_a_gpu_the_engine_keeps_its_own_process():
-    module._set_environment(on_gpu=True)
-    assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in module.os.environ
-
-
-@pytest.mark.parametrize(
-    ("on_gpu", "of_cpu", "dtype"),
-    [(True, "float32", "bfloat16"), (False, "bfloat16", "bfloat16"), (False, "float32", "float32")],
-)
-def test_the_engine_computes_in_what_the_machine_is_fast_in(monkeypatch, on_gpu, of_cpu, dtype):
-    monkeypatch.setattr(module, "cpu_dtype", lambda: of_cpu)
-    assert module.decoding_dtype(on_gpu) == dtype
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: on_gpu)
-    engine = Engine("an-llm", 5)
-    assert engine.dtype == engine.llm.settings["dtype"] == dtype
-    assert Engine("an-llm", 5, dtype="float16").llm.settings["dtype"] == "float16"
+def test_what_vllm_refuses_in_another_process_is_an_error_of_the_prompt():
+    output = SimpleNamespace(text="", token_ids=[], finish_reason="error")
+    refused = module._candidates(SimpleNamespace(outputs=[output]))
+    assert refused.texts == [] and "refused" in refused.error

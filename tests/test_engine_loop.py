@@ -25,6 +25,7 @@ class Stepped:
         self.widths = []
         self.numbers = itertools.count()
         self.error = None
+        self.engine_core = None  # it computes in this process
 
     def allow(self, steps):
         self.allowed.release(steps)
