@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from smotext_ray.engine import decoding_dtype
+from smotext_ray.config import cpu_dtype
 
 Pooling = Literal["mean", "cls", "last"]
 
@@ -36,8 +36,8 @@ class Encoder:
     device : str, optional
         Default: ``"cuda"`` where there is a GPU, else ``"cpu"``.
     dtype : str, default="float32"
-        Of the weights while encoding; the embeddings are float32 in any case. "auto": what the
-        device is fastest in, see `smotext_ray.engine.decoding_dtype`.
+        Of the weights while encoding; the embeddings are float32 in any case. "auto":
+        bfloat16 if the device computes in it, else float32.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Encoder:
         self._end = _missing_end(self._tokenizer, model) if pooling == "last" else []
         self.max_length = min(max_length, self._tokenizer.model_max_length)
         if dtype == "auto":
-            dtype = decoding_dtype(self._on_gpu)
+            dtype = _fastest_dtype(self.device)
         # On a GPU weight by weight: a 7B model never has to fit the host's memory.
         place = {"device_map": self.device} if self._on_gpu else {}
         loaded = AutoModel.from_pretrained(model, dtype=getattr(torch, dtype), **place)
@@ -184,6 +184,13 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Te
     hidden = hidden.float()
     weights = mask.unsqueeze(-1).float()
     return (hidden * weights).sum(1) / weights.sum(1)
+
+
+def _fastest_dtype(device: str) -> str:
+    # Not float16 on older GPUs: some models overflow in it.
+    if torch.device(device).type == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
+    return cpu_dtype()
 
 
 def _missing_end(tokenizer: Any, model: str) -> list[int]:

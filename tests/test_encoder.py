@@ -243,12 +243,15 @@ def test_on_a_gpu_weights_are_loaded_where_they_are_used(tiny, monkeypatch):
 
     monkeypatch.setattr(transformers.AutoModel, "from_pretrained", from_pretrained)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(module, "decoding_dtype", {True: "bfloat16", False: "float32"}.get)
-    auto = {"dtype": "auto"}
-    for settings in ({}, auto | {"device": "cuda:1"}, auto | {"device": "cpu"}):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", {"cuda": (7, 5), "cuda:1": (9, 0)}.get)
+    monkeypatch.setattr(module, "cpu_dtype", lambda: "float32")
+    for settings in ({}, {"dtype": "auto"}, {"dtype": "auto", "device": "cuda:1"}):
         with pytest.raises(NotImplementedError):
             Encoder(tiny, **settings)
+    with pytest.raises(NotImplementedError):
+        Encoder(tiny, dtype="auto", device="cpu")
     assert asked == [
+        {"dtype": torch.float32, "device_map": "cuda"},
         {"dtype": torch.float32, "device_map": "cuda"},
         {"dtype": torch.bfloat16, "device_map": "cuda:1"},
         {"dtype": torch.float32},

@@ -11,13 +11,10 @@ from pathlib import Path
 import pytest
 import transformers
 from fake_engine import fake_vllm
-from tiny_models import HIDDEN, tiny_encoder, tiny_llm
+from tiny_models import HIDDEN, tiny_bridge, tiny_encoder, tiny_llm
 
 from smotext_ray import cache, models
 from smotext_ray.actors import load_decoder, load_encoder
-from smotext_ray.bridge.adapter import Adapter
-from smotext_ray.bridge.config import BridgeConfig
-from smotext_ray.bridge.projector import Bridge
 from smotext_ray.config import load_config
 from smotext_ray.errors import UserError
 from smotext_ray.models import (
@@ -229,7 +226,7 @@ def test_actors_load_models_without_reading_them_for_their_digest(
     monkeypatch.setattr(cache, "SETTLED_SECONDS", 0.0)
     llm, encoder = tiny_llm(tmp_path / "llm"), tiny_encoder(tmp_path / "encoder")
     paths = {"encoder.model": encoder, "decoder.model": llm, "bridge.path": tmp_path / "bridge"}
-    lora_bridge(tmp_path / "bridge", str(encoder), str(llm))
+    tiny_bridge(tmp_path / "bridge", str(encoder), str(llm), lora_rank=4)
     config = load_config(options={key: str(path) for key, path in paths.items()})
     check_models(config)  # as the driver does
     model = load_decoder(config)._engine.llm.model
@@ -240,15 +237,6 @@ def test_actors_load_models_without_reading_them_for_their_digest(
     (llm / "model.safetensors").write_bytes((llm / "model.safetensors").read_bytes())
     with pytest.raises(AssertionError, match="read for their digest"):
         load_decoder(config)  # it may be another LLM
-
-
-def lora_bridge(directory: Path, encoder: str, llm: str) -> None:
-    config = BridgeConfig(
-        *(encoder, "", HIDDEN, "mean", True, 128, llm, "", HIDDEN), soft_tokens=2, lora_rank=4
-    )
-    Bridge(config).save_pretrained(directory)
-    model = transformers.AutoModelForCausalLM.from_pretrained(llm).requires_grad_(False)
-    Adapter(model, llm, 4).save(directory)
 
 
 def test_the_models_of_the_offline_preset_fit_each_other():
