@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from smotext_ray.columns import fixed_size_list, matrix
-from smotext_ray.config import RunConfig, cpu_dtype
+from smotext_ray.config import RunConfig
 from smotext_ray.gpus import loading_alone
 
 if TYPE_CHECKING:
@@ -63,8 +63,9 @@ class DecodeActor:
     """
 
     def __init__(self, config: RunConfig, counter: Any, points: int) -> None:
+        each = config.resources.decoders_per_gpu
         with loading_alone():
-            self.decoder = load_decoder(config)
+            self.decoder = load_decoder(config, expected_texts=points, engines_per_gpu=each)
         self.counter = counter
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -221,18 +222,14 @@ def load_decoder(config: RunConfig, **of_engine: Any) -> Any:
 
 def load_encoder(config: RunConfig) -> Any:
     """The run's encoder, from this machine's files of it."""
-    import torch
-
     from smotext_ray.encoder import Encoder
     from smotext_ray.models import locate_model
 
     settings = config.encoder
-    # A run has settled it for all of its actors.
-    open_dtype = "bfloat16" if torch.cuda.is_available() else cpu_dtype()
     return Encoder(
         locate_model(settings.model).path,
         pooling=settings.pooling,
         normalize=settings.normalize,
         max_length=settings.max_length,
-        dtype=open_dtype if settings.dtype == "auto" else settings.dtype,
+        dtype=settings.dtype,
     )

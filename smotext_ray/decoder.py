@@ -16,7 +16,7 @@ from smotext_ray.models import int8_llm, merged_llm
 
 
 class Decoder:
-    """A vLLM engine that reads soft prompts, loaded once a process.
+    """A vLLM engine that reads soft prompts, loaded once per process.
 
     Parameters
     ----------
@@ -25,10 +25,10 @@ class Decoder:
     bridge : Bridge
     lora : Path, optional
         Directory of the bridge, if it has LoRA layers for the LLM.
-    merge_lora : bool, optional
-        Add those layers to the LLM's weights first, in a checkpoint in the cache directory,
-        or let vLLM compute them beside the LLM. Default: merge on CPU, where vLLM's LoRA
-        decodes at a third of the speed (benchmarks/lora_serving.py).
+    merge_lora : bool, default=True
+        Add those layers to the LLM's weights first, in a checkpoint in the cache directory. False
+        lets vLLM compute them next to the LLM, which is slower: on a CPU at a third of the speed
+        (benchmarks/lora_serving.py), on a GPU by many more kernels per step.
     int8 : bool, default=False
         Let the LLM's layers compute in int8, of a checkpoint in the cache directory; LoRA layers
         are merged first.
@@ -50,7 +50,7 @@ class Decoder:
         bridge: Bridge,
         *,
         lora: Path | None = None,
-        merge_lora: bool | None = None,
+        merge_lora: bool = True,
         int8: bool = False,
         **settings: Any,
     ) -> None:
@@ -65,8 +65,6 @@ class Decoder:
             )
         if (lora is not None) != (bridge.config.lora_rank > 0):
             raise ValueError("lora must be given for a bridge that has LoRA layers, and only then")
-        if merge_lora is None:
-            merge_lora = not torch.cuda.is_available()
         if lora and (merge_lora or int8):
             model, lora = merged_llm(model, lora), None
         if int8:

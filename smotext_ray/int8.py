@@ -11,12 +11,12 @@ References
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+
+from smotext_ray.checkpoint import rewrite
 
 HEAD = "lm_head"
 STEPS = 127
@@ -46,26 +46,23 @@ def write_int8(llm: str, output: Path) -> None:
     llm : str
         Directory or hub name of the LLM.
     output : Path
-        A directory that is there.
+        An empty directory.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.bfloat16)
+    with torch.device("meta"):  # its layers without their weights
+        model: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(llm))
     modules = model.named_modules()
     matrices = {f"{name}.weight" for name, m in modules if isinstance(m, torch.nn.Linear)}
-    model.save_pretrained(output, max_shard_size="1000GB")
-    AutoTokenizer.from_pretrained(llm).save_pretrained(output)
-    file = output / "model.safetensors"
-    tensors = {}
-    for name, weight in load_file(file).items():
-        if name in matrices and not name.startswith(HEAD):
-            tensors[name], tensors[f"{name}_scale"] = rounded(weight)
-        else:
-            tensors[name] = weight
-    save_file(tensors, file, {"format": "pt"})
-    config = json.loads((output / "config.json").read_text())
-    config["quantization_config"] = QUANTIZATION
-    (output / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+    def change(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        weight = weight.to(torch.bfloat16) if weight.is_floating_point() else weight
+        if name not in matrices or name.startswith(HEAD):
+            return {name: weight}
+        steps, scale = rounded(weight)
+        return {name: steps, f"{name}_scale": scale}
+
+    rewrite(llm, output, change, quantization_config=QUANTIZATION)
 
 
 def rounded(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

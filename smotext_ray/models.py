@@ -10,14 +10,9 @@ downloaded from a hub:
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +24,8 @@ from smotext_ray.bridge.config import (
     read_bridge_config,
 )
 from smotext_ray.bridge.hub import local_directory
+from smotext_ray.cache import cache_dir as cache_dir
+from smotext_ray.cache import digest_of, made_once, sha256_of
 from smotext_ray.config import RunConfig
 from smotext_ray.errors import UserError
 
@@ -62,13 +59,21 @@ class ModelFiles:
     path : str
         What ``from_pretrained`` and vLLM load: a directory, or a hub name where the
         files are not on this machine yet.
-    sha256 : str
-        Of the weight files, in name order; empty for a hub name.
+    weights : tuple of Path or None
+        The weight files, in name order; None for a hub name.
     """
 
     name: str
     path: str
-    sha256: str
+    weights: tuple[Path, ...] | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the weight files; empty for a hub name.
+
+        Computed when it is asked for: whoever only loads the model does not have it read twice.
+        """
+        return "" if self.weights is None else digest_of(self.weights)
 
 
 def locate_model(spec: str) -> ModelFiles:
@@ -94,10 +99,10 @@ def locate_model(spec: str) -> ModelFiles:
     if path.is_dir():
         if not (path / "config.json").exists():
             raise UserError(f"The directory {path} holds no model (config.json is missing).")
-        return ModelFiles(spec, str(path.resolve()), _sha256_of_weights(path))
+        return ModelFiles(spec, str(path.resolve()), _weight_files(path))
     if spec.startswith((".", "/", "~")):
         raise UserError(f"The model directory {spec} does not exist; give a directory or a name.")
-    return ModelFiles(spec, spec, "")
+    return ModelFiles(spec, spec)
 
 
 def weight_bytes(spec: str) -> int:
@@ -105,7 +110,7 @@ def weight_bytes(spec: str) -> int:
     if spec.startswith(PACKAGE_PREFIX):
         return PACKAGED_BYTES
     directory = Path(spec).expanduser()
-    files = _weights(directory) if directory.is_dir() else []
+    files = _weight_files(directory) if directory.is_dir() else ()
     return sum(file.stat().st_size for file in files) or UNKNOWN_BYTES
 
 
@@ -188,32 +193,21 @@ def merged_llm(llm: str, bridge: Path) -> str:
     """
     from smotext_ray.bridge.adapter import merge
 
-    of_lora = _sha256([bridge / ADAPTER_CONFIG_FILE, bridge / ADAPTER_WEIGHTS_FILE])
-    target = cache_dir() / f"merged-{_digest(llm)[:40]}-{of_lora[:12]}"
-    if not (target / "config.json").exists():
-        with whole_directory(target) as partial:
-            merge(llm, bridge, partial)
-    return str(target)
+    of_lora = sha256_of([bridge / ADAPTER_CONFIG_FILE, bridge / ADAPTER_WEIGHTS_FILE])
+    name = f"merged-{_digest(llm)[:40]}-{of_lora[:12]}"
+    return str(made_once(name, lambda output: merge(llm, bridge, output)))
 
 
 def int8_llm(llm: str) -> str:
     """A checkpoint of the LLM in int8, made on first use and kept in the cache directory."""
     from smotext_ray.int8 import write_int8
 
-    target = cache_dir() / f"int8-{_digest(llm)[:40]}"
-    if not (target / "config.json").exists():
-        with whole_directory(target) as partial:
-            write_int8(llm, partial)
-    return str(target)
+    name = f"int8-{_digest(llm)[:40]}"
+    return str(made_once(name, lambda output: write_int8(llm, output)))
 
 
 def _digest(llm: str) -> str:
-    return _sha256_of_weights(Path(llm)) if Path(llm).is_dir() else llm.replace("/", "-")
-
-
-def cache_dir() -> Path:
-    """The directory for converted models: ``$SMOTEXT_CACHE`` or ``~/.cache/smotext-ray``."""
-    return Path(os.environ.get("SMOTEXT_CACHE") or Path.home() / ".cache" / "smotext-ray")
+    return digest_of(_weight_files(Path(llm))) if Path(llm).is_dir() else llm.replace("/", "-")
 
 
 def _locate_packaged(package: str) -> ModelFiles:
@@ -229,72 +223,36 @@ def _locate_packaged(package: str) -> ModelFiles:
     root = Path(found.origin).parent
     ggufs = sorted(root.glob("*.gguf"))
     if ggufs:
-        digest = _sha256([ggufs[0]])
-        return ModelFiles(PACKAGED_NAMES[package], str(_converted(ggufs[0], digest)), digest)
+        return ModelFiles(PACKAGED_NAMES[package], str(_converted(ggufs[0])), (ggufs[0],))
     path = root / "model"
-    return ModelFiles(PACKAGED_NAMES[package], str(path), _sha256_of_weights(path))
+    return ModelFiles(PACKAGED_NAMES[package], str(path), _weight_files(path))
 
 
-def _converted(gguf: Path, digest: str) -> Path:
+def _converted(gguf: Path) -> Path:
     """The safetensors checkpoint made of ``gguf``; converts it on first use."""
-    target = cache_dir() / f"{gguf.stem}-{digest[:12]}"
-    if (target / "config.json").exists():
-        return target
+    return made_once(f"{gguf.stem}-{digest_of([gguf])[:12]}", lambda output: _convert(gguf, output))
+
+
+def _convert(gguf: Path, output: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    with whole_directory(target) as partial:
-        model = AutoModelForCausalLM.from_pretrained(
-            str(gguf.parent),
-            gguf_file=gguf.name,
-            quantization_config=GgufConfig(dequantize=True),
-            dtype=torch.bfloat16,
-        )
-        model.save_pretrained(partial)
-        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
-        tokenizer.save_pretrained(partial)
-    return target
+    model = AutoModelForCausalLM.from_pretrained(
+        str(gguf.parent),
+        gguf_file=gguf.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.bfloat16,
+    )
+    model.save_pretrained(output)
+    tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    tokenizer.save_pretrained(output)
 
 
-@contextmanager
-def whole_directory(target: Path) -> Iterator[Path]:
-    """A directory to write a model into, which becomes ``target`` when it is whole.
-
-    Two processes that write the same model at once both end with a whole one; a killed
-    one leaves none.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        yield partial
-        partial.chmod(0o755)  # mkdtemp's own is for this user alone
-        partial.rename(target)
-    except OSError:
-        if not (target / "config.json").exists():
-            raise
-        # Another process was first; its model is the same.
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # renamed already where all went well
-
-
-def _sha256_of_weights(directory: Path) -> str:
-    return _sha256(_weights(directory))
-
-
-def _weights(directory: Path) -> list[Path]:
-    return sorted(directory.glob("*.safetensors")) or sorted(directory.glob("*.bin"))
+def _weight_files(directory: Path) -> tuple[Path, ...]:
+    return tuple(sorted(directory.glob("*.safetensors")) or sorted(directory.glob("*.bin")))
 
 
 def _sha256_of_bridge(directory: Path) -> str:
     # LoRA's config too: the same weights with another alpha are another LLM.
     files = (directory / name for name in (ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, WEIGHTS_FILE))
-    return _sha256([file for file in files if file.exists()])
-
-
-def _sha256(files: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as handle:
-            while chunk := handle.read(1 << 22):
-                digest.update(chunk)
-    return digest.hexdigest()
+    return sha256_of([file for file in files if file.exists()])

@@ -65,7 +65,7 @@ def with_lora(llm, tmp_path, monkeypatch) -> Path:
 
 def test_lora_layers_are_merged_into_a_checkpoint_that_is_made_once(llm, with_lora):
     bridge = bridge_of(lora_rank=12)
-    one = Decoder(llm, bridge, lora=with_lora, merge_lora=True)._engine.llm
+    one = Decoder(llm, bridge, lora=with_lora)._engine.llm
     merged = Path(one.model)
     assert merged.is_relative_to(with_lora.parent / "cache") and "enable_lora" not in one.settings
     before, after = (load_file(d / "model.safetensors") for d in (Path(llm), merged))
@@ -74,8 +74,15 @@ def test_lora_layers_are_merged_into_a_checkpoint_that_is_made_once(llm, with_lo
         *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     }
     made = merged.stat().st_mtime_ns
-    assert Decoder(llm, bridge, lora=with_lora, merge_lora=True)._engine.llm.model == str(merged)
+    assert Decoder(llm, bridge, lora=with_lora)._engine.llm.model == str(merged)
     assert merged.stat().st_mtime_ns == made
+
+
+def test_lora_layers_are_merged_on_a_gpu_too(llm, with_lora, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    engine = Decoder(llm, bridge_of(lora_rank=12), lora=with_lora, dtype="float32")._engine.llm
+    assert Path(engine.model).is_relative_to(with_lora.parent / "cache")
+    assert "enable_lora" not in engine.settings
 
 
 def test_lora_layers_can_be_left_to_vllm(llm, with_lora):

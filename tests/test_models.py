@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import json
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 import transformers
+from fake_engine import fake_vllm
+from tiny_models import HIDDEN, tiny_bridge, tiny_encoder, tiny_llm
 
-from smotext_ray import models
+from smotext_ray import cache, models
+from smotext_ray.actors import load_decoder, load_encoder
 from smotext_ray.config import load_config
 from smotext_ray.errors import UserError
 from smotext_ray.models import (
@@ -133,7 +137,7 @@ def test_the_llm_is_converted_once_into_the_named_cache(conversion):
     assert first == second
     assert calls == ["SmolLM2-135M-Instruct.Q4_1.gguf"]
     assert Path(first.path).parent == cache
-    assert [path.name for path in cache.iterdir()] == [Path(first.path).name]
+    assert kept(cache) == [Path(first.path).name]
     assert (Path(first.path) / "tokenizer.json").exists()
 
 
@@ -146,7 +150,7 @@ def test_a_conversion_that_fails_leaves_nothing(conversion, monkeypatch):
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", damaged)
     with pytest.raises(RuntimeError, match="damaged file"):
         locate_model(LLM)
-    assert list(cache.iterdir()) == []
+    assert kept(cache) == []
 
 
 def test_of_two_conversions_at_once_the_first_is_kept(conversion, monkeypatch):
@@ -164,19 +168,75 @@ def test_of_two_conversions_at_once_the_first_is_kept(conversion, monkeypatch):
     monkeypatch.setattr(Saved, "save_pretrained", other_process_ends)
     assert Path(locate_model(LLM).path) == target
     assert (target / "config.json").read_text() == theirs
-    assert list(cache.iterdir()) == [target]
+    assert kept(cache) == [target.name]
 
 
 def test_a_cache_that_cannot_be_written_is_not_taken_for_a_faster_process(conversion, monkeypatch):
     cache, _ = conversion
 
     def full(self, target):
-        raise OSError("no space left")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "rename", full)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(UserError, match=r"No space left on device.*SMOTEXT_CACHE"):
         locate_model(LLM)
-    assert list(cache.iterdir()) == []
+    assert kept(cache) == []
+
+
+def kept(cache: Path) -> list[str]:
+    """The models in the cache, and what is left of unfinished ones."""
+    return sorted({path.name for path in cache.iterdir()} - {".lock", "digests"})
+
+
+@pytest.fixture
+def no_reading(monkeypatch):
+    """From its first use on no digest may be computed."""
+
+    def refuse():
+        def sha256_of(files):
+            raise AssertionError(f"{files} were read for their digest")
+
+        monkeypatch.setattr(cache, "sha256_of", sha256_of)
+
+    return refuse
+
+
+def test_a_model_is_located_without_reading_it_for_its_digest(tmp_path, no_reading):
+    directory = model_directory(tmp_path / "mine")
+    no_reading()
+    assert locate_model(str(directory)).path == str(directory)
+    assert Path(locate_model(ENCODER).path, "model.safetensors").exists()
+    with pytest.raises(AssertionError, match="read for their digest"):
+        print(locate_model(str(directory)).sha256)
+
+
+def test_the_packaged_llm_is_read_for_its_digest_once_on_a_machine(conversion, no_reading):
+    first = locate_model(LLM)
+    no_reading()
+    assert locate_model(LLM) == first
+    assert len(locate_model(LLM).sha256) == 64
+
+
+def test_actors_load_models_without_reading_them_for_their_digest(
+    tmp_path, monkeypatch, no_reading
+):
+    """The LLM of a bridge with LoRA layers, of which the first actor has made one."""
+    fake_vllm(monkeypatch)
+    monkeypatch.setenv("SMOTEXT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "SETTLED_SECONDS", 0.0)
+    llm, encoder = tiny_llm(tmp_path / "llm"), tiny_encoder(tmp_path / "encoder")
+    paths = {"encoder.model": encoder, "decoder.model": llm, "bridge.path": tmp_path / "bridge"}
+    tiny_bridge(tmp_path / "bridge", str(encoder), str(llm), lora_rank=4)
+    config = load_config(options={key: str(path) for key, path in paths.items()})
+    check_models(config)  # as the driver does
+    model = load_decoder(config)._engine.llm.model
+    assert Path(model).parent == tmp_path / "cache"
+    no_reading()
+    assert load_decoder(config)._engine.llm.model == model
+    assert load_encoder(config).encode(["corn0"]).shape == (1, HIDDEN)
+    (llm / "model.safetensors").write_bytes((llm / "model.safetensors").read_bytes())
+    with pytest.raises(AssertionError, match="read for their digest"):
+        load_decoder(config)  # it may be another LLM
 
 
 def test_the_models_of_the_offline_preset_fit_each_other():

@@ -67,6 +67,22 @@ def tiny_llm(directory: Path, seed: int = 0, start_token: bool = False) -> Path:
     return _save(directory, model, tokenizer)
 
 
+def tiny_bridge(directory: Path, encoder: str, llm: str, lora_rank: int = 0) -> Path:
+    """Save a random bridge between the two, with the LoRA layers that training starts with."""
+    from smotext_ray.bridge.adapter import Adapter
+    from smotext_ray.bridge.config import BridgeConfig
+    from smotext_ray.bridge.projector import Bridge
+
+    settings = {"soft_tokens": 2, "projector_hidden_size": 16, "lora_rank": lora_rank}
+    use = ("mean", True, 128)
+    Bridge(BridgeConfig(encoder, "", HIDDEN, *use, llm, "", HIDDEN, **settings)).save_pretrained(
+        directory
+    )
+    model = LlamaForCausalLM.from_pretrained(llm).requires_grad_(False)
+    Adapter(model, llm, lora_rank).save(directory)
+    return directory
+
+
 def word_tokenizer(
     frame: tuple[str, list[str]] | None, model_max_length: int = 64, **special: str
 ) -> PreTrainedTokenizerFast:

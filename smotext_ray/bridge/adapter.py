@@ -6,8 +6,10 @@ They lie beside the bridge's weights in peft's own format, which vLLM reads too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,18 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from smotext_ray.bridge.config import ADAPTER_WEIGHTS_FILE
+from smotext_ray.bridge.config import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE
+from smotext_ray.checkpoint import rewrite
 from smotext_ray.errors import UserError
 
 ALPHA_OF_RANK = 2  # LoRA's alpha, in ranks: updates are scaled by it
+# Names that peft gives to the weights, and its settings under which an update is not just
+# B @ A * alpha / r.
+PEFT_PREFIX, LORA_A, LORA_B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
+NOT_PLAIN = (
+    *("use_dora", "use_rslora", "lora_bias", "rank_pattern", "alpha_pattern"),
+    *("modules_to_save", "layer_replication", "target_parameters"),
+)
 
 
 class Adapter(nn.Module):
@@ -127,6 +137,9 @@ def _unfit(directory: Path, why: str) -> UserError:
 def merge(llm: str, bridge: Path, output: Path) -> None:
     """Write a checkpoint of the LLM with a bridge's LoRA layers added to its weights.
 
+    The sums are those of peft's merge in float32, rounded to bfloat16 once, but weight by
+    weight: an LLM of 7B takes a few GB of memory and not 28.
+
     Parameters
     ----------
     llm : str
@@ -139,14 +152,37 @@ def merge(llm: str, bridge: Path, output: Path) -> None:
     UserError
         If the layers are missing or do not fit the LLM.
     """
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    # Added up in float32, rounded once at the end.
-    model = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.float32)
     try:
-        merged: Any = PeftModel.from_pretrained(model, str(bridge)).merge_and_unload()
+        updates = _updates(bridge)
     except Exception as error:
         raise _unfit(bridge, f"{type(error).__name__}: {error}") from error
-    merged.to(torch.bfloat16).save_pretrained(output)
-    AutoTokenizer.from_pretrained(llm).save_pretrained(output)
+
+    def change(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        if name in updates:
+            update = updates.pop(name)()
+            if update.shape != weight.shape:
+                raise _unfit(bridge, f"{name} has shape {tuple(weight.shape)}")
+            weight = weight.float() + update
+        return {name: weight.to(torch.bfloat16) if weight.is_floating_point() else weight}
+
+    rewrite(llm, output, change)
+    if updates:
+        raise _unfit(bridge, f"the LLM has no {next(iter(updates))}")
+
+
+def _updates(bridge: Path) -> dict[str, Callable[[], torch.Tensor]]:
+    """What is added to each of the LLM's weights, computed when it is asked for."""
+    config = json.loads((bridge / ADAPTER_CONFIG_FILE).read_text())
+    if config.get("bias", "none") != "none" or any(map(config.get, NOT_PLAIN)):
+        raise ValueError("they are more than plain LoRA")
+    scale = config["lora_alpha"] / config["r"]
+    layers = load_file(bridge / ADAPTER_WEIGHTS_FILE)
+    names = [key.removesuffix(LORA_A) for key in layers if key.endswith(LORA_A)]
+    if {name + end for name in names for end in (LORA_A, LORA_B)} != layers.keys():
+        raise ValueError("they are more than plain LoRA")
+
+    def update(name: str) -> torch.Tensor:
+        product = layers[name + LORA_B].float() @ layers[name + LORA_A].float()
+        return (product.T if config.get("fan_in_fan_out") else product) * scale
+
+    return {f"{name.removeprefix(PEFT_PREFIX)}.weight": partial(update, name) for name in names}

@@ -6,8 +6,10 @@ and embedding again tells whether the text that comes out means the same.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,13 +79,40 @@ def evaluate_bridge(
     UserError
         If the bridge was trained between other models.
     """
-    from smotext_ray.bridge.objectives import Paraphrase
-    from smotext_ray.bridge.train import FrozenModels, TrainConfig, held_out_loss
+    from smotext_ray.actors import load_encoder
     from smotext_ray.decoder import Decoder
     from smotext_ray.models import check_models, load_bridge, locate_model
 
     check_models(config)
     bridge, lora = load_bridge(config.bridge.path)
+    encoder = load_encoder(config)
+    loss = _loss(texts, config, bridge, lora, encoder)
+    _free_memory()
+    decoder = Decoder(
+        locate_model(config.decoder.model).path,
+        bridge,
+        lora=lora,
+        max_tokens=config.decoder.max_tokens,
+        top_p=config.decoder.top_p,
+        dtype=config.decoder.dtype,
+        tensor_parallel_size=config.decoder.tensor_parallel_size,
+        gpu_memory_utilization=config.decoder.gpu_memory_utilization,
+        # This process has used the GPU: vLLM would start another one with all that is imported.
+        own_process=False,
+    )
+    return evaluate(texts, labels, loss, encoder, decoder)
+
+
+def _loss(
+    texts: Sequence[str], config: RunConfig, bridge: Any, lora: Path | None, encoder: Any
+) -> dict[str, float]:
+    """The LLM's loss on the texts.
+
+    A function of its own, so that this copy of the LLM is gone before vLLM loads another.
+    """
+    from smotext_ray.bridge.objectives import Paraphrase
+    from smotext_ray.bridge.train import FrozenModels, TrainConfig, held_out_loss
+
     training = TrainConfig(
         encoder=config.encoder.model,
         pooling=config.encoder.pooling,
@@ -100,20 +129,19 @@ def evaluate_bridge(
         bridge.to(frozen.device),
         Paraphrase(frozen, texts, training.seed),
         np.arange(len(texts)),
-        frozen.encoder.encode(texts),
+        encoder.encode(texts, config.encoder.batch_size),
         training.batch_size,
     )
-    decoder = Decoder(
-        locate_model(config.decoder.model).path,
-        bridge.cpu(),
-        lora=lora,
-        max_tokens=config.decoder.max_tokens,
-        top_p=config.decoder.top_p,
-        dtype=config.decoder.dtype,
-        tensor_parallel_size=config.decoder.tensor_parallel_size,
-        gpu_memory_utilization=config.decoder.gpu_memory_utilization,
-    )
-    return evaluate(texts, labels, loss, frozen.encoder, decoder)
+    bridge.cpu()
+    return loss
+
+
+def _free_memory() -> None:
+    """Give back what the models of a finished function held: vLLM asks what is free."""
+    import torch
+
+    gc.collect()  # an LLM with LoRA layers refers to itself
+    torch.cuda.empty_cache()
 
 
 def show_evaluation(found: Evaluation, console: Console) -> None:
@@ -141,7 +169,7 @@ def evaluate(
     ----------
     texts : sequence of str, length n
     labels : sequence, length n, or None
-        Without them every text may be every other's neighbour.
+        Without them every text may be every other's neighbor.
     loss : mapping
         Of the LLM on the texts, as ``held_out_loss`` gives it.
     encoder : Encoder

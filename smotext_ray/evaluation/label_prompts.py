@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from smotext_ray.actors import beside
 from smotext_ray.config import RunConfig
+from smotext_ray.gpus import loading_alone
 
 # Of four wordings the one that lost the fewest texts to the gate: with SmolLM2-135M-Instruct 27
 # of 48 passed, on classes of the training rows of Reuters R8, TREC-6 and customer reviews; of
@@ -41,7 +42,13 @@ class PromptActor:
         self.prompts = {label: prompt_token_ids(label, tokenizer) for label in labels}
         longest = max(len(ids) for ids in self.prompts.values())
         settings = config.decoder.model_dump(exclude={"model", "int8"})
-        self.engine = Engine(int8_llm(llm) if config.decoder.int8 else llm, longest, **settings)
+        settings |= {
+            "expected_texts": points,
+            "engines_per_gpu": config.resources.decoders_per_gpu,
+        }
+        model = int8_llm(llm) if config.decoder.int8 else llm
+        with loading_alone():
+            self.engine = Engine(model, longest, **settings)
         self.counter = counter
 
     def __call__(self, table: pa.Table) -> pa.Table:

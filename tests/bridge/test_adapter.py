@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from tiny_training import TEXTS, curve, last_state, quiet, tiny_config
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from smotext_ray import checkpoint
 from smotext_ray.bridge.adapter import Adapter, merge
 from smotext_ray.bridge.config import check_weights, read_bridge_config
 from smotext_ray.bridge.frozen import FrozenModels
@@ -109,6 +115,126 @@ def test_merged_into_the_llm_they_do_what_they_do_beside_it(config, trained, tmp
     merged = replace(config, llm=str(tmp_path), lora_rank=0)
     assert loss(merged, bridge) == pytest.approx(loss(config, bridge, output), rel=0.02)
     assert loss(merged, bridge) != pytest.approx(loss(config, bridge), rel=0.05)
+
+
+def merged_by_peft(llm: str, bridge: Path, output: Path) -> Path:
+    """The whole LLM in float32, each layer merged by peft, rounded once."""
+    model = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.float32)
+    merged = PeftModel.from_pretrained(model, str(bridge)).merge_and_unload()
+    merged.to(torch.bfloat16).save_pretrained(output)
+    return output
+
+
+def weights_in(directory: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    for file in directory.glob("*.safetensors"):
+        found |= load_file(file)
+    return found
+
+
+def other_format(llm: str, output: Path, how: str) -> str:
+    """The same LLM with its weights in other files."""
+    model = AutoModelForCausalLM.from_pretrained(llm)
+    AutoTokenizer.from_pretrained(llm).save_pretrained(output)
+    if how in ("bfloat16", "float16"):
+        model.to(getattr(torch, how)).save_pretrained(output)
+    elif how == "shards":
+        model.save_pretrained(output, max_shard_size="20KB")
+        assert len(list(output.glob("*.safetensors"))) > 2
+    else:
+        model.config.save_pretrained(output)
+        weights = {name: tensor.bfloat16() for name, tensor in model.state_dict().items()}
+        torch.save(weights, output / "pytorch_model.bin")
+    return str(output)
+
+
+@pytest.mark.parametrize("how", ["float32", "bfloat16", "float16", "shards", "pickle"])
+def test_the_merge_is_that_of_peft_bit_by_bit(config, trained, tmp_path, how, monkeypatch):
+    llm = config.llm if how == "float32" else other_format(config.llm, tmp_path / "llm", how)
+    expected = weights_in(merged_by_peft(llm, trained[1], tmp_path / "peft"))
+    (tmp_path / "merged").mkdir()
+
+    def refuse(*given, **named):
+        raise AssertionError("the whole LLM was loaded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AutoModelForCausalLM, "from_pretrained", refuse)
+        merge(llm, trained[1], tmp_path / "merged")
+    found = weights_in(tmp_path / "merged")
+    assert expected.keys() <= found.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert all(tensor.dtype == torch.bfloat16 for tensor in found.values())
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    assert model.dtype == torch.bfloat16
+    loaded = model.state_dict()
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+
+
+def test_a_merge_keeps_what_belongs_to_the_llm(config, trained, tmp_path):
+    llm = tmp_path / "llm"
+    shutil.copytree(config.llm, llm)
+    (llm / "generation_config.json").write_text('{"eos_token_id": [1, 2]}')
+    (llm / "chat_template.jinja").write_text("{{ messages }}")
+    (llm / "notes.md").write_text("mine")
+    (tmp_path / "merged").mkdir()
+    merge(str(llm), trained[1], tmp_path / "merged")
+    names = {file.name for file in (tmp_path / "merged").iterdir()}
+    assert names == {file.name for file in llm.iterdir()} - {"notes.md"}
+    for name in names - {"model.safetensors", "config.json"}:
+        assert (tmp_path / "merged" / name).read_bytes() == (llm / name).read_bytes()
+
+
+def test_layers_that_do_not_fit_the_llm_are_not_merged(config, trained, tmp_path):
+    other = tmp_path / "bridge"
+    shutil.copytree(trained[1], other)
+    layers = load_file(trained[1] / "adapter_model.safetensors")
+    settings = json.loads((other / "adapter_config.json").read_text())
+    renamed = {name.replace("layers.1.", "layers.9."): v for name, v in layers.items()}
+    damaged = {
+        "has no model.layers.9": renamed,
+        "has shape": {k: v[:-1] if ".lora_B." in k else v for k, v in layers.items()},
+        "more than plain LoRA": dict(list(layers.items())[1:]),
+    }
+    for message, changed in damaged.items():
+        save_file(changed, other / "adapter_model.safetensors")
+        refused(config.llm, other, tmp_path, rf"do not fit the LLM .*{message}")
+    shutil.copyfile(trained[1] / "adapter_model.safetensors", other / "adapter_model.safetensors")
+    for key, value in {"use_dora": True, "bias": "all", "alpha_pattern": {"q_proj": 2}}.items():
+        (other / "adapter_config.json").write_text(json.dumps(settings | {key: value}))
+        refused(config.llm, other, tmp_path, "more than plain LoRA")
+
+
+def test_an_llm_whose_weights_cannot_be_added_to_is_refused(config, trained, tmp_path):
+    llm = tmp_path / "llm"
+    shutil.copytree(config.llm, llm)
+    content = json.loads((llm / "config.json").read_text())
+    (llm / "config.json").write_text(json.dumps(content | {"quantization_config": {}}))
+    refused(str(llm), trained[1], tmp_path, "are quantized")
+    (llm / "config.json").write_text(json.dumps(content))
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors"}}
+    (llm / "model.safetensors.index.json").write_text(json.dumps(index))
+    refused(str(llm), trained[1], tmp_path, "lacks model-00001-of-00002.safetensors")
+    (llm / "model.safetensors.index.json").unlink()
+    (llm / "model.safetensors").unlink()
+    refused(str(llm), trained[1], tmp_path, "holds no weights")
+    refused("nobody/no-such-llm", trained[1], tmp_path, "cannot be downloaded")
+
+
+def refused(llm: str, bridge: Path, tmp_path: Path, message: str) -> None:
+    output = Path(tempfile.mkdtemp(dir=tmp_path))
+    with pytest.raises(UserError, match=message):
+        merge(llm, bridge, output)
+
+
+def test_a_large_checkpoint_is_written_in_shards(config, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SHARD_BYTES", 10_000)
+    (tmp_path / "merged").mkdir()
+    merge(config.llm, trained[1], tmp_path / "merged")
+    sizes = [file.stat().st_size for file in (tmp_path / "merged").glob("*.safetensors")]
+    assert len(sizes) > 2 and max(sizes) < 25_000
+    expected = weights_in(merged_by_peft(config.llm, trained[1], tmp_path / "peft"))
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").state_dict()
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
 
 
 def test_they_are_saved_under_the_models_own_name(trained):

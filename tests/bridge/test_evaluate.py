@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import weakref
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rich.console import Console
+from tiny_models import WORDS as TINY_WORDS
+from tiny_models import tiny_bridge, tiny_encoder, tiny_llm
 
-from smotext_ray.bridge.evaluate import evaluate, show_evaluation
+from smotext_ray import decoder, encoder
+from smotext_ray.bridge.evaluate import evaluate, evaluate_bridge, show_evaluation
+from smotext_ray.bridge.frozen import FrozenModels
+from smotext_ray.config import load_config
 
 LOSS = {"held_out_none": 5.0, "held_out_shuffled": 6.0, "held_out_matched": 3.0}
 WORDS = ["ship", "port", "sea", "wheat", "corn", "farm"]
@@ -86,3 +93,44 @@ def test_a_decoder_that_fails_is_no_low_figure():
 
     with pytest.raises(RuntimeError, match="6 points could not be decoded, the first: out of"):
         evaluate(TEXTS, LABELS, LOSS, WordCounts(), Failing())
+
+
+@pytest.mark.parametrize("lora_rank", [0, 4])
+def test_one_encoder_and_one_llm_are_loaded_at_a_time(tmp_path, monkeypatch, lora_rank):
+    llm, found = str(tiny_llm(tmp_path / "llm")), str(tiny_encoder(tmp_path / "encoder"))
+    options = {
+        "encoder.model": found,
+        "encoder.dtype": "bfloat16",
+        "decoder.model": llm,
+        "bridge.path": str(tiny_bridge(tmp_path / "bridge", found, llm, lora_rank)),
+    }
+    llms, encoders, engines = [], [], []
+
+    class Frozen(FrozenModels):
+        def __init__(self, config):
+            super().__init__(config)
+            llms.append(weakref.ref(self.llm))
+
+    class Encoder(encoder.Encoder):
+        def __init__(self, model, **settings):
+            super().__init__(model, **settings)
+            encoders.append(settings["dtype"])
+
+    class Engine(Decoder):
+        """Says any text for any point."""
+
+        def __init__(self, model, bridge, **settings):
+            super().__init__(always="corn0 ship1")
+            engines.append((llms[0](), settings["own_process"], bridge.output_scale.device.type))
+
+        def decode(self, points, seeds):
+            return [SimpleNamespace(texts=[self.always] * self.n, error="") for _ in points]
+
+    monkeypatch.setattr("smotext_ray.bridge.train.FrozenModels", Frozen)
+    monkeypatch.setattr(encoder, "Encoder", Encoder)
+    monkeypatch.setattr(decoder, "Decoder", Engine)
+    texts = [" ".join(pair) for pair in pairwise(TINY_WORDS)]
+    told = evaluate_bridge(texts, None, load_config(options=options))
+    assert told.rows == len(texts) and np.isfinite(told.nll_matched)
+    assert encoders == ["bfloat16"]
+    assert engines == [(None, False, "cpu")]  # its weights were freed first

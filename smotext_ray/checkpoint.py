@@ -1,0 +1,154 @@
+"""A checkpoint of an LLM written again with other weights, a few of them in memory at a time."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from smotext_ray.errors import UserError
+
+SHARD_BYTES = 1024**3  # of the files that are written
+CONFIG = "config.json"
+INDEX = "model.safetensors.index.json"
+# Index or weights, in the order in which transformers looks for them.
+WEIGHTS = (INDEX, "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin")
+# Config, generation config, tokenizer and chat template.
+SMALL_FILES = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+def rewrite(
+    llm: str, output: Path, change: Callable[[str, torch.Tensor], Tensors], **settings: Any
+) -> None:
+    """Write an LLM's checkpoint with changed weights, in safetensors.
+
+    Parameters
+    ----------
+    llm : str
+        Directory or hub name of the LLM.
+    output : Path
+        An empty directory.
+    change : callable
+        Takes the name of a weight and the weight; returns what is written in its place.
+    **settings
+        Put into the checkpoint's config.json.
+
+    Raises
+    ------
+    UserError
+        If the LLM has no weights or quantized ones, or is not available.
+    """
+    source = _directory(llm)
+    config = json.loads((source / CONFIG).read_text(encoding="utf-8"))
+    if "quantization_config" in config:
+        raise UserError(
+            f"The weights of {llm} are quantized and cannot be changed; use the LLM that it was "
+            "made of, in bfloat16, float16 or float32."
+        )
+    for pattern in SMALL_FILES:
+        for file in source.glob(pattern):
+            if not file.name.endswith(".index.json"):
+                shutil.copyfile(file, output / file.name)
+    _write_shards(output, (change(name, weight) for name, weight in _weights(source, llm)))
+    config.pop("torch_dtype", None)  # the older name of "dtype"
+    config |= {"dtype": "bfloat16"} | settings
+    (output / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _directory(llm: str) -> Path:
+    """The LLM's directory on this machine, downloaded if it is a hub name."""
+    if Path(llm).is_dir():
+        return Path(llm)
+    from huggingface_hub import snapshot_download
+
+    try:
+        # Some repositories hold the same weights in several formats.
+        found = Path(snapshot_download(llm, allow_patterns=[*SMALL_FILES, "model*.safetensors"]))
+        if _listed(found) is None:
+            found = Path(snapshot_download(llm, allow_patterns=["pytorch_model*.bin*"]))
+    # Offline, no such name, a broken connection: classes of their own, of several libraries.
+    except Exception as error:
+        raise UserError(
+            f"{llm} is no directory here and cannot be downloaded from the model hub "
+            f"({type(error).__name__}); give the directory of the LLM, or connect to the hub."
+        ) from error
+    return found
+
+
+def _listed(directory: Path) -> str | None:
+    """The file that holds the weights or lists those that do."""
+    return next((name for name in WEIGHTS if (directory / name).is_file()), None)
+
+
+def _weights(directory: Path, llm: str) -> Iterator[tuple[str, torch.Tensor]]:
+    first = _listed(directory)
+    if first is None:
+        raise UserError(f"{llm} holds no weights ({WEIGHTS[1]} or {INDEX}); download it again.")
+    files = [first]
+    if first.endswith(".index.json"):
+        files = sorted(set(json.loads((directory / first).read_text())["weight_map"].values()))
+    for name in files:
+        file = directory / name
+        if not file.is_file():
+            raise UserError(f"{llm} lacks {name}, which its {first} names; download it again.")
+        yield from _weights_of_file(file)
+
+
+def _weights_of_file(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    if file.suffix == ".safetensors":
+        with safe_open(file, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118 - no mapping
+                yield name, weights.get_tensor(name)
+        return
+    mmap = zipfile.is_zipfile(file)  # torch's older format has to be read whole
+    yield from torch.load(file, map_location="cpu", weights_only=True, mmap=mmap).items()
+
+
+def _write_shards(output: Path, changed: Iterator[Tensors]) -> None:
+    """Write tensors into files of about `SHARD_BYTES`, named as transformers and vLLM expect."""
+    written: list[list[str]] = []  # names of the tensors in each file
+    waiting: dict[str, torch.Tensor] = {}
+    size = total = 0
+
+    def flush() -> None:
+        nonlocal waiting, size
+        if shutil.disk_usage(output).free < size:  # safetensors has no error of its own for it
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save_file(waiting, output / f"{len(written)}.partial", {"format": "pt"})
+        written.append(list(waiting))
+        waiting, size = {}, 0
+
+    for tensors in changed:
+        # Pickled weights may share memory, which safetensors does not write.
+        waiting |= {k: t.clone(memory_format=torch.contiguous_format) for k, t in tensors.items()}
+        added = sum(tensor.nbytes for tensor in tensors.values())
+        size, total = size + added, total + added
+        if size >= SHARD_BYTES:
+            flush()
+    if waiting:
+        flush()
+    _name_shards(output, written, total)
+
+
+def _name_shards(output: Path, written: list[list[str]], total: int) -> None:
+    if len(written) == 1:
+        (output / "0.partial").rename(output / "model.safetensors")
+        return
+    index: dict[str, str] = {}
+    for number, names in enumerate(written):
+        file = f"model-{number + 1:05}-of-{len(written):05}.safetensors"
+        (output / f"{number}.partial").rename(output / file)
+        index |= dict.fromkeys(names, file)
+    content = {"metadata": {"total_size": total}, "weight_map": index}
+    (output / INDEX).write_text(json.dumps(content, indent=2) + "\n")
