@@ -40,9 +40,11 @@ def hide_other_gpus() -> None:
 
 
 def reserved_gpus() -> list[str]:
-    """Ids of the GPUs that Ray has reserved for this process, fractions included."""
+    """Ids of the GPUs that Ray has reserved, also in part, for this process; none outside Ray."""
     import ray
 
+    if not ray.is_initialized():
+        return []
     found = ray.get_runtime_context().get_accelerator_ids()
     return [str(gpu) for gpu in found.get("GPU", [])]
 

@@ -53,7 +53,7 @@ def test_rows_of_a_class_are_prompted_alike_whatever_their_vectors(llm, monkeypa
     config = RunConfig.model_validate(
         {"decoder": {"model": str(llm), "candidates": 2, "max_tokens": 9}}
     )
-    actor = PromptActor(config, Counter(), ["corn1", "a longer label"])
+    actor = PromptActor(config, Counter(), 3, ["corn1", "a longer label"])
     given: list[dict[str, list[int]]] = []
     enqueue = actor.engine.llm.enqueue
 
