@@ -229,6 +229,7 @@ def test_real_controls_of_a_few_points(tmp_path):
         "input.path": str(tmp_path / "corpus.parquet"),
         "plan.sampling_strategy": {"grain": 10, "ship": 15},
         "plan.max_rounds": 1,
+        "plan.expected_acceptance": 1.0,
         "decoder.max_tokens": 48,
         "gate.reject_cut_off": False,
         "resources.decoder_actors": 1,
