@@ -104,7 +104,7 @@ class Bench:
 
         config = self.config(seed)
         run = augment(config, str(self.directory(seed) / "run"))
-        decoded = decode_controls(run, config, self.options.controls)
+        decoded = decode_controls(run, config, self.encode, self.options.controls)
         material = read_material(run, self.held_out, self.encode)
         sets = training_sets(material.real, material.synthetic, seed, available(), decoded)
         found = score_arms(sets, material.test, seed, CLASSIFIERS, self.encode)

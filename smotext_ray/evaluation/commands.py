@@ -55,14 +55,17 @@ def evaluate(options: argparse.Namespace) -> int:
         check_rows(variant, run.manifest["input"]["rows"])
     teach = _teacher(options.teacher, run) if options.teacher else None
 
-    from smotext_ray.actors import load_encoder
     from smotext_ray.evaluation.distillation import soft_labels
     from smotext_ray.evaluation.evaluate import evaluate as measure
+    from smotext_ray.evaluation.reader import Reader
     from smotext_ray.structured_log import log_to_run
 
     log_to_run(run)
     _quiet_transformers()
-    encode = partial(load_encoder(config).encode, batch_size=config.encoder.batch_size)
+    encode = Reader(partial(_load_encode, config), config)
+    # Before the encoder is loaded: the engine takes as much memory as it may have, and the gate
+    # has an encoder of its own.
+    of_llm = {} if options.quick else _from_llm(run, config, encode)
     material = read_material(run, held_out, encode, corpus)
     taught = teach(material) if teach else None
     report = measure(
@@ -76,7 +79,7 @@ def evaluate(options: argparse.Namespace) -> int:
         canaries=planted,
         beside=beside,
         variants=options.variants,
-        **({} if options.quick else _from_llm(run, config)),
+        **of_llm,
     )
     write(report, output, soft_labels(taught, material) if taught else None)
     print(f"The report is in {output / 'report.html'}; its figures are in report.json beside it.")
@@ -109,16 +112,26 @@ def _teacher(name: str, run: Any) -> Callable[[Any], Any]:
     return load_classifier(name, labels).teach
 
 
-def _from_llm(run: Any, config: Any) -> dict[str, Any]:
+def _from_llm(run: Any, config: Any, encode: Callable[[list[str]], Any]) -> dict[str, Any]:
     """What takes minutes: texts that the LLM writes as controls, and what it says of texts."""
     from smotext_ray.evaluation.decoded import decode_controls
+    from smotext_ray.evaluation.reader import Reader
+
+    surprise = Reader(partial(_load_surprise, config), config, whole_gpu=True)
+    return {"decoded": decode_controls(run, config, encode), "surprise": surprise}
+
+
+def _load_encode(config: Any) -> Callable[[list[str]], Any]:
+    from smotext_ray.actors import load_encoder
+
+    return partial(load_encoder(config).encode, batch_size=config.encoder.batch_size)
+
+
+def _load_surprise(config: Any) -> Callable[[list[str]], Any]:
     from smotext_ray.evaluation.surprise import Surprise
     from smotext_ray.models import locate_model
 
-    # The engine first, which takes as much memory as it may have.
-    decoded = decode_controls(run, config)
-    path = locate_model(config.decoder.model).path
-    return {"decoded": decoded, "surprise": Surprise(path, config.decoder.max_tokens)}
+    return Surprise(locate_model(config.decoder.model).path, config.decoder.max_tokens)
 
 
 def _quiet_transformers() -> None:

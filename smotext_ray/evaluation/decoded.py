@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from smotext_ray.actors import load_encoder
 from smotext_ray.config import RunConfig
 from smotext_ray.decoding import decode_directory
 from smotext_ray.errors import UserError
@@ -61,6 +60,7 @@ class Control:
 def decode_controls(
     run: Run,
     config: RunConfig,
+    encode: Callable[[list[str]], np.ndarray],
     names: Sequence[str] = NAMES,
     log: Callable[[str], Any] = print,
 ) -> dict[str, Control]:
@@ -77,9 +77,12 @@ def decode_controls(
     run : Run
     config : RunConfig
         The run's.
+    encode : callable
+        Texts to embeddings, as the run's encoder makes them; called when all are decoded, so that
+        an encoder that is loaded at its first call never takes memory from the decoders.
     names : sequence of {"shuffled", "lam_0", "label_only"}
     log : callable
-        Takes a line a control.
+        Takes a line per control.
 
     Returns
     -------
@@ -95,17 +98,18 @@ def decode_controls(
     if not rounds:
         raise UserError(f"The run {run.uri} has no texts yet; run smotext augment first.")
     labels = list({label: None for entry in rounds for label, number in entry["planned"] if number})
-    encoder = load_encoder(config)
-    found = {}
+    done = []
     for name in names:
         if name == "shuffled" and len(labels) < 2:
             log("control shuffled: left out, for all points are of one class")
             continue
         with hold(run, "evaluate"):
             _decode(run, config, name, rounds, labels)
-        found[name] = control = _read(run, config, name, encoder)
-        log(f"control {name}: {control.accepted} of {control.asked} texts accepted")
-    return found
+        noted = run.manifest["controls"][name]
+        number = sum(number for _, number in noted["accepted"])
+        log(f"control {name}: {number} of {noted['points']} texts accepted")
+        done.append(name)
+    return {name: _read(run, name, encode) for name in done}
 
 
 def first_of_classes(labels: Iterable[str], most: Mapping[str, int]) -> list[int]:
@@ -172,15 +176,14 @@ def _note(run: Run, name: str, facts: dict[str, Any]) -> None:
     run.save(manifest)
 
 
-def _read(run: Run, config: RunConfig, name: str, encoder: Any) -> Control:
+def _read(run: Run, name: str, encode: Callable[[list[str]], np.ndarray]) -> Control:
     (texts,) = usable([run.table("controls", name, "samples")])
     labels = [str(label) for label in texts["label"].to_pylist()]
     most = {str(label): number for label, number in accepted(run.manifest).items()}
     kept = texts.take(first_of_classes(labels, most))
     words = kept["text"].to_pylist()
-    embeddings = encoder.encode(words, config.encoder.batch_size)
     return Control(
-        Rows(words, embeddings, [str(label) for label in kept["label"].to_pylist()]),
+        Rows(words, encode(words), [str(label) for label in kept["label"].to_pylist()]),
         None if name == "label_only" else _parents(run, kept),
         asked=run.manifest["controls"][name]["points"],
         accepted=len(texts),

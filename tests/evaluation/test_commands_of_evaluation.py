@@ -115,7 +115,18 @@ def test_without_quick_the_llm_decodes_and_reads(evaluate, words, tmp_path, monk
     control = Control(
         Rows(texts, WordEncoder().encode(texts), ["grain"] * 4), None, asked=20, accepted=4
     )
-    monkeypatch.setattr(decoded, "decode_controls", lambda run, config: {"label_only": control})
+    order = []
+
+    def decode_controls(run, config, encode):
+        order.append("decoded")
+        return {"label_only": control}
+
+    def load_encoder(config):
+        order.append("encoder loaded")
+        return WordEncoder()
+
+    monkeypatch.setattr(decoded, "decode_controls", decode_controls)
+    monkeypatch.setattr(actors, "load_encoder", load_encoder)
     asked = []
 
     class Reader:
@@ -129,6 +140,7 @@ def test_without_quick_the_llm_decodes_and_reads(evaluate, words, tmp_path, monk
     monkeypatch.setattr("smotext_ray.models.locate_model", lambda spec: _Files)
     assert evaluate("--seeds", 1, "--classifiers", "embedding") == 0
     report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert order == ["decoded", "encoder loaded"]  # which shares its GPU with nobody
     assert asked == [96]
     assert report["fidelity"]["perplexity"]["new_texts"]["tokens"] == 36
     assert report["fidelity"]["decoded_texts"]["label_only"] == {"asked": 20, "accepted": 4}

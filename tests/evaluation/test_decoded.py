@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from handmade_run import build, corpus_table
 
+from smotext_ray.actors import load_encoder
 from smotext_ray.config import RunConfig, load_config
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation import decoded as module
@@ -23,9 +24,8 @@ WANTED = {"grain": 5, "ship": 3}  # ids 0 to 4 and 5 to 7
 FALSE = {2, 6}  # ids that the stand-in rejects
 
 
-class Encoder:
-    def encode(self, texts, batch_size):
-        return np.array([[len(text), batch_size] for text in texts], np.float32).reshape(-1, 2)
+def encode(texts):
+    return np.array([[len(text), 1] for text in texts], np.float32).reshape(-1, 2)
 
 
 class Jobs:
@@ -59,7 +59,6 @@ class Jobs:
 def jobs(monkeypatch):
     found = Jobs()
     monkeypatch.setattr(module, "decode_directory", found)
-    monkeypatch.setattr(module, "load_encoder", lambda config: Encoder())
     return found
 
 
@@ -81,7 +80,7 @@ def quiet(line):
 
 def test_every_control_decodes_every_point_once(run, config, jobs):
     lines = []
-    found = decode_controls(run, config, log=lines.append)
+    found = decode_controls(run, config, encode, log=lines.append)
     assert tuple(found) == NAMES
     for name, (_, asked) in zip(NAMES, jobs.asked, strict=True):
         assert (asked["plan"], asked["samples"]) == (
@@ -97,8 +96,19 @@ def test_every_control_decodes_every_point_once(run, config, jobs):
     assert noted["reasons"] == {"cut_off": 2}
 
 
+def test_the_encoder_is_not_needed_before_all_are_decoded(run, config, jobs):
+    decoded_before = []
+
+    def noted(texts):
+        decoded_before.append(len(jobs.asked))
+        return encode(texts)
+
+    decode_controls(run, config, noted, log=quiet)
+    assert decoded_before == [3, 3, 3]
+
+
 def test_no_more_texts_of_a_class_than_the_run_has(run, config, jobs):
-    for control in decode_controls(run, config, log=quiet).values():
+    for control in decode_controls(run, config, encode, log=quiet).values():
         assert [int(text.split()[-1]) for text in control.rows.texts] == [0, 1, 3, 5]
         assert control.rows.labels == ["grain"] * 3 + ["ship"]
         np.testing.assert_array_equal(
@@ -107,7 +117,7 @@ def test_no_more_texts_of_a_class_than_the_run_has(run, config, jobs):
 
 
 def test_parents_are_those_of_the_vector(run, config, jobs):
-    found = decode_controls(run, config, log=quiet)
+    found = decode_controls(run, config, encode, log=quiet)
     ids = run.table("embeddings").to_table().sort_by("id")["id"].to_pylist()
     for name in ("shuffled", "lam_0"):
         plan = run.table("controls", name, "plan").to_table().to_pylist()
@@ -119,7 +129,7 @@ def test_parents_are_those_of_the_vector(run, config, jobs):
 
 
 def test_each_has_its_gate_and_only_the_label_its_own_actor(run, config, jobs):
-    decode_controls(run, config, log=quiet)
+    decode_controls(run, config, encode, log=quiet)
     (shuffled, of_shuffled), (lam_0, of_lam_0), (label_only, of_label) = jobs.asked
     assert shuffled.gate == config.gate.model_copy(update={"same_class": False})
     assert lam_0 == config
@@ -143,8 +153,8 @@ def test_without_a_point_the_gate_keeps_the_first_that_passes(config):
 
 
 def test_a_second_call_only_reads(run, config, jobs):
-    first = decode_controls(run, config, log=quiet)
-    again = decode_controls(run, config, log=quiet)
+    first = decode_controls(run, config, encode, log=quiet)
+    again = decode_controls(run, config, encode, log=quiet)
     assert len(jobs.asked) == 3
     for name in NAMES:
         assert again[name].rows.texts == first[name].rows.texts
@@ -153,18 +163,18 @@ def test_a_second_call_only_reads(run, config, jobs):
 def test_an_unfinished_control_goes_on_with_its_plan(run, config, jobs):
     jobs.dies = True
     with pytest.raises(RuntimeError, match="killed"):
-        decode_controls(run, config, ["shuffled"], log=quiet)
+        decode_controls(run, config, encode, ["shuffled"], log=quiet)
     (file, *_) = run.table("controls", "shuffled", "plan").files
     written = run.fs.get_file_info(file).mtime_ns
     run.make("checkpoints", "control-shuffled", "done")
     jobs.dies = False
-    assert decode_controls(run, config, ["shuffled"], log=quiet)["shuffled"].accepted == 6
+    assert decode_controls(run, config, encode, ["shuffled"], log=quiet)["shuffled"].accepted == 6
     assert run.fs.get_file_info(file).mtime_ns == written
     assert run.has("checkpoints", "control-shuffled", "done")
 
 
 def test_a_run_that_got_more_rounds_has_its_controls_made_anew(tmp_path, run, config, jobs):
-    decode_controls(run, config, ["shuffled"], log=quiet)
+    decode_controls(run, config, encode, ["shuffled"], log=quiet)
     controls = run.manifest["controls"]
     longer = build(tmp_path / "longer", WANTED, rounds=2, corpus=corpus_table(grain=9, ship=8))
     run.fs.copy_file(run.at("controls/shuffled/samples/0.parquet"), f"{tmp_path}/old.parquet")
@@ -174,7 +184,7 @@ def test_a_run_that_got_more_rounds_has_its_controls_made_anew(tmp_path, run, co
     )
     longer.make("checkpoints", "control-shuffled", "done")
     longer.save(longer.manifest | {"controls": controls})
-    found = decode_controls(longer, config, ["shuffled"], log=quiet)["shuffled"]
+    found = decode_controls(longer, config, encode, ["shuffled"], log=quiet)["shuffled"]
     assert found.asked == 16 and len(jobs.asked) == 2
     assert longer.manifest["controls"]["shuffled"]["points"] == 16
     assert not longer.has("checkpoints", "control-shuffled", "done")
@@ -184,19 +194,19 @@ def test_a_run_that_got_more_rounds_has_its_controls_made_anew(tmp_path, run, co
 def test_points_of_one_class_are_not_shuffled(tmp_path, config, jobs):
     one = build(tmp_path / "one", {"grain": 4}, corpus=corpus_table(grain=9, ship=8))
     lines = []
-    assert set(decode_controls(one, config, log=lines.append)) == {"lam_0", "label_only"}
+    assert set(decode_controls(one, config, encode, log=lines.append)) == {"lam_0", "label_only"}
     assert "left out, for all points are of one class" in lines[0]
 
 
 def test_a_run_without_texts_is_refused(tmp_path, config, jobs):
     planned = build(tmp_path / "planned", WANTED, until="plan")
     with pytest.raises(UserError, match="run smotext augment first"):
-        decode_controls(planned, config)
+        decode_controls(planned, config, encode)
 
 
 def test_a_run_with_controls_is_still_sound(run, config, jobs):
     before = verify(run)
-    decode_controls(run, config, log=quiet)
+    decode_controls(run, config, encode, log=quiet)
     assert verify(run) == before
     assert all(finding.ok for finding in before)
 
@@ -235,14 +245,15 @@ def test_real_controls_of_a_few_points(tmp_path):
         "resources.decoder_actors": 1,
     }
     config = load_config("offline", None, [], given)
+    real_encode = load_encoder(config).encode
     try:
         run = augment(config, str(tmp_path / "run"))
-        found = decode_controls(run, config, log=quiet)
+        found = decode_controls(run, config, real_encode, log=quiet)
         files = {name: run.table("controls", name, "samples").files for name in NAMES}
         unfinished = run.manifest
         del unfinished["controls"]["label_only"]["seconds"]
         run.save(unfinished)
-        again = decode_controls(run, config, log=quiet)
+        again = decode_controls(run, config, real_encode, log=quiet)
     finally:
         ray.shutdown()
     check_real(run, found)

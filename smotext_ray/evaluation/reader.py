@@ -1,0 +1,94 @@
+"""A model that reads texts: on a GPU of the cluster if it has one, else in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from smotext_ray import cluster
+from smotext_ray.config import RunConfig
+
+Model = Callable[[list[str]], Any]
+
+
+class Reader:
+    """A model that reads texts, loaded at the first call.
+
+    With a GPU it is a Ray actor that reserves the GPU: the driver's machine may have none, and
+    where it has one, the actors of a decode job may hold it. There is one such actor at a time,
+    because the cluster may have one GPU: a Reader that is loaded there takes the place of the
+    one before.
+
+    Parameters
+    ----------
+    load : callable
+        Returns the model: a callable that takes a list of texts.
+    config : RunConfig
+        Its ``resources.encoder_gpus`` is what the actor reserves.
+    whole_gpu : bool, default=False
+        Reserve a whole GPU instead.
+    """
+
+    _on_gpu: ClassVar[Reader | None] = None
+
+    def __init__(
+        self, load: Callable[[], Model], config: RunConfig, whole_gpu: bool = False
+    ) -> None:
+        self._load, self._config, self._whole_gpu = load, config, whole_gpu
+        self._model: Model | None = None
+        self._actor: Any = None
+
+    def __call__(self, texts: list[str]) -> Any:
+        """What the model says of the texts."""
+        if self._model is None:
+            self._model = self._start()
+        return self._model(texts)
+
+    def release(self) -> None:
+        """Free the memory that the model takes; the next call loads it again."""
+        if self._actor is not None:
+            import ray
+
+            ray.kill(self._actor)
+        self._model = self._actor = None
+
+    def _start(self) -> Model:
+        gpus = gpu_share(self._config)
+        if not gpus:
+            return self._load()
+        import ray
+
+        if Reader._on_gpu is not None:
+            Reader._on_gpu.release()
+        Reader._on_gpu = self
+        options = {"num_cpus": 1, "num_gpus": 1.0 if self._whole_gpu else gpus}
+        self._actor = ray.remote(**options)(_ReaderActor).remote(self._load)
+        return lambda texts: _writable(ray.get(self._actor.read.remote(texts)))
+
+
+class _ReaderActor:
+    def __init__(self, load: Callable[[], Model]) -> None:
+        self.model = load()
+
+    def read(self, texts: list[str]) -> Any:
+        return self.model(texts)
+
+
+def gpu_share(config: RunConfig) -> float:
+    """What an encoder reserves of a GPU; 0.0 if it is to run in this process.
+
+    Ray is not started to find out that a machine has no GPU.
+    """
+    import torch
+
+    if not torch.cuda.is_available() and not os.environ.get("RAY_ADDRESS"):
+        return 0.0
+    return cluster.encoder_pool(cluster.connect(), config, blocks=1).gpus
+
+
+def _writable(found: Any) -> Any:
+    # Ray hands out read-only arrays.
+    return np.array(found) if isinstance(found, np.ndarray) else found
