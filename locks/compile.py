@@ -66,7 +66,8 @@ def compile_lock(lock: Path, extra: str, python: str, under: list[Path], options
         more, excluded = Path(directory, "more.in"), Path(directory, "excluded.txt")
         more.write_text("\n".join(TORCH_NEEDS if extra == "cpu" else ONLY_ON_GPU))
         excluded.write_text("\n".join(NOT_ON_CPU if extra == "cpu" else ()))
-        command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "pyproject.toml"]
+        command: list[str | Path] = [sys.executable, "-m", "uv", "pip", "compile", "--quiet"]
+        command += ["pyproject.toml"]
         command += [more] if extra == "cpu" else ["--constraints", more]
         command += ["--excludes", excluded, "--output-file", lock]
         for name in (extra, *SHARED_EXTRAS):
