@@ -162,7 +162,7 @@ def merge(llm: str, bridge: Path, output: Path) -> None:
             update = updates.pop(name)()
             if update.shape != weight.shape:
                 raise _unfit(bridge, f"{name} has shape {tuple(weight.shape)}")
-            weight = weight.float() + update
+            weight = update.add_(weight.float())
         return {name: weight.to(torch.bfloat16) if weight.is_floating_point() else weight}
 
     rewrite(llm, output, change)
@@ -183,6 +183,7 @@ def _updates(bridge: Path) -> dict[str, Callable[[], torch.Tensor]]:
 
     def update(name: str) -> torch.Tensor:
         product = layers[name + LORA_B].float() @ layers[name + LORA_A].float()
-        return (product.T if config.get("fan_in_fan_out") else product) * scale
+        # In place, here and above: most of the time goes into new memory.
+        return (product.T if config.get("fan_in_fan_out") else product).mul_(scale)
 
     return {f"{name.removeprefix(PEFT_PREFIX)}.weight": partial(update, name) for name in names}
