@@ -286,9 +286,9 @@ def _release(name: str, version: str) -> str:
 
 
 def _pool(kind: str, pool: Pool) -> str:
-    each = f"{pool.cpus:g} CPUs" + (f" and {pool.gpus:g} GPUs" if pool.gpus else "")
+    each = f"{pool.cpus:g} CPU" + (f" and {pool.gpus:g} GPU" if pool.gpus else "")
     start = f", {pool.first} at first" if pool.first != pool.actors else ""
-    return f"{pool.actors} {kind}{'s' if pool.actors > 1 else ''} with {each} each{start}"
+    return f"{pool.actors} {kind}{'s' if pool.actors > 1 else ''} of {each}{start}"
 
 
 def _node(node: dict[str, Any], answer: Any) -> Node:

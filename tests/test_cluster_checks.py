@@ -107,8 +107,8 @@ def test_the_pools_are_those_of_a_run():
     cluster = Cluster(cpus=64, gpus=8, memory_gib=400.0, node_gpus=(0.0, 4.0, 4.0))
     embed, decode = fit_checks(cluster, config)
     pool = encoder_pool(cluster, config, 1 << 20)
-    assert embed.ok and embed.found.startswith(f"{pool.actors} encoders with ")
-    assert f"{pool.gpus:g} GPUs" in embed.found
+    assert embed.ok and embed.found.startswith(f"{pool.actors} encoders of ")
+    assert f"and {pool.gpus:g} GPU" in embed.found
     decoders, gates = decoder_pools(cluster, config, 1 << 20)
     assert decode.found.startswith(f"{decoders.actors} decoder")
     assert f"; {gates.actors} gate" in decode.found
@@ -131,7 +131,7 @@ def test_the_table_has_a_row_a_node_and_a_line_a_fix(capsys):
         node(versions=OURS | {"ray": "2.61.0"}),
         Node("10.0.0.9", 8.0, 1.0, problem="ModuleNotFoundError: No module named 'smotext_ray'"),
     ]
-    checks = [*node_checks(nodes, OURS), Check("embed", "2 encoders with 1 CPUs each", True)]
+    checks = [*node_checks(nodes, OURS), Check("embed", "2 encoders of 1 CPU", True)]
     print_nodes(nodes, OURS, checks)
     out = capsys.readouterr().out
     head, first, second, third = out.splitlines()[:4]
@@ -139,7 +139,7 @@ def test_the_table_has_a_row_a_node_and_a_line_a_fix(capsys):
     assert first.startswith("10.0.0.1 (head)") and "60.0 GiB" in first
     assert "2 (NVIDIA L4)" in second and "580.95.05" in second and "ray 2.61.0" in second
     assert first.rstrip().endswith("as here") and third.startswith("10.0.0.9")
-    assert "embed: 2 encoders with 1 CPUs each" in out
+    assert "embed: 2 encoders of 1 CPU" in out
     assert "cannot run on this cluster yet" in out
     assert "  10.0.0.9: ModuleNotFoundError: No module named 'smotext_ray'; look at" in out
 
@@ -238,7 +238,7 @@ class TestInRay:
         assert main(["doctor", "--cluster"]) == 0
         out = capsys.readouterr().out
         assert "Ready: `smotext augment` can run on this cluster." in out
-        assert "embed: " in out and "decode: " in out and "GPUs each" in out
+        assert "embed: " in out and "decode: " in out and " GPU" in out
 
     def test_the_command_refuses_what_does_not_fit(self, capsys, tmp_path: Path):
         settings = tmp_path / "settings.yaml"
