@@ -110,9 +110,12 @@ def vllm_kernels() -> SimpleNamespace | None:
 def _vllm_top_p(module: Any, logits: Any) -> Any:
     import torch
 
-    return module.apply_top_k_top_p_triton(
-        logits, None, torch.full((len(logits),), P, device=logits.device)
-    )
+    p = torch.full((len(logits),), P, device=logits.device)
+    if device() == "cuda":
+        return module.apply_top_k_top_p_triton(logits, None, p)
+    # What a GPU takes for few rows; the kernel for many is more than the interpreter can do.
+    module._apply_topp_split(logits, None, p, float("-inf"), 1)
+    return logits
 
 
 def _vllm_gumbel(module: Any, logits: Any) -> Any:
