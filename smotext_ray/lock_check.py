@@ -31,6 +31,9 @@ def lock_checks(extra: str, locks: Path = LOCKS) -> list[Check]:
     if not file.exists():
         return []
     tested = locked_versions(file)
+    of_torch = locks / f"torch-{extra}.txt"  # by itself: it comes from an index of its own
+    if of_torch.exists():
+        tested |= locked_versions(of_torch)
     others = [
         f"{name} {installed} (tested: {version})"
         for name, version in tested.items()

@@ -76,7 +76,8 @@ def with_versions(monkeypatch: pytest.MonkeyPatch, **versions: str | None) -> No
 
 def test_all_is_well_here() -> None:
     checks = diagnose("offline")
-    assert [each for each in checks if not each.ok] == []
+    # Other versions than the tested ones are a note.
+    assert [each for each in checks if not each.ok and each.name != "tested versions"] == []
     assert run(load_config("offline")) == 0
 
 

@@ -119,7 +119,7 @@ def test_training_learns_resumes_and_is_read_on_a_cpu(tmp_path):
     found = measured("training", tmp_path)
     assert "FAILED" not in found["line"], found["line"]
     assert found["learns"]["last"] < found["learns"]["first"]
-    assert 0 < found["resumes"]["killed_after"] < 32
+    assert 0 < found["resumes"]["killed_after"] < 40
     assert found["resumes"]["largest_difference"] == 0  # on a CPU
     assert found["reads_on_cpu"] is True
     assert found["gradients"]["cosine"] > 0.999

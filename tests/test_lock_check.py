@@ -63,6 +63,14 @@ def test_the_tested_versions(locks, monkeypatch):
     assert "make venv EXTRA=cpu" in found.fix
 
 
+def test_torch_has_a_lock_of_its_own(locks, monkeypatch):
+    monkeypatch.setattr(metadata, "version", lambda name: {"torch": "2.13.0"}.get(name, "2.3.5"))
+    write(locks, "numpy==2.3.5\n")
+    (locks / "torch-cpu.txt").write_text("torch==2.13.0+cpu\n")
+    (found,) = lock_checks("cpu", locks)
+    assert found.found == "torch 2.13.0 (tested: 2.13.0+cpu)"
+
+
 def test_many_others_are_counted(locks, monkeypatch):
     monkeypatch.setattr(metadata, "version", lambda name: "2")
     write(locks, "".join(f"package{i}==1\n" for i in range(8)))

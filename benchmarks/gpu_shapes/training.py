@@ -19,8 +19,9 @@ from gpu_shapes.clock import device, wait
 from gpu_shapes.made_models import made_encoder, made_llm, made_texts
 
 SECONDS = 120  # of any process that is waited for
-ROWS = (128, 1024, 4096)  # of the loss's parts
-BATCHES = (32, 256)
+STEPS = 40
+KILLED_AFTER = 5
+BATCH_TOKENS = (512, 4096, 16_384)  # positions
 TIMED_STEPS = 12
 
 
@@ -48,17 +49,18 @@ def made_training(toy: bool, home: Path) -> tuple[Any, list[str]]:
         llm=made_llm(home / "llm", toy),
         soft_tokens=8,
         projector_hidden_size=64 if toy else 1024,
-        max_text_tokens=16 if toy else 64,
+        max_text_tokens=32 if toy else 128,
         lora_rank=8,
-        steps=32 if toy else 40,
-        batch_size=8 if toy else 32,
+        steps=STEPS,
+        decay_steps=0,
+        tokens_per_step=100 if toy else 8000,
+        batch_tokens=256 if toy else 8192,
         learning_rate=1e-2 if toy else 1e-3,
-        warmup_steps=5,
         held_out=8 if toy else 64,
-        eval_every=16 if toy else 20,
-        save_every=4 if toy else 10,
+        eval_every=STEPS // 2,
+        save_minutes=0,  # after each step: a kill may come at any time
     )
-    return config, made_texts(100 if toy else 4096, words=8 if toy else 40, toy=toy)
+    return config, made_texts(100 if toy else 8192, words=8 if toy else 40, toy=toy)
 
 
 def _learns(config: Any, texts: Any, home: Path) -> dict[str, float]:
@@ -72,14 +74,14 @@ def _learns(config: Any, texts: Any, home: Path) -> dict[str, float]:
 
 
 def _resumes(config: Any, texts: Any, home: Path) -> dict[str, float]:
-    """A training that is killed after its first checkpoint ends like one that is not."""
+    """A training that is killed after some steps ends like one that is not."""
     output = home / "killed"
     process = context("forkserver").Process(target=run, args=(texts, config, output, home))
     process.start()
     until = time.monotonic() + SECONDS
-    while not (output / "training_state.pt").exists():
+    while len(losses_of(output)) < KILLED_AFTER:
         if not process.is_alive() or time.monotonic() > until:
-            raise AssertionError("no checkpoint was written")
+            raise AssertionError(f"the training to be killed ended by itself: {process.exitcode}")
         time.sleep(0.01)
     process.kill()
     process.join()
@@ -141,8 +143,7 @@ def _compiled(config: Any, texts: Any, home: Path) -> dict[str, float] | str:
     """Seconds of the first step, and milliseconds of the later ones, through torch.compile."""
     if device() == "cpu":
         return "on GPUs only"  # another compiler would be tried, for a minute
-    steps = TIMED_STEPS
-    config = replace(config, steps=steps, eval_every=steps, save_every=steps)
+    config = _to_be_timed(config, TIMED_STEPS)
     started = time.monotonic()
     with timed_steps() as times:
         run(texts, config, home / "compiled", home, compile_llm=True)
@@ -150,18 +151,24 @@ def _compiled(config: Any, texts: Any, home: Path) -> dict[str, float] | str:
 
 
 def _step_ms(config: Any, texts: Any, home: Path, toy: bool) -> dict[str, float]:
-    """Milliseconds per step by texts per batch and by rows of the loss's parts."""
+    """Milliseconds per step by positions computed at once, and by rows of the loss's parts."""
     from smotext_ray.bridge.frozen import TokenLoss
 
-    steps = 4 if toy else TIMED_STEPS
+    config = _to_be_timed(config, 4 if toy else TIMED_STEPS)
+    rows = TokenLoss.ROWS_ON_GPU
+    ways = [(64, rows)] if toy else [*((n, rows) for n in BATCH_TOKENS), (BATCH_TOKENS[-1], 128)]
     found = {}
-    for batch in (8,) if toy else BATCHES:
-        timed = replace(config, batch_size=batch, steps=steps, eval_every=steps, save_every=steps)
-        for rows in ROWS[:1] if toy else ROWS:
-            with patch.object(TokenLoss, "ROWS", rows), timed_steps() as times:
-                run(texts, timed, home / f"batch-{batch}-rows-{rows}", home)
-            found[f"batch {batch}, rows {rows}"] = median_ms(times)
+    for batch, rows in ways:
+        output = home / f"batch-{batch}-rows-{rows}"
+        with patch.object(TokenLoss, "ROWS_ON_GPU", rows), timed_steps() as times:
+            run(texts, replace(config, batch_tokens=batch), output, home)
+        found[f"batch of {batch}, rows {rows}"] = median_ms(times)
     return found
+
+
+def _to_be_timed(config: Any, steps: int) -> Any:
+    """Without checkpoints and held-out losses between the steps."""
+    return replace(config, steps=steps, eval_every=steps, save_minutes=60)
 
 
 def run(texts: Any, config: Any, output: Path, cache: Path, **options: Any) -> None:
@@ -172,7 +179,9 @@ def run(texts: Any, config: Any, output: Path, cache: Path, **options: Any) -> N
 
 
 def losses_of(output: Path) -> list[float]:
-    """Of each step; the last line may be half-written."""
+    """Of each step that is done; the last line may be half-written."""
+    if not (output / "metrics.jsonl").exists():
+        return []
     lines = (output / "metrics.jsonl").read_text().split("\n")[:-1]
     return [json.loads(line)["loss"] for line in lines]
 

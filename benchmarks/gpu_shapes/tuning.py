@@ -18,7 +18,7 @@ def measure(toy: bool, home: Path) -> dict[str, Any]:
     from smotext_ray.bridge.tasks import answer
 
     config, texts = made_training(toy, home)
-    config = replace(config, stage=2, steps=STEPS, eval_every=STEPS, save_every=STEPS)
+    config = replace(config, stage=2, steps=STEPS, eval_every=STEPS, save_minutes=60)
     tasks = [Task(text, "w1 w2", " ".join(text.split()[::-1])) for text in texts]
     with timed_steps() as times:
         run(tasks, config, home / "tuned", home)
