@@ -250,10 +250,10 @@ def large_shape(toy: bool, home: Path) -> dict[str, Any]:
     import torch
     from transformers import MistralConfig
 
-    from smotext_ray import engine
+    from smotext_ray.engine_device import set_environment
 
     on_gpu, sizes = torch.cuda.is_available(), _sizes(toy)
-    engine._set_environment(on_gpu)
+    set_environment()
     from vllm import LLM, SamplingParams
 
     numbers = TOY_SHAPE if toy else {}  # Mistral-7B's are the defaults
