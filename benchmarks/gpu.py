@@ -12,7 +12,7 @@ demo through Ray, decodes next to Hugging Face's `generate`, searches on GPU and
 and runs vLLM with the shape of a 7B LLM against the limit of memory bandwidth.
 
 Each is measured in a process of its own, has a line of its own, and fails by itself; figures are in
-the output directory as soon as they are known. Without a GPU everything runs on the CPU, which
+the output directory as soon as they are known, and models in a temporary one (a few GB). Without a GPU everything runs on the CPU, which
 checks the script; so does `--toy`, with small sizes.
 """
 
@@ -21,8 +21,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,6 +73,8 @@ def main() -> int:
     options = _options()
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # of all that is loaded below
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # Whether there is a GPU must not begin CUDA in the process that the others are forked from.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     options.output.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
     failed = 0
@@ -80,11 +82,10 @@ def main() -> int:
         if options.only and part.name not in options.only:
             continue
         began = time.monotonic()
-        home = options.output / part.name.replace(", ", "-").replace(" ", "-")
-        shutil.rmtree(home, ignore_errors=True)  # or a training or a run would resume
-        home.mkdir()
         limit = part.seconds * (TOY_PATIENCE if options.toy else 1)
-        outcome = run_alone(measure, (part, options.toy, home), limit, START[options.part])
+        with tempfile.TemporaryDirectory() as home:
+            given = (part, options.toy, Path(home))
+            outcome = run_alone(measure, given, limit, START[options.part])
         took = time.monotonic() - began
         failed += bool(outcome.error)
         line = f"FAILED: {outcome.error}" if outcome.error else outcome.value.pop("line")

@@ -38,3 +38,11 @@ def peak_gib() -> float:
     import torch
 
     return torch.cuda.max_memory_reserved() / 2**30 if torch.cuda.is_available() else 0.0
+
+
+def told(way: Callable[[], Any]) -> Any:
+    """What a way gives, or its error as a figure: the ways after it are measured all the same."""
+    try:
+        return way()
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}

@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from importlib import util
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from gpu_shapes.clock import device, seconds_of
+from gpu_shapes.clock import device, seconds_of, told
 
 SHAPES = ((256, 49_152), (1024, 49_152), (256, 32_002))  # rows, vocabulary
 TOY_SHAPES = ((8, 512),)
@@ -29,30 +30,49 @@ OVERLAY = "vllm.v1.worker.gpu.model_states.prompt_embeds"
 
 def measure(toy: bool, home: Path) -> dict[str, Any]:
     """Milliseconds of each way, and whether all keep the same tokens."""
-    found: dict[str, Any] = {}
-    kernels = vllm_kernels()
-    for rows, words in TOY_SHAPES if toy else SHAPES:
-        logits = _logits(rows, words)
-        ways = {"keep_nucleus": _ours, "sorting": _by_sorting}
-        if kernels is not None:
-            ways |= {"vllm_top_p": kernels.top_p, "vllm_gumbel": kernels.gumbel}
-        found[f"{rows} x {words}"] = {
-            name: 1000 * seconds_of(lambda w=way, x=logits: w(x.clone()), 1 if toy else 20)
-            for name, way in ways.items()
-        } | _agreement(logits, kernels)
-    if kernels is not None:
-        found["overlay"] = kernels.overlay()
+    times = 1 if toy else 20
+    shapes = {f"{rows} x {words}": (rows, words) for rows, words in (TOY_SHAPES if toy else SHAPES)}
+    ours = {name: _compared(_logits(*shape), _ours, times) for name, shape in shapes.items()}
+    found: dict[str, Any] = {"ours": ours}
+    if has_vllm():
+        found["vllm"] = told(lambda: _of_vllm(shapes, times))
     line = "; ".join(
-        f"{shape}: " + ", ".join(f"{name} {_short(name, value)}" for name, value in row.items())
-        for shape, row in found.items()
-        if isinstance(row, dict)
+        f"{shape}: {row['ms']:.2f} ms, {row['sorting_ms']:.2f} by sorting"
+        for shape, row in ours.items()
     )
-    told = "" if kernels is not None else "; vLLM's sources are not there"
-    return {"line": line + told, "vllm": kernels is not None, "shapes": found}
+    return {"line": f"{line}; vLLM's kernels: {_short(found.get('vllm'))}"} | found
 
 
-def _short(name: str, value: float) -> str:
-    return f"{value:.4f}" if name.endswith("agree") else f"{value:.2f} ms"
+def _short(found: Any) -> str:
+    if found is None:
+        return "its sources are not there"
+    if "error" in found:
+        return f"FAILED ({found['error']})"
+    rows = found["shapes"].items()
+    return "; ".join(f"{s}: {r['ms']:.2f} ms, Gumbel {r['gumbel_ms']:.2f}" for s, r in rows)
+
+
+def _of_vllm(shapes: dict[str, tuple[int, int]], times: int) -> dict[str, Any]:
+    kernels = vllm_kernels()
+    rows = {}
+    for name, shape in shapes.items():
+        logits = _logits(*shape)
+        gumbel = 1000 * seconds_of(lambda x=logits: kernels.gumbel(x), times)
+        rows[name] = _compared(logits, kernels.top_p, times) | {"gumbel_ms": gumbel}
+    return {"shapes": rows, "overlay_ms": kernels.overlay(times)}
+
+
+def _compared(logits: Any, way: Callable[[Any], Any], times: int) -> dict[str, float]:
+    """A way to find the nucleus next to sorting: times, and the share of tokens they agree on."""
+    wanted, found = _by_sorting(logits.clone()).isinf(), way(logits.clone()).isinf()
+    agree = (found == wanted).double().mean().item()
+    if agree < 0.999:  # rounding moves a few at the edge
+        raise AssertionError(f"not the same nucleus: {agree:.4f} of the tokens agree")
+    return {
+        "agree": agree,
+        "ms": 1000 * seconds_of(lambda: way(logits.clone()), times),
+        "sorting_ms": 1000 * seconds_of(lambda: _by_sorting(logits), times),
+    }
 
 
 def _logits(rows: int, words: int) -> Any:
@@ -76,34 +96,21 @@ def _by_sorting(logits: Any) -> Any:
     return logits.masked_fill(outside.scatter(1, order, outside), float("-inf"))
 
 
-def _agreement(logits: Any, kernels: Any) -> dict[str, float]:
-    """The share of tokens that are kept or dropped as by sorting; rounding moves a few."""
-    wanted = _by_sorting(logits.clone()).isinf()
-    ways = {"ours": _ours} | ({"vllm": kernels.top_p} if kernels is not None else {})
-    shares = {
-        f"{name}_agree": (way(logits.clone()).isinf() == wanted).double().mean().item()
-        for name, way in ways.items()
-    }
-    if min(shares.values()) < 0.999:
-        raise AssertionError(f"not the same nucleus: {shares}")
-    return shares
+def has_vllm() -> bool:
+    """Whether vLLM's sources are at hand, and a GPU to run them, or Triton's interpreter."""
+    can_run = device() == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"
+    return can_run and all(util.find_spec(name) is not None for name in ("vllm", "triton"))
 
 
-def vllm_kernels() -> SimpleNamespace | None:
-    """vLLM's kernels as functions of logits; None without its sources, or without Triton on a GPU.
-
-    Triton interprets them on a CPU, slowly, where TRITON_INTERPRET=1 asks for it.
-    """
+def vllm_kernels() -> SimpleNamespace:
+    """vLLM's kernels: ``top_p`` and ``gumbel`` of logits, ``overlay`` of how many times."""
     found = util.find_spec("vllm")
-    no_gpu = device() == "cpu" and os.environ.get("TRITON_INTERPRET") != "1"
-    if found is None or no_gpu or util.find_spec("triton") is None:
-        return None
-    _stand_in(list(found.submodule_search_locations or []))
+    _stand_in(list(found.submodule_search_locations or []) if found else [])
     top_p, gumbel, overlay = (importlib.import_module(name) for name in (TOP_P, GUMBEL, OVERLAY))
     return SimpleNamespace(
         top_p=lambda logits: _vllm_top_p(top_p, logits),
         gumbel=lambda logits: _vllm_gumbel(gumbel, logits),
-        overlay=lambda: _vllm_overlay(overlay),
+        overlay=lambda times: _vllm_overlay(overlay, times),
     )
 
 
@@ -129,8 +136,8 @@ def _vllm_gumbel(module: Any, logits: Any) -> Any:
     )
 
 
-def _vllm_overlay(module: Any) -> dict[str, float]:
-    """The prompts' vectors stand where they belong, and nowhere else."""
+def _vllm_overlay(module: Any, times: int) -> float:
+    """Milliseconds; the prompts' vectors must stand where they belong, and nowhere else."""
     import torch
 
     lengths, made = [8, 3, 0, 17], {"device": device(), "dtype": torch.bfloat16}
@@ -157,12 +164,12 @@ def _vllm_overlay(module: Any) -> dict[str, float]:
             BLOCK_SIZE=1024,
         )
 
-    seconds = seconds_of(overlay, 20)
+    seconds = seconds_of(overlay, times)
     gap = torch.zeros(1, HIDDEN, **made)
     wanted = torch.cat([part for prompt in prompts for part in (prompt, gap)])
     if not torch.equal(inputs, wanted):
         raise AssertionError("the overlay differs from the prompts")
-    return {"overlay": 1000 * seconds}
+    return 1000 * seconds
 
 
 def _stand_in(places: list[str]) -> None:

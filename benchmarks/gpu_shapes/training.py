@@ -15,7 +15,7 @@ from unittest.mock import patch
 import numpy as np
 from alone import context, run_alone
 
-from gpu_shapes.clock import device, wait
+from gpu_shapes.clock import device, told, wait
 from gpu_shapes.made_models import made_encoder, made_llm, made_texts
 
 SECONDS = 120  # of any process that is waited for
@@ -36,7 +36,7 @@ def measure(toy: bool, home: Path) -> dict[str, Any]:
         "compiled": lambda: _compiled(config, texts, home),
         "step_ms": lambda: _step_ms(config, texts, home, toy),
     }
-    found = {name: _told(way) for name, way in ways.items()}
+    found = {name: told(way) for name, way in ways.items()}
     return {"line": "; ".join(f"{name} {_short(value)}" for name, value in found.items())} | found
 
 
@@ -207,13 +207,6 @@ def timed_steps() -> Iterator[list[float]]:
 def median_ms(times: list[float]) -> float:
     """Between steps, the first ones left out."""
     return float(1000 * np.median(np.diff(times)[len(times) // 4 :]))
-
-
-def _told(way: Callable[[], Any]) -> Any:
-    try:
-        return way()
-    except Exception as error:
-        return {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
 
 
 def _short(value: Any) -> str:
