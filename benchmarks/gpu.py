@@ -11,9 +11,9 @@ gate, training with a kill, stage 2, search, sampling, and the floor of a decodi
 demo through Ray, decodes next to Hugging Face's `generate`, searches on GPU and CPU, encodes,
 and runs vLLM with the shape of a 7B LLM against the limit of memory bandwidth.
 
-Each is measured in a process of its own, has a line of its own, and fails by itself; figures are in
-the output directory as soon as they are known, and models in a temporary one (a few GB). Without a GPU everything runs on the CPU, which
-checks the script; so does `--toy`, with small sizes.
+Each is measured in a process of its own, has a line of its own, and fails by itself. Figures are in
+the output directory as soon as they are known, and models in a temporary one (a few GB). Without a
+GPU everything runs on the CPU, which checks the script; so does `--toy`, with small sizes.
 """
 
 from __future__ import annotations
