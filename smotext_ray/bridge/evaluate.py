@@ -101,7 +101,7 @@ def evaluate_bridge(
         Paraphrase(frozen, texts, training.seed),
         np.arange(len(texts)),
         frozen.encoder.encode(texts),
-        training.batch_size,
+        training.batch_tokens,
     )
     decoder = Decoder(
         locate_model(config.decoder.model).path,
