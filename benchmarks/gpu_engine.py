@@ -248,8 +248,9 @@ def _rate(speed: float, of: str, start: float) -> dict[str, Any]:
 def large_shape(toy: bool, home: Path) -> dict[str, Any]:
     """Tokens per second of a 7B LLM by texts in a batch, and the limit of memory bandwidth."""
     import torch
-    from smotext_ray.engine_device import set_environment
     from transformers import MistralConfig
+
+    from smotext_ray.engine_device import set_environment
 
     on_gpu, sizes = torch.cuda.is_available(), _sizes(toy)
     set_environment()

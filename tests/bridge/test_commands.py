@@ -11,7 +11,7 @@ from smotext_ray.bridge.texts import read_tasks
 from smotext_ray.cli import main
 
 SIZES = ["--soft-tokens=3", "--projector-hidden-size=16", "--template=corn0 <xRAG>"]
-SHORT = ["--steps=1", "--batch-size=4", "--held-out=4", "--max-text-tokens=5"]
+SHORT = ["--steps=1", "--tokens-per-step=16", "--held-out=4", "--max-text-tokens=6"]
 
 
 @pytest.fixture(scope="module")
