@@ -20,6 +20,7 @@ from torch import nn
 
 from smotext_ray.bridge.adapter import Adapter
 from smotext_ray.bridge.average import Average
+from smotext_ray.bridge.config import WEIGHTS_FILE
 from smotext_ray.bridge.files import whole_file
 from smotext_ray.bridge.projector import Bridge
 from smotext_ray.bridge.workers import Workers
@@ -140,6 +141,8 @@ class State:
         if main is None:
             return
         self.take(main, output)
+        if not (output / WEIGHTS_FILE).exists():
+            self.best = float("inf")  # a branch has its own bridge to find
         decay = _read(output / DECAY_FILE)
         begun = [max(self.step, config.steps), config.decay_length]
         if decay is not None and decay["decay"] == begun and begun[0] == self.step:
@@ -166,7 +169,10 @@ def settings_of(directory: Path) -> dict[str, Any]:
     models = state["identity"]["models"]
     sizes = ("soft_tokens", "projector_hidden_size", "template", "lora_rank")
     shared = {name: models[name] for name in (*sizes, "pooling", "normalize", "max_length")}
-    return state["identity"]["settings"] | shared | {"steps": state["step"]}
+    # One group for the projector and, where there are LoRA layers, one for them.
+    peaks = [group["peak"] for group in state["optimizer"]["param_groups"]]
+    rates = dict(zip(("learning_rate", "lora_learning_rate"), peaks, strict=False))
+    return state["identity"]["settings"] | shared | rates | {"steps": state["step"]}
 
 
 def branch_off(source: Path, output: Path) -> None:

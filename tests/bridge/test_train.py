@@ -324,11 +324,14 @@ def test_a_decay_branches_off_and_the_main_line_stays(trained, config, tmp_path)
 def test_a_decay_is_started_on_a_copy_of_a_running_training(trained, config, tmp_path):
     given = settings_of(trained[1])
     assert given["steps"] == 60 and given["tokens_per_step"] == 32
-    models = {"encoder": config.encoder, "llm": config.llm, "learning_rate": 1e-2}
+    assert given["learning_rate"] == 1e-2
+    models = {"encoder": config.encoder, "llm": config.llm}
     branch = TrainConfig(**given | models | {"decay_steps": 10, "eval_every": 30})
     branch_off(trained[1], tmp_path)
+    state = last_state(tmp_path)
+    torch.save(state | {"best": 0.0}, tmp_path / "training_state.pt")  # as no branch will reach
     before = {file.name: file.read_bytes() for file in trained[1].glob("*.*")}
-    train(TEXTS, branch, tmp_path, log=quiet)
+    assert train(TEXTS, branch, tmp_path, log=quiet).config == trained[0].config
     assert curve(tmp_path, "step") == list(range(1, 71))
     assert curve(tmp_path)[:60] == curve(trained[1])
     assert {file.name: file.read_bytes() for file in trained[1].glob("*.*")} == before
