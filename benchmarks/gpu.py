@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -71,6 +72,7 @@ START = {"shapes": "forkserver", "engine": "spawn"}
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end what was started, on the way
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # of all that is loaded below
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     # Whether there is a GPU must not begin CUDA in the process that the others are forked from.

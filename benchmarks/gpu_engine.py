@@ -133,6 +133,7 @@ def generate(toy: bool, home: Path) -> dict[str, Any]:
     from decode import generated_tokens, generation, soft_prompts
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from smotext_ray.config import cpu_dtype
     from smotext_ray.models import load_bridge, locate_model, merged_llm
 
     sizes = _sizes(toy)
@@ -142,7 +143,8 @@ def generate(toy: bool, home: Path) -> dict[str, Any]:
     bridge, lora = load_bridge(config.bridge.path)
     llm = merged_llm(locate_model(config.decoder.model).path, lora)
     tokenizer = AutoTokenizer.from_pretrained(llm)
-    model = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.bfloat16).to(device).eval()
+    dtype = torch.bfloat16 if device == "cuda" else getattr(torch, cpu_dtype())
+    model = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype).to(device).eval()
     tokens = 0
 
     def decode(some: np.ndarray) -> int:
