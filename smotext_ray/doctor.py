@@ -67,10 +67,10 @@ def diagnose(preset_or_config: str | RunConfig = "offline") -> list[Check]:
         config = load_config(preset=preset_or_config)
     return [
         _python(),
-        _package("ray", "ray", ["ray"], "ray[data]>=2.60"),
+        _package("ray", "ray", ["ray"], "ray[data]>=2.60,<2.61"),
         _torch(),
         _torch_companions(),
-        _package("transformers", "transformers", ["transformers"], "transformers>=5"),
+        _package("transformers", "transformers", ["transformers"], "transformers>=5,<6"),
         _vllm(),
         _package("FAISS", "faiss", ["faiss-gpu", "faiss-gpu-cu12", "faiss-cpu"], "faiss-cpu"),
         _package("pyarrow", "pyarrow", ["pyarrow"], "pyarrow>=17"),
