@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fake_engine import fake_vllm
+from fake_engine import fake_gpu, fake_vllm
 from safetensors.torch import load_file
 from tiny_models import HIDDEN, tiny_llm
 from transformers import AutoModelForCausalLM
@@ -79,7 +79,7 @@ def test_lora_layers_are_merged_into_a_checkpoint_that_is_made_once(llm, with_lo
 
 
 def test_lora_layers_are_merged_on_a_gpu_too(llm, with_lora, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    fake_gpu(monkeypatch)
     engine = Decoder(llm, bridge_of(lora_rank=12), lora=with_lora, dtype="float32")._engine.llm
     assert Path(engine.model).is_relative_to(with_lora.parent / "cache")
     assert "enable_lora" not in engine.settings

@@ -77,7 +77,8 @@ def test_new_texts_are_added_to_a_dataset(tmp_path, own_checkpoint):
 
 def test_what_cleaning_would_remove_is_rejected(tmp_path):
     output = str(tmp_path / "run")
-    options = ALL_PASS | {"gate.cleaning": "enn", "plan.max_rounds": 1}
+    as_many = {"plan.max_rounds": 1, "plan.expected_acceptance": 1.0}
+    options = ALL_PASS | {"gate.cleaning": "enn"} | as_many
     smotext_ray.augment(
         labelled(),
         text_column="body",
