@@ -62,6 +62,8 @@ VARIANTS = {
 NOISE = 0.5  # largest length of the noise, of an embedding's
 MOST_MIXED = 0.5  # largest way to the neighbour
 NEIGHBORS = 5
+TEXTS_PER_STEP = 32
+TOKENS_PER_STEP = 1000  # of about so many texts
 
 
 def main() -> None:
@@ -89,7 +91,7 @@ def run(name: str, options: argparse.Namespace) -> None:
         steps=options.steps,
         held_out=options.rows,
         eval_every=options.steps,
-        warmup_steps=options.steps // 10,
+        tokens_per_step=TOKENS_PER_STEP,
         start_from=options.start_from if variant.continues else None,
         **_resolved(variant.change),
     )
@@ -98,7 +100,7 @@ def run(name: str, options: argparse.Namespace) -> None:
     if variant.points != "own":
         training._objective = partial(_objective, points=variant.points, cache=options.output)
     training.train(corpus, config, directory, cache=options.output)
-    held_out, _ = split_held_out(len(texts), config.held_out, config.batch_size, config.seed)
+    held_out, _ = split_held_out(len(texts), config.held_out, config.seed)
     some = [texts[row] for row in held_out]
     run_config = load_config("offline", None, [], {"bridge.path": str(directory)})
     found = evaluate_bridge(some, None, run_config).as_json()
@@ -127,24 +129,23 @@ def _tasks(texts: list[str], options: argparse.Namespace) -> list[Any]:
     file = options.output / "tasks.parquet"
     if not file.exists():
         config = TrainConfig(held_out=options.rows)
-        _, others = split_held_out(len(texts), config.held_out, config.batch_size, config.seed)
-        rows = options.steps * config.batch_size + config.held_out
+        _, others = split_held_out(len(texts), config.held_out, config.seed)
+        rows = 2 * options.steps * TEXTS_PER_STEP + config.held_out
         made = make_tasks([texts[row] for row in others], FrozenModels(config), rows, config.seed)
         write_tasks(made, file)
     return read_tasks(str(file))
 
 
-def _objective(texts: list[str], frozen: Any, points: str, cache: Path) -> Any:
-    """Stage 1, but for the points that the LLM is to say the texts from."""
-    from smotext_ray.bridge.embeddings import embed_once
+def _objective(texts: list[str], frozen: Any, _: Path, *, points: str, cache: Path) -> Any:
+    """Stage 1, except for the points that the LLM is to say the texts from."""
+    from smotext_ray.bridge.embeddings import Embeddings
     from smotext_ray.bridge.objectives import Paraphrase
-    from smotext_ray.bridge.workers import Workers
 
     paraphrase = Paraphrase(frozen, texts, frozen.config.seed)
     plain = paraphrase.batch
     everything = None
     if points == "mixed":
-        everything = embed_once(texts, frozen, cache, Workers(), print)[np.arange(len(texts))]
+        everything = Embeddings(texts, frozen, cache)[np.arange(len(texts))]
 
     def batch(rows: np.ndarray, embeddings: np.ndarray) -> Any:
         import torch
@@ -197,7 +198,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--input", required=True, help="texts, as for smotext train-bridge")
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--from", dest="start_from", help="bridge that variants go on from")
-    parser.add_argument("--steps", type=int, default=100, help="of 32 texts (default 100)")
+    parser.add_argument("--steps", type=int, default=100, help="of some 32 texts (default 100)")
     parser.add_argument("--rows", type=int, default=128, help="held-out texts (default 128)")
     parser.add_argument("--only", nargs="+", choices=VARIANTS)
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)

@@ -24,6 +24,9 @@ LOCKS = Path(__file__).parent
 UPLOADED_BEFORE = "2026-11-29T00:00:00Z"
 # The oldest patch release of each that all locked packages take (pymdown-extensions: 3.11.5).
 PYTHONS = ("3.11.5", "3.12.0", "3.13.0")
+# Ubuntu 20.04 and newer: of the wheels, those of llguidance ask for the newest glibc. Nothing is
+# built from source.
+PLATFORM = "x86_64-manylinux_2_31"
 # GPUs first: vLLM's CUDA build and CUDA's torch name exact versions (triton, apache-tvm-ffi)
 # where the CPU builds take any.
 EXTRAS = ("gpu", "cpu")
@@ -74,7 +77,7 @@ def compile_lock(lock: Path, extra: str, python: str, under: list[Path], options
             command += ["--extra", name]
         for other in under:
             command += ["--constraints", other]
-        command += ["--python-version", python, "--python-platform", "x86_64-manylinux_2_28"]
+        command += ["--python-version", python, "--python-platform", PLATFORM, "--no-build"]
         command += ["--exclude-newer", UPLOADED_BEFORE, "--generate-hashes", "--no-annotate"]
         command += ["--custom-compile-command", "make lock", *options]
         return subprocess.run(command, cwd=LOCKS.parent).returncode

@@ -234,11 +234,17 @@ def push(options: argparse.Namespace) -> int:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """``smotext doctor``: whether the main job can run here."""
+    """``smotext doctor``: whether the main job can run here, or on the cluster."""
     from smotext_ray.config import load_config
+
+    config = load_config(options.preset, options.config, options.overrides)
+    if options.cluster:
+        from smotext_ray.cluster_checks import run as diagnose_cluster
+
+        return diagnose_cluster(config)
     from smotext_ray.doctor import run as diagnose
 
-    return diagnose(load_config(options.preset))
+    return diagnose(config)
 
 
 def _dry_run(config: RunConfig) -> int:
@@ -372,6 +378,11 @@ def _parser() -> argparse.ArgumentParser:
             )
     check = _command(commands, "doctor", doctor, "whether the main job can run here")
     check.add_argument("--preset", default="offline", help="whose models (default offline)")
+    check.add_argument("--config", metavar="FILE", help="YAML file of settings")
+    check.add_argument(
+        "--cluster", action="store_true", help="look at every node of the Ray cluster instead"
+    )
+    check.add_argument("overrides", nargs="*", metavar="section.key=value", help="any setting")
     add_bridge_commands(commands, _command)
     add_evaluation_commands(commands, _command)
     return parser

@@ -404,8 +404,8 @@ def _loaded_encoder(key: str) -> Any:
 def _loaded_decoder(key: str) -> Any:
     from smotext_ray.actors import load_decoder
 
-    # A script that calls fit_resample need not have `if __name__ == "__main__"`, which the start
-    # of another process would need: it imports the script again.
+    # The start of another process would import the user's script again, which need not have
+    # `if __name__ == "__main__":`. More texts than that are made on Ray by default.
     config = RunConfig.model_validate_json(key)
     return load_decoder(config, own_process=False, expected_texts=MANY_NEW)
 

@@ -1,10 +1,8 @@
-"""What the benchmarks compute from what they measure; and the GPU's script, on whatever is here."""
+"""What the benchmarks compute from what they measure."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -38,7 +36,7 @@ def test_figures_are_kept_with_the_machine_that_they_are_of(tmp_path):
 
 
 def test_the_weights_that_a_step_reads_are_those_of_the_published_model():
-    from gpu import _weights
+    from gpu_engine import _weights
     from transformers import MistralConfig
 
     shape = MistralConfig()
@@ -59,18 +57,3 @@ def test_blocks_that_keep_a_driver_ahead_of_its_gpus(capsys, monkeypatch):
     # half of its time is enough for 50 blocks, of 600 rows.
     assert rows["1,000"].split("|")[2:5] == [" 30,000 ", " 469% ", " 600 "]
     assert rows["1"].split("|")[2:5] == [" 30 ", " 0% ", " 1 "]
-
-
-@pytest.mark.slow
-@pytest.mark.long
-def test_the_script_for_gpus_measures_each_way(tmp_path):
-    script = BENCHMARKS / "gpu.py"
-    command = [sys.executable, script, "--tiny", "--output", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
-    assert done.returncode == 0, done.stderr[-4000:]
-    kept = json.loads((tmp_path / "gpu.json").read_text())
-    assert kept["tiny"] and len(kept["found"]) == 6
-    assert all(row["speed"] > 0 and row["start"] >= 0 for row in kept["found"].values())
-    assert [batch for batch, _, _ in kept["large"]["batches"]] == [1, 16, 64, 256]
-    assert all(speed > 0 and limit > 0 for _, speed, limit in kept["large"]["batches"])
-    assert "decoder / generate" in kept["ratios"] and "| texts in a batch |" in done.stdout

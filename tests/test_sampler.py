@@ -26,7 +26,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from smotext_ray import SMOTExT
+from smotext_ray import SMOTExT, actors
+from smotext_ray import sampler as module
+from smotext_ray.config import load_config
 from smotext_ray.engine import Candidates
 from smotext_ray.sampler import FaissNeighbors
 
@@ -414,3 +416,16 @@ def test_neighbours_by_faiss():
     np.testing.assert_allclose(distances, expected[0], atol=1e-5)
     with pytest.raises(NotFittedError):
         FaissNeighbors().kneighbors(x)
+
+
+def test_the_engine_computes_in_this_process_for_scripts_without_a_guard(monkeypatch):
+    asked = {}
+
+    def load_decoder(config, **of_engine):
+        asked.update(of_engine, model=config.decoder.model)
+
+    monkeypatch.setattr(actors, "load_decoder", load_decoder)
+    module._loaded_decoder.__wrapped__(module._key(load_config()))
+    assert asked["own_process"] is False
+    assert asked["expected_texts"] == module.MANY_NEW
+    assert asked["model"] == load_config().decoder.model

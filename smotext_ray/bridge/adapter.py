@@ -7,7 +7,7 @@ They lie beside the bridge's weights in peft's own format, which vLLM reads too.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,7 @@ class Adapter(nn.Module):
 
     def __init__(self, llm: Any, llm_name: str, rank: int) -> None:
         super().__init__()
+        self._dtype = llm.dtype
         self._layers: list[Any] = []
         self._peft: list[Any] = []  # a list, or the LLM's weights would be this module's
         if rank:
@@ -83,7 +84,8 @@ class Adapter(nn.Module):
         for layer in self._layers:
             layer._disable_adapters = not active  # its own setter would also freeze them
         try:
-            with torch.autocast(self.weights[0].device.type, torch.bfloat16, enabled=active):
+            halved = active and self._dtype == torch.bfloat16
+            with torch.autocast(self.weights[0].device.type, torch.bfloat16, enabled=halved):
                 yield
         finally:
             for layer in self._layers:
@@ -103,13 +105,22 @@ class Adapter(nn.Module):
             directory / ADAPTER_WEIGHTS_FILE,
         )
 
+    @torch.no_grad()
+    def widen(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take float32 weights of the same rank or a lower one, by their number as text."""
+        for number, own in enumerate(self.weights):
+            own.copy_(_widened(weights[str(number)], own))
+
     def load(self, directory: Path) -> None:
         """Take the layers' weights from a bridge's directory.
+
+        They may be of a lower rank: the further ranks start as those of new layers, which
+        change nothing until they have learned.
 
         Raises
         ------
         UserError
-            If they are missing, or of another rank or LLM.
+            If they are missing, or of a higher rank or another LLM.
         """
         if not self._layers:
             return
@@ -120,11 +131,22 @@ class Adapter(nn.Module):
             weights = load_file(directory / ADAPTER_WEIGHTS_FILE)
             own = get_peft_model_state_dict(model, save_embedding_layers=False)
             fits = weights.keys() == own.keys()
+            if fits:
+                weights = {name: _widened(weights[name], own[name]) for name in own}
             set_peft_model_state_dict(model, weights)
         except Exception as error:
             raise _unfit(directory, f"{type(error).__name__}: {error}") from error
         if not fits:
             raise _unfit(directory, "they are of other layers")
+
+
+def _widened(weight: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """``own`` with ``weight`` in place of its first ranks: rows of A, columns of B."""
+    if all(then != now for then, now in zip(weight.shape, own.shape, strict=True)):
+        raise ValueError("they are of other widths")
+    wide = own.detach().clone()
+    wide[: weight.shape[0], : weight.shape[1]] = weight
+    return wide
 
 
 def _unfit(directory: Path, why: str) -> UserError:
@@ -162,7 +184,7 @@ def merge(llm: str, bridge: Path, output: Path) -> None:
             update = updates.pop(name)()
             if update.shape != weight.shape:
                 raise _unfit(bridge, f"{name} has shape {tuple(weight.shape)}")
-            weight = weight.float() + update
+            weight = update.add_(weight.float())
         return {name: weight.to(torch.bfloat16) if weight.is_floating_point() else weight}
 
     rewrite(llm, output, change)
@@ -183,6 +205,7 @@ def _updates(bridge: Path) -> dict[str, Callable[[], torch.Tensor]]:
 
     def update(name: str) -> torch.Tensor:
         product = layers[name + LORA_B].float() @ layers[name + LORA_A].float()
-        return (product.T if config.get("fan_in_fan_out") else product) * scale
+        # In place, here and above: most of the time goes into new memory.
+        return (product.T if config.get("fan_in_fan_out") else product).mul_(scale)
 
     return {f"{name.removeprefix(PEFT_PREFIX)}.weight": partial(update, name) for name in names}

@@ -8,6 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Settings of a training that are numbers of something.
+COUNTS = (
+    ("soft-tokens", "K, soft tokens per text (default 8)"),
+    ("projector-hidden-size", "default 1024"),
+    ("lora-rank", "of LoRA layers on the LLM (default 0: the LLM stays as it is)"),
+    ("max-text-tokens", "longer texts are left out (default 160)"),
+    ("steps", "before the decay (default 300)"),
+    ("decay-steps", "further steps, in which the rate falls to 0 (default: steps / 5)"),
+    ("warmup-steps", "at most (default 150, or a tenth of the steps)"),
+    ("tokens-per-step", "tokens of text (default 8000)"),
+    ("batch-tokens", "positions that a worker computes at once; more on a GPU (default 512)"),
+    ("held-out", "texts of the held-out loss (default 512)"),
+    ("eval-every", "steps (default 50)"),
+    ("seed", "default 0"),
+)
+
 
 def add_bridge_commands(commands: Any, command: Callable[..., Any]) -> None:
     """Add the commands to those of ``smotext``.
@@ -51,32 +67,53 @@ def add_bridge_commands(commands: Any, command: Callable[..., Any]) -> None:
 
 def train_bridge(options: argparse.Namespace) -> int:
     """``smotext train-bridge``: train a bridge on a file of texts."""
-    from smotext_ray.bridge.config import sizes_of
     from smotext_ray.bridge.texts import read_tasks, read_texts
-    from smotext_ray.models import bridge_directory
 
-    second = options.stage == 2
-    texts = read_tasks(options.input) if second else read_texts(options.input, options.text_column)
-    start = sizes_of(bridge_directory(options.start_from)) if options.start_from else {}
+    def read(file: str) -> list[Any]:
+        tasks = options.stage == 2
+        return read_tasks(file) if tasks else read_texts(file, options.text_column)
+
+    texts = read(options.input)
+    held_out = read(options.held_out_file) if options.held_out_file else None
+    output, given = Path(options.output), _given(options)
+    from smotext_ray.bridge.distributed import torchrun_group, train_on_ray
     from smotext_ray.bridge.train import TrainConfig, train
 
-    given = start | {
-        name: getattr(options, name)
-        for name in TrainConfig.__dataclass_fields__
-        if getattr(options, name, None) is not None
+    config = TrainConfig(**given)
+    more: dict[str, Any] = {
+        "held_out": held_out,
+        "compile_llm": options.compile,
+        "cache": Path(options.cache) if options.cache else None,
     }
-    config, output = TrainConfig(**given), Path(options.output)
-    cache = Path(options.cache) if options.cache else None
-    if options.workers is None:
-        train(texts, config, output, compile_llm=options.compile, cache=cache)
+    if options.workers is not None:
+        train_on_ray(texts, config, output, options.workers, **more)
+        first = True
     else:
-        from smotext_ray.bridge.distributed import train_on_ray
-
-        train_on_ray(
-            texts, config, output, options.workers, compile_llm=options.compile, cache=cache
-        )
-    print(f"The best bridge by held-out loss is in {output}; use it with bridge.path={output}")
+        with torchrun_group() as first:
+            train(texts, config, output, **more)
+    if first:
+        print(f"The best bridge by held-out loss is in {output}; use it with bridge.path={output}")
     return 0
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of a training: its start's sizes, and over them what the options say."""
+    from smotext_ray.bridge.config import sizes_of
+    from smotext_ray.models import bridge_directory
+
+    given: dict[str, Any] = {}
+    if options.from_state:
+        from smotext_ray.bridge.training_state import branch_off, settings_of
+
+        given = settings_of(Path(options.from_state))
+        branch_off(Path(options.from_state), Path(options.output))
+    if options.start_from:
+        given |= sizes_of(bridge_directory(options.start_from))
+    names = [count.replace("-", "_") for count, _ in COUNTS]
+    names += ["encoder", "pooling", "llm", "template", "stage", "start_from"]
+    names += ["learning_rate", "lora_learning_rate", "save_minutes"]
+    given |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    return given | ({"instructions": True} if options.instructions else {})
 
 
 def bridge_eval(options: argparse.Namespace) -> int:
@@ -154,30 +191,27 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--input", required=True, metavar="FILE", help="texts: .txt (one a line) or a table")
     add("--text-column", default="text", metavar="NAME", help="of a table (default text)")
-    add("--output", required=True, metavar="DIR", help="bridge directory; gone on with if there")
+    add("--output", required=True, metavar="DIR", help="bridge directory; a training is resumed")
+    add("--held-out-file", metavar="FILE", help="texts for the held-out loss (default: some of it)")
     add("--encoder", metavar="MODEL", help="default: all-MiniLM-L6-v2 from its package")
     add("--pooling", choices=["mean", "cls", "last"], help="default: mean")
     add("--llm", metavar="MODEL", help="default: SmolLM2-135M-Instruct from its package")
     add("--template", metavar="TEXT", help="prompt around <xRAG> (default: nothing)")
     add("--stage", type=int, choices=[1, 2], help="1: say the text; 2: answer about it (default 1)")
     add("--instructions", action="store_true", help="stage 1 with instruction templates as well")
-    add("--from", dest="start_from", metavar="BRIDGE", help="go on from a bridge, or 'default'")
+    add("--from", dest="start_from", metavar="BRIDGE", help="start from a bridge, or 'default'")
+    add(
+        "--from-state",
+        metavar="DIR",
+        help="branch off from the training in DIR, which may be running: with its settings and "
+        "steps, and a decay of --decay-steps",
+    )
     add("--learning-rate", type=float, metavar="R", help="peak (default 0.001)")
-    for name, text in (
-        ("soft-tokens", "K, soft tokens a text (default 8)"),
-        ("projector-hidden-size", "default 1024"),
-        ("lora-rank", "of LoRA layers on the LLM (default 0: the LLM stays as it is)"),
-        ("max-text-tokens", "tokens of a text to learn from (default 64)"),
-        ("steps", "default 2000"),
-        ("batch-size", "texts that a worker computes at once (default 32)"),
-        ("accumulate", "batches of each worker to a step (default 1)"),
-        ("workers", "train on Ray with N processes (default: here, without Ray)"),
-        ("held-out", "texts set aside for the held-out loss (default 512)"),
-        ("eval-every", "steps (default 250)"),
-        ("save-every", "steps (default 100)"),
-        ("seed", "default 0"),
-    ):
+    add("--lora-learning-rate", type=float, metavar="R", help="of LoRA (default: the same)")
+    add("--save-minutes", type=float, metavar="M", help="between checkpoints (default 5)")
+    for name, text in COUNTS:
         add(f"--{name}", type=int, metavar="N", help=text)
+    add("--workers", type=int, metavar="N", help="train on Ray with N processes (default: here)")
     add("--cache", metavar="DIR", help="for the embeddings (default: the output directory)")
     add("--compile", action="store_true", help="torch.compile the LLM: slow start, fast steps")
 

@@ -1,4 +1,9 @@
-"""What a training step reads: the held-out split and the stream of batches, as row numbers."""
+"""What a training step reads: the held-out rows, the rows of each step, and their batches.
+
+All of it is arithmetic on row numbers and lengths. The rows of a step depend on the texts,
+the seed and the step alone; how they are cut into batches and dealt to workers does not
+change what is learned.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,8 @@ import numpy as np
 
 from smotext_ray.errors import UserError
 
-POOL_BATCHES = 64  # texts are sorted by length within so many batches
+POOL_STEPS = 32  # the texts of so many steps are sorted and dealt at once
+HAND = 512  # positions of what is dealt at once, which share a batch almost without padding
 
 
 class Task(NamedTuple):
@@ -21,19 +27,15 @@ class Task(NamedTuple):
     answer: str
 
 
-def split_held_out(
-    n: int, held_out: int, texts_a_step: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Set rows aside; the same ones for the same number of texts and seed.
+def split_held_out(n: int, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Set rows aside at random; the same ones for the same number of texts and seed.
 
     Parameters
     ----------
     n : int
-        Texts in all.
+        Number of texts.
     held_out : int
         How many to set aside.
-    texts_a_step : int
-        At least so many must be left.
     seed : int
 
     Returns
@@ -43,49 +45,164 @@ def split_held_out(
     Raises
     ------
     UserError
-        If there are too few texts.
+        If nothing would be left to train on.
     """
-    if n < held_out + texts_a_step:
+    if n <= held_out:
         raise UserError(
-            f"Training needs at least {held_out + texts_a_step} texts "
-            f"({held_out} held out and one step of {texts_a_step}); there are {n}."
+            f"Training needs more than the {held_out} texts that are held out; there are {n}. "
+            "Give more texts or a smaller --held-out."
         )
     order = np.random.default_rng([seed, 0]).permutation(n)
     return order[:held_out], order[held_out:]
 
 
-def batch_stream(
-    lengths: np.ndarray, batch_size: int, seed: int, first_step: int = 0
-) -> Iterator[np.ndarray]:
-    """Row numbers of batch after batch, from the batch of ``first_step`` on, without end.
-
-    Each epoch is a new permutation; within pools of batches the rows are sorted by
-    length, so that a batch holds texts of like length and little padding.
+def pick_evenly(classes: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Pick rows at random, equally many of each class as far as they last.
 
     Parameters
     ----------
-    lengths : ndarray of shape (n,)
-        Of the texts, in any unit.
-    batch_size : int
-        Texts of a whole step, over all workers.
+    classes : ndarray of shape (rows,)
+    n : int
+    seed : int
+
+    Returns
+    -------
+    ndarray of row numbers, of shape (min(n, rows),)
+    """
+    order = np.random.default_rng([seed, 0]).permutation(len(classes))
+    turn = np.empty(len(order), dtype=np.int64)  # each row's position within its class
+    for one in np.unique(classes):
+        of_class = np.flatnonzero(classes[order] == one)
+        turn[of_class] = np.arange(len(of_class))
+    return order[np.argsort(turn, kind="stable")][:n]
+
+
+def step_stream(
+    tokens: np.ndarray,
+    positions: np.ndarray,
+    tokens_per_step: int,
+    seed: int,
+    first_step: int = 0,
+) -> Iterator[list[np.ndarray]]:
+    """Row numbers of step after step, from ``first_step`` on, without end.
+
+    Each epoch is a new permutation of all rows. Within pools of ``POOL_STEPS`` steps the
+    rows are sorted by length, cut into hands of equal length and dealt like cards, so that
+    every step has short and long texts in the same proportion: their gradients point in
+    different directions, and a step of one length would undo part of what the step before
+    it learned.
+
+    Parameters
+    ----------
+    tokens : ndarray of shape (n,)
+        Tokens to learn from in each text.
+    positions : ndarray of shape (n,)
+        What each takes up in the LLM.
+    tokens_per_step : int
+        About so many in a step; all of them where there are fewer.
     seed : int
     first_step : int, default=0
 
     Yields
     ------
-    ndarray of shape (batch_size,)
+    list of ndarrays of row numbers
+        The hands of a step; the rows of one have about the same length.
     """
-    per_epoch = len(lengths) // batch_size
-    epoch, skip = divmod(first_step, per_epoch)
+    epoch, skip = 0, first_step
     while True:
         rng = np.random.default_rng([seed, 1, epoch])
-        rows = rng.permutation(len(lengths))[: per_epoch * batch_size]
-        size = POOL_BATCHES * batch_size
-        pools = [rows[i : i + size] for i in range(0, len(rows), size)]
-        ordered = np.concatenate([p[np.argsort(lengths[p], kind="stable")] for p in pools])
-        batches = rng.permutation(ordered.reshape(per_epoch, batch_size))
-        yield from batches[skip:]
-        epoch, skip = epoch + 1, 0
+        steps = _epoch(tokens, positions, tokens_per_step, rng)
+        yield from steps[skip:]
+        epoch, skip = epoch + 1, max(0, skip - len(steps))
+
+
+def _epoch(
+    tokens: np.ndarray, positions: np.ndarray, tokens_per_step: int, rng: np.random.Generator
+) -> list[list[np.ndarray]]:
+    rows = rng.permutation(len(tokens))
+    pools = max(1, round(int(tokens.sum()) / (POOL_STEPS * tokens_per_step)))
+    steps: list[list[np.ndarray]] = []
+    for pool in np.array_split(rows, pools):
+        count = max(1, round(int(tokens[pool].sum()) / tokens_per_step))
+        # An even number for each step, which two workers share equally.
+        hands = cut(pool, positions, HAND, 2 * count)
+        # One of each `count` neighbors in length goes to each step, at random.
+        shuffled = np.argsort(np.arange(len(hands)) // count + rng.random(len(hands)))
+        steps += [[hands[i] for i in shuffled[step::count]] for step in range(count)]
+    order = rng.permutation(len(steps))
+    return [steps[number] for number in order if steps[number]]
+
+
+def cut(rows: np.ndarray, positions: np.ndarray, most: int, multiple: int = 1) -> list[np.ndarray]:
+    """Cut rows into parts of similar lengths and equal size.
+
+    Parameters
+    ----------
+    rows : ndarray of row numbers
+    positions : ndarray of shape (n,)
+        What each of all rows takes up in the LLM.
+    most : int
+        Positions of a part, padding included. A row that alone has more is a part.
+    multiple : int, default=1
+        Cut into a multiple of so many parts, where there are rows enough.
+
+    Returns
+    -------
+    list of ndarrays of row numbers
+        The longest rows first.
+    """
+    rows = rows[np.argsort(-positions[rows], kind="stable")]
+    sizes = positions[rows]
+    count = -(-len(_starts(sizes, most)) // multiple) * multiple
+    # The least limit that needs no more parts makes them equal.
+    low, high = 1, most
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if len(_starts(sizes, middle)) > count else (low, middle)
+    return np.split(rows, _starts(sizes, low)[1:])
+
+
+def _starts(sizes: np.ndarray, most: int) -> list[int]:
+    """Where parts begin if each takes as many rows as fit; ``sizes`` fall."""
+    starts = [0]
+    while (end := starts[-1] + max(1, int(most // sizes[starts[-1]]))) < len(sizes):
+        starts.append(end)
+    return starts
+
+
+def micro_batches(
+    hands: Sequence[np.ndarray], positions: np.ndarray, most: int, workers: int = 1
+) -> list[np.ndarray]:
+    """The batches that are computed at once, of the hands of a step.
+
+    Parameters
+    ----------
+    hands : sequence of ndarrays of row numbers
+    positions : ndarray of shape (n,)
+        What each of all rows takes up in the LLM.
+    most : int
+        Positions of a batch, padding included: hands are joined, or cut, to fill it.
+    workers : int, default=1
+        Batches are no larger than each of so many needs to have one.
+
+    Returns
+    -------
+    list of ndarrays of row numbers
+    """
+    most = min(most, -(-sum(padded(hand, positions) for hand in hands) // workers))
+    batches: list[np.ndarray] = []
+    for hand in sorted(hands, key=lambda hand: -positions[hand].max()):
+        joined = np.concatenate([*batches[-1:], hand])
+        if padded(joined, positions) <= most:
+            batches[-1:] = [joined]
+        else:
+            batches += cut(hand, positions, most)
+    return batches
+
+
+def padded(batch: np.ndarray, positions: np.ndarray) -> int:
+    """Positions that a batch of rows takes up in the LLM, padding included."""
+    return int(len(batch) * positions[batch].max())
 
 
 def hash_texts(texts: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
-"""Train a bridge on Ray: the loop of ``train`` in several processes, on one or more machines.
+"""Train a bridge in several processes: on Ray, on one or more machines, or under torchrun.
 
-Ray Train places the workers and joins them to a torch process group (gloo on CPU, NCCL on
-GPU); the loop does the rest. Each worker computes its share of a step's texts, so N
-workers with batches of b learn what one learns with N batches of b accumulated.
+Ray Train or torchrun places the workers in a torch process group (gloo on CPU, NCCL on
+GPU); the loop of ``train`` does the rest. Each worker computes its share of a step's
+batches, so that any number of them learn the same.
 """
 
 from __future__ import annotations
@@ -30,6 +30,44 @@ MARKER_PATIENCE_S = 30.0  # network file systems show a new file late
 POLL_SECONDS = 0.5
 
 
+@contextmanager
+def torchrun_group() -> Iterator[bool]:
+    """Join the process group of torchrun, where that has started this process.
+
+    Yields
+    ------
+    bool
+        Whether this is the process that speaks.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield True
+        return
+    import torch
+    from torch import distributed
+
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if on_gpu else "gloo")
+    _end_with_parent()
+    try:
+        yield distributed.get_rank() == 0
+    finally:
+        distributed.destroy_process_group()
+
+
+def _end_with_parent() -> None:
+    """End this process when torchrun is gone: a kill -9 of that alone would leave it training."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def train_on_ray(
     texts: Sequence[str] | Sequence[Task],
     config: TrainConfig,
@@ -37,20 +75,20 @@ def train_on_ray(
     workers: int,
     use_gpu: bool | None = None,
     *,
+    held_out: Sequence[str] | Sequence[Task] | None = None,
     cpus_per_worker: int = 1,
     max_failures: int = 3,
     compile_llm: bool = False,
     cache: Path | None = None,
     log: Callable[[str], Any] = print,
 ) -> Bridge:
-    """Train a bridge with several workers, or go on with the training that ``output`` holds.
+    """Train a bridge with several workers, or resume the training that ``output`` holds.
 
     Parameters
     ----------
     texts : sequence of str, or of Task in stage 2
     config : TrainConfig
-        A step learns from ``batch_size`` * ``accumulate`` * ``workers`` texts. A training
-        may go on with another number of workers, or without Ray, if that product stays.
+        A training may be resumed with another number of workers, or without Ray.
     output : Path
         As for ``train``. On several machines it must be one directory that all of them
         and this process reach under the same path (NFS, Lustre, a mounted bucket).
@@ -61,9 +99,9 @@ def train_on_ray(
     cpus_per_worker : int, default=1
         CPUs that Ray reserves for a worker, and so its threads.
     max_failures : int, default=3
-        Going on from the last checkpoint, so many times, when a worker dies. Machines
+        Resuming from the last checkpoint, so many times, when a worker dies. Machines
         that are taken away with notice do not count.
-    compile_llm, cache, log
+    held_out, compile_llm, cache, log
         As for ``train``; ``cache`` too must be reached by all.
 
     Returns
@@ -79,8 +117,8 @@ def train_on_ray(
     """
     if workers < 1:
         raise UserError(f"workers is {workers}; it must be at least 1.")
-    texts_a_step = config.batch_size * config.accumulate * workers
-    split_held_out(len(texts), config.held_out, texts_a_step, config.seed)  # may refuse
+    if held_out is None:
+        split_held_out(len(texts), config.held_out, config.seed)  # may refuse
     use_gpu = _check_room(connect(), workers, use_gpu, cpus_per_worker)
     import ray
 
@@ -88,7 +126,7 @@ def train_on_ray(
     output.mkdir(parents=True, exist_ok=True)
     with _marked(output) as marker, _lines_to(log) as lines:
         job = {
-            "texts": ray.put(list(texts)),
+            "texts": ray.put((list(texts), held_out and list(held_out))),
             "config": config,
             "output": output,
             "marker": marker,
@@ -121,9 +159,9 @@ def _fit(
     max_failures: int,
     log: Callable[[str], Any],
 ) -> None:
-    """Run the workers to the end, anew from the last checkpoint when one of them dies.
+    """Run the workers to the end, again from the last checkpoint when one of them dies.
 
-    Ray Train's own ``max_failures`` would also repeat what only the user can mend.
+    Ray Train's own ``max_failures`` would also repeat what only the user can fix.
     """
     from ray.train import LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
@@ -131,7 +169,7 @@ def _fit(
     # Relative paths of models mean what they mean to this process.
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     # Ray Train's own minute is too short for a busy machine to import torch, and it would
-    # start the workers anew without end.
+    # start the workers again and again.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
     resources = {"CPU": cpus_per_worker} | ({"GPU": 1} if use_gpu else {})
     scaling = ScalingConfig(num_workers=workers, use_gpu=use_gpu, resources_per_worker=resources)
@@ -157,10 +195,12 @@ def _work(job: dict[str, Any]) -> None:
     import ray
 
     _require_marker(job["output"], job["marker"])
+    texts, held_out = ray.get(job["texts"])
     run_steps(
-        ray.get(job["texts"]),
+        texts,
         job["config"],
         job["output"],
+        held_out=held_out,
         log=job["lines"].add.remote,
         **job["options"],
     )

@@ -1,104 +1,132 @@
-"""The embeddings of the training texts: computed once, kept on disk, read row by row.
+"""The embeddings of the training texts: computed when a step first asks, kept on disk.
 
-They lie in ``embeddings-KEY/00000.npy``, ``00001.npy`` and so on, each the vectors of
-consecutive texts. KEY names the texts, the encoder and how it is used, so that vectors of
-anything else are never read. A file is written whole or not at all: an interrupted
-embedding goes on with the files that are missing, and several workers each make their own.
+They lie in ``embeddings-KEY``, in files of the rows that were asked for between two
+checkpoints, float16. KEY names the texts, the encoder and how it is used, so that vectors
+of anything else are never read. The files are independent of each other: any number of
+workers and trainings may add to a directory at the same time, a file that is lost is
+computed again, and an embedding that two of them have made is read from either.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from smotext_ray.bridge.data import hash_texts
 from smotext_ray.bridge.files import whole_file
-from smotext_ray.bridge.workers import Workers
 
 if TYPE_CHECKING:
     from smotext_ray.bridge.frozen import FrozenModels
+    from smotext_ray.encoder import Encoder
 
-ROWS_A_FILE = 4096  # a kill costs at most so many texts
-MOST_FILES = 256  # each stays open while training
+NOT_ON_DISK = -1
 
 
 class Embeddings:
-    """Embeddings on disk, read as they are asked for.
-
-    Parameters
-    ----------
-    files : sequence of ndarray of shape (rows_a_file, dim)
-        Memory-mapped; the last one may be shorter.
-    rows_a_file : int
-    """
-
-    def __init__(self, files: Sequence[np.ndarray], rows_a_file: int) -> None:
-        self._files = files
-        self._rows_a_file = rows_a_file
-
-    def __len__(self) -> int:
-        return sum(map(len, self._files))
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Embeddings of rows; shape (n, dim), float32, in memory."""
-        places = zip(*np.divmod(rows, self._rows_a_file), strict=True)
-        return np.stack([self._files[file][row] for file, row in places])
-
-
-def embed_once(
-    texts: Sequence[str],
-    frozen: FrozenModels,
-    directory: Path,
-    workers: Workers,
-    log: Callable[[str], Any],
-) -> Embeddings:
-    """Embed what is not embedded yet and open the whole.
+    """Embeddings of texts by row number.
 
     Parameters
     ----------
     texts : sequence of str, length n
     frozen : FrozenModels
-        Loads the encoder, which is needed only where a file is missing and is let go of
-        before training takes the memory.
+        Loads the encoder, once it is needed.
     directory : Path
         Where ``embeddings-KEY`` lies or is made.
-    workers : Workers
-        Each embeds its share of the files.
-    log : callable
-        Takes a line of progress for each file.
-
-    Returns
-    -------
-    Embeddings of length n
     """
-    directory = directory / f"embeddings-{_key(texts, frozen)}"
-    directory.mkdir(parents=True, exist_ok=True)
-    rows = max(ROWS_A_FILE, -(-len(texts) // MOST_FILES))
-    starts = range(0, len(texts), rows)
-    files = [directory / f"{number:05d}.npy" for number in range(len(starts))]
-    lengths = [min(rows, len(texts) - start) for start in starts]
-    encoder = None
-    for number in range(workers.rank, len(files), workers.count):
-        if _open(files[number], lengths[number], frozen.encoder_dim) is not None:
-            continue
-        encoder = encoder or frozen.new_encoder()
-        # Sorted by length within the file; which texts share a batch, and with it the last
-        # bit of a vector, is the same whoever makes the file.
-        vectors = encoder.encode(texts[starts[number] : starts[number] + rows])
-        with whole_file(files[number]) as handle:
-            np.save(handle, vectors, allow_pickle=False)
-        log(f"embedded {min(len(texts), (number + workers.count) * rows)} of {len(texts)} texts")
-    workers.wait()
-    found = [_open(*place, frozen.encoder_dim) for place in zip(files, lengths, strict=True)]
-    missing = [str(file) for file, array in zip(files, found, strict=True) if array is None]
-    if missing:
-        raise OSError(f"{missing[0]} was written but cannot be read")
-    return Embeddings([array for array in found if array is not None], rows)
+
+    def __init__(self, texts: Sequence[str], frozen: FrozenModels, directory: Path) -> None:
+        self._texts = texts
+        self._frozen = frozen
+        self._encoder: Encoder | None = None
+        self._directory = directory / f"embeddings-{_key(texts, frozen)}"
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._record = np.dtype([("row", "<i4"), ("vector", "<f2", (frozen.encoder_dim,))])
+        self._files: list[Path] = []
+        self._file = np.full(len(texts), NOT_ON_DISK, dtype=np.int32)  # of each row,
+        self._place = np.zeros(len(texts), dtype=np.int32)  # and where in it
+        self._fresh: dict[int, np.ndarray] = {}  # computed, and not on disk yet
+        self._look()
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Embeddings of rows, computed where there are none.
+
+        Parameters
+        ----------
+        rows : ndarray of row numbers, of shape (n,)
+
+        Returns
+        -------
+        ndarray of shape (n, dim), float32
+            Always as from disk, so that a resumed training reads the same.
+        """
+        self.prepare(rows)
+        found = np.empty((len(rows), self._frozen.encoder_dim), dtype=np.float32)
+        files = self._file[rows]
+        for number in np.unique(files[files != NOT_ON_DISK]):
+            these = files == number
+            found[these] = self._open(self._files[number])["vector"][self._place[rows[these]]]
+        for i in np.flatnonzero(files == NOT_ON_DISK):
+            found[i] = self._fresh[int(rows[i])]
+        return found
+
+    def prepare(self, rows: np.ndarray) -> None:
+        """Compute what is missing of rows that are soon asked for, all at once."""
+        if self._missing(rows):
+            self._look()  # another worker may have made them
+            self._compute(self._missing(rows))
+
+    def flush(self) -> None:
+        """Write what was computed since the last time; to be called before a state is saved."""
+        if self._fresh:
+            records = np.empty(len(self._fresh), dtype=self._record)
+            records["row"] = list(self._fresh)
+            records["vector"] = list(self._fresh.values())
+            with whole_file(self._directory / f"{uuid.uuid4().hex}.npy") as handle:
+                np.save(handle, records, allow_pickle=False)
+            self._look()
+            self._fresh.clear()
+        if (self._file != NOT_ON_DISK).all():
+            self._encoder = None  # nothing is left to embed: free its memory
+
+    def _missing(self, rows: np.ndarray) -> list[int]:
+        on_disk = self._file[rows] != NOT_ON_DISK
+        return [row for row in rows[~on_disk].tolist() if row not in self._fresh]
+
+    def _compute(self, rows: list[int]) -> None:
+        if not rows:
+            return
+        self._encoder = self._encoder or self._frozen.new_encoder(self._frozen.dtype)
+        vectors = self._encoder.encode([self._texts[row] for row in rows])
+        self._fresh |= zip(rows, vectors.astype(np.float16), strict=True)
+
+    def _look(self) -> None:
+        """Learn what the files hold that are not known yet."""
+        known = set(self._files)
+        for file in sorted(self._directory.glob("[!.]*.npy")):
+            if file in known:
+                continue
+            try:
+                rows = self._open(file)["row"]
+            except (OSError, ValueError, EOFError):
+                continue  # damaged: what was in it is computed again
+            self._file[rows] = len(self._files)
+            self._place[rows] = np.arange(len(rows))
+            self._files.append(file)
+
+    def _open(self, file: Path) -> np.ndarray:
+        found: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+        if found.dtype != self._record:
+            raise ValueError(f"{file} holds no embeddings of this width")
+        return found
 
 
 def _key(texts: Sequence[str], frozen: FrozenModels) -> str:
@@ -111,13 +139,3 @@ def _key(texts: Sequence[str], frozen: FrozenModels) -> str:
         hash_texts(texts),
     ]
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
-
-
-def _open(file: Path, rows: int, dim: int) -> np.ndarray | None:
-    """The array in a file; None where it is missing or not what was to be written."""
-    try:
-        found = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    whole: bool = found.shape == (rows, dim) and found.dtype == np.float32
-    return found if whole else None

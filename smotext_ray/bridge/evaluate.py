@@ -130,7 +130,7 @@ def _loss(
         Paraphrase(frozen, texts, training.seed),
         np.arange(len(texts)),
         encoder.encode(texts, config.encoder.batch_size),
-        training.batch_size,
+        training.batch_tokens,
     )
     bridge.cpu()
     return loss

@@ -16,6 +16,8 @@ from smotext_ray.bridge.adapter import Adapter
 from smotext_ray.bridge.config import BridgeConfig
 from smotext_ray.bridge.projector import Bridge
 from smotext_ray.bridge.prompt import INSTRUCTIONS, instruction_token_ids, template_token_ids
+from smotext_ray.bridge.training_state import averaged_weights
+from smotext_ray.config import cpu_dtype
 from smotext_ray.encoder import Encoder
 from smotext_ray.errors import UserError
 from smotext_ray.models import bridge_directory, locate_model
@@ -68,6 +70,8 @@ class FrozenModels:
         The LLM's embeddings of the text around the soft tokens. The first is the one that
         the bridge is to be used with; paraphrase pretraining draws from all.
     head : Tensor of shape (vocabulary, hidden)
+    dtype : torch.dtype
+        In which the LLM computes; what learns is float32 in any case.
     """
 
     def __init__(self, config: TrainConfig, compile_llm: bool = False) -> None:
@@ -79,9 +83,10 @@ class FrozenModels:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.encoder_dim = int(AutoConfig.from_pretrained(self.encoder_files.path).hidden_size)
         self.tokenizer: Any = AutoTokenizer.from_pretrained(self.llm_files.path)
+        self.dtype = fast_dtype(self.device)
         self.llm: Any = AutoModelForCausalLM.from_pretrained(
             self.llm_files.path,
-            dtype=torch.bfloat16,
+            dtype=self.dtype,
             # On CPU the fused attention's backward pass is emulated in bfloat16: plain
             # matrix products were 1.3 times as fast at these short lengths.
             attn_implementation="eager" if self.device == "cpu" else "sdpa",
@@ -104,16 +109,17 @@ class FrozenModels:
 
     @cached_property
     def encoder(self) -> Encoder:
-        return self.new_encoder()
+        return self.new_encoder(torch.float32)
 
-    def new_encoder(self) -> Encoder:
-        """Load an encoder that the caller alone holds."""
+    def new_encoder(self, dtype: torch.dtype) -> Encoder:
+        """Load an encoder that the caller alone holds, to compute in ``dtype``."""
         return Encoder(
             self.encoder_files.path,
             pooling=self.config.pooling,
             normalize=self.config.normalize,
             max_length=self.config.max_length,
             device=self.device,
+            dtype=str(dtype).removeprefix("torch."),
         )
 
     def new_bridge(self, config: TrainConfig) -> Bridge:
@@ -123,15 +129,21 @@ class FrozenModels:
             return fresh
         directory = bridge_directory(config.start_from)
         start = Bridge.from_pretrained(directory)
-        # A bridge without LoRA can begin to have it: new layers change nothing yet.
-        rank = start.config.lora_rank or config.lora_rank
-        if replace(start.config, lora_rank=rank) != fresh.config:
+        # New LoRA layers, and more of their ranks, change nothing until they have learned.
+        widens = start.config.lora_rank <= config.lora_rank
+        if not widens or replace(start.config, lora_rank=config.lora_rank) != fresh.config:
             raise UserError(
                 f"The bridge in {config.start_from} has other models or sizes than this training; "
-                "give it the same encoder, LLM, soft tokens, width, template and LoRA rank."
+                "give it the same encoder, LLM, soft tokens, width and template, and at least its "
+                "LoRA rank."
             )
+        exact = averaged_weights(directory)
+        if exact is not None:  # the files are rounded to bfloat16
+            start.load_state_dict(_of("bridge.", exact), strict=False)
         if start.config.lora_rank:
             self.adapter.load(directory)
+            if exact is not None:
+                self.adapter.widen(_of("adapter.weights.", exact))
         start.config = fresh.config
         return start.to(self.device).train()
 
@@ -251,6 +263,20 @@ class FrozenModels:
         return found
 
 
+def fast_dtype(device: str) -> torch.dtype:
+    """bfloat16 where the GPU or CPU computes in it, else float32.
+
+    In emulated bfloat16 a step takes several times as long as in float32.
+    """
+    if device == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability() >= (8, 0) else torch.float32
+    return getattr(torch, cpu_dtype())
+
+
+def _of(prefix: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+
+
 class TokenLoss(torch.autograd.Function):
     """Loss of tokens under a frozen linear head, a few rows at a time.
 
@@ -259,6 +285,7 @@ class TokenLoss(torch.autograd.Function):
     """
 
     ROWS = 128
+    ROWS_ON_GPU = 2048  # fewer would leave it idle between them
 
     @staticmethod
     def forward(
@@ -274,21 +301,26 @@ class TokenLoss(torch.autograd.Function):
         The divergence is ``kl_weight`` * KL(teacher || student) of the next token.
         """
         losses, gradients = [], []
-        for start in range(0, len(ids), TokenLoss.ROWS):
-            rows = slice(start, start + TokenLoss.ROWS)
+        step = TokenLoss.ROWS_ON_GPU if hidden.is_cuda else TokenLoss.ROWS
+        for start in range(0, len(ids), step):
+            rows = slice(start, start + step)
             target = ids[rows]
             log_p = torch.log_softmax((hidden[rows] @ head.T).float(), dim=1)
             loss = -log_p.gather(1, target[:, None]).squeeze(1)
-            gradient = log_p.exp()
             if teacher is not None:
                 log_q = torch.log_softmax((teacher[rows] @ head.T).float(), dim=1)
                 q = log_q.exp()
                 loss = loss + kl_weight * (q * (log_q - log_p)).sum(1)
+            losses.append(loss)
+            if not ctx.needs_input_grad[0]:
+                continue
+            gradient = log_p.exp()
+            if teacher is not None:
                 gradient = gradient * (1 + kl_weight) - kl_weight * q
             gradient[torch.arange(len(target)), target] -= 1.0
-            losses.append(loss)
             gradients.append(gradient.to(head.dtype) @ head)
-        ctx.save_for_backward(torch.cat(gradients))
+        if gradients:
+            ctx.save_for_backward(torch.cat(gradients))
         return torch.cat(losses)
 
     @staticmethod

@@ -8,16 +8,18 @@ it reads the text itself (Cheng et al., 2024, arXiv:2405.13792).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from smotext_ray.bridge.data import Task
 from smotext_ray.bridge.frozen import Batch, FrozenModels, TokenLoss
+from smotext_ray.bridge.lengths import count_tokens
 from smotext_ray.bridge.projector import Bridge
 from smotext_ray.bridge.prompt import about_background, instruction_token_ids
 
-KL_WEIGHT = 2.0  # beside a weight of 1 for the answer's own tokens, as in xRAG
+KL_WEIGHT = 2.0  # next to a weight of 1 for the answer's own tokens, as in xRAG
 
 
 class Paraphrase:
@@ -29,19 +31,34 @@ class Paraphrase:
     texts : sequence of str
     seed : int
         Of the template that a batch gets, where there are several.
+    cache : Path, optional
+        Directory where the lengths of many texts are kept.
+
+    Attributes
+    ----------
+    texts : sequence of str
+        Whose embeddings the soft tokens are made of.
+    tokens : ndarray of shape (n,)
+        Tokens to learn from in each, with the one that ends it.
+    positions : ndarray of shape (n,)
+        What each takes up in the LLM, in positions.
     """
 
-    def __init__(self, frozen: FrozenModels, texts: Sequence[str], seed: int) -> None:
+    def __init__(
+        self, frozen: FrozenModels, texts: Sequence[str], seed: int, cache: Path | None = None
+    ) -> None:
         self._frozen, self._seed = frozen, seed
-        self.texts = texts  # whose embeddings the soft tokens are made of
-        self.lengths = np.array([len(text) for text in texts])
+        self.texts = texts
+        self.tokens = count_tokens(texts, frozen, cache) + 1
+        around = max(len(before) + len(after) for before, after in frozen.templates)
+        self.positions = self.tokens + around + frozen.config.soft_tokens - 1
 
     def batch(self, rows: np.ndarray, embeddings: np.ndarray) -> Batch:
         """Rows of the training, ready for the LLM."""
         return self._frozen.batch([self.texts[row] for row in rows], embeddings)
 
     def loss(self, bridge: Bridge, batch: Batch, step: int | None = None) -> torch.Tensor:
-        """Loss of each token; a step of training takes one of the templates by lot."""
+        """Loss of each token; a step of training takes one of the templates at random."""
         templates = self._frozen.templates
         chosen = 0
         if step is not None and len(templates) > 1:
@@ -63,12 +80,31 @@ class Tuning:
     ----------
     frozen : FrozenModels
     tasks : sequence of Task
+    cache : Path, optional
+        Directory where the lengths of many tasks are kept.
+
+    Attributes
+    ----------
+    texts : list of str
+        The backgrounds, whose embeddings the soft tokens are made of.
+    tokens : ndarray of shape (n,)
+        Of the background or of the answer with its end, whichever are more: the teacher
+        reads the one as the student says the other.
+    positions : ndarray of shape (n,)
+        What each takes up in the LLM for the teacher, in positions.
     """
 
-    def __init__(self, frozen: FrozenModels, tasks: Sequence[Task]) -> None:
+    def __init__(
+        self, frozen: FrozenModels, tasks: Sequence[Task], cache: Path | None = None
+    ) -> None:
         self._frozen, self._tasks = frozen, tasks
         self.texts = [task.background for task in tasks]
-        self.lengths = np.array([len(task.background) + len(task.answer) for task in tasks])
+        background, question, answer = (
+            count_tokens([task[part] for task in tasks], frozen, cache) for part in range(3)
+        )
+        self.tokens = np.maximum(background, answer + 1)
+        instruction = sum(map(len, instruction_token_ids(about_background(""), frozen.tokenizer)))
+        self.positions = instruction + question + background + answer
 
     def batch(self, rows: np.ndarray, embeddings: np.ndarray) -> Batch:
         """Rows of the training: their answers, and what stands before them."""

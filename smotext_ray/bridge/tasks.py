@@ -36,6 +36,7 @@ ABOUT = (
     "Say the same in other words.",
 )
 ANSWER_TOKENS = 48
+TEXTS_AT_ONCE = 32  # which answer together
 NEIGHBORS = 5
 
 
@@ -72,8 +73,8 @@ def make_tasks(
     tasks = _another(chosen, half, frozen, rng)
     backgrounds = chosen[half:]
     questions = [ABOUT[i] for i in rng.integers(len(ABOUT), size=len(backgrounds))]
-    for start in range(0, len(backgrounds), frozen.config.batch_size):
-        some = slice(start, start + frozen.config.batch_size)
+    for start in range(0, len(backgrounds), TEXTS_AT_ONCE):
+        some = slice(start, start + TEXTS_AT_ONCE)
         answers = answer(backgrounds[some], questions[some], frozen)
         found = zip(backgrounds[some], questions[some], answers, strict=True)
         tasks += [Task(*task) for task in found if task[2]]

@@ -3,11 +3,11 @@
 The LLM reads the soft tokens of a text's embedding and must say the text, or answer about
 it; the projector learns and, if asked for, LoRA layers on the LLM (Cheng et al., 2024,
 arXiv:2405.13792; the stages are in ``smotext_ray.bridge.objectives``). Read it top to
-bottom: the settings, the loop, the learning rate, the held-out loss.
+bottom: the settings, the loop, a step, the learning rate.
 
-It runs in one process, or in each process of a torch process group, which
-``smotext_ray.bridge.distributed`` starts on Ray. A killed run goes on from its last
-checkpoint: the texts of a step depend on the seed and the step alone.
+It runs in one process, or in each process of a torch process group, which torchrun or
+``smotext_ray.bridge.distributed`` starts. A killed run resumes from its last checkpoint as
+if nothing had happened: the texts of a step depend on the seed and the step alone.
 """
 
 from __future__ import annotations
@@ -22,23 +22,43 @@ import numpy as np
 import torch
 from torch import nn
 
+from smotext_ray.bridge.average import Average
 from smotext_ray.bridge.config import SOFT_PLACEHOLDER
-from smotext_ray.bridge.data import Task, batch_stream, hash_texts, split_held_out
-from smotext_ray.bridge.embeddings import embed_once
+from smotext_ray.bridge.data import (
+    Task,
+    hash_texts,
+    micro_batches,
+    padded,
+    pick_evenly,
+    split_held_out,
+    step_stream,
+)
+from smotext_ray.bridge.embeddings import Embeddings
 from smotext_ray.bridge.frozen import FrozenModels
+from smotext_ray.bridge.held_out import KINDS, MATCHED, SHUFFLED, held_out_loss, length_classes
 from smotext_ray.bridge.objectives import Paraphrase, Tuning
 from smotext_ray.bridge.projector import Bridge
 from smotext_ray.bridge.training_state import (
+    State,
+    alone_in,
     append_metrics,
     identity,
     keep_metrics,
-    resume,
     save_bridge,
-    save_state,
 )
 from smotext_ray.bridge.workers import Workers
 from smotext_ray.encoder import Pooling
 from smotext_ray.errors import UserError
+
+# A second moment over some 50 steps: a training has few steps, of many tokens each, and the
+# gradient's size changes within the first hundreds of them.
+BETAS = (0.9, 0.98)
+# A gradient is clipped at so many times the running mean of its norm. The norm depends on
+# the tokens of a step, on the stage and on how far the training has come: a fixed limit of
+# 1 cut every step of 400 tokens (norms 1.1 to 2.4), so that it only scaled the rate.
+CLIP = 2.0
+NORM_MEMORY = 0.95
+NONE_LOSS = "held_out_none"
 
 
 @dataclass(frozen=True)
@@ -57,27 +77,37 @@ class TrainConfig:
     stage: int = 1  # 1: paraphrase pretraining; 2: context-aware tuning
     lora_rank: int = 0  # of the LLM's LoRA layers; 0: none, and only the projector learns
     scale_of_table: float = 3.0  # output scale starts at so many std of the LLM's embeddings
-    max_text_tokens: int = 64
-    steps: int = 2000
-    batch_size: int = 32  # texts that a worker computes at once
-    accumulate: int = 1  # batches of a worker before the weights move
+    max_text_tokens: int = 160  # longer texts are left out whole: a cut one teaches no end
+    steps: int = 300  # at a constant rate, after the warm-up, which counts
+    decay_steps: int | None = None  # more steps, in which the rate falls to 0; None: steps // 5
+    tokens_per_step: int = 8000  # tokens of text, over all workers
+    batch_tokens: int = 512  # positions computed at once by a worker, soft tokens included
     learning_rate: float = 1e-3
-    warmup_steps: int = 50
-    final_lr_fraction: float = 0.05
+    lora_learning_rate: float | None = None  # None: the same
+    warmup_steps: int = 150  # at most; a tenth of the steps where that is less
     held_out: int = 512
-    eval_every: int = 250
-    save_every: int = 100
+    eval_every: int = 50
+    save_minutes: float = 5.0
     seed: int = 0
     start_from: str | None = None  # a bridge directory, or "default"; None: random weights
 
     def __post_init__(self) -> None:
         # Two held-out texts, for one alone has no other text's embedding.
-        least = dict.fromkeys(("steps", "batch_size", "accumulate", "eval_every", "save_every"), 1)
+        least: dict[str, float] = dict.fromkeys(
+            ("steps", "tokens_per_step", "batch_tokens", "eval_every", "max_text_tokens"), 1
+        )
         if self.stage not in (1, 2):
             raise UserError(f"stage is {self.stage}; xRAG's stages are 1 and 2.")
-        for name, lowest in (least | {"held_out": 2, "lora_rank": 0}).items():
+        zeros = ("lora_rank", "warmup_steps", "save_minutes", "decay_length")
+        for name, lowest in (least | {"held_out": 2} | dict.fromkeys(zeros, 0)).items():
             if getattr(self, name) < lowest:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least {lowest}.")
+                name, value = name.replace("decay_length", "decay_steps"), getattr(self, name)
+                raise UserError(f"{name} is {value}; it must be at least {lowest}.")
+
+    @property
+    def decay_length(self) -> int:
+        """Steps of the decay."""
+        return self.steps // 5 if self.decay_steps is None else self.decay_steps
 
 
 def train(
@@ -85,28 +115,30 @@ def train(
     config: TrainConfig,
     output: Path,
     *,
+    held_out: Sequence[str] | Sequence[Task] | None = None,
     compile_llm: bool = False,
     cache: Path | None = None,
     log: Callable[[str], Any] = print,
 ) -> Bridge:
-    """Train a bridge on texts, or go on with the training that ``output`` holds.
+    """Train a bridge on texts, or resume the training that ``output`` holds.
 
     Parameters
     ----------
     texts : sequence of str, or of Task in stage 2
-        At least ``held_out`` and those of one step; other texts, or another order of
-        them, are another training.
+        Other texts, or another order of them, are another training.
     config : TrainConfig
-        A step learns from ``batch_size`` * ``accumulate`` texts.
     output : Path
-        Directory. The bridge in it is the one of the least held-out loss so far;
-        ``training_state.pt`` holds the last one, from which training goes on, and
-        ``metrics.jsonl`` has a line a step.
+        Directory. The bridge in it is the one of the least held-out loss so far, of
+        averaged weights; ``training_state.pt`` holds the last step, from which training
+        resumes, and ``metrics.jsonl`` has a line per step.
+    held_out : sequence, optional
+        Texts, or tasks, for the held-out loss, of which ``config.held_out`` are used, as
+        many short as long ones. Default: so many of ``texts`` are set aside.
     compile_llm : bool, default=False
         Run the LLM through ``torch.compile``: minutes to start, then faster steps.
     cache : Path, optional
-        Directory for the embeddings of the texts, which trainings on the same texts may
-        share one after the other. Default: ``output``. It can be deleted after training.
+        Directory for the lengths and embeddings of the texts, which trainings on the same
+        texts may share. Default: ``output``. It can be deleted after training.
     log : callable, default=print
         Takes one line of progress.
 
@@ -118,10 +150,12 @@ def train(
     Raises
     ------
     UserError
-        If there are too few texts, or ``output`` holds a training of another config or
-        of other texts.
+        If there are too few texts, ``output`` holds a training of other settings or of
+        other texts, or another process trains there.
     """
-    run_steps(texts, config, output, compile_llm=compile_llm, cache=cache, log=log)
+    run_steps(
+        texts, config, output, held_out=held_out, compile_llm=compile_llm, cache=cache, log=log
+    )
     return Bridge.from_pretrained(output)
 
 
@@ -130,73 +164,104 @@ def run_steps(
     config: TrainConfig,
     output: Path,
     *,
+    held_out: Sequence[str] | Sequence[Task] | None = None,
     compile_llm: bool = False,
     cache: Path | None = None,
     log: Callable[[str], Any] = print,
 ) -> None:
     """Do all steps of ``train`` that are still to do.
 
-    In a process group every process calls it with the same arguments: each computes
-    ``batch_size`` * ``accumulate`` of a step's texts, and the first one writes and logs.
+    In a process group every process calls it with the same arguments: each computes its
+    share of a step's batches, and the first one writes and logs.
     """
     workers = Workers()
     log = log if workers.is_first else _say_nothing
-    texts_a_step = config.batch_size * config.accumulate * workers.count
-    held_out, training = split_held_out(len(texts), config.held_out, texts_a_step, config.seed)
+    rows, everything = _split(texts, held_out, config)
     frozen = FrozenModels(config, compile_llm)
     bridge = frozen.new_bridge(config)
-    objective = _objective(texts, frozen)
-    learned = nn.ModuleDict({"bridge": bridge, "adapter": frozen.adapter})
-    optimizer = torch.optim.AdamW(learned.parameters(), lr=config.learning_rate, weight_decay=0.0)
     output.mkdir(parents=True, exist_ok=True)
-    this = identity(config, bridge, hash_texts(_flat(texts)), workers.count)
-    first, best = resume(output, this, learned, optimizer)
-    if first == config.steps:
-        return
-    embeddings = embed_once(objective.texts, frozen, cache or output, workers, log)
-    if workers.is_first:
-        keep_metrics(output, first)
-    stream = batch_stream(objective.lengths[training], texts_a_step, config.seed, first)
+    cache = cache or output
+    objective = _objective(everything, frozen, cache)
+    held_out_rows, training = _whole(objective, *rows, config, held_out is not None, log)
+    learned = nn.ModuleDict({"bridge": bridge, "adapter": frozen.adapter})
+    optimizer, average = new_optimizer(learned, config), Average(learned)
+    this = identity(config, bridge, hash_texts(_flat(everything)))
+    state = State(this, learned, average, optimizer, min(config.warmup_steps, config.steps // 10))
 
-    def losses(step: int, rows: np.ndarray) -> torch.Tensor:
-        return objective.loss(bridge, objective.batch(rows, embeddings[rows]), step)
-
-    def evaluate() -> dict[str, float]:
-        return held_out_loss(
-            bridge, objective, held_out, embeddings[held_out], config.batch_size, workers
+    with alone_in(output, workers):
+        state.resume(output, config)
+        # The constant steps end here, and the decay branches off.
+        constant = state.decay[0] if state.decay else max(config.steps, state.step)
+        last = constant + config.decay_length
+        if state.step == last:
+            return
+        if workers.is_first:
+            keep_metrics(output, state.step)
+        embeddings = Embeddings(objective.texts, frozen, cache)
+        positions = objective.positions[training]
+        stream = step_stream(
+            objective.tokens[training], positions, config.tokens_per_step, config.seed, state.step
         )
+        saved = time.monotonic()
+        for step in range(state.step, last):
+            started, done = time.monotonic(), step + 1
+            if step == constant:
+                state.decay = [constant, config.decay_length]
+            fraction = rate_fraction(step, state.warmup_steps, state.decay)
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * fraction
+            batches = micro_batches(next(stream), positions, config.batch_tokens, workers.count)
+            costs = [padded(batch, positions) for batch in batches]
+            mine = [training[batch] for batch in workers.share(batches, costs)]
+            embeddings.prepare(np.concatenate([np.empty(0, np.int64), *mine]))
+            losses = (
+                objective.loss(bridge, objective.batch(batch, embeddings[batch]), step)
+                for batch in mine
+            )
+            limit = CLIP * state.typical_norm or float("inf")
+            loss, tokens, norm = gradient_step(optimizer, losses, workers, limit)
+            state.typical_norm = _running_mean(state.typical_norm, min(norm, limit))
+            average.update(step - (state.decay[0] if state.decay else 0))
+            state.step = done
 
-    started, tokens = time.monotonic(), 0
-    for step in range(first, config.steps):
-        rate = learning_rate(step, config)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        mine = workers.share(training[next(stream)], config.batch_size)
-        loss, count = gradient_step(optimizer, (losses(step, rows) for rows in mine), workers)
-        tokens += count
-
-        done = step + 1
-        metrics: dict[str, float] = {"step": done, "loss": loss, "lr": rate}
-        if done % config.eval_every == 0 or done == config.steps:
-            metrics |= evaluate()
-        if not workers.is_first:
-            continue
-        metrics["tokens_per_second"] = tokens / (time.monotonic() - started)
-        append_metrics(output, metrics)
-        if metrics.get("held_out_matched", best) < best:
-            best = metrics["held_out_matched"]
-            save_bridge(output, bridge, frozen.adapter)
-        if done % config.save_every == 0 or done == config.steps:
-            # After the bridge: a state never names a best one that is not there yet.
-            save_state(output, this, learned, optimizer, done, best)
-        if done % 10 == 0 or "held_out_matched" in metrics:
-            log(" ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
-    workers.wait()  # for the first to have written all
+            metrics = {"step": done, "loss": loss, "lr": config.learning_rate * fraction}
+            metrics |= {"gradient_norm": norm, "tokens": tokens}
+            metrics["padding"] = 1 - positions[np.concatenate(batches)].sum() / sum(costs)
+            metrics["tokens_per_second"] = tokens / (time.monotonic() - started)
+            if done % config.eval_every == 0 or done in (constant, last):
+                # The LLM without an embedding never changes: its loss is measured once.
+                kinds = (MATCHED, SHUFFLED) if state.held_out_none else KINDS
+                some = embeddings[held_out_rows]
+                with average.in_place():
+                    found = held_out_loss(
+                        bridge, objective, held_out_rows, some, config.batch_tokens, workers, kinds
+                    )
+                    if workers.is_first and found["held_out_matched"] < state.best:
+                        save_bridge(output, bridge, frozen.adapter)
+                state.best = min(state.best, found["held_out_matched"])
+                state.held_out_none = state.held_out_none or {NONE_LOSS: found[NONE_LOSS]}
+                metrics |= state.held_out_none | found
+            if workers.is_first:
+                append_metrics(output, metrics)
+            late = time.monotonic() - saved >= 60 * config.save_minutes
+            if done in (constant, last) or workers.first_says(late, frozen.device):
+                # Embeddings and bridge first: a state never names what is not there yet.
+                embeddings.flush()
+                workers.wait()
+                if workers.is_first:
+                    state.save(output)
+                saved = time.monotonic()
+            if done % 10 == 0 or "held_out_matched" in metrics:
+                log(" ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+        workers.wait()  # for the first to have written all
 
 
 def gradient_step(
-    optimizer: torch.optim.Optimizer, batches: Iterable[torch.Tensor], workers: Workers
-) -> tuple[float, int]:
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable[torch.Tensor],
+    workers: Workers,
+    limit: float = float("inf"),
+) -> tuple[float, int, float]:
     """Learn from this process's batches of a step, together with all workers.
 
     Parameters
@@ -204,17 +269,23 @@ def gradient_step(
     optimizer : Optimizer
     batches : iterable of Tensors of shape (tokens,)
         The loss of each token; one batch is computed after the other's backward pass.
+        None at all where there are fewer batches than workers.
     workers : Workers
+    limit : float
+        The gradient is scaled down to this norm.
 
     Returns
     -------
     loss : float
-        Nats a token, over all workers.
+        Nats per token, over all workers.
     tokens : int
         Likewise.
+    norm : float
+        Of the gradient, before it is scaled down.
     """
-    optimizer.zero_grad(set_to_none=True)
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight)
     seen = torch.zeros(2, device=weights[0].device)  # nats and tokens
     for loss in batches:
         loss.sum().backward()
@@ -228,73 +299,84 @@ def gradient_step(
     nats, tokens = seen.tolist()
     for gradient in gradients:
         gradient /= tokens
-    torch.nn.utils.clip_grad_norm_(weights, 1.0)
+    norm = torch.nn.utils.clip_grad_norm_(weights, limit)
     optimizer.step()
-    return nats / tokens, int(tokens)
+    return nats / tokens, int(tokens), float(norm)
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then linear decay to ``final_lr_fraction`` of the peak."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.learning_rate * (1 - progress * (1 - config.final_lr_fraction))
+def new_optimizer(learned: nn.ModuleDict, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW with a rate for the projector and one for the LoRA layers."""
+    of_lora = config.lora_learning_rate
+    rates = {
+        "bridge": config.learning_rate,
+        "adapter": config.learning_rate if of_lora is None else of_lora,
+    }
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "lr": rate, "peak": rate}
+        for name, rate in rates.items()
+        if (weights := list(learned[name].parameters()))
+    ]
+    on_gpu = groups[0]["params"][0].device.type == "cuda"
+    return torch.optim.AdamW(groups, betas=BETAS, weight_decay=0.0, fused=on_gpu)
 
 
-@torch.inference_mode()
-def held_out_loss(
-    bridge: Bridge,
-    objective: Paraphrase | Tuning,
-    rows: np.ndarray,
-    embeddings: np.ndarray,
-    batch_size: int,
-    workers: Workers | None = None,
-) -> dict[str, float]:
-    """Nats a token with the matched, a shuffled and no embedding.
+def rate_fraction(step: int, warmup_steps: int, decay: Sequence[int] = ()) -> float:
+    """The learning rate of a step, as a fraction of its peak (warm-up, stable, decay).
 
-    Only the gap between matched and shuffled shows that the LLM reads the vector.
-
-    Parameters
-    ----------
-    bridge : Bridge
-    objective : Paraphrase or Tuning
-    rows : ndarray of shape (n,)
-        Which of the objective's; at least two: shuffled, each gets the embedding of the
-        one before it.
-    embeddings : ndarray of shape (n, encoder_dim)
-        Those of the rows.
-    batch_size : int
-        Rows that are computed at once.
-    workers : Workers, optional
-        Each computes its share, and all get the same figures. Default: this process.
-
-    Returns
-    -------
-    dict
-        ``held_out_matched``, ``held_out_shuffled``, ``held_out_none``.
+    Linear warm-up, then constant; in a decay that began at step ``decay[0]`` and takes
+    ``decay[1]`` steps, one minus the square root of how much of it is done (Haegele et
+    al., 2024, arXiv:2405.18392).
     """
-    workers = workers or Workers()
-    device = bridge.output_scale.device
-    wrong = np.roll(embeddings, 1, axis=0)
-    order = np.argsort(objective.lengths[rows], kind="stable")  # for little padding
-    starts = range(0, len(rows), batch_size)[workers.rank :: workers.count]
-    sums = np.zeros(4)  # the last one counts the tokens
-    for some in (order[start : start + batch_size] for start in starts):
-        batch = objective.batch(rows[some], embeddings[some])
-        shuffled = torch.from_numpy(wrong[some]).to(device)
-        prompts = batch.embeddings, shuffled, None
-        sums[:3] += [objective.nll(bridge, batch, each).sum().item() for each in prompts]
-        sums[3] += int((batch.ids >= 0).sum())
-    total = torch.from_numpy(sums).to(device)
-    workers.add_up(total)
-    *nats, tokens = total.tolist()
-    names = ("held_out_matched", "held_out_shuffled", "held_out_none")
-    return {name: value / tokens for name, value in zip(names, nats, strict=True)}
+    if decay:
+        return 1 - ((step - decay[0]) / decay[1]) ** 0.5
+    return min(1.0, (step + 1) / max(1, warmup_steps))
 
 
-def _objective(texts: Sequence[Any], frozen: FrozenModels) -> Paraphrase | Tuning:
-    config = frozen.config
-    return Paraphrase(frozen, texts, config.seed) if config.stage == 1 else Tuning(frozen, texts)
+def _split(
+    texts: Sequence[Any], held_out: Sequence[Any] | None, config: TrainConfig
+) -> tuple[tuple[np.ndarray, np.ndarray], list[Any]]:
+    """The held-out and the training rows, and all texts in one list."""
+    if held_out is None:
+        return split_held_out(len(texts), config.held_out, config.seed), list(texts)
+    everything = [*texts, *held_out]
+    return (np.arange(len(texts), len(everything)), np.arange(len(texts))), everything
+
+
+def _whole(
+    objective: Paraphrase | Tuning,
+    held_out: np.ndarray,
+    training: np.ndarray,
+    config: TrainConfig,
+    from_file: bool,
+    log: Callable[[str], Any],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that need not be cut; of a file's, as many as are wanted."""
+    whole = objective.tokens <= config.max_text_tokens
+    if not whole.all():
+        log(
+            f"{(~whole).sum()} of {len(whole)} texts have more than {config.max_text_tokens} "
+            "tokens and are left out"
+        )
+    held_out, training = held_out[whole[held_out]], training[whole[training]]
+    if len(held_out) < 2 or not len(training):
+        raise UserError(
+            f"Too few texts have at most {config.max_text_tokens} tokens; give shorter texts or a "
+            "larger --max-text-tokens."
+        )
+    if from_file:
+        classes = length_classes([objective.texts[row] for row in held_out])
+        held_out = held_out[pick_evenly(classes, config.held_out, config.seed)]
+    return held_out, training
+
+
+def _running_mean(before: float, now: float) -> float:
+    return NORM_MEMORY * before + (1 - NORM_MEMORY) * now if before else now
+
+
+def _objective(texts: Sequence[Any], frozen: FrozenModels, cache: Path) -> Paraphrase | Tuning:
+    if frozen.config.stage == 1:
+        return Paraphrase(frozen, texts, frozen.config.seed, cache)
+    return Tuning(frozen, texts, cache)
 
 
 def _flat(texts: Sequence[str] | Sequence[Task]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import distributed
@@ -25,20 +27,28 @@ class Workers:
         self.rank: int = distributed.get_rank() if joined else 0
         self.is_first = self.rank == 0
 
-    def share(self, rows: np.ndarray, batch_size: int) -> np.ndarray:
-        """This process's part of a step.
+    def share(self, batches: Sequence[np.ndarray], costs: Sequence[int]) -> list[np.ndarray]:
+        """This process's batches of a step, if the costliest are dealt first.
 
         Parameters
         ----------
-        rows : ndarray of shape (accumulate * count * batch_size,)
-        batch_size : int
-            Rows that are computed at once.
+        batches : sequence of ndarrays
+        costs : sequence of int
+            Of the batches; each goes to the process with the least to do so far.
 
         Returns
         -------
-        ndarray of shape (accumulate, batch_size)
+        list of ndarrays
+            Empty where there are fewer batches than processes.
         """
-        return rows.reshape(-1, self.count, batch_size)[:, self.rank]
+        loads = np.zeros(self.count)
+        mine = []
+        for number in np.argsort(-np.asarray(costs), kind="stable"):
+            owner = int(loads.argmin())
+            loads[owner] += costs[number]
+            if owner == self.rank:
+                mine.append(batches[number])
+        return mine
 
     def add_up(self, *tensors: torch.Tensor) -> None:
         """Put the sum over all processes in the place of each tensor; all of one dtype."""
@@ -50,7 +60,13 @@ class Workers:
         for tensor, total in zip(tensors, parts, strict=True):
             tensor.copy_(total.view_as(tensor))
 
+    def first_says(self, what: bool, device: torch.device | str) -> bool:
+        """What the first process says, in all of them: their clocks differ."""
+        told = torch.tensor(float(what and self.is_first), device=device)
+        self.add_up(told)
+        return bool(told.item())
+
     def wait(self) -> None:
-        """Go on when every process has come here."""
+        """Continue when every process has come here."""
         if self.count > 1:
             distributed.barrier()

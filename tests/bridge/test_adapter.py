@@ -103,10 +103,43 @@ def test_a_bridge_without_layers_can_begin_to_have_them(config, tmp_path):
     assert train(TEXTS, config, tmp_path / "lora", log=quiet).config.lora_rank == RANK
 
 
-def test_another_rank_than_the_bridges_is_refused(config, trained, tmp_path):
-    other = replace(config, lora_rank=RANK + 1, start_from=str(trained[1]))
+def test_a_lower_rank_than_the_bridges_is_refused(config, trained, tmp_path):
+    other = replace(config, lora_rank=RANK - 1, start_from=str(trained[1]))
     with pytest.raises(UserError, match="LoRA rank"):
         train(TEXTS, other, tmp_path, log=quiet)
+
+
+@pytest.mark.parametrize("with_state", [True, False])
+def test_more_ranks_than_the_bridges_change_nothing_at_first(config, trained, tmp_path, with_state):
+    start = tmp_path / "start"
+    start.mkdir()
+    for file in trained[1].glob("*.*"):
+        if with_state or file.suffix != ".pt":
+            (start / file.name).write_bytes(file.read_bytes())
+    wider = replace(config, lora_rank=2 * RANK, start_from=str(start))
+    frozen, own = FrozenModels(wider), FrozenModels(config)
+    bridge = frozen.new_bridge(wider)
+    own.adapter.load(start)
+    exact = last_state(trained[1])["average"]
+    for number, (wide, narrow) in enumerate(
+        zip(frozen.adapter.weights, own.adapter.weights, strict=True)
+    ):
+        expected = exact[f"adapter.weights.{number}"] if with_state else narrow.cpu()
+        rows, columns = expected.shape
+        assert torch.equal(wide.detach()[:rows, :columns].cpu(), expected)
+        rest = wide.detach().clone()
+        rest[:rows, :columns] = 0
+        if columns == RANK:  # B, of which the new columns are zero
+            assert not rest.any()
+        else:
+            assert rest.any()
+    assert bridge.config.lora_rank == 2 * RANK
+    batch = own.batch(TEXTS[:8])
+    with torch.inference_mode():
+        prompts = bridge.prompt_embeds(batch.embeddings)
+        torch.testing.assert_close(
+            frozen.nll(prompts, batch), own.nll(prompts, batch), rtol=0.03, atol=0.03
+        )
 
 
 def test_merged_into_the_llm_they_do_what_they_do_beside_it(config, trained, tmp_path):
@@ -259,7 +292,7 @@ def test_layers_of_another_rank_are_refused(config, trained):
         check_weights(trained[1], replace(read_bridge_config(trained[1]), lora_rank=8))
     llm = AutoModelForCausalLM.from_pretrained(config.llm).requires_grad_(False)
     with pytest.raises(UserError, match="do not fit the LLM"):
-        Adapter(llm, "tiny", 8).load(trained[1])
+        Adapter(llm, "tiny", 2).load(trained[1])
 
 
 def test_without_rank_there_are_no_layers(config):

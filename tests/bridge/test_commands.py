@@ -11,7 +11,7 @@ from smotext_ray.bridge.texts import read_tasks
 from smotext_ray.cli import main
 
 SIZES = ["--soft-tokens=3", "--projector-hidden-size=16", "--template=corn0 <xRAG>"]
-SHORT = ["--steps=1", "--batch-size=4", "--held-out=4", "--max-text-tokens=5"]
+SHORT = ["--steps=1", "--tokens-per-step=16", "--held-out=4", "--max-text-tokens=6"]
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,19 @@ def test_a_training_takes_its_sizes_from_the_bridge_it_goes_on_from(models, text
     config = read_bridge_config(other)
     assert config == read_bridge_config(one)
     assert (config.soft_tokens, config.projector_hidden_size, config.lora_rank) == (3, 16, 2)
+
+
+def test_a_decay_branches_off_with_the_settings_of_the_main_line(models, texts, tmp_path, capsys):
+    main_line, branch = tmp_path / "main", tmp_path / "branch"
+    start = ["train-bridge", f"--input={texts}", f"--held-out-file={texts}", *models]
+    more = [*SHORT, *SIZES, "--lora-rank=2", "--decay-steps=0", "--lora-learning-rate=0.002"]
+    assert main([*start, *more, f"--output={main_line}"]) == 0
+    decay = [f"--from-state={main_line}", "--decay-steps=2"]
+    assert main([*start, *decay, f"--output={branch}"]) == 0
+    assert (branch / "decay_state.pt").exists() and not (main_line / "decay_state.pt").exists()
+    assert read_bridge_config(branch) == read_bridge_config(main_line)
+    assert main([*start, *decay, f"--output={main_line}", f"--from-state={tmp_path / 'no'}"]) == 2
+    assert "no state of a training" in capsys.readouterr().err
 
 
 def test_what_does_not_fit_the_bridge_it_goes_on_from_is_refused(models, texts, tmp_path, capsys):

@@ -9,7 +9,7 @@ import torch
 from tiny_models import HIDDEN
 from tiny_training import tiny_config
 
-from smotext_ray.bridge.frozen import FrozenModels, TokenLoss
+from smotext_ray.bridge.frozen import FrozenModels, TokenLoss, fast_dtype
 from smotext_ray.bridge.train import TrainConfig
 
 
@@ -54,6 +54,28 @@ def test_the_token_loss_adds_the_divergence_from_a_teacher(tokens):
     torch.testing.assert_close(hidden.grad, plain.grad, rtol=1e-4, atol=1e-4)
 
 
+def test_without_gradients_the_token_loss_makes_none(monkeypatch):
+    """They cost as much as the loss, and evaluation has no use for them."""
+    hidden, head, ids = torch.randn(300, 16), torch.randn(50, 16), torch.randint(50, (300,))
+    made = []
+    plain = torch.Tensor.exp
+    monkeypatch.setattr(torch.Tensor, "exp", lambda self: made.append(1) or plain(self))
+    without = TokenLoss.apply(hidden, head, ids)
+    assert made == []
+    with_gradients = TokenLoss.apply(hidden.requires_grad_(), head, ids)
+    assert len(made) == 3 and torch.equal(without, with_gradients)
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)]
+)
+def test_gpus_that_do_not_compute_in_bfloat16_are_not_made_to(monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert fast_dtype("cuda") == dtype
+    monkeypatch.setattr("smotext_ray.bridge.frozen.cpu_dtype", lambda: "float32")
+    assert fast_dtype("cpu") == torch.float32
+
+
 def test_the_token_loss_of_large_logits_is_finite():
     hidden = torch.tensor([[1e4], [-1e4]], requires_grad=True)
     nll = TokenLoss.apply(hidden, torch.tensor([[1.0], [-1.0]]), torch.tensor([0, 0]))
@@ -95,8 +117,8 @@ def test_without_a_prompt_the_llm_gets_its_start_token(frozen):
 def test_a_text_ends_with_the_end_token_unless_cut_off(frozen):
     end = frozen.tokenizer.eos_token_id
     ids = frozen.batch(["corn0", "corn0 corn1 corn2 corn3 corn4 corn5"]).ids
-    words = frozen.tokenizer.convert_tokens_to_ids([f"corn{i}" for i in range(5)])
-    assert ids.tolist() == [[words[0], end, -1, -1, -1], words]
+    words = frozen.tokenizer.convert_tokens_to_ids([f"corn{i}" for i in range(6)])
+    assert ids.tolist() == [[words[0], end, -1, -1, -1, -1], words]
 
 
 def test_the_template_is_saved_as_the_llms_embeddings_of_it(config):

@@ -292,7 +292,7 @@ def test_each_failure_of_the_hub_is_one_sentence(failing_hub, directory, bridge,
 def test_the_doctor_reports_a_bridge_that_is_not_to_be_had(failing_hub):
     failing_hub(TimeoutError())
     check = doctors_look(load_config(overrides=["bridge.path=lab/bridge"]))
-    assert not check.ok and check.mend and "There is no bridge in lab/bridge" in check.found
+    assert not check.ok and check.fix and "There is no bridge in lab/bridge" in check.found
 
 
 def test_offline_the_real_library_asks_no_network(directory, monkeypatch):

@@ -85,7 +85,7 @@ def test_a_killed_training_goes_on_bit_by_bit(config, tasks, tmp_path):
         if line.startswith("step 10 "):
             raise Killed
 
-    config = replace(config, steps=20, save_every=5, lora_rank=2)
+    config = replace(config, steps=20, lora_rank=2)
     train(tasks, config, tmp_path / "whole", log=quiet)
     with pytest.raises(Killed):
         train(tasks, config, tmp_path / "killed", log=kill)

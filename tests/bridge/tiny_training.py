@@ -32,14 +32,16 @@ def tiny_config(directory: Path) -> TrainConfig:
         llm=str(tiny_llm(directory / "llm")),
         soft_tokens=2,
         projector_hidden_size=64,
-        max_text_tokens=5,
+        max_text_tokens=6,  # five words and the end
         steps=60,
-        batch_size=8,
+        decay_steps=0,
+        tokens_per_step=32,
+        batch_tokens=24,
         learning_rate=1e-2,
-        warmup_steps=5,
+        warmup_steps=2,
         held_out=16,
         eval_every=30,
-        save_every=20,
+        save_minutes=0,  # at every step
     )
 
 
@@ -53,9 +55,9 @@ def metrics(output: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in line.items() if k != "tokens_per_second"} for line in lines]
 
 
-def last_state(output: Path) -> dict[str, Any]:
-    """What training_state.pt holds."""
-    return torch.load(output / "training_state.pt", weights_only=True)
+def last_state(output: Path, name: str = "training_state.pt") -> dict[str, Any]:
+    """What a state's file holds."""
+    return torch.load(output / name, weights_only=True)
 
 
 def curve(output: Path, key: str = "loss") -> list[float]:

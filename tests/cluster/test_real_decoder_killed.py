@@ -32,8 +32,15 @@ def decoders(process: subprocess.Popen) -> list[int]:
     return [one.pid for one in family if "(Decoder)).submit" in " ".join(one.cmdline())]
 
 
+def engine_cores(process: subprocess.Popen) -> list[int]:
+    """The processes that decoders have started for their engines, as they do on GPUs."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    return [one.pid for one in family if one.name() == "VLLM::EngineCore"]
+
+
 @pytest.mark.long
-def test_a_killed_engine_costs_no_row(tmp_path):
+@pytest.mark.parametrize(("own_process", "victims"), [("0", decoders), ("1", engine_cores)])
+def test_a_killed_engine_costs_no_row(tmp_path, own_process, victims):
     frame = reuters()
     parts = [frame[frame["label"] == label].head(10) for label in ("grain", "ship")]
     pd.concat(parts).to_parquet(tmp_path / "corpus.parquet")
@@ -48,7 +55,7 @@ def test_a_killed_engine_costs_no_row(tmp_path):
     with (tmp_path / "stderr").open("w") as errors:
         process = subprocess.Popen(
             command,
-            env=without_ray(),
+            env=without_ray() | {"VLLM_ENABLE_V1_MULTIPROCESSING": own_process},
             stdout=subprocess.DEVNULL,
             stderr=errors,
             start_new_session=True,
@@ -58,7 +65,7 @@ def test_a_killed_engine_costs_no_row(tmp_path):
         killed: list[int] = []
         while process.poll() is None and not killed:
             if tries.is_dir() and any(tries.iterdir()):
-                killed = decoders(process)[:1]
+                killed = victims(process)[:1]
                 for pid in killed:
                     kill(pid)
         code = process.wait(600)

@@ -1,0 +1,358 @@
+"""The engine and all around it, on whatever GPU there is; see benchmarks/gpu.py.
+
+- `demo`: `smotext augment` of the README through Ray: corpus, encoders, plan, decoders and gates;
+- `decoder`: what an actor of the decode job holds (vLLM with soft prompts), and `generate`: Hugging
+  Face with the same LLM and the same prompts, in batches of 256;
+- `FAISS`: exact search among 500,000 vectors of 384 dimensions, on the GPU and on all CPU cores;
+- `encoder`: texts of Reuters R8 in batches of 64, in float32 and bfloat16;
+- `7B`: vLLM with an LLM of Mistral-7B's shape and random weights, one soft vector per prompt. The
+  limit is that of memory bandwidth: each step reads all weights once, for all texts of the batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from figures import Target, show, show_ratios
+
+SIZES = {
+    "points": 2048,
+    "batch": 256,
+    "base": 500_000,
+    "queries": 20_000,
+    "texts": 5485,
+    "steps": 128,
+    "copied_mib": 4096,
+    "corpus": 5485,
+}
+TOY = {
+    "points": 16,
+    "batch": 8,
+    "base": 2000,
+    "queries": 100,
+    "texts": 64,
+    "steps": 8,
+    "copied_mib": 64,
+    "corpus": 120,
+}
+TOY_SHAPE = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "vocab_size": 512,
+}
+BATCHES = (1, 16, 64, 256)
+DIM = 384
+FEWEST = 3  # texts of a class that still have neighbors
+K = 6
+TARGETS = [
+    Target("decoder", "generate", 2.5),
+    Target("FAISS, GPU", "FAISS, CPU", 10.0),
+    Target("encoder, bfloat16", "encoder, float32", 1.0),
+]
+
+
+def demo(toy: bool, home: Path) -> dict[str, Any]:
+    """The demo of the README through Ray, from texts to accepted texts; seconds of each stage.
+
+    Rates count the start of each stage's actors, as a user waits for it.
+    """
+    from smotext_ray.config import load_config
+    from smotext_ray.pipeline import augment
+
+    corpus, counts = _corpus(_sizes(toy), home)
+    rare = counts.most_common()[-2:]
+    wanted = {label: number + 4 for label, number in rare} if toy else {"grain": 160, "ship": 160}
+    options = {"input.path": str(corpus), "plan.sampling_strategy": wanted}
+    started = time.monotonic()
+    manifest = augment(load_config("offline", options=options), str(home / "run")).manifest
+    seconds = time.monotonic() - started
+    decoded = [entry["decode"] for entry in manifest["rounds"]]
+    spent = sum(facts["seconds"] for facts in decoded)
+    accepted = sum(number for facts in decoded for _, number in facts["accepted"])
+    rows, embed = manifest["input"]["rows"], manifest["stages"]["embed"]["seconds"]
+    points = sum(number for entry in manifest["rounds"] for _, number in entry["planned"])
+    tokens = sum(facts["tokens"] for facts in decoded)
+    if not accepted:
+        raise AssertionError(f"none of {points} points became an accepted text")
+    return {
+        "line": f"{rows:,} texts embedded in {embed:.0f} s ({rows / embed:,.0f}/s), {points:,} "
+        f"points decoded in {spent:.0f} s ({tokens / spent:,.0f} tokens/s, "
+        f"{points / spent:,.1f} points/s) by {decoded[0]['actors']} decoders, {accepted:,} "
+        f"accepted; {seconds:.0f} s in all",
+        "seconds": seconds,
+        "stages": manifest["stages"],
+        "rounds": manifest["rounds"],
+    }
+
+
+def _corpus(sizes: dict[str, int], home: Path) -> tuple[Path, Counter[str]]:
+    """Rows of R8 as a file, and how many each class has."""
+    import pyarrow.parquet as pq
+
+    from smotext_ray.datasets import load_dataset
+
+    rows = load_dataset("reuters-r8").slice(0, sizes["corpus"])
+    labels = rows["label"].to_pylist()
+    counts = Counter({label: n for label, n in Counter(labels).items() if n > FEWEST})
+    pq.write_table(rows.filter([label in counts for label in labels]), home / "corpus.parquet")
+    return home / "corpus.parquet", counts
+
+
+def _sizes(toy: bool) -> dict[str, int]:
+    return TOY if toy else SIZES
+
+
+def decoder(toy: bool, home: Path) -> dict[str, Any]:
+    """Tokens per second of what an actor holds."""
+    from smotext_ray.actors import load_decoder
+
+    sizes = _sizes(toy)
+    config, points = _points(sizes)
+    started = time.monotonic()
+    held = load_decoder(config)
+    held.decode(points[:8], range(8))
+    ready = time.monotonic()
+    made = held.decode(points, range(len(points)))
+    seconds = time.monotonic() - ready
+    tokens = sum(sum(candidates.num_tokens) for candidates in made)
+    return _rate(tokens / seconds, "tokens", ready - started)
+
+
+def generate(toy: bool, home: Path) -> dict[str, Any]:
+    """Tokens per second of Hugging Face."""
+    import torch
+    from decode import generated_tokens, generation, soft_prompts
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from smotext_ray.config import cpu_dtype
+    from smotext_ray.models import load_bridge, locate_model, merged_llm
+
+    sizes = _sizes(toy)
+    config, points = _points(sizes)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    started = time.monotonic()
+    bridge, lora = load_bridge(config.bridge.path)
+    llm = merged_llm(locate_model(config.decoder.model).path, lora)
+    tokenizer = AutoTokenizer.from_pretrained(llm)
+    dtype = torch.bfloat16 if device == "cuda" else getattr(torch, cpu_dtype())
+    model = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype).to(device).eval()
+    tokens = 0
+
+    def decode(some: np.ndarray) -> int:
+        prompts = soft_prompts(bridge, some, model.dtype).to(device)
+        ids = model.generate(**generation(prompts, tokenizer, config.decoder))
+        return generated_tokens(ids, tokenizer)
+
+    decode(points[:8])
+    ready = time.monotonic()
+    for start in range(0, len(points), sizes["batch"]):
+        tokens += decode(points[start : start + sizes["batch"]])
+    seconds = time.monotonic() - ready
+    return _rate(tokens / seconds, "tokens", ready - started)
+
+
+def _points(sizes: dict[str, int]) -> tuple[Any, np.ndarray]:
+    """The offline preset, and points halfway between neighboring rows of R8."""
+    from smotext_ray.config import load_config
+
+    config = load_config("offline", options={"decoder.candidates": 1})
+    x = _encoder("float32").encode(_texts(sizes["points"]))
+    points = (x + np.roll(x, 1, axis=0)) / 2
+    return config, points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def _texts(number: int) -> list[str]:
+    from smotext_ray.datasets import load_dataset
+
+    texts = load_dataset("reuters-r8")["text"].to_pylist()
+    return [str(text) for text in (texts * (number // len(texts) + 1))[:number]]
+
+
+def _encoder(dtype: str) -> Any:
+    from smotext_ray.config import load_config
+    from smotext_ray.encoder import Encoder
+    from smotext_ray.models import locate_model
+
+    settings = load_config("offline").encoder
+    return Encoder(locate_model(settings.model).path, dtype=dtype)
+
+
+def encode_in_float32(toy: bool, home: Path) -> dict[str, Any]:
+    """Texts per second."""
+    return _encode(toy, "float32")
+
+
+def encode_in_bfloat16(toy: bool, home: Path) -> dict[str, Any]:
+    """Texts per second."""
+    return _encode(toy, "bfloat16")
+
+
+def _encode(toy: bool, dtype: str) -> dict[str, Any]:
+    texts = _texts(_sizes(toy)["texts"])
+    started = time.monotonic()
+    encoder = _encoder(dtype)
+    encoder.encode(texts[:64])
+    ready = time.monotonic()
+    encoder.encode(texts)
+    return _rate(len(texts) / (time.monotonic() - ready), "texts", ready - started)
+
+
+def search_on_gpu(toy: bool, home: Path) -> dict[str, Any]:
+    """Queries per second of the bare search; on the CPU where FAISS has no GPU."""
+    import faiss
+
+    if not hasattr(faiss, "StandardGpuResources"):
+        return search_on_cpu(toy, home)
+    resources = faiss.StandardGpuResources()
+
+    def search(queries: np.ndarray, base: np.ndarray) -> None:
+        faiss.knn_gpu(resources, queries, base, K, metric=faiss.METRIC_INNER_PRODUCT)
+
+    return _search(toy, search)
+
+
+def search_on_cpu(toy: bool, home: Path) -> dict[str, Any]:
+    """Queries per second of the bare search."""
+    import faiss
+
+    def search(queries: np.ndarray, base: np.ndarray) -> None:
+        faiss.knn(queries, base, K, metric=faiss.METRIC_INNER_PRODUCT)
+
+    return _search(toy, search)
+
+
+def _search(toy: bool, search: Callable[[np.ndarray, np.ndarray], None]) -> dict[str, Any]:
+    sizes, rng = _sizes(toy), np.random.default_rng(0)
+    base = rng.normal(size=(sizes["base"], DIM)).astype(np.float32)
+    queries = base[: sizes["queries"]]
+    started = time.monotonic()
+    search(queries[:32], base)
+    ready = time.monotonic()
+    search(queries, base)
+    return _rate(len(queries) / (time.monotonic() - ready), "queries", ready - started)
+
+
+def _rate(speed: float, of: str, start: float) -> dict[str, Any]:
+    """A way's figures: how many per second, of what, and the seconds until it was ready."""
+    line = f"{speed:,.0f} {of}/s, ready after {start:.0f} s"
+    return {"line": line, "speed": speed, "of": of, "start": start}
+
+
+def large_shape(toy: bool, home: Path) -> dict[str, Any]:
+    """Tokens per second of a 7B LLM by texts in a batch, and the limit of memory bandwidth."""
+    import torch
+    from transformers import MistralConfig
+
+    from smotext_ray.engine_device import set_environment
+
+    on_gpu, sizes = torch.cuda.is_available(), _sizes(toy)
+    set_environment()
+    from vllm import LLM, SamplingParams
+
+    numbers = TOY_SHAPE if toy else {}  # Mistral-7B's are the defaults
+    shape = MistralConfig(**numbers, architectures=["MistralForCausalLM"])
+    model = home / "shape"
+    shape.save_pretrained(model)
+    bandwidth = copied_bytes_per_second(sizes["copied_mib"])
+    started = time.monotonic()
+    llm = LLM(
+        str(model),
+        load_format="dummy",
+        skip_tokenizer_init=True,
+        dtype="bfloat16",
+        enable_prompt_embeds=True,
+        enable_prefix_caching=False,
+        enable_chunked_prefill=on_gpu,
+        enforce_eager=not on_gpu,
+        max_model_len=2 * sizes["steps"],
+        max_num_seqs=max(BATCHES),
+    )
+    start = time.monotonic() - started
+    sampling = SamplingParams(
+        max_tokens=sizes["steps"], ignore_eos=True, detokenize=False, temperature=0.7
+    )
+    speeds = {}
+    for batch in (*BATCHES[:1], *BATCHES):  # the first again: once to warm
+        vectors = torch.randn(batch, 1, shape.hidden_size, dtype=torch.bfloat16)
+        prompts = [{"prompt_embeds": vector} for vector in vectors]
+        began = time.monotonic()
+        made = llm.generate(prompts, sampling, use_tqdm=False)
+        tokens = sum(len(output.outputs[0].token_ids) for output in made)
+        speeds[batch] = tokens / (time.monotonic() - began)
+    weights = 2 * _weights(shape)
+    limits = {batch: batch * bandwidth / weights for batch in speeds}
+    best = max(speeds, key=lambda batch: speeds[batch])
+    return {
+        "line": f"{speeds[best]:,.0f} tokens/s with {best} texts in a batch, "
+        f"{speeds[1] / limits[1]:.0%} of the limit with one",
+        "weights_gb": weights / 1e9,
+        "gb_a_second": bandwidth / 1e9,
+        "start": start,
+        "batches": [[b, speeds[b], limits[b]] for b in speeds],
+    }
+
+
+def _weights(shape: Any) -> int:
+    """Weights that a step reads: all but the table of input embeddings."""
+    heads = shape.num_attention_heads + shape.num_key_value_heads
+    attention = 2 * shape.hidden_size * heads * shape.head_dim
+    mlp = 3 * shape.hidden_size * shape.intermediate_size
+    layers = shape.num_hidden_layers * (attention + mlp)
+    return int(layers + shape.vocab_size * shape.hidden_size)
+
+
+def copied_bytes_per_second(mib: int) -> float:
+    """Bytes per second that the device reads and writes while it copies."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    source = torch.ones(mib << 20, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    best = 0.0
+    for _ in range(5):
+        started = time.monotonic()
+        target.copy_(source)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = max(best, 2 * len(source) / (time.monotonic() - started))
+    return best
+
+
+def show_all(found: dict[str, Any]) -> None:
+    """Print tables of what was measured: rates, ratios that have a target, the large LLM."""
+    rates = {way: row for way, row in found.items() if "speed" in row}
+    print()
+    show(
+        ["way", "per second", "of", "start, s"],
+        [
+            [way, f"{row['speed']:,.0f}", row["of"], f"{row['start']:.0f}"]
+            for way, row in rates.items()
+        ],
+    )
+    known = [each for each in TARGETS if each.ours in rates and each.theirs in rates]
+    show_ratios({way: row["speed"] for way, row in rates.items()}, known)
+    if "batches" in found.get("7B", {}):
+        show_large(found["7B"])
+
+
+def show_large(large: dict[str, Any]) -> None:
+    print(
+        f"7B's shape: {large['weights_gb']:.2f} GB of weights per step, memory at "
+        f"{large['gb_a_second']:,.0f} GB/s\n"
+    )
+    show(
+        ["texts in a batch", "tokens/s", "limit", "share"],
+        [
+            [batch, f"{speed:,.0f}", f"{limit:,.0f}", f"{speed / limit:.0%}"]
+            for batch, speed, limit in large["batches"]
+        ],
+    )

@@ -1,0 +1,88 @@
+"""One row of what `smotext doctor` looked at, and the table of such rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of the table.
+
+    Attributes
+    ----------
+    name : str
+    found : str
+        What is there.
+    ok : bool
+    fix : str
+        What to do about it; empty where there is nothing to do.
+    needed : bool
+        Whether the main job cannot run without it.
+    """
+
+    name: str
+    found: str
+    ok: bool
+    fix: str = ""
+    needed: bool = True
+
+    @property
+    def stops(self) -> bool:
+        """Whether the main job cannot run until this is fixed."""
+        return self.needed and not self.ok
+
+
+def print_checks(checks: Sequence[Check], where: str = "here") -> None:
+    """Print the table, and under it one line for each thing to fix."""
+    from rich.table import Table
+
+    console = plain_console()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("check", no_wrap=True)
+    table.add_column("found", overflow="fold")
+    table.add_column("", no_wrap=True)
+    for check in checks:
+        table.add_row(check.name, check.found, _verdict(check))
+    console.print(table, soft_wrap=False)
+    console.print()
+    print_fixes(checks, where)
+
+
+def print_fixes(checks: Sequence[Check], where: str = "here") -> None:
+    """Print one line for each thing to fix, those that the main job needs first."""
+    console = plain_console()
+    missing = [check for check in checks if check.stops]
+    if missing:
+        console.print(f"`smotext augment` cannot run {where} yet. To fix:")
+    else:
+        console.print(f"Ready: `smotext augment` can run {where}.")
+    for check in missing:
+        console.print(f"  {check.name}: {check.fix}")
+    hints = [check for check in checks if check.fix and check not in missing]
+    if hints:
+        console.print("Optional:")
+    for check in hints:
+        console.print(f"  {check.name}: {check.fix}")
+
+
+def plain_console() -> Any:
+    """A console that prints ray[data] as it is, and a command in one piece to be copied."""
+    from rich.console import Console
+
+    return Console(markup=False, highlight=False, soft_wrap=True)
+
+
+def gib(size: float) -> str:
+    """Bytes for people."""
+    return f"{size / GIB:.1f} GiB"
+
+
+def _verdict(check: Check) -> str:
+    if check.ok:
+        return "ok"
+    return "FIX" if check.needed else "note"
