@@ -169,9 +169,8 @@ def test_files_of_a_staging_that_was_killed_count_for_nothing(finished, tmp_path
             expand(finished.uri, Wish(input=str(new)), actors=FAKES)
     assert len(list(Path(finished.at("corpus")).iterdir())) == 2
     assert is_sound(finished)
-    run, _ = expand(
-        finished.uri, Wish(input=str(write(tmp_path / "b.parquet", rows("bank", 0, 2))))
-    )
+    other = write(tmp_path / "b.parquet", rows("bank", 0, 2))
+    run, _ = expand(finished.uri, Wish(input=str(other)), actors=FAKES)
     assert is_sound(run)
     assert labels_of(run)[False] == {"corn": 12, "ship": 5, "bank": 2}
 
