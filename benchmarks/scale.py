@@ -12,7 +12,8 @@ pass), writing, checkpoints, counting. All else is the decode job as it is. A pr
   it is all that a driver has a second, however large the cluster;
 - `all, ms`: CPU time of all processes a block; on a cluster the other machines have their part.
 
-Then what follows from the driver's time, if it is to be busy half of the time at most.
+Then what follows from the driver's time for GPUs, in blocks of the sizes that the job chooses for
+them by an estimate of their speed. `simulated_gpus.py` runs such jobs.
 """
 
 from __future__ import annotations
@@ -39,9 +40,8 @@ from smotext_ray.engine import Candidates
 from smotext_ray.judging import sample_table
 
 ROWS_PER_BLOCK = 64
-SAMPLES_A_SECOND = 30.0  # of a GPU; an assumption of the capacity table
-MOST_BUSY = 0.5  # of the driver's time
-GPUS = (1, 10, 100, 1000)
+LLM_BYTES = (270_000_000, 14_500_000_000)
+GPUS = (1, 8, 64, 512)
 
 
 def main() -> int:
@@ -209,20 +209,24 @@ def show_found(found: list[dict[str, Any]]) -> None:
 
 
 def show_capacity(driver_seconds: float) -> None:
-    """Blocks of what size keep one driver ahead of so many GPUs."""
+    """How busy one driver is with so many GPUs, in blocks of the sizes that the job chooses."""
+    from smotext_ray import decoding
+    from smotext_ray.cluster import Pool
+    from smotext_ray.config import RunConfig
+
     rows = []
     for gpus in GPUS:
-        speed = gpus * SAMPLES_A_SECOND
-        least = speed * driver_seconds / MOST_BUSY
-        rows.append(
-            [
-                f"{gpus:,}",
-                f"{speed:,.0f}",
-                f"{speed / ROWS_PER_BLOCK * driver_seconds:.0%}",
-                f"{max(1, int(np.ceil(least))):,}",
-            ]
-        )
-    show(["GPUs", "samples/s", f"driver busy, blocks of {ROWS_PER_BLOCK}", "least rows"], rows)
+        cells = []
+        for llm_bytes in LLM_BYTES:
+            decoding.weight_bytes = lambda model, size=llm_bytes: size
+            alone = decoding.rows_per_block(RunConfig(), Pool(1, 1.0, 1.0))  # take a second
+            block = decoding.rows_per_block(RunConfig(), Pool(gpus, 1.0, 1.0))
+            speed = gpus * alone / decoding.BLOCK_SECONDS
+            cells += [f"{speed:,.0f}", f"{block:,}", f"{speed / block * driver_seconds:.0%}"]
+        rows.append([f"{gpus:,}", *cells])
+    head = [f"{name}, {what}" for name in ("135M", "7B") for what in ("samples/s", "rows/block")]
+    busy = "driver busy"
+    show(["GPUs", *head[:2], busy, *head[2:], busy], rows)
 
 
 def _options() -> argparse.Namespace:

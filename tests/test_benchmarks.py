@@ -45,18 +45,23 @@ def test_the_weights_that_a_step_reads_are_those_of_the_published_model():
     assert _weights(shape) == published - norms - shape.vocab_size * shape.hidden_size
 
 
-def test_blocks_that_keep_a_driver_ahead_of_its_gpus(capsys, monkeypatch):
+def test_blocks_that_keep_a_driver_ahead_of_its_gpus(capsys):
     import scale
 
-    monkeypatch.setattr(scale, "SAMPLES_A_SECOND", 30.0)
-    scale.show_capacity(driver_seconds=0.01)
-    rows = {
-        line.split("|")[1].strip(): line for line in capsys.readouterr().out.splitlines() if line
-    }
-    # 1,000 GPUs: 30,000 samples/s are 469 blocks of 64, and 4.7 s of the driver each second;
-    # half of its time is enough for 50 blocks, of 600 rows.
-    assert rows["1,000"].split("|")[2:5] == [" 30,000 ", " 469% ", " 600 "]
-    assert rows["1"].split("|")[2:5] == [" 30 ", " 0% ", " 1 "]
+    scale.show_capacity(driver_seconds=0.08)
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in lines if line}
+    # 256 texts at once, a step of 4 ms, four candidates of 32 tokens: 500 samples/s.
+    assert [cell.strip() for cell in rows["1"]] == ["500", "500", "8%", "276", "276", "8%"]
+    assert [cell.strip() for cell in rows["64"][:3]] == ["32,000", "5,120", "50%"]
+    assert float(rows["512"][5].strip("% ")) <= 50
+
+
+def test_time_that_is_held_between_two_times():
+    from simulated_gpus import SHAPES, overlap
+
+    assert overlap([(0.0, 1.0), (2.0, 4.0), (9.0, 10.0)], 0.5, 3.0) == 1.5
+    assert SHAPES["7b"].encode > SHAPES["7b"].decode  # the gate's encoder is the slower one
 
 
 def test_ratios_of_a_gpu_are_those_of_what_was_measured(capsys):
