@@ -35,7 +35,7 @@ import pyarrow as pa
 from figures import save, show
 from growth import DIM, write_run
 
-from smotext_ray.actors import GateActor, beside
+from smotext_ray.actors import Actors, GateActor, beside
 from smotext_ray.engine import Candidates
 from smotext_ray.judging import sample_table
 
@@ -106,10 +106,9 @@ def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, 
 
 def decode(config: Any, run: Any, points: int, seconds: float) -> dict[str, Any]:
     """The decode job of `write_planned`, with a gate that passes on and so long a block."""
-    from smotext_ray import decoding
+    from smotext_ray.decoding import decode_directory
 
-    decoding.GateActor = PassingGate  # type: ignore[misc]
-    facts = decoding.decode_directory(
+    facts = decode_directory(
         config,
         run,
         plan="plan",
@@ -117,7 +116,7 @@ def decode(config: Any, run: Any, points: int, seconds: float) -> dict[str, Any]
         job="decode",
         stage="decode",
         points=points,
-        actor=WaitingDecoder,
+        actors=Actors(decode=WaitingDecoder, gate=PassingGate),
         seconds=seconds,
     )
     assert run.table("samples").count_rows() == points

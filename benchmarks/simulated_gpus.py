@@ -39,7 +39,7 @@ import pyarrow as pa
 from figures import save, show
 from scale import cpu_seconds, pass_all, write_planned
 
-from smotext_ray.actors import GateActor
+from smotext_ray.actors import Actors, GateActor
 from smotext_ray.gpus import reserved_gpus
 
 SLICE = 0.05  # seconds that one of those who share a GPU has it at a time
@@ -113,7 +113,6 @@ def simulate(gpus: int, name: str, options: argparse.Namespace) -> dict[str, Any
     home = options.output / f"{name}-{gpus}"
     shutil.rmtree(home, ignore_errors=True)
     decoding.weight_bytes = lambda model: shape.llm_bytes
-    decoding.GateActor = SimulatedGate  # type: ignore[misc]
     config = RunConfig.model_validate(
         {
             "decoder": {"candidates": CANDIDATES, "max_tokens": shape.max_tokens},
@@ -146,7 +145,7 @@ def simulate(gpus: int, name: str, options: argparse.Namespace) -> dict[str, Any
         job="decode",
         stage="decode",
         points=points,
-        actor=SimulatedDecoder,
+        actors=Actors(decode=SimulatedDecoder, gate=SimulatedGate),
         settings=[name, slower, str(home)],
     )
     assert run.table("samples").count_rows() == points

@@ -10,6 +10,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import pyarrow as pa
 from smotext_ray.columns import fixed_size_list, matrix
 from smotext_ray.config import RunConfig
 from smotext_ray.gpus import loading_alone
+from smotext_ray.models import check_models
 
 if TYPE_CHECKING:
     from smotext_ray.engine import Candidates
@@ -35,7 +37,7 @@ class EncodeActor:
     """
 
     def __init__(self, config: RunConfig, counter: Any) -> None:
-        self.encoder = load_encoder(config)
+        self.encoder = self.load_encoder(config)
         self.batch_size = config.encoder.batch_size
         self.counter = counter
         self.release: Release | None = None
@@ -43,6 +45,9 @@ class EncodeActor:
             from smotext_ray.noise.stage import Release
 
             self.release = Release(config)
+
+    def load_encoder(self, config: RunConfig) -> Any:
+        return load_encoder(config)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         parts = []
@@ -93,11 +98,14 @@ class GateActor:
         reference = load_reference(run)
         cleaning = cleaning_of(config, run.table("embeddings"), labels)
         with loading_alone():
-            encoder = load_encoder(config)
+            encoder = self.load_encoder(config)
         self.judge: Callable[[pa.Table], pa.Table] = Judge(
             encoder, config, reference, labels, label_type, cleaning
         )
         self.counter = counter
+
+    def load_encoder(self, config: RunConfig) -> Any:
+        return load_encoder(config)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         samples = self.judge(table)
@@ -162,6 +170,29 @@ class PlanActor:
         digest, rows = self.write(**group)
         self.counter.add.remote(rows, first=group["file"])
         return {"file": group["file"], "sha256": digest}
+
+
+@dataclass(frozen=True)
+class Actors:
+    """Who does the work of each stage; another may be given for any of them.
+
+    Attributes
+    ----------
+    encode, weigh, plan, decode, gate : class
+        Of an actor, called with the arguments that the real one takes.
+    check_models : callable
+        `RunConfig` -> the models as the manifest names them, before anything is written.
+    """
+
+    encode: Any = EncodeActor
+    weigh: Any = WeightActor
+    plan: Any = PlanActor
+    decode: Any = DecodeActor
+    gate: Any = GateActor
+    check_models: Callable[[RunConfig], dict[str, Any]] = check_models
+
+
+REAL = Actors()
 
 
 def beside(table: pa.Table, decode: Callable[[], list[Candidates]], counter: Any) -> pa.Table:

@@ -23,6 +23,7 @@ from smotext_ray.evaluation.commands import add_evaluation_commands
 from smotext_ray.wrapped_errors import innermost, users_error
 
 if TYPE_CHECKING:
+    from smotext_ray.actors import Actors
     from smotext_ray.config import RunConfig
     from smotext_ray.run import Run
 
@@ -31,11 +32,18 @@ INTERRUPTED = 130
 log = logging.getLogger("smotext_ray")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+def main(arguments: Sequence[str] | None = None, actors: Actors | None = None) -> int:
+    """Run a command, with other actors than the real ones where they are given.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
     _log_to_terminal()
     try:
         options = _options(arguments)
+        options.actors = actors
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except UserError as error:
@@ -82,7 +90,7 @@ def augment(options: argparse.Namespace) -> int:
     from smotext_ray.pipeline import augment as run_all
     from smotext_ray.view import show_outcome
 
-    run = run_all(config, _output(options))
+    run = run_all(config, _output(options), **_actors(options))
     show_outcome(run, Console())
     return SHORT if run.manifest["short"] else DONE
 
@@ -92,7 +100,7 @@ def embed(options: argparse.Namespace) -> int:
     config = _config(options)
     from smotext_ray.pipeline import embed as run_embed
 
-    run = run_embed(config, _output(options))
+    run = run_embed(config, _output(options), **_actors(options))
     print(f"Embedded {run.manifest['input']['rows']} texts; next: smotext plan {run.uri}")
     return DONE
 
@@ -107,7 +115,7 @@ def plan(options: argparse.Namespace) -> int:
     if any("decode" not in entry for entry in run.manifest["rounds"]):
         raise UserError(f"A round of {run.uri} is planned already; run: smotext decode {run.uri}")
     with hold(run, "plan"):
-        planned = run_plan(config, run)
+        planned = run_plan(config, run, **_actors(options))
     if planned:
         print(f"Planned; next: smotext decode {run.uri}")
     else:
@@ -126,7 +134,7 @@ def decode(options: argparse.Namespace) -> int:
 
     run, config = _open(options)
     with hold(run, "decode"):
-        decoded = run_decode(config, run)
+        decoded = run_decode(config, run, **_actors(options))
         if decoded:
             finish(run)
     if not decoded:
@@ -151,7 +159,7 @@ def expand(options: argparse.Namespace) -> int:
         options.lonely_class,
         options.on_bad_row,
     )
-    run, done = run_expand(options.run, wish, options.overrides)
+    run, done = run_expand(options.run, wish, options.overrides, **_actors(options))
     if not done:
         print(f"Nothing to do: {run.uri} has seen all rows, and its targets are as they were.")
         return DONE
@@ -305,6 +313,11 @@ def _open(options: argparse.Namespace) -> tuple[Run, RunConfig]:
 def _require(run: Run, stage: str, mend: str) -> None:
     if stage not in run.manifest["stages"]:
         raise UserError(f"The run {run.uri} is not that far; {mend}.")
+
+
+def _actors(options: argparse.Namespace) -> dict[str, Actors]:
+    """For a function of the pipeline, which has the real ones by default."""
+    return {} if options.actors is None else {"actors": options.actors}
 
 
 def _output(options: argparse.Namespace) -> str:

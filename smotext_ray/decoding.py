@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from smotext_ray import cluster
-from smotext_ray.actors import DecodeActor, GateActor
+from smotext_ray.actors import REAL, Actors
 from smotext_ray.attempts import SparingActor
 from smotext_ray.cleaning import cleaning_gib
 from smotext_ray.cluster import Pool
@@ -40,8 +40,8 @@ def decode_directory(
     job: str,
     stage: str,
     points: int,
-    actor: Any = DecodeActor,
-    **of_actor: Any,
+    actors: Actors = REAL,
+    **of_decoder: Any,
 ) -> dict[str, Any]:
     """Decode all rows of a plan, or those that a killed job has left.
 
@@ -58,10 +58,9 @@ def decode_directory(
         The job's name in the progress and the log.
     points : int
         Rows of the plan.
-    actor : class, default=DecodeActor
-        Plan rows -> the same with candidate texts.
-    **of_actor
-        For its constructor, in addition to ``config``, ``counter`` and ``points``.
+    actors : Actors
+    **of_decoder
+        For the decoder's constructor, in addition to ``config``, ``counter`` and ``points``.
 
     Returns
     -------
@@ -90,12 +89,12 @@ def decode_directory(
         ) as restarts,
     ):
         decoder = {
-            "actor": actor,
+            "actor": actors.decode,
             "given": {
                 "config": config,
                 "counter": counter,
                 "points": math.ceil(points / decoders.actors),
-                **of_actor,
+                **of_decoder,
             },
             "run_uri": run.uri,
             "notes": notes,
@@ -117,7 +116,7 @@ def decode_directory(
         )
         gated = map_blocks(
             decoded,
-            **lasting(GateActor, gate, "gate", restarts, config.resources),
+            **lasting(actors.gate, gate, "gate", restarts, config.resources),
             **cluster.pool_options(gates),
         )
         write(gated, run, samples, decoders)

@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from smotext_ray import cluster
-from smotext_ray.actors import ENCODE_CHUNK, EncodeActor
+from smotext_ray.actors import ENCODE_CHUNK, REAL, Actors
 from smotext_ray.config import RunConfig, config_json, cpu_dtype
 from smotext_ray.corpus import Survey, stage_corpus, survey_corpus, without_other_columns
 from smotext_ray.errors import UserError
 from smotext_ray.gpus import no_other_gpus
 from smotext_ray.manifest import class_counts, corpus_files, done, last_expansion, to_pairs
-from smotext_ray.models import check_models
 from smotext_ray.noise.directions import check_directions
 from smotext_ray.noise.mechanism import promise
 from smotext_ray.noise.stage import NOISED, check_input, denoise
@@ -36,7 +35,7 @@ log = logging.getLogger("smotext_ray")
 
 
 def open_checked(
-    config: RunConfig, uri: str
+    config: RunConfig, uri: str, actors: Actors = REAL
 ) -> tuple[RunConfig, Run, dict[str, Any], Survey | None]:
     """Open a run and check all that can be checked before anything is written.
 
@@ -54,7 +53,7 @@ def open_checked(
     ------
     UserError
     """
-    models = check_models(config)
+    models = actors.check_models(config)
     if has_epsilon(config):
         digest = models["encoder"]["sha256"]
         models["directions"] = check_directions(config.privacy, config.encoder, digest)
@@ -81,7 +80,11 @@ def _with_dtype(config: RunConfig, dtype: str) -> RunConfig:
 
 
 def embed_corpus(
-    config: RunConfig, run: Run, models: dict[str, Any], survey: Survey | None
+    config: RunConfig,
+    run: Run,
+    models: dict[str, Any],
+    survey: Survey | None,
+    actors: Actors = REAL,
 ) -> None:
     """Stage the corpus and embed it, or what is left of that; with what `open_checked` gives."""
     if not run.has(MANIFEST):
@@ -91,7 +94,7 @@ def embed_corpus(
         run.save(run.manifest | {"config": config_json(config)})  # the free settings may differ
     log_to_run(run)
     _stage_corpus(config, run, survey)
-    _embed(config, run)
+    _embed(config, run, actors)
     if has_epsilon(config):
         _denoise(config, run)
     _reference(run)
@@ -180,7 +183,7 @@ def _stage_corpus(config: RunConfig, run: Run, survey: Survey | None) -> None:
     run.save(manifest)
 
 
-def _embed(config: RunConfig, run: Run) -> None:
+def _embed(config: RunConfig, run: Run, actors: Actors) -> None:
     manifest = run.manifest
     if "embed" in manifest["stages"]:
         return
@@ -207,7 +210,7 @@ def _embed(config: RunConfig, run: Run) -> None:
         corpus = read_checkpointed(run, files, len(files), columns, job, pool)
         embedded = map_blocks(
             corpus,
-            **lasting(EncodeActor, encoder, "encoder", restarts, config.resources),
+            **lasting(actors.encode, encoder, "encoder", restarts, config.resources),
             **cluster.pool_options(pool),
         )
         write(embedded, run, directory, pool)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from smotext_ray.actors import REAL, Actors
 from smotext_ray.config import InputConfig, RunConfig, load_config, without_keys
 from smotext_ray.embedding import (
     check_feasible,
@@ -61,7 +62,9 @@ class Wish:
     on_bad_row: str | None = None
 
 
-def expand(uri: str, wish: Wish, overrides: Sequence[str] = ()) -> tuple[Run, bool]:
+def expand(
+    uri: str, wish: Wish, overrides: Sequence[str] = (), actors: Actors = REAL
+) -> tuple[Run, bool]:
     """Embed the rows that are new to a run, and top every class up to its target.
 
     Parameters
@@ -71,6 +74,7 @@ def expand(uri: str, wish: Wish, overrides: Sequence[str] = ()) -> tuple[Run, bo
     wish : Wish
     overrides : sequence of str
         ``section.key=value``, of settings that a run may change.
+    actors : Actors
 
     Returns
     -------
@@ -93,8 +97,8 @@ def expand(uri: str, wish: Wish, overrides: Sequence[str] = ()) -> tuple[Run, bo
         )
     if not is_finished(run.manifest, config):
         log.info("%s is not finished; that comes first", uri)
-        _finish(wish, config, run)
-    config, run, models, _ = open_checked(config, uri)
+        _finish(wish, config, run, actors)
+    config, run, models, _ = open_checked(config, uri, actors)
     with hold(run, "expand"):
         manifest = run.manifest
         files = [] if has_epsilon(config) else corpus_files(run, manifest)
@@ -108,18 +112,18 @@ def expand(uri: str, wish: Wish, overrides: Sequence[str] = ()) -> tuple[Run, bo
         if _is_idle(entry, config, manifest):
             return run, False
         _begin(entry, config, run, manifest, found)
-        embed_corpus(config, run, models, None)
-        make_texts(in_force(config, run.manifest), run)
+        embed_corpus(config, run, models, None, actors)
+        make_texts(in_force(config, run.manifest), run, actors)
     return run, True
 
 
-def _finish(wish: Wish, config: RunConfig, run: Run) -> None:
+def _finish(wish: Wish, config: RunConfig, run: Run, actors: Actors) -> None:
     if wish.lonely_class and is_expanding(run.manifest):  # it may be what the run stopped at
         with hold(run, "expand"):
             manifest = run.manifest
             manifest["expansions"][-1]["lonely_class"] = wish.lonely_class
             run.save(manifest)
-    augment(config, run.uri)
+    augment(config, run.uri, actors)
 
 
 def _stage(wish: Wish, config: RunConfig, run: Run, files: list[str]) -> NewRows:

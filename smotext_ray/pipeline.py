@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from smotext_ray import cluster
-from smotext_ray.actors import PlanActor, WeightActor
+from smotext_ray.actors import REAL, Actors
 from smotext_ray.class_rows import is_small, rows_gib
 from smotext_ray.config import RunConfig
 from smotext_ray.decoding import decode_directory
@@ -47,7 +47,7 @@ LIGHT_FILES = 4
 LIGHT_PRODUCTS = 2e11  # of two numbers, in the search for neighbours
 
 
-def augment(config: RunConfig, uri: str) -> Run:
+def augment(config: RunConfig, uri: str, actors: Actors = REAL) -> Run:
     """Run, or go on with, all stages: the whole of ``smotext augment``.
 
     Parameters
@@ -55,6 +55,7 @@ def augment(config: RunConfig, uri: str) -> Run:
     config : RunConfig
     uri : str
         The run directory. An expansion of it that was stopped is finished too.
+    actors : Actors
 
     Returns
     -------
@@ -62,30 +63,30 @@ def augment(config: RunConfig, uri: str) -> Run:
         Its manifest tells the outcome; ``manifest["short"]`` lists the classes that fell
         short of their targets.
     """
-    config, run, models, survey = open_checked(config, uri)
+    config, run, models, survey = open_checked(config, uri, actors)
     if run.has(MANIFEST) and is_finished(run.manifest, config):
         log.info("%s is finished already", uri)
         return run
     with hold(run, "augment"):
-        embed_corpus(config, run, models, survey)
-        make_texts(in_force(config, run.manifest), run)
+        embed_corpus(config, run, models, survey, actors)
+        make_texts(in_force(config, run.manifest), run, actors)
     return run
 
 
-def embed(config: RunConfig, uri: str) -> Run:
+def embed(config: RunConfig, uri: str, actors: Actors = REAL) -> Run:
     """Stage the corpus and embed it."""
-    config, run, models, survey = open_checked(config, uri)
+    config, run, models, survey = open_checked(config, uri, actors)
     with hold(run, "embed"):
-        embed_corpus(config, run, models, survey)
+        embed_corpus(config, run, models, survey, actors)
     return run
 
 
-def make_texts(config: RunConfig, run: Run) -> None:
+def make_texts(config: RunConfig, run: Run, actors: Actors = REAL) -> None:
     """Plan and decode, round by round, until nothing is lacking; then the result."""
     while True:
         if undecoded_round(run.manifest) is not None:
-            decode(config, run)
-        elif not plan(config, run):
+            decode(config, run, actors)
+        elif not plan(config, run, actors):
             break
     finish(run)
 
@@ -99,10 +100,10 @@ def is_finished(manifest: dict[str, Any], config: RunConfig) -> bool:
     return not manifest["short"] or len(manifest["rounds"]) >= config.plan.max_rounds
 
 
-def plan(config: RunConfig, run: Run) -> bool:
+def plan(config: RunConfig, run: Run, actors: Actors = REAL) -> bool:
     """Plan the next round; False where nothing is left to plan."""
     manifest = run.manifest
-    to_plan = _lacking(config, run, manifest)
+    to_plan = _lacking(config, run, manifest, actors)
     if not to_plan or rounds_used(manifest) >= config.plan.max_rounds:
         return False
     round_ = len(manifest["rounds"]) + 1
@@ -112,7 +113,7 @@ def plan(config: RunConfig, run: Run) -> bool:
     # Files of equal size: Ray Data cuts each into equally many blocks, whatever its size.
     groups = shards(to_plan, round_, first_id, math.ceil(points / files))
     started = time.monotonic()
-    written = _write_plan(config, run, manifest, groups, to_plan)
+    written = _write_plan(config, run, manifest, groups, to_plan, actors)
     manifest["rounds"].append(
         {
             "round": round_,
@@ -131,6 +132,7 @@ def _write_plan(
     manifest: dict[str, Any],
     groups: list[list[Shard]],
     to_plan: dict[Any, int],
+    actors: Actors,
 ) -> list[dict[str, str]]:
     """A file for each group, by one task or a pool of planners; rows of ``file`` and ``sha256``."""
     items = [group_item(groups[0][0].round, i, group) for i, group in enumerate(groups)]
@@ -144,7 +146,9 @@ def _write_plan(
     memory_gib = planner_gib(sum(counts.values()), largest, dim)
     if config.plan.variant == "kmeans":  # neighbours are looked for in a copy of their cluster
         memory_gib += 4 * largest * dim / cluster.GIB
-    return _in_planners(PlanActor, "plan", config, run, items, points, memory_gib, weights=weights)
+    return _in_planners(
+        actors.plan, "plan", config, run, items, points, memory_gib, weights=weights
+    )
 
 
 def is_light(counts: Mapping[Any, int], points: Mapping[Any, int], dim: int) -> bool:
@@ -208,7 +212,7 @@ def _dim(run: Run) -> int:
     return int(run.table("embeddings").schema.field("embedding").type.list_size)
 
 
-def decode(config: RunConfig, run: Run) -> bool:
+def decode(config: RunConfig, run: Run, actors: Actors = REAL) -> bool:
     """Decode the round that is planned and not decoded; False where there is none."""
     manifest = run.manifest
     round_ = undecoded_round(manifest)
@@ -223,6 +227,7 @@ def decode(config: RunConfig, run: Run) -> bool:
         job=f"decode-{round_}",
         stage=f"decode {name}",
         points=planned_points(manifest["rounds"][round_ - 1]),
+        actors=actors,
     )
     rounds = [int(entry["round"]) for entry in manifest["rounds"]]
     manifest["rounds"][round_ - 1]["decode"] = facts | in_task(tally, run, rounds)
@@ -249,7 +254,9 @@ def finish(run: Run) -> None:
     run.save(manifest)
 
 
-def _lacking(config: RunConfig, run: Run, manifest: dict[str, Any]) -> dict[Any, int]:
+def _lacking(
+    config: RunConfig, run: Run, manifest: dict[str, Any], actors: Actors
+) -> dict[Any, int]:
     """Points to plan now: what was asked for, less what is accepted, over the acceptance."""
     counts = class_counts(manifest)
     if "targets" not in manifest:
@@ -261,7 +268,7 @@ def _lacking(config: RunConfig, run: Run, manifest: dict[str, Any]) -> dict[Any,
             config.neighbors.lonely_class,
         )
         if config.plan.variant != "smote" and kept:
-            manifest["weights"], sources = _weigh(config, run, manifest, kept)
+            manifest["weights"], sources = _weigh(config, run, manifest, kept, actors)
             kept, sourceless = without_sourceless(kept, sources, config)
             warnings += sourceless
         for warning in warnings:
@@ -277,7 +284,7 @@ def _lacking(config: RunConfig, run: Run, manifest: dict[str, Any]) -> dict[Any,
 
 
 def _weigh(
-    config: RunConfig, run: Run, manifest: dict[str, Any], points: dict[Any, int]
+    config: RunConfig, run: Run, manifest: dict[str, Any], points: dict[Any, int], actors: Actors
 ) -> tuple[dict[str, Any], dict[Any, int]]:
     """Write what a variant needs to know of the classes that get points.
 
@@ -296,7 +303,7 @@ def _weigh(
     ]
     corpus = sum(counts.values())
     written = _in_planners(
-        WeightActor,
+        actors.weigh,
         "weigh",
         config,
         run,

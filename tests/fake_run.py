@@ -12,13 +12,13 @@ import fake_stages
 import pytest
 import ray
 
-from smotext_ray import decoding, embedding, pipeline
+from smotext_ray import expansion, pipeline
 from smotext_ray.config import RunConfig
 
 
 @contextmanager
 def fake_pipeline(directory: Path) -> Iterator[None]:
-    """Within the block the pipeline runs with fakes, on a Ray of its own."""
+    """Within the block a run may be made with `FAKES`, on a Ray of its own."""
     (directory / "faults").mkdir(parents=True)
     (directory / "seconds").write_text("0")
     tests = Path(__file__).parent
@@ -26,16 +26,21 @@ def fake_pipeline(directory: Path) -> Iterator[None]:
         patch.setenv(fake_stages.HERE, str(directory))
         # Ray's workers import the fakes.
         patch.setenv("PYTHONPATH", f"{tests}{os.pathsep}{tests.parent}")
-        patch.setattr(embedding, "check_models", lambda config: fake_stages.MODELS)
-        patch.setattr(embedding, "EncodeActor", fake_stages.Encode)
-        patch.setattr(pipeline, "PlanActor", fake_stages.Plan)
-        patch.setattr(decoding, "GateActor", fake_stages.Gate)
-        decode = functools.partial(decoding.decode_directory, actor=fake_stages.Decode)
-        patch.setattr(pipeline, "decode_directory", decode)
         try:
             yield
         finally:
             ray.shutdown()  # which the pipeline started in this process
+
+
+@contextmanager
+def fakes_by_default(directory: Path) -> Iterator[None]:
+    """The same, for callers that can name no actors: the public functions and the examples."""
+    with fake_pipeline(directory), pytest.MonkeyPatch.context() as patch:
+        augment = functools.partial(pipeline.augment, actors=fake_stages.FAKES)
+        patch.setattr(pipeline, "augment", augment)
+        expand = functools.partial(expansion.expand, actors=fake_stages.FAKES)
+        patch.setattr(expansion, "expand", expand)
+        yield
 
 
 def fake_config(corpus: Path, **sections: dict) -> RunConfig:

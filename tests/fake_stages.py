@@ -12,7 +12,6 @@ The tests and the actors meet in the directory ``FAKE_STAGES``:
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import signal
@@ -35,14 +34,9 @@ HUNGER = 1536  # MiB that a hungry decoder takes at most
 
 def main(arguments: list[str]) -> int:
     """The command line, on these."""
-    from smotext_ray import cli, decoding, embedding, pipeline
+    from smotext_ray import cli
 
-    embedding.check_models = lambda config: MODELS
-    embedding.EncodeActor = Encode
-    pipeline.PlanActor = Plan
-    decoding.GateActor = Gate
-    pipeline.decode_directory = functools.partial(decoding.decode_directory, actor=Decode)
-    return cli.main(arguments)
+    return cli.main(arguments, FAKES)
 
 
 class Encoder:
@@ -56,9 +50,8 @@ class Encoder:
 
 
 class Encode(actors.EncodeActor):
-    def __init__(self, config: Any, counter: Any) -> None:
-        actors.load_encoder = lambda config: Encoder()
-        super().__init__(config, counter)
+    def load_encoder(self, config: Any) -> Encoder:
+        return Encoder()
 
     def __call__(self, table: Any) -> Any:
         work("encoder", table["id"].to_pylist())
@@ -72,9 +65,8 @@ class Plan(actors.PlanActor):
 
 
 class Gate(actors.GateActor):
-    def __init__(self, *given: Any, **named: Any) -> None:
-        actors.load_encoder = lambda config: Encoder()
-        super().__init__(*given, **named)
+    def load_encoder(self, config: Any) -> Encoder:
+        return Encoder()
 
     def __call__(self, table: Any) -> Any:
         note("gate", table["sample_id"].to_pylist())
@@ -102,6 +94,13 @@ class Decode:
         if happens(ENGINE_DIES):
             raise EngineDead("gone")
         return [Candidates([f"sample{i} is new"], ["stop"], [3]) for i in ids]
+
+
+def no_models(config: Any) -> dict[str, dict[str, str]]:
+    return MODELS
+
+
+FAKES = actors.Actors(encode=Encode, plan=Plan, decode=Decode, gate=Gate, check_models=no_models)
 
 
 def note(actor: str, ids: list[Any]) -> None:

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from handmade_run import MODELS, build
 
-from smotext_ray import __version__, cli, cluster, embedding, pipeline
+from smotext_ray import __version__, cli, cluster, pipeline
+from smotext_ray.actors import Actors
 from smotext_ray.cli import main
 from smotext_ray.cluster import Cluster
 from smotext_ray.errors import UserError
@@ -26,14 +27,15 @@ ROWS = [
     *(("a vessel sank", "ship"), ("the port is shut", "ship"), ("two tankers met", "ship")),
 ]
 
+NO_MODELS = Actors(check_models=lambda config: MODELS)
+
 
 @pytest.fixture(autouse=True)
-def no_models_and_no_ray(monkeypatch):
-    def no_ray():
+def no_ray(monkeypatch):
+    def connect():
         raise AssertionError("this was to be refused before Ray is started")
 
-    monkeypatch.setattr(embedding, "check_models", lambda config: MODELS)
-    monkeypatch.setattr(cluster, "connect", no_ray)
+    monkeypatch.setattr(cluster, "connect", connect)
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def refused(capsys):
     """Run a command that is to be refused; returns its sentence."""
 
     def run(*arguments):
-        code = main([str(argument) for argument in arguments])
+        code = main([str(argument) for argument in arguments], NO_MODELS)
         out, err = capsys.readouterr()
         assert code == 2, err
         assert out == ""
@@ -72,7 +74,7 @@ def printed(capsys):
     """Run a command; returns its exit code and what it printed, without table lines."""
 
     def run(*arguments):
-        code = main([str(argument) for argument in arguments])
+        code = main([str(argument) for argument in arguments], NO_MODELS)
         out = capsys.readouterr().out
         return code, " ".join(out.translate(str.maketrans("│┃", "  ")).split())
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_run import fake_pipeline
+from fake_run import fakes_by_default
 from local_ray import local_ray
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -46,7 +46,7 @@ def test_a_table_is_balanced_and_a_classifier_trained():
 @pytest.fixture(scope="module")
 def stand_ins(tmp_path_factory):
     """Ray in this process, with an encoder and a decoder that load nothing."""
-    with fake_pipeline(tmp_path_factory.mktemp("fakes") / "stage"), local_ray(cpus=6):
+    with fakes_by_default(tmp_path_factory.mktemp("fakes") / "stage"), local_ray(cpus=6):
         yield
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fake_run import fake_config, fake_pipeline
+from fake_stages import FAKES
 
 from smotext_ray import expansion, pipeline
 from smotext_ray.config import RunConfig
@@ -48,7 +49,7 @@ def made(tmp_path_factory) -> Path:
     """A directory with a run of 12 corn and 5 ship, balanced, and its corpus."""
     home = tmp_path_factory.mktemp("made")
     corpus = write(home / "corpus.parquet", rows("corn", 0, 12), rows("ship", 0, 5))
-    pipeline.augment(fake_config(corpus), str(home / "run"))
+    pipeline.augment(fake_config(corpus), str(home / "run"), actors=FAKES)
     return home
 
 
@@ -93,7 +94,7 @@ def test_new_rows_are_embedded_and_their_classes_topped_up(finished, tmp_path):
         tmp_path / "corpus.parquet",
         *(rows("corn", 0, 15), rows("ship", 0, 6), rows("bank", 0, 3), rows("bank", 1, 2)),
     )
-    run, done = expand(finished.uri, Wish())
+    run, done = expand(finished.uri, Wish(), actors=FAKES)
     assert done and is_sound(run)
     found = labels_of(run)
     assert found == {
@@ -113,19 +114,19 @@ def test_new_rows_are_embedded_and_their_classes_topped_up(finished, tmp_path):
 
 def test_a_second_time_there_is_nothing_to_do(finished):
     before = contents(finished)
-    run, done = expand(finished.uri, Wish())
+    run, done = expand(finished.uri, Wish(), actors=FAKES)
     assert not done
     assert contents(run) == before
 
 
 def test_a_higher_target_is_met_and_a_lower_one_is_reached_already(finished):
-    run, done = expand(finished.uri, Wish(target={"ship": 14}))
+    run, done = expand(finished.uri, Wish(target={"ship": 14}), actors=FAKES)
     assert done and labels_of(run)[True] == {"ship": 9}
-    assert not expand(finished.uri, Wish())[1]  # the target stays
-    run, done = expand(finished.uri, Wish(target={"ship": 3}))
+    assert not expand(finished.uri, Wish(), actors=FAKES)[1]  # the target stays
+    run, done = expand(finished.uri, Wish(target={"ship": 3}), actors=FAKES)
     assert done and labels_of(run)[True] == {} and is_sound(run)
     # The samples are kept, and count when the target comes back.
-    run, done = expand(finished.uri, Wish(target={"ship": 14}))
+    run, done = expand(finished.uri, Wish(target={"ship": 14}), actors=FAKES)
     assert done and labels_of(run)[True] == {"ship": 9}
     assert len(run.manifest["rounds"]) == 2
 
@@ -140,15 +141,15 @@ def test_a_stopped_expansion_is_gone_on_with(finished, tmp_path, monkeypatch, st
     with monkeypatch.context() as patch:
         patch.setattr(expansion, stage, fail)
         with pytest.raises(OSError, match="the disk is full"):
-            expand(finished.uri, Wish(input=str(new)))
+            expand(finished.uri, Wish(input=str(new)), actors=FAKES)
     assert is_expanding(finished.manifest)
     assert "result" not in finished.manifest["stages"]
     new.unlink()  # its rows are in the run
     if command == "expand":
-        run, done = expand(finished.uri, Wish(input=str(tmp_path / "corpus.parquet")))
+        run, done = expand(finished.uri, Wish(input=str(tmp_path / "corpus.parquet")), actors=FAKES)
         assert not done  # but what was under way
     else:
-        run = pipeline.augment(_config_of(finished), finished.uri)
+        run = pipeline.augment(_config_of(finished), finished.uri, actors=FAKES)
     assert is_sound(run) and not is_expanding(run.manifest)
     assert labels_of(run) == {False: {"corn": 20, "ship": 5}, True: {"ship": 15}}
 
@@ -165,12 +166,11 @@ def test_files_of_a_staging_that_was_killed_count_for_nothing(finished, tmp_path
     with monkeypatch.context() as patch:
         patch.setattr(expansion, "_begin", fail)
         with pytest.raises(OSError, match="the disk is full"):
-            expand(finished.uri, Wish(input=str(new)))
+            expand(finished.uri, Wish(input=str(new)), actors=FAKES)
     assert len(list(Path(finished.at("corpus")).iterdir())) == 2
     assert is_sound(finished)
-    run, _ = expand(
-        finished.uri, Wish(input=str(write(tmp_path / "b.parquet", rows("bank", 0, 2))))
-    )
+    other = write(tmp_path / "b.parquet", rows("bank", 0, 2))
+    run, _ = expand(finished.uri, Wish(input=str(other)), actors=FAKES)
     assert is_sound(run)
     assert labels_of(run)[False] == {"corn": 12, "ship": 5, "bank": 2}
 
@@ -178,10 +178,10 @@ def test_files_of_a_staging_that_was_killed_count_for_nothing(finished, tmp_path
 def test_rows_are_known_by_their_ids(tmp_path):
     corpus = write(tmp_path / "c.parquet", rows("corn", 0, 6), rows("ship", 0, 3), ids=True)
     config = fake_config(corpus, input={"path": str(corpus), "id_column": "key"})
-    run = pipeline.augment(config, str(tmp_path / "run"))
+    run = pipeline.augment(config, str(tmp_path / "run"), actors=FAKES)
     # Two rows have another text; a text that is there already has another id.
     write(corpus, rows("corn", 0, 4), rows("corn", 20, 22), rows("ship", 0, 4), ids=True)
-    run, done = expand(run.uri, Wish())
+    run, done = expand(run.uri, Wish(), actors=FAKES)
     assert done and is_sound(run)
     assert labels_of(run)[False] == {"corn": 6, "ship": 4}
     assert run.manifest["expansions"][0]["changed_rows"] == 2
@@ -203,7 +203,7 @@ def test_an_input_that_does_not_fit_is_refused_and_changes_nothing(
     pq.write_table(pa.table(columns), tmp_path / "new.parquet")
     before = contents(finished)
     with pytest.raises(UserError, match=message):
-        expand(finished.uri, Wish(input=str(tmp_path / "new.parquet")))
+        expand(finished.uri, Wish(input=str(tmp_path / "new.parquet")), actors=FAKES)
     assert contents(finished) == before
 
 
@@ -216,13 +216,13 @@ def test_keys_of_an_address_are_not_noted():
 def test_an_empty_export_is_no_mistake(finished, tmp_path):
     schema = pa.schema([("text", pa.string()), ("label", pa.string())])
     pq.write_table(schema.empty_table(), tmp_path / "new.parquet")
-    assert not expand(finished.uri, Wish(input=str(tmp_path / "new.parquet")))[1]
+    assert not expand(finished.uri, Wish(input=str(tmp_path / "new.parquet")), actors=FAKES)[1]
 
 
 def test_what_was_accepted_stays_accepted(finished, tmp_path):
     """More real rows than asked for: the samples are too many, and stay in samples/."""
     new = write(tmp_path / "new.parquet", rows("ship", 5, 15))
-    run, done = expand(finished.uri, Wish(input=str(new)))
+    run, done = expand(finished.uri, Wish(input=str(new)), actors=FAKES)
     assert done and is_sound(run)
     assert labels_of(run) == {False: {"corn": 12, "ship": 15}, True: {"corn": 3}}
     assert accepted(run.manifest) == {"ship": 7, "corn": 3}

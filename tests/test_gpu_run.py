@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from fake_run import fake_config, fake_pipeline
+from fake_stages import FAKES
 from local_ray import local_ray
 
 from smotext_ray import pipeline
@@ -47,7 +48,7 @@ def run(stage, tmp_path):
         pq.write_table(pa.table({"text": texts, "label": labels}), corpus)
         sizes = {"encoder_actors": 0, "decoder_actors": 0, "plan_points_per_file": 5}
         config = fake_config(corpus, resources=sizes | resources)
-        made = pipeline.augment(config, str(tmp_path / "run"))
+        made = pipeline.augment(config, str(tmp_path / "run"), actors=FAKES)
         assert all(finding.ok for finding in verify(made)), verify(made)
         return made
 

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import ray
-from fake_run import fake_pipeline
+from fake_run import fakes_by_default
 from fake_stages import Encoder
 from local_ray import local_ray
 from ray.data import DataContext
@@ -28,7 +28,7 @@ ALL_PASS = {"gate.min_cosine": -1, "gate.same_class": False}
 
 @pytest.fixture(scope="module", autouse=True)
 def fakes(tmp_path_factory):
-    with fake_pipeline(tmp_path_factory.mktemp("fakes") / "stage"), local_ray(cpus=6):
+    with fakes_by_default(tmp_path_factory.mktemp("fakes") / "stage"), local_ray(cpus=6):
         yield
 
 

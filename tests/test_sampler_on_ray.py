@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_run import fake_pipeline
+from fake_run import fakes_by_default
 from test_sampler import ALL_PASS, rows, sampler
 
 from smotext_ray import SMOTExT
@@ -23,7 +23,7 @@ def test_on_ray_the_same_points_are_made(tmp_path):
     here.fit_resample(texts, labels)
     output = tmp_path / "run"
     on_ray = SMOTExT(on_ray=True, gate=ALL_PASS, random_state=0, output=str(output))
-    with fake_pipeline(tmp_path / "stage"):
+    with fakes_by_default(tmp_path / "stage"):
         x_new, y_new = on_ray.fit_resample(frame, labels)
         unkept = SMOTExT(on_ray=True, gate=ALL_PASS, random_state=0)
         again, _ = unkept.fit_resample(texts, labels)

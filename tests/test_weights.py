@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fake_run import fake_config, fake_pipeline
+from fake_stages import FAKES
 from test_expansion import _config_of, is_sound, labels_of, rows, write
 
 from smotext_ray import pipeline, variants
@@ -30,8 +31,8 @@ def planned(tmp_path, points_per_file: int = 6, **plan) -> Run:
     corpus = write(tmp_path / "corpus.parquet", rows("corn", 0, 40), rows("ship", 0, 15))
     settings = {"plan": plan, "resources": {"plan_points_per_file": points_per_file}}
     config = fake_config(corpus, **settings)
-    run = pipeline.embed(config, str(tmp_path / "run"))
-    assert pipeline.plan(config, run)
+    run = pipeline.embed(config, str(tmp_path / "run"), actors=FAKES)
+    assert pipeline.plan(config, run, actors=FAKES)
     return run
 
 
@@ -87,14 +88,14 @@ def test_weights_are_made_once_and_anew_when_the_corpus_has_grown(tmp_path):
     for name in ("targets", "weights"):
         del manifest[name]
     run.save(manifest | {"rounds": []})
-    assert pipeline.plan(_config_of(run), run)
+    assert pipeline.plan(_config_of(run), run, actors=FAKES)
     assert run.manifest["weights"]["files"] == first and len(first) == 3
     assert {n: Path(run.at(n)).stat().st_mtime_ns for n in stays} == stays and len(stays) == 2
     assert run.manifest["rounds"][0]["plan_files"] == plan
-    run = pipeline.augment(_config_of(run), run.uri)
+    run = pipeline.augment(_config_of(run), run.uri, actors=FAKES)
 
     new = write(tmp_path / "new.parquet", rows("corn", 40, 60))
-    run, done = expand(run.uri, Wish(input=str(new)))
+    run, done = expand(run.uri, Wish(input=str(new)), actors=FAKES)
     assert done and is_sound(run) and labels_of(run)[True] == {"ship": 45}
     again = run.manifest["weights"]["files"]
     assert again.keys().isdisjoint(first) and set(again.values()) != set(first.values())
@@ -113,7 +114,7 @@ def test_a_class_without_a_source_is_left_as_it_is(tmp_path):
     corpus = write(tmp_path / "corpus.parquet", rows("corn", 0, 12), rows("ship", 0, 5))
     # At least half of one neighbour, and not all of it: no text can be in danger.
     config = fake_config(corpus, plan={"variant": "borderline"}, neighbors={"m_neighbors": 1})
-    run = pipeline.augment(config, str(tmp_path / "run"))
+    run = pipeline.augment(config, str(tmp_path / "run"), actors=FAKES)
     assert is_sound(run) and labels_of(run)[True] == {}
     *_, warning = run.manifest["warnings"]
     assert "'ship' is skipped: none of its texts is in danger" in warning
@@ -124,5 +125,7 @@ def test_too_many_rows_are_refused_before_anything_is_written(tmp_path, monkeypa
     monkeypatch.setattr(variants, "MOST_SVM_ROWS", 10)
     corpus = write(tmp_path / "corpus.parquet", rows("corn", 0, 12), rows("ship", 0, 5))
     with pytest.raises(UserError, match="at most 10; there are 17"):
-        pipeline.augment(fake_config(corpus, plan={"variant": "svm"}), str(tmp_path / "run"))
+        pipeline.augment(
+            fake_config(corpus, plan={"variant": "svm"}), str(tmp_path / "run"), actors=FAKES
+        )
     assert not (tmp_path / "run").exists()

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from smotext_ray.actors import Actors
 from smotext_ray.config import RunConfig
 from smotext_ray.decoding import decode_directory
 from smotext_ray.errors import UserError
@@ -145,6 +146,9 @@ def _decode(
         return
     files = sorted(file for entry in rounds for file in entry["plan_files"])
     write_plan(run, name, files, config.plan.seed)
+    of_prompts: dict[str, Any] = {}
+    if name == "label_only":
+        of_prompts = {"actors": Actors(decode=PromptActor), "labels": labels}
     facts = decode_directory(
         _gated(config, name),
         run,
@@ -153,7 +157,7 @@ def _decode(
         job=f"control-{name}",
         stage=f"decode control {name}",
         points=points,
-        **({"actor": PromptActor, "labels": labels} if name == "label_only" else {}),
+        **of_prompts,
     )
     samples = run.table("controls", name, "samples")
     (texts,) = usable([samples])

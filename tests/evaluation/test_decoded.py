@@ -135,8 +135,8 @@ def test_each_has_its_gate_and_only_the_label_its_own_actor(run, config, jobs):
     assert lam_0 == config
     assert label_only.gate.same_class and label_only.gate.reject_cut_off
     assert label_only.decoder == shuffled.decoder == config.decoder
-    assert "actor" not in of_shuffled and "actor" not in of_lam_0
-    assert of_label["actor"] is PromptActor
+    assert "actors" not in of_shuffled and "actors" not in of_lam_0
+    assert of_label["actors"].decode is PromptActor
     assert sorted(of_label["labels"]) == ["grain", "ship"]
 
 

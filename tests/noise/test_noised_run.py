@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import sys
@@ -17,8 +16,8 @@ from ray import cloudpickle
 from tiny_models import WORDS, tiny_encoder
 
 from smotext_ray import embedding, pipeline
+from smotext_ray.actors import Actors
 from smotext_ray.config import EncoderConfig, PrivacyConfig, RunConfig
-from smotext_ray.decoding import decode_directory
 from smotext_ray.encoder import Encoder
 from smotext_ray.engine import Candidates
 from smotext_ray.models import locate_model
@@ -35,7 +34,7 @@ ROWS = {"corn": 9, "ship": 16}
 class WordsActor:
     """Stands for the decoder: two words a point, of its own, whatever the point is."""
 
-    def __init__(self, config, counter):
+    def __init__(self, config, counter, points):
         self.counter = counter
 
     def __call__(self, table):
@@ -88,6 +87,8 @@ def finished(setting, tmp_path_factory):
     models = {name: {"name": name, "sha256": digest} for name in ("encoder", "llm", "bridge")}
     uri = str(tmp_path_factory.mktemp("runs") / "run")
 
+    actors = Actors(decode=WordsActor, check_models=lambda config: models)
+
     def fail(*arguments):
         raise OSError("the disk is full")
 
@@ -98,16 +99,13 @@ def finished(setting, tmp_path_factory):
     level = log.level
     log.setLevel(logging.DEBUG)  # as the command line has it
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedding, "check_models", lambda config: models)
-        decode = functools.partial(decode_directory, actor=WordsActor)
-        patch.setattr(pipeline, "decode_directory", decode)
         whole = embedding.denoise
         patch.setattr(embedding, "denoise", fail)
         try:
             with pytest.raises(Exception, match="the disk is full"):
-                pipeline.augment(config, uri)
+                pipeline.augment(config, uri, actors)
             patch.setattr(embedding, "denoise", whole)
-            run = pipeline.augment(config, uri)
+            run = pipeline.augment(config, uri, actors)
         finally:
             ray.shutdown()  # which the pipeline started in this process
             log.setLevel(level)
