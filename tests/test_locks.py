@@ -137,8 +137,14 @@ def checkout(tmp_path) -> Path:
 
 def commands(checkout: Path, *arguments: str) -> str:
     """What `make` would run."""
+    # `make test` runs this too: its make is not to tell this one how to print.
+    of_make = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
     done = subprocess.run(
-        ["make", "--dry-run", *arguments], cwd=checkout, capture_output=True, text=True
+        ["make", "--dry-run", "--no-print-directory", *arguments],
+        cwd=checkout,
+        env={name: value for name, value in os.environ.items() if name not in of_make},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.replace("\\\n", " ")
