@@ -12,9 +12,10 @@ from smotext_ray.cleaning import Cleaning
 from smotext_ray.columns import matrix
 from smotext_ray.config import RunConfig
 from smotext_ray.gate import ClassReference, judge
+from smotext_ray.plan import OTHERS
 
-LINEAGE = ["sample_id", "label", "source_id", "neighbor_id", "lam", "seed", "round"]
-OTHERS = ["other_neighbor_ids", "other_lams"]  # where several neighbours are mixed
+SAMPLE_LINEAGE = ["sample_id", "label", "source_id", "neighbor_id", "lam", "seed", "round"]
+KEPT_OTHERS = OTHERS[:2]  # a sample keeps no texts of its parents
 
 
 class Judge:
@@ -99,7 +100,9 @@ def sample_table(
     table: pa.Table, outcomes: Sequence[dict[str, Any]], label_type: pa.DataType
 ) -> pa.Table:
     """The lineage of plan rows, and what became of each; what an outcome lacks is null."""
-    samples = table.select([*LINEAGE, *(name for name in OTHERS if name in table.column_names)])
+    samples = table.select(
+        [*SAMPLE_LINEAGE, *(name for name in KEPT_OTHERS if name in table.column_names)]
+    )
     fields = [
         pa.field("text", pa.string()),
         pa.field("finish_reason", pa.string()),

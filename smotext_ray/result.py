@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from smotext_ray.config import InputConfig
 from smotext_ray.corpus import original_columns
-from smotext_ray.judging import OTHERS
+from smotext_ray.judging import KEPT_OTHERS
 from smotext_ray.manifest import corpus_files
 from smotext_ray.run import Run
 from smotext_ray.samples import usable_samples
@@ -23,7 +23,7 @@ DIRECTORY = "augmented"
 INPUT_SCHEMA = "input_schema.parquet"
 LARGE = 1_000_000  # rows; from here on the result is a directory
 ROWS_PER_FILE = 500_000
-LINEAGE = ["sample_id", "source_id", "neighbor_id", "lam", "round", "cosine_to_point"]
+RESULT_LINEAGE = ["sample_id", "source_id", "neighbor_id", "lam", "round", "cosine_to_point"]
 
 
 def write_input_schema(run: Run, schema: pa.Schema) -> None:
@@ -77,7 +77,7 @@ def write_result(run: Run, manifest: dict[str, Any], wanted: dict[Any, int]) -> 
 
 
 def _with_lineage(own: pa.Schema, id_type: pa.DataType, mixed_neighbors: int) -> pa.Schema:
-    others = zip(OTHERS, (pa.list_(id_type), pa.list_(pa.float32())), strict=True)
+    others = zip(KEPT_OTHERS, (pa.list_(id_type), pa.list_(pa.float32())), strict=True)
     return pa.schema(
         [
             *own.remove_metadata(),
@@ -116,7 +116,7 @@ def _all_rows(
     for samples in usable_samples(run, rounds):
         samples = first_wanted(samples, used, wanted)
         renamed = {settings.text_column: samples["text"], settings.label_column: samples["label"]}
-        lineage = [*LINEAGE, *(name for name in OTHERS if name in samples.column_names)]
+        lineage = [*RESULT_LINEAGE, *(name for name in KEPT_OTHERS if name in samples.column_names)]
         columns = {name: samples[name] for name in lineage} | renamed
         columns["synthetic"] = pa.array([True] * len(samples))
         yield _filled(pa.table(columns), schema)

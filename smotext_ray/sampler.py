@@ -27,12 +27,12 @@ from sklearn.utils.validation import check_is_fitted
 from smotext_ray.config import RunConfig
 from smotext_ray.containers import read_texts
 from smotext_ray.errors import UserError
-from smotext_ray.judging import OTHERS
+from smotext_ray.judging import KEPT_OTHERS
 from smotext_ray.neighbors import Metric, nearest_neighbors
 
 # From here on "auto" means Ray: about where starting it costs less than it brings.
 MANY_ROWS, MANY_NEW = 20_000, 2_000
-LINEAGE = ["sample_id", "source_id", "neighbor_id", "lam", "seed", "round", "cosine_to_point"]
+FRAME_LINEAGE = ["sample_id", "source_id", "neighbor_id", "lam", "seed", "round", "cosine_to_point"]
 
 
 class SMOTExT(BaseOverSampler):
@@ -220,9 +220,9 @@ class SMOTExT(BaseOverSampler):
             except UserError as error:
                 raise ValueError(str(error)) from error
         if accepted is None:
-            self.lineage_ = pd.DataFrame(columns=["row", *LINEAGE])
+            self.lineage_ = pd.DataFrame(columns=["row", *FRAME_LINEAGE])
             return [], []
-        columns = [*LINEAGE, *(name for name in OTHERS if name in accepted.column_names)]
+        columns = [*FRAME_LINEAGE, *(name for name in KEPT_OTHERS if name in accepted.column_names)]
         self.lineage_ = accepted.select(columns).to_pandas()
         self.lineage_.insert(0, "row", np.arange(len(X), len(X) + len(accepted)))
         return accepted["text"].to_pylist(), accepted["label"].to_pylist()

@@ -12,7 +12,7 @@ import pytest
 from handmade_run import build, corpus_table
 
 from smotext_ray import result
-from smotext_ray.result import LINEAGE, file_sha256, write_result
+from smotext_ray.result import RESULT_LINEAGE, file_sha256, write_result
 
 WANTED = {"grain": 3, "ship": 1}  # sample ids 0 to 2 and 3; in a second round 4 to 6 and 7
 ADDED = {
@@ -43,7 +43,7 @@ def test_originals_come_first_as_they_were(tmp_path):
     corpus = corpus_table(5, 6)
     originals, _ = parts(build(tmp_path, WANTED, corpus=corpus))
     assert originals.select(corpus.column_names).equals(corpus)
-    for name in LINEAGE:
+    for name in RESULT_LINEAGE:
         assert originals[name].null_count == len(corpus)
 
 

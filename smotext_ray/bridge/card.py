@@ -17,11 +17,11 @@ from typing import Any
 from smotext_ray.bridge.config import SOFT_PLACEHOLDER, BridgeConfig, read_bridge_config
 from smotext_ray.bridge.evaluate import Evaluation
 from smotext_ray.bridge.files import whole_file
+from smotext_ray.bridge.training_state import METRICS_FILE
 from smotext_ray.errors import UserError
 from smotext_ray.hub import CARD_FILE, is_hub_name, last_part, shown
 from smotext_ray.markdown import table
 
-METRICS_FILE = "metrics.jsonl"  # training_state.py's, which takes seconds to import
 TAGS = ["smotext-ray", "xrag", "embedding-to-text", "data-augmentation"]
 LOSS_ROWS = 6
 LOSSES = ("held_out_matched", "held_out_shuffled", "held_out_none")

@@ -10,10 +10,8 @@ from dataclasses import asdict, fields, replace
 import pytest
 from huggingface_hub import ModelCard
 
-from smotext_ray.bridge import training_state
 from smotext_ray.bridge.card import (
     FIGURES,
-    METRICS_FILE,
     card_text,
     read_evaluations,
     read_held_out,
@@ -211,10 +209,6 @@ def metrics_line(step, matched=None):
     if matched is not None:
         line |= {"held_out_matched": matched, "held_out_shuffled": 6.0, "held_out_none": 5.0}
     return json.dumps(line) + "\n"
-
-
-def test_the_metrics_file_is_the_trainings():
-    assert METRICS_FILE == training_state.METRICS_FILE
 
 
 def test_held_out_losses_come_from_the_training_and_its_best_step_is_named(directory):
