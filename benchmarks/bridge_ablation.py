@@ -80,14 +80,15 @@ def main() -> None:
 
 def run(name: str, options: argparse.Namespace) -> None:
     """Train and measure one variant."""
-    from smotext_ray.bridge import train as training
-    from smotext_ray.bridge.data import split_held_out
-    from smotext_ray.bridge.evaluate import evaluate_bridge
-    from smotext_ray.bridge.texts import read_texts
-    from smotext_ray.config import load_config
+    from smotext_ray.config.load import load_config
+    from smotext_ray.corpus.texts import read_texts
+    from smotext_ray.training import config as config_module
+    from smotext_ray.training import train as training
+    from smotext_ray.training.data import split_held_out
+    from smotext_ray.training.evaluate import evaluate_bridge
 
     variant, texts = VARIANTS[name], read_texts(options.input, "text")
-    config = training.TrainConfig(
+    config = config_module.TrainConfig(
         steps=options.steps,
         held_out=options.rows,
         eval_every=options.steps,
@@ -112,19 +113,18 @@ def _resolved(change: dict[str, Any]) -> dict[str, Any]:
         return change
     from transformers import AutoModelForCausalLM
 
-    from smotext_ray.bridge.train import TrainConfig
-    from smotext_ray.models import locate_model
+    from smotext_ray.models.files import locate_model
+    from smotext_ray.training.config import TrainConfig
 
     llm = AutoModelForCausalLM.from_pretrained(locate_model(TrainConfig().llm).path)
     return change | {"scale_of_table": 1 / llm.get_input_embeddings().weight.std().item()}
 
 
 def _tasks(texts: list[str], options: argparse.Namespace) -> list[Any]:
-    from smotext_ray.bridge.data import split_held_out
-    from smotext_ray.bridge.frozen import FrozenModels
-    from smotext_ray.bridge.tasks import make_tasks, write_tasks
-    from smotext_ray.bridge.texts import read_tasks
-    from smotext_ray.bridge.train import TrainConfig
+    from smotext_ray.training.config import TrainConfig
+    from smotext_ray.training.data import split_held_out
+    from smotext_ray.training.frozen import FrozenModels
+    from smotext_ray.training.tasks import make_tasks, read_tasks, write_tasks
 
     file = options.output / "tasks.parquet"
     if not file.exists():
@@ -138,8 +138,8 @@ def _tasks(texts: list[str], options: argparse.Namespace) -> list[Any]:
 
 def _objective(texts: list[str], frozen: Any, _: Path, *, points: str, cache: Path) -> Any:
     """Stage 1, except for the points that the LLM is to say the texts from."""
-    from smotext_ray.bridge.embeddings import Embeddings
-    from smotext_ray.bridge.objectives import Paraphrase
+    from smotext_ray.training.embeddings import Embeddings
+    from smotext_ray.training.objectives import Paraphrase
 
     paraphrase = Paraphrase(frozen, texts, frozen.config.seed)
     plain = paraphrase.batch

@@ -99,10 +99,11 @@ def main() -> int:
 
 def make_plan(uri: str, corpus: Path, points: int) -> None:
     """A run of two small classes of Reuters R8 that is planned and not decoded."""
-    from smotext_ray import pipeline
-    from smotext_ray.config import load_config
-    from smotext_ray.datasets import load_dataset
-    from smotext_ray.engine_device import decoding_dtype
+    from smotext_ray.config.load import load_config
+    from smotext_ray.corpus.demo import load_dataset
+    from smotext_ray.models.engine_device import decoding_dtype
+    from smotext_ray.pipeline import plan as plan_module
+    from smotext_ray.pipeline import rounds
 
     rows = load_dataset("reuters-r8").to_pandas()
     rows = rows[rows["label"].isin(["grain", "ship"])].groupby("label").head(40)
@@ -115,7 +116,7 @@ def make_plan(uri: str, corpus: Path, points: int) -> None:
         "decoder.dtype": decoding_dtype(gpu=None),  # so that all ways have the same
     }
     config = load_config("offline", options=options)
-    pipeline.plan(config, pipeline.embed(config, uri))
+    plan_module.plan(config, rounds.embed(config, uri))
 
 
 def measure(way: str, uri: str) -> dict[str, Any]:
@@ -151,7 +152,7 @@ def generate(uri: str, how: dict[str, Any], threads: int) -> Decode:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from smotext_ray.columns import matrix
+    from smotext_ray.tables import matrix
 
     torch.set_num_threads(threads)
     config, bridge, llm = _models(uri)
@@ -204,7 +205,7 @@ def vllm(uri: str, how: dict[str, Any], threads: int) -> Decode:
     import torch
     from vllm import LLM, SamplingParams
 
-    from smotext_ray.columns import matrix
+    from smotext_ray.tables import matrix
 
     config, bridge, model = _models(uri)
     settings = config.decoder
@@ -239,9 +240,9 @@ def vllm(uri: str, how: dict[str, Any], threads: int) -> Decode:
 
 def engine(uri: str, how: dict[str, Any], threads: int) -> Decode:
     """What an actor of the job holds."""
-    from smotext_ray.actors import load_decoder
-    from smotext_ray.columns import matrix
-    from smotext_ray.config import load_config
+    from smotext_ray.config.load import load_config
+    from smotext_ray.models.load import load_decoder
+    from smotext_ray.tables import matrix
 
     config = _config(uri)
     options: dict[str, Any] = {"decoder.int8": how.get("int8", False)}
@@ -268,9 +269,9 @@ def measure_job(uri: str, decoders: int) -> dict[str, Any]:
     """The whole job: its warm phase begins with the first block that a decoder takes up."""
     import pyarrow.parquet as pq
 
-    from smotext_ray import pipeline
-    from smotext_ray.config import load_config
-    from smotext_ray.run import Run
+    from smotext_ray.config.load import load_config
+    from smotext_ray.pipeline import rounds
+    from smotext_ray.run.directory import Run
 
     home = f"{uri}-{decoders}"
     shutil.rmtree(home, ignore_errors=True)
@@ -279,7 +280,7 @@ def measure_job(uri: str, decoders: int) -> dict[str, Any]:
     config = load_config(options={"resources.decoder_actors": decoders}, base=_config(uri))
     started = time.time()
     with first_try_seen(Path(home, "checkpoints", "decode-1-attempts")) as seen:
-        pipeline.decode(config, run)
+        rounds.decode(config, run)
     files = list(Path(home, "samples", "round-1").glob("*.parquet"))
     table = pa.concat_tables(
         pq.read_table(file, columns=["num_tokens", "cosine_to_point"]) for file in files
@@ -310,8 +311,8 @@ def first_try_seen(notes: Path) -> Iterator[list[float]]:
 
 def mean_cosine(uri: str, texts: Sequence[str], plan: pa.Table) -> float:
     """Of texts to the points that they were decoded from."""
-    from smotext_ray.actors import load_encoder
-    from smotext_ray.columns import matrix
+    from smotext_ray.models.load import load_encoder
+    from smotext_ray.tables import matrix
 
     encoder = load_encoder(_config(uri))
     found, points = encoder.encode([text.strip() for text in texts]), matrix(plan["point"])
@@ -320,7 +321,9 @@ def mean_cosine(uri: str, texts: Sequence[str], plan: pa.Table) -> float:
 
 def _models(uri: str) -> tuple[Any, Any, str]:
     """The run's config, its bridge, and the LLM with the bridge's LoRA layers in it."""
-    from smotext_ray.models import load_bridge, locate_model, merged_llm
+    from smotext_ray.models.checkpoints import merged_llm
+    from smotext_ray.models.files import locate_model
+    from smotext_ray.models.load import load_bridge
 
     config = _config(uri)
     bridge, lora = load_bridge(config.bridge.path)
@@ -329,8 +332,8 @@ def _models(uri: str) -> tuple[Any, Any, str]:
 
 
 def _config(uri: str) -> Any:
-    from smotext_ray.config import RunConfig
-    from smotext_ray.run import Run
+    from smotext_ray.config.schema import RunConfig
+    from smotext_ray.run.directory import Run
 
     return RunConfig.model_validate(Run(uri).manifest["config"])
 

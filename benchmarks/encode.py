@@ -34,7 +34,7 @@ TARGETS = [
 
 def main() -> int:
     options = _options()
-    from smotext_ray.config import cpu_dtype
+    from smotext_ray.utils.cpu import cpu_dtype
 
     cores = len(os.sched_getaffinity(0))
     ways = {THEIRS: Workers(partial(theirs, options.batch), 1, cores)}
@@ -70,7 +70,7 @@ def main() -> int:
 
 def first_texts(rows: int) -> list[str]:
     """Of Reuters R8."""
-    from smotext_ray.datasets import load_dataset
+    from smotext_ray.corpus.demo import load_dataset
 
     return [str(text) for text in load_dataset("reuters-r8")["text"].slice(0, rows).to_pylist()]
 
@@ -79,9 +79,9 @@ Encode = Callable[[list[str]], np.ndarray]
 
 
 def ours(dtype: str, batch: int) -> Encode:
-    from smotext_ray.config import load_config
-    from smotext_ray.encoder import Encoder
-    from smotext_ray.models import locate_model
+    from smotext_ray.config.load import load_config
+    from smotext_ray.models.encoder import Encoder
+    from smotext_ray.models.files import locate_model
 
     model = locate_model(load_config("offline").encoder.model).path
     encoder = Encoder(model, max_length=TOKENS, dtype=dtype)
@@ -92,8 +92,8 @@ def ours(dtype: str, batch: int) -> Encode:
 def theirs(batch: int) -> Encode:
     from sentence_transformers import SentenceTransformer, models
 
-    from smotext_ray.config import load_config
-    from smotext_ray.models import locate_model
+    from smotext_ray.config.load import load_config
+    from smotext_ray.models.files import locate_model
 
     path = locate_model(load_config("offline").encoder.model).path
     words = models.Transformer(path, max_seq_length=TOKENS)

@@ -65,8 +65,8 @@ def demo(toy: bool, home: Path) -> dict[str, Any]:
 
     Rates count the start of each stage's actors, as a user waits for it.
     """
-    from smotext_ray.config import load_config
-    from smotext_ray.pipeline import augment
+    from smotext_ray.config.load import load_config
+    from smotext_ray.pipeline.rounds import augment
 
     corpus, counts = _corpus(_sizes(toy), home)
     rare = counts.most_common()[-2:]
@@ -98,7 +98,7 @@ def _corpus(sizes: dict[str, int], home: Path) -> tuple[Path, Counter[str]]:
     """Rows of R8 as a file, and how many each class has."""
     import pyarrow.parquet as pq
 
-    from smotext_ray.datasets import load_dataset
+    from smotext_ray.corpus.demo import load_dataset
 
     rows = load_dataset("reuters-r8").slice(0, sizes["corpus"])
     labels = rows["label"].to_pylist()
@@ -113,7 +113,7 @@ def _sizes(toy: bool) -> dict[str, int]:
 
 def decoder(toy: bool, home: Path) -> dict[str, Any]:
     """Tokens per second of what an actor holds."""
-    from smotext_ray.actors import load_decoder
+    from smotext_ray.models.load import load_decoder
 
     sizes = _sizes(toy)
     config, points = _points(sizes)
@@ -133,8 +133,10 @@ def generate(toy: bool, home: Path) -> dict[str, Any]:
     from decode import generated_tokens, generation, soft_prompts
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from smotext_ray.config import cpu_dtype
-    from smotext_ray.models import load_bridge, locate_model, merged_llm
+    from smotext_ray.models.checkpoints import merged_llm
+    from smotext_ray.models.files import locate_model
+    from smotext_ray.models.load import load_bridge
+    from smotext_ray.utils.cpu import cpu_dtype
 
     sizes = _sizes(toy)
     config, points = _points(sizes)
@@ -162,7 +164,7 @@ def generate(toy: bool, home: Path) -> dict[str, Any]:
 
 def _points(sizes: dict[str, int]) -> tuple[Any, np.ndarray]:
     """The offline preset, and points halfway between neighboring rows of R8."""
-    from smotext_ray.config import load_config
+    from smotext_ray.config.load import load_config
 
     config = load_config("offline", options={"decoder.candidates": 1})
     x = _encoder("float32").encode(_texts(sizes["points"]))
@@ -171,16 +173,16 @@ def _points(sizes: dict[str, int]) -> tuple[Any, np.ndarray]:
 
 
 def _texts(number: int) -> list[str]:
-    from smotext_ray.datasets import load_dataset
+    from smotext_ray.corpus.demo import load_dataset
 
     texts = load_dataset("reuters-r8")["text"].to_pylist()
     return [str(text) for text in (texts * (number // len(texts) + 1))[:number]]
 
 
 def _encoder(dtype: str) -> Any:
-    from smotext_ray.config import load_config
-    from smotext_ray.encoder import Encoder
-    from smotext_ray.models import locate_model
+    from smotext_ray.config.load import load_config
+    from smotext_ray.models.encoder import Encoder
+    from smotext_ray.models.files import locate_model
 
     settings = load_config("offline").encoder
     return Encoder(locate_model(settings.model).path, dtype=dtype)
@@ -252,7 +254,7 @@ def large_shape(toy: bool, home: Path) -> dict[str, Any]:
     import torch
     from transformers import MistralConfig
 
-    from smotext_ray.engine_device import set_environment
+    from smotext_ray.models.engine_device import set_environment
 
     on_gpu, sizes = torch.cuda.is_available(), _sizes(toy)
     set_environment()

@@ -32,11 +32,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from figures import save, show
 
-from smotext_ray.columns import fixed_size_list
-from smotext_ray.config import RunConfig
-from smotext_ray.manifest import to_pairs
-from smotext_ray.reference import build_reference
-from smotext_ray.run import Run, new_manifest
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import new_manifest, to_pairs
+from smotext_ray.run.reference import build_reference
+from smotext_ray.tables import fixed_size_list
 
 DIM = 384
 ROWS_PER_FILE = 10_000
@@ -125,9 +125,10 @@ def _tables(labels: list[str], sizes: list[int]) -> Iterator[pa.Table]:
 
 def measured(job: Callable[[Run], list[str]], run: Run) -> dict[str, Any]:
     """Do a job that returns its files; what it took of this process, the driver."""
-    from smotext_ray import cluster, pipeline  # noqa: F401 - before the memory is looked at
+    from smotext_ray.cluster import connect
+    from smotext_ray.pipeline import plan as plan_module  # noqa: F401 - before the memory is looked at
 
-    cluster.connect()
+    connect.connect()
     before = _peak_mib("self")
     started = time.monotonic()
     with workers_watched() as worker_mib:
@@ -144,9 +145,9 @@ def measured(job: Callable[[Run], list[str]], run: Run) -> dict[str, Any]:
 
 def plan(run: Run) -> list[str]:
     """Plan the run's round."""
-    from smotext_ray import pipeline
+    from smotext_ray.pipeline import plan as plan_module
 
-    pipeline.plan(RunConfig.model_validate(run.manifest["config"]), run)
+    plan_module.plan(RunConfig.model_validate(run.manifest["config"]), run)
     return list(run.table("plan", "round-1").files)
 
 

@@ -22,12 +22,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200)
     options = parser.parse_args()
 
-    from smotext_ray.bridge import evaluate as measure
-    from smotext_ray.bridge.texts import read_labelled_texts
-    from smotext_ray.config import load_config
-    from smotext_ray.decoder import Decoder
-    from smotext_ray.encoder import Encoder
-    from smotext_ray.models import load_bridge, locate_model
+    from smotext_ray.config.load import load_config
+    from smotext_ray.corpus.texts import read_labelled_texts
+    from smotext_ray.models.decoder import Decoder
+    from smotext_ray.models.encoder import Encoder
+    from smotext_ray.models.files import locate_model
+    from smotext_ray.models.load import load_bridge
+    from smotext_ray.training import evaluate as measure
 
     texts, labels = read_labelled_texts(options.input, "text", options.label_column, options.rows)
     assert labels is not None

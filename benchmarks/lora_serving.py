@@ -19,9 +19,10 @@ import numpy as np
 
 def decode(bridge_path: str, merge: bool, points: int) -> None:
     """Print the speed and the texts of one way, as JSON."""
-    from smotext_ray.config import load_config
-    from smotext_ray.decoder import Decoder
-    from smotext_ray.models import load_bridge, locate_model
+    from smotext_ray.config.load import load_config
+    from smotext_ray.models.decoder import Decoder
+    from smotext_ray.models.files import locate_model
+    from smotext_ray.models.load import load_bridge
 
     bridge, lora = load_bridge(bridge_path)
     llm = locate_model(load_config("offline").decoder.model).path

@@ -15,10 +15,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from smotext_ray.config import PrivacyConfig, load_config
-from smotext_ray.noise.denoise import ClassSums, fit_denoiser
-from smotext_ray.noise.directions import read_directions
-from smotext_ray.noise.mechanism import add_noise, clip, noise_scale
+from smotext_ray.config.load import load_config
+from smotext_ray.config.schema import PrivacyConfig
+from smotext_ray.privacy.denoise import ClassSums, fit_denoiser
+from smotext_ray.privacy.directions import read_directions
+from smotext_ray.privacy.mechanism import add_noise, clip, noise_scale
 
 
 def main() -> None:
@@ -29,8 +30,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3)
     options = parser.parse_args()
 
-    from smotext_ray.actors import load_encoder
-    from smotext_ray.datasets import load_dataset
+    from smotext_ray.corpus.demo import load_dataset
+    from smotext_ray.models.load import load_encoder
 
     encoder, split = load_encoder(load_config("offline")), {}
     for name in ("train", "test"):

@@ -38,15 +38,15 @@ TARGETS = [
 
 def main() -> int:
     options = _options()
-    from smotext_ray import cluster
-    from smotext_ray.run import Run
+    from smotext_ray.cluster import connect
+    from smotext_ray.run.directory import Run
 
     run = Run(str(options.output / "run"))
     shutil.rmtree(run.uri, ignore_errors=True)
     sizes = class_sizes("points")
     more = raised(sizes)
     write_run(run, sizes, more=more)
-    cluster.connect()
+    connect.connect()
     ways: dict[str, Callable[[], float]] = {
         "imbalanced-learn": lambda: imbalanced_learn(run, more),
         "faiss": lambda: faiss_search(run),
@@ -83,7 +83,7 @@ def raised(sizes: list[int]) -> list[int]:
 def imbalanced_learn(run: Any, more: list[int]) -> float:
     from imblearn.over_sampling import SMOTE
 
-    from smotext_ray.columns import matrix
+    from smotext_ray.tables import matrix
 
     table = run.table("embeddings").to_table(columns=["label", "embedding"])
     x, y = matrix(table["embedding"]), np.array(table["label"])
@@ -99,7 +99,7 @@ def imbalanced_learn(run: Any, more: list[int]) -> float:
 def faiss_search(run: Any) -> float:
     import faiss
 
-    from smotext_ray.columns import matrix
+    from smotext_ray.tables import matrix
 
     table = run.table("embeddings").to_table(columns=["id", "label", "embedding"])
     x, y, ids = matrix(table["embedding"]), np.array(table["label"]), np.array(table["id"])
@@ -118,9 +118,9 @@ def faiss_search(run: Any) -> float:
 
 def plan_files(run: Any, more: list[int]) -> float:
     """The stage's files, made in this process."""
-    from smotext_ray.config import RunConfig
-    from smotext_ray.plan import shards
-    from smotext_ray.plan_files import PlanWriter, group_item
+    from smotext_ray.config.schema import RunConfig
+    from smotext_ray.pipeline.plan_files import PlanWriter, group_item
+    from smotext_ray.plan.shards import shards
 
     config = RunConfig.model_validate(run.manifest["config"])
     labels = [label for label, _ in run.manifest["input"]["class_counts"]]
@@ -137,13 +137,13 @@ def plan_files(run: Any, more: list[int]) -> float:
 
 def plan_stage(run: Any) -> float:
     """The stage, its actors included; the manifest is as it was afterwards."""
-    from smotext_ray import pipeline
-    from smotext_ray.config import RunConfig
+    from smotext_ray.config.schema import RunConfig
+    from smotext_ray.pipeline import plan as plan_module
 
     run.clear("plan")
     manifest = run.manifest
     started = time.monotonic()
-    pipeline.plan(RunConfig.model_validate(manifest["config"]), run)
+    plan_module.plan(RunConfig.model_validate(manifest["config"]), run)
     seconds = time.monotonic() - started
     assert run.table("plan").count_rows() == NEW_POINTS
     run.save(manifest)

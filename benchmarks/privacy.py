@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from smotext_ray.cli import main as smotext
-from smotext_ray.datasets import DATASETS, load_dataset
+from smotext_ray.cli.main import main as smotext
+from smotext_ray.corpus.demo import DATASETS, load_dataset
 
 
 def main() -> int:

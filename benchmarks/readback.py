@@ -12,10 +12,10 @@ import sys
 import numpy as np
 import pyarrow as pa
 
-from smotext_ray.actors import load_encoder
-from smotext_ray.columns import matrix
-from smotext_ray.config import RunConfig
-from smotext_ray.run import Run
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.models.load import load_encoder
+from smotext_ray.run.directory import Run
+from smotext_ray.tables import matrix
 
 
 def main(uri: str) -> None:

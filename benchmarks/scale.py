@@ -35,9 +35,9 @@ import pyarrow as pa
 from figures import save, show
 from growth import DIM, write_run
 
-from smotext_ray.actors import Actors, GateActor, beside
-from smotext_ray.engine import Candidates
-from smotext_ray.judging import sample_table
+from smotext_ray.models.engine import Candidates
+from smotext_ray.pipeline.actors import Actors, GateActor, beside
+from smotext_ray.tables import sample_table
 
 ROWS_PER_BLOCK = 64
 LLM_BYTES = (270_000_000, 14_500_000_000)
@@ -66,8 +66,8 @@ def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, 
     """Decode so many blocks an actor; what it took."""
     import ray
 
-    from smotext_ray.config import RunConfig
-    from smotext_ray.run import Run
+    from smotext_ray.config.schema import RunConfig
+    from smotext_ray.run.directory import Run
 
     run = Run(str(home / f"actors-{actors}"))
     shutil.rmtree(run.uri, ignore_errors=True)
@@ -106,7 +106,7 @@ def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, 
 
 def decode(config: Any, run: Any, points: int, seconds: float) -> dict[str, Any]:
     """The decode job of `write_planned`, with a gate that passes on and so long a block."""
-    from smotext_ray.decoding import decode_directory
+    from smotext_ray.pipeline.decode import decode_directory
 
     facts = decode_directory(
         config,
@@ -127,8 +127,7 @@ def write_planned(run: Any, points: int, rows_per_file: int = 20_000, dim: int =
     """A run with so many points in its plan, and no more of a corpus than the job looks at."""
     import pyarrow.parquet as pq
 
-    from smotext_ray.columns import fixed_size_list
-    from smotext_ray.plan import plan_schema
+    from smotext_ray.tables import fixed_size_list, plan_schema
 
     write_run(run, [50, 50], [points, 0])
     rng = np.random.default_rng(0)
@@ -210,18 +209,18 @@ def show_found(found: list[dict[str, Any]]) -> None:
 
 def show_capacity(driver_seconds: float) -> None:
     """How busy one driver is with so many GPUs, in blocks of the sizes that the job chooses."""
-    from smotext_ray import decoding
-    from smotext_ray.cluster import Pool
-    from smotext_ray.config import RunConfig
+    from smotext_ray.cluster.pools import Pool
+    from smotext_ray.config.schema import RunConfig
+    from smotext_ray.pipeline import decode as decode_module
 
     rows = []
     for gpus in GPUS:
         cells = []
         for llm_bytes in LLM_BYTES:
-            decoding.weight_bytes = lambda model, size=llm_bytes: size
-            alone = decoding.rows_per_block(RunConfig(), Pool(1, 1.0, 1.0))  # take a second
-            block = decoding.rows_per_block(RunConfig(), Pool(gpus, 1.0, 1.0))
-            speed = gpus * alone / decoding.BLOCK_SECONDS
+            decode_module.weight_bytes = lambda model, size=llm_bytes: size
+            alone = decode_module.rows_per_block(RunConfig(), Pool(1, 1.0, 1.0))  # take a second
+            block = decode_module.rows_per_block(RunConfig(), Pool(gpus, 1.0, 1.0))
+            speed = gpus * alone / decode_module.BLOCK_SECONDS
             cells += [f"{speed:,.0f}", f"{block:,}", f"{speed / block * driver_seconds:.0%}"]
         rows.append([f"{gpus:,}", *cells])
     head = [f"{name}, {what}" for name in ("135M", "7B") for what in ("samples/s", "rows/block")]

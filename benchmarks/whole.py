@@ -74,7 +74,7 @@ def large(home: Path, samples: int) -> dict[str, Any]:
 
 def new_texts(samples: int) -> dict[str, int]:
     """R8's small classes, raised to one size."""
-    from smotext_ray.datasets import load_dataset
+    from smotext_ray.corpus.demo import load_dataset
 
     counts = load_dataset("reuters-r8")["label"].value_counts().to_pylist()
     small = {c["values"]: c["counts"] for c in counts if c["counts"] < MOST_SMALL_CLASS}
@@ -88,7 +88,7 @@ def small_corpus(file: Path) -> tuple[str, dict[str, int]]:
     """The first rows of R8, and a few more texts of one class."""
     import pyarrow.parquet as pq
 
-    from smotext_ray.datasets import load_dataset
+    from smotext_ray.corpus.demo import load_dataset
 
     table = load_dataset("reuters-r8").slice(0, SMALL_ROWS)
     pq.write_table(table, file)
@@ -146,7 +146,7 @@ def bare_stages(uri: str) -> dict[str, tuple[float, float]]:
 
 def actor(stage: str, uri: str) -> Work:
     """What a job's actor holds, made in this process."""
-    from smotext_ray import actors
+    from smotext_ray.pipeline import actors
 
     run, config = _opened(uri)
     kind = {"embed": actors.EncodeActor, "decode": actors.DecodeActor}.get(stage)
@@ -159,8 +159,9 @@ def actor(stage: str, uri: str) -> Work:
 
 def plan(uri: str, embeddings: pa.Table) -> pa.Table:
     """The points of all classes, from a table and into one."""
-    from smotext_ray.class_rows import read_classes, read_texts
-    from smotext_ray.plan import plan_shard, shards, with_texts
+    from smotext_ray.plan.classes import read_classes, read_texts
+    from smotext_ray.plan.points import plan_shard, with_texts
+    from smotext_ray.plan.shards import shards
 
     run, config = _opened(uri)
     planned = dict(run.manifest["rounds"][0]["planned"])
@@ -174,8 +175,8 @@ def plan(uri: str, embeddings: pa.Table) -> pa.Table:
 
 
 def _opened(uri: str) -> tuple[Any, Any]:
-    from smotext_ray.config import RunConfig
-    from smotext_ray.run import Run
+    from smotext_ray.config.schema import RunConfig
+    from smotext_ray.run.directory import Run
 
     run = Run(uri)
     return run, RunConfig.model_validate(run.manifest["config"])

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from smotext_ray import SMOTExT
-from smotext_ray.datasets import load_dataset
+from smotext_ray.corpus.demo import load_dataset
 
 ROWS = {"grain": 16, "crude": 60, "trade": 60}
 

@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.svm import LinearSVC
 
 from smotext_ray import SMOTExT
-from smotext_ray.datasets import load_dataset
+from smotext_ray.corpus.demo import load_dataset
 
 ROWS = {"grain": 12, "crude": 60, "trade": 60}
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from smotext_ray.cli import main as smotext
-from smotext_ray.datasets import load_dataset
+from smotext_ray.cli.main import main as smotext
+from smotext_ray.corpus.demo import load_dataset
 
 
 def main(*settings: str) -> None:

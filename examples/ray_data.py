@@ -16,8 +16,8 @@ import ray
 import yaml
 
 import smotext_ray
-from smotext_ray.cluster import connect
-from smotext_ray.datasets import load_dataset
+from smotext_ray.cluster.connect import connect
+from smotext_ray.corpus.demo import load_dataset
 
 ROWS = {"grain": 12, "crude": 16}
 

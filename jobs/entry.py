@@ -2,7 +2,8 @@
 
 import sys
 
-from smotext_ray.cli import DONE, SHORT, main
+from smotext_ray.cli.exit_codes import DONE, SHORT
+from smotext_ray.cli.main import main
 
 
 def run(command: str) -> int:

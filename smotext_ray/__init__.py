@@ -6,18 +6,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smotext_ray.data import augment
-    from smotext_ray.sampler import SMOTExT
-    from smotext_ray.splits import augment_split
+    from smotext_ray.api.datasets import augment_split
+    from smotext_ray.api.ray_data import augment
+    from smotext_ray.api.sampler import SMOTExT
+
 
 __version__ = "0.1.0"
 __all__ = ["SMOTExT", "__version__", "augment", "augment_split"]
 
 # Imported when they are asked for: it takes seconds, which the command line does not need.
 _PLACES = {
-    "SMOTExT": "smotext_ray.sampler",
-    "augment": "smotext_ray.data",
-    "augment_split": "smotext_ray.splits",
+    "SMOTExT": "smotext_ray.api.sampler",
+    "augment": "smotext_ray.api.ray_data",
+    "augment_split": "smotext_ray.api.datasets",
 }
 
 

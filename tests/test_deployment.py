@@ -65,7 +65,7 @@ def test_all_machines_of_the_on_premise_cluster_join():
 @pytest.mark.parametrize("file", MANIFESTS, ids=lambda file: file.name)
 def test_the_manifests_fit_kuberays_schema(file):
     manifest = yaml.safe_load(file.read_text())
-    schema = yaml.safe_load((Path(__file__).parent / "kuberay_schema.yaml").read_text())
+    schema = yaml.safe_load((Path(__file__).parent / "support" / "kuberay_schema.yaml").read_text())
     jsonschema.Draft7Validator.check_schema(schema)
     jsonschema.validate(manifest, schema)
     spec = cluster_spec(manifest)
@@ -102,7 +102,7 @@ def test_jobs_on_kubernetes_stop_as_those_that_are_submitted():
 
 
 def parse(arguments: list[str]) -> None:
-    from smotext_ray.cli import _parser
+    from smotext_ray.cli.main import _parser
 
     _parser().parse_args(arguments)
 
@@ -135,7 +135,7 @@ def test_a_job_hands_on_its_arguments_and_a_run_that_fell_short_has_succeeded(
     file, code, expected, monkeypatch, capsys
 ):
     called = []
-    monkeypatch.setattr("smotext_ray.cli.main", lambda given: called.append(given) or code)
+    monkeypatch.setattr("smotext_ray.cli.main.main", lambda given: called.append(given) or code)
     monkeypatch.setattr(sys, "argv", [file, "--input", "a b"])
     monkeypatch.syspath_prepend(JOBS)
     sys.modules.pop("entry", None)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from smotext_ray.config import RunConfig
+from smotext_ray.config.schema import RunConfig
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))

@@ -45,11 +45,11 @@ def ours() -> set[str]:
 
 NEEDED = [
     "py.typed",
-    "presets/offline.yaml",
-    "bridge/default/config.json",
-    "bridge/default/bridge.safetensors",
-    "evaluation/report_page/*",
-    "noise/*.safetensors",
+    "config/presets/offline.yaml",
+    "models/default_bridge/config.json",
+    "models/default_bridge/bridge.safetensors",
+    "evaluation/report/assets/*",
+    "privacy/*.safetensors",
 ]
 
 
@@ -89,8 +89,9 @@ def run(program: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProces
 
 def test_the_wheel_is_what_is_installed(installed, tmp_path):
     code = (
-        "import smotext_ray; from smotext_ray import models; print(smotext_ray.__file__);"
-        "print(models.load_bridge('default')[0].prompt_length)"
+        "import smotext_ray; from smotext_ray.models.load import load_bridge;"
+        "print(smotext_ray.__file__);"
+        "print(load_bridge('default')[0].prompt_length)"
     )
     file, prompt_length = run(installed / "python", "-c", code, cwd=tmp_path).stdout.split()
     assert file.startswith(str(installed.parent)) and prompt_length == "8"

@@ -9,8 +9,8 @@ import pytest
 from handmade_run import build, corpus_table
 
 import smotext_ray
-from smotext_ray.run import Run
-from smotext_ray.verify import verify
+from smotext_ray.run.directory import Run
+from smotext_ray.run.verify import verify
 
 PACKAGE = Path(smotext_ray.__file__).parent
 # Of these, code in a file would be run.

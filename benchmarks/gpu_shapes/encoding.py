@@ -16,8 +16,8 @@ CHECKED = 64  # texts whose vectors are compared
 
 
 def measure(toy: bool, home: Path) -> dict[str, Any]:
-    """`smotext_ray.encoder.Encoder` with MiniLM's shape."""
-    from smotext_ray.encoder import Encoder
+    """`smotext_ray.models.encoder.Encoder` with MiniLM's shape."""
+    from smotext_ray.models.encoder import Encoder
 
     model = made_encoder(home / "encoder", toy)
     texts = made_texts(16 if toy else 8192, words=8 if toy else 50, toy=toy)
@@ -52,7 +52,7 @@ def measure(toy: bool, home: Path) -> dict[str, Any]:
 
 def _difference(model: str, texts: list[str], pooling: Any) -> float:
     """The largest, in float32, of a component of a normalized vector on this device and on CPU."""
-    from smotext_ray.encoder import Encoder
+    from smotext_ray.models.encoder import Encoder
 
     here, cpu = (Encoder(model, pooling=pooling, device=d).encode(texts) for d in (None, "cpu"))
     return float(np.abs(here - cpu).max())

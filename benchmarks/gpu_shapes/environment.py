@@ -27,7 +27,7 @@ def measure(toy: bool, home: Path) -> dict[str, Any]:
     """Driver, compiler and the like, as doctor sees them."""
     import torch
 
-    from smotext_ray.machine_checks import machine_checks
+    from smotext_ray.cli.machine_checks import machine_checks
 
     checks = {check.name: asdict(check) for check in machine_checks(home)}
     versions = {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()}

@@ -23,7 +23,9 @@ LONGEST_START = 120  # seconds
 
 
 def measure(toy: bool, home: Path) -> dict[str, Any]:
-    """`smotext_ray.encoder.Encoder` with Mistral-7B's shape in bfloat16, texts of 100 tokens."""
+    """`smotext_ray.models.encoder.Encoder` with Mistral-7B's shape in bfloat16, texts of 100
+    tokens.
+    """
     encoder = _encoder(toy, home)
     weights = peak_gib()
     texts = made_texts(8 if toy else 512, words=8 if toy else 100, toy=toy)
@@ -49,7 +51,7 @@ def _encoder(toy: bool, home: Path) -> Any:
     import torch
     from transformers import AutoModel
 
-    from smotext_ray.encoder import Encoder
+    from smotext_ray.models.encoder import Encoder
 
     def made(*_: Any, **__: Any) -> Any:
         with torch.device(device()):

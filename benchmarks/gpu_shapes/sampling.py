@@ -84,7 +84,7 @@ def _logits(rows: int, words: int) -> Any:
 
 
 def _ours(logits: Any) -> Any:
-    from smotext_ray.nucleus import keep_nucleus
+    from smotext_ray.models.top_p import keep_nucleus
 
     return keep_nucleus(logits, P)
 

@@ -1,6 +1,6 @@
 """Nearest neighbors: torch on the GPU as what proposes candidates, and what TF32 would do to it.
 
-A plan must be the same everywhere, so `smotext_ray.neighbors` computes the distances of the
+A plan must be the same everywhere, so `smotext_ray.plan.neighbors` computes the distances of the
 candidates again, and a bound on the rounding of whatever proposed them tells whether there are
 enough. Here that is float32 products on the device: the plan's bytes and the bound are checked.
 """
@@ -59,7 +59,7 @@ def _made(rows: int) -> np.ndarray:
 
 def _same_bytes(base: np.ndarray, metric: Any) -> bool:
     """`nearest_neighbors` with candidates of this device and with those of exact arithmetic."""
-    from smotext_ray import neighbors
+    from smotext_ray.plan import neighbors
 
     queries = base[:500]
     found = []

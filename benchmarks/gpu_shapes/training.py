@@ -26,7 +26,9 @@ TIMED_STEPS = 12
 
 
 def measure(toy: bool, home: Path) -> dict[str, Any]:
-    """`smotext_ray.bridge.train.run_steps`, each way by itself: one that fails is told as it is."""
+    """`smotext_ray.training.train.run_steps`, each way by itself: one that fails is told as it
+    is.
+    """
     config, texts = made_training(toy, home)
     ways: dict[str, Callable[[], Any]] = {
         "learns": lambda: _learns(config, texts, home),
@@ -42,7 +44,7 @@ def measure(toy: bool, home: Path) -> dict[str, Any]:
 
 def made_training(toy: bool, home: Path) -> tuple[Any, list[str]]:
     """A config of 40 steps between random models, and texts for it."""
-    from smotext_ray.bridge.train import TrainConfig
+    from smotext_ray.training.config import TrainConfig
 
     config = TrainConfig(
         encoder=made_encoder(home / "encoder", toy),
@@ -123,8 +125,8 @@ def _gradients(config: Any, texts: Any) -> dict[str, float]:
 def _gradient(config: Any, texts: list[str]) -> tuple[float, Any]:
     import torch
 
-    from smotext_ray.bridge.frozen import FrozenModels
-    from smotext_ray.bridge.objectives import Paraphrase
+    from smotext_ray.training.frozen import FrozenModels
+    from smotext_ray.training.objectives import Paraphrase
 
     frozen = FrozenModels(config)
     bridge = frozen.new_bridge(config)
@@ -152,7 +154,7 @@ def _compiled(config: Any, texts: Any, home: Path) -> dict[str, float] | str:
 
 def _step_ms(config: Any, texts: Any, home: Path, toy: bool) -> dict[str, float]:
     """Milliseconds per step by positions computed at once, and by rows of the loss's parts."""
-    from smotext_ray.bridge.frozen import TokenLoss
+    from smotext_ray.training.frozen import TokenLoss
 
     config = _to_be_timed(config, 4 if toy else TIMED_STEPS)
     rows = TokenLoss.ROWS_ON_GPU
@@ -173,7 +175,7 @@ def _to_be_timed(config: Any, steps: int) -> Any:
 
 def run(texts: Any, config: Any, output: Path, cache: Path, **options: Any) -> None:
     """All steps that are left; the embeddings are shared by all trainings in ``cache``."""
-    from smotext_ray.bridge.train import run_steps
+    from smotext_ray.training.train import run_steps
 
     run_steps(texts, config, output, cache=cache, log=_say_nothing, **options)
 

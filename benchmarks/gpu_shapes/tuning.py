@@ -13,9 +13,9 @@ STEPS = 5
 
 def measure(toy: bool, home: Path) -> dict[str, Any]:
     """Five steps; and whether answers in a batch are those of each text by itself."""
-    from smotext_ray.bridge.data import Task
-    from smotext_ray.bridge.frozen import FrozenModels
-    from smotext_ray.bridge.tasks import answer
+    from smotext_ray.training.data import Task
+    from smotext_ray.training.frozen import FrozenModels
+    from smotext_ray.training.tasks import answer
 
     config, texts = made_training(toy, home)
     config = replace(config, stage=2, steps=STEPS, eval_every=STEPS, save_minutes=60)

@@ -11,24 +11,24 @@ from typing import Any, cast
 
 import numpy as np
 
-from smotext_ray.config import RunConfig
-from smotext_ray.evaluation.agreement import FEWEST, label_agreement
-from smotext_ray.evaluation.copy_check import copy_check
-from smotext_ray.evaluation.decoded import Control
-from smotext_ray.evaluation.distillation import STUDENTS, Student, distil
-from smotext_ray.evaluation.diversity import compare_diversity
-from smotext_ray.evaluation.epsilons import utility_at_epsilons
-from smotext_ray.evaluation.fidelity import density_coverage, round_trip
-from smotext_ray.evaluation.fine_tuning import FineTuned
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.evaluation.controls.decode import Control
+from smotext_ray.evaluation.fidelity.agreement import FEWEST, label_agreement
+from smotext_ray.evaluation.fidelity.coverage import density_coverage, round_trip
+from smotext_ray.evaluation.fidelity.diversity import compare_diversity
+from smotext_ray.evaluation.fidelity.perplexity import perplexity
+from smotext_ray.evaluation.leakage.planting import Canaries
+from smotext_ray.evaluation.leakage.section import copy_check
 from smotext_ray.evaluation.material import Material
-from smotext_ray.evaluation.perplexity import perplexity
-from smotext_ray.evaluation.planting import Canaries
-from smotext_ray.evaluation.report import Report
-from smotext_ray.evaluation.teacher import Taught
-from smotext_ray.evaluation.trials import available, run_trials, utility_section
-from smotext_ray.evaluation.utility import CLASSIFIERS, Classifier
-from smotext_ray.models import locate_model
-from smotext_ray.run import Run
+from smotext_ray.evaluation.report.schema import Report
+from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS, Classifier
+from smotext_ray.evaluation.utility.distillation import STUDENTS, Student, distil
+from smotext_ray.evaluation.utility.epsilons import utility_at_epsilons
+from smotext_ray.evaluation.utility.fine_tuning import FineTuned
+from smotext_ray.evaluation.utility.teacher import Taught
+from smotext_ray.evaluation.utility.trials import available, run_trials, utility_section
+from smotext_ray.models.files import locate_model
+from smotext_ray.run.directory import Run
 
 MAP_POINTS = 4000  # drawn by lot where there are more
 READ = 500  # texts of each side that the LLM reads, drawn by lot where there are more

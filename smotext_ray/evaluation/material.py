@@ -13,23 +13,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from smotext_ray.bridge.texts import read_labelled_texts
-from smotext_ray.columns import matrix
+from smotext_ray.corpus.sources import DEMO
+from smotext_ray.corpus.texts import read_labelled_texts
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.utility import Rows
-from smotext_ray.run import Run
-from smotext_ray.samples import usable_samples
-from smotext_ray.sources import DEMO
+from smotext_ray.evaluation.rows import LabelledTexts, Rows
+from smotext_ray.run.directory import Run
+from smotext_ray.run.samples import usable_samples
+from smotext_ray.tables import matrix
 
 EVERY_ROW = 2**62
-
-
-@dataclass(frozen=True)
-class LabelledTexts:
-    """What the user gives beside the run."""
-
-    texts: list[str]
-    labels: list[str]
 
 
 @dataclass(frozen=True, eq=False)

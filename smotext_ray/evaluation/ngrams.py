@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 
-from smotext_ray.gate import words
+from smotext_ray.utils.text import words
 
 Gram = tuple[str, ...]
 SHINGLE = 3  # words

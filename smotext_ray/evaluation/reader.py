@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from smotext_ray import cluster
-from smotext_ray.config import RunConfig
+from smotext_ray.cluster import connect, pools
+from smotext_ray.config.schema import RunConfig
 
 Model = Callable[[list[str]], Any]
 
@@ -86,7 +86,7 @@ def gpu_share(config: RunConfig) -> float:
 
     if not torch.cuda.is_available() and not os.environ.get("RAY_ADDRESS"):
         return 0.0
-    return cluster.encoder_pool(cluster.connect(), config, blocks=1).gpus
+    return pools.encoder_pool(connect.connect(), config, blocks=1).gpus
 
 
 def _writable(found: Any) -> Any:

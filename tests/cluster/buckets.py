@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 from cluster_tools import Driver, Stage, check_whole, free_ports, samples, without_ray
 
-from smotext_ray.lease import read_claims
-from smotext_ray.run import Run
+from smotext_ray.run.directory import Run
+from smotext_ray.run.lease import read_claims
 
 ROWS = {"common": 40, "rare": 8}
 BLOCK = 4
@@ -101,7 +101,7 @@ def write_corpus(uri: str, rows: dict[str, int]) -> None:
 
 def smotext(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "smotext_ray.cli", *arguments],
+        [sys.executable, "-m", "smotext_ray.cli.main", *arguments],
         capture_output=True,
         text=True,
         env=without_ray(),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from handmade_run import build
 
-from smotext_ray.run import Run
+from smotext_ray.run.directory import Run
 
 
 def planned(directory: Path, points: int, block: int, **resources: float) -> Run:

@@ -11,8 +11,8 @@ from cluster_tools import Driver, Stage, check_whole, ray_nodes, samples
 from fake_stages import CONSTRUCTOR_FAILS, ENGINE_DIES
 from planned_run import failure, planned
 
-from smotext_ray.config import ResourcesConfig
-from smotext_ray.run import Run
+from smotext_ray.config.schema import ResourcesConfig
+from smotext_ray.run.directory import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 

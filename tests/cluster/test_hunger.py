@@ -7,7 +7,7 @@ import pytest
 from cluster_tools import Driver, Stage, check_whole, free_ports, ray_node, samples
 from planned_run import failure, planned
 
-from smotext_ray.run import Run
+from smotext_ray.run.directory import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.long]
 

@@ -23,9 +23,9 @@ from cluster_tools import (
     ray_nodes,
 )
 
-from smotext_ray.actors import ENCODE_CHUNK
-from smotext_ray.config import ResourcesConfig
-from smotext_ray.run import Run
+from smotext_ray.config.schema import ResourcesConfig
+from smotext_ray.pipeline.actors import ENCODE_CHUNK
+from smotext_ray.run.directory import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 

@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 from cluster_tools import Stage, check_whole, free_ports, ray_node, without_ray
 
-from smotext_ray.datasets import load_dataset
+from smotext_ray.corpus.demo import load_dataset
 from smotext_ray.errors import UserError
-from smotext_ray.run import Run
+from smotext_ray.run.directory import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.long]
 
@@ -37,7 +37,7 @@ def corpus(tmp_path_factory) -> Path:
 def test_augment_ends_on_a_head_with_two_gpus(tmp_path, corpus):
     stage = Stage(tmp_path / "stage").reset(seconds=0)
     command = [
-        *(sys.executable, "-m", "smotext_ray.cli", "augment", "--max-rounds", "1"),
+        *(sys.executable, "-m", "smotext_ray.cli.main", "augment", "--max-rounds", "1"),
         *("--input", corpus, "--output", tmp_path / "run"),
         *("--sampling-strategy", '{"grain": 18}'),
         *("decoder.candidates=1", "decoder.max_tokens=24", "gate.min_cosine=-1"),

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 SCARCE = {"RAY_memory_usage_threshold": "0.05", "RAY_memory_monitor_refresh_ms": "200"}
 ENDED = """
 import time, ray
-from smotext_ray.restarts import ended_for_memory
+from smotext_ray.cluster.restarts import ended_for_memory
 
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
 began = time.time()

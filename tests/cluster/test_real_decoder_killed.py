@@ -10,9 +10,9 @@ import psutil
 import pytest
 from cluster_tools import check_whole, end_tree, kill, samples, without_ray
 
-from smotext_ray.datasets import load_dataset
+from smotext_ray.corpus.demo import load_dataset
 from smotext_ray.errors import UserError
-from smotext_ray.run import Run
+from smotext_ray.run.directory import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
@@ -46,7 +46,7 @@ def test_a_killed_engine_costs_no_row(tmp_path, own_process, victims):
     pd.concat(parts).to_parquet(tmp_path / "corpus.parquet")
     run = Run(str(tmp_path / "run"))
     command = [
-        *(sys.executable, "-m", "smotext_ray.cli", "augment", "--max-rounds", "1"),
+        *(sys.executable, "-m", "smotext_ray.cli.main", "augment", "--max-rounds", "1"),
         *("--input", str(tmp_path / "corpus.parquet"), "--output", run.path),
         *("--sampling-strategy", f'{{"grain": {10 + POINTS}}}'),
         *("decoder.candidates=1", "decoder.max_tokens=16", "resources.decoder_actors=1"),

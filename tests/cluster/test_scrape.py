@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_models import WORDS
 
-from smotext_ray.config import RunConfig
-from smotext_ray.metrics import COUNTERS, GAUGES
-from smotext_ray.pipeline import embed
-from smotext_ray.progress import stage_progress
-from smotext_ray.run import Run
-from smotext_ray.structured_log import run_name
+from smotext_ray.cluster.metrics import COUNTERS, GAUGES
+from smotext_ray.cluster.progress import stage_progress
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.pipeline.rounds import embed
+from smotext_ray.run.directory import Run
+from smotext_ray.run.log import run_name
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 

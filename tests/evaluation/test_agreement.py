@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from smotext_ray.evaluation import agreement
-from smotext_ray.evaluation.agreement import label_agreement
+from smotext_ray.evaluation.fidelity import agreement
+from smotext_ray.evaluation.fidelity.agreement import label_agreement
 
 
 def classes_of(counts, d=8, gap=3.0, seed=0):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smotext_ray.evaluation.canaries import (
+from smotext_ray.evaluation.leakage.canaries import (
     NAMES,
     SENTENCES,
     Canary,

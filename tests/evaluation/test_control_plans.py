@@ -9,11 +9,10 @@ from handmade_run import DIM, build
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smotext_ray.columns import matrix
-from smotext_ray.evaluation import control_plans
-from smotext_ray.evaluation.control_plans import OF_THE_VECTOR, derangement, write_plan
+from smotext_ray.evaluation.controls import plans
+from smotext_ray.evaluation.controls.plans import OF_THE_VECTOR, derangement, write_plan
 from smotext_ray.evaluation.material import parent_rows
-from smotext_ray.plan import OTHERS
+from smotext_ray.tables import OTHERS, matrix
 
 WANTED = {"grain": 7, "ship": 4}
 KEPT = ["sample_id", "label", "seed", "round"]
@@ -102,7 +101,7 @@ def test_a_file_a_plan_file_and_what_is_there_stays(run, monkeypatch):
     names = sorted(path.rsplit("/", 1)[1] for path in written)
     assert names == sorted(file.replace("/", "-") for file in files)
     read: list[str] = []
-    monkeypatch.setattr(control_plans, "_read", lambda run, file: read.append(file))
+    monkeypatch.setattr(plans, "_read", lambda run, file: read.append(file))
     write_plan(run, "lam_0", files, SEED)
     assert read == []
 
@@ -110,7 +109,7 @@ def test_a_file_a_plan_file_and_what_is_there_stays(run, monkeypatch):
 def test_text_ids_are_taken_too():
     plan = pa.table({"source_id": ["b", "a"], "lam": pa.array([0.5, 0.1], pa.float32()),
                      "point": pa.array([[9.0], [9.0]], pa.list_(pa.float32(), 1))})  # fmt: skip
-    made = control_plans.at_sources(
+    made = plans.at_sources(
         plan,
         pa.chunked_array([["a"], ["b", "c"]]),
         pa.chunked_array([pa.array([[1.0], [2.0], [3.0]], pa.list_(pa.float32(), 1))]),

@@ -14,7 +14,9 @@ from imblearn.over_sampling import SMOTE
 from sklearn.datasets import make_classification
 
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.controls import (
+from smotext_ray.evaluation.rows import Rows, encoded
+from smotext_ray.evaluation.statistics import Interval
+from smotext_ray.evaluation.utility.arms import (
     ARMS,
     VARIANT_ARMS,
     eda,
@@ -22,8 +24,8 @@ from smotext_ray.evaluation.controls import (
     gain_is_interpolations,
     random_oversampling,
 )
-from smotext_ray.evaluation.eda import wordnet
-from smotext_ray.evaluation.utility import Interval, Rows, encoded, score
+from smotext_ray.evaluation.utility.classifiers import score
+from smotext_ray.evaluation.utility.eda import wordnet
 
 ADDING = ["random_oversampling", "embedding_smote", "eda_without_synonyms", "adasyn", "kmeans"]
 ALL = ARMS | VARIANT_ARMS

@@ -10,15 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 from handmade_run import build, corpus_table
 
-from smotext_ray.actors import load_encoder
-from smotext_ray.config import RunConfig, load_config
+from smotext_ray.config.load import load_config
+from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation import decoded as module
-from smotext_ray.evaluation.decoded import NAMES, decode_controls, first_of_classes
-from smotext_ray.evaluation.label_prompts import PromptActor
-from smotext_ray.gate import class_reference, judge
-from smotext_ray.run import Run
-from smotext_ray.verify import verify
+from smotext_ray.evaluation.controls import decode as module
+from smotext_ray.evaluation.controls.class_names import PromptActor
+from smotext_ray.evaluation.controls.decode import NAMES, decode_controls, first_of_classes
+from smotext_ray.gate.reference import class_reference
+from smotext_ray.gate.rules import judge
+from smotext_ray.models.load import load_encoder
+from smotext_ray.run.directory import Run
+from smotext_ray.run.verify import verify
 
 WANTED = {"grain": 5, "ship": 3}  # ids 0 to 4 and 5 to 7
 FALSE = {2, 6}  # ids that the stand-in rejects
@@ -222,8 +224,8 @@ def test_first_of_classes():
 def test_real_controls_of_a_few_points(tmp_path):
     import ray
 
-    from smotext_ray.datasets import load_dataset
-    from smotext_ray.pipeline import augment
+    from smotext_ray.corpus.demo import load_dataset
+    from smotext_ray.pipeline.rounds import augment
 
     try:
         frame = load_dataset("reuters-r8", "test").to_pandas()

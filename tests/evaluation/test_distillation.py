@@ -15,17 +15,17 @@ from tiny_models import tiny_encoder
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.distillation import (
+from smotext_ray.evaluation.material import read_held_out, read_material
+from smotext_ray.evaluation.rows import Rows
+from smotext_ray.evaluation.utility.distillation import (
     STUDENTS,
     distil,
     learn_embedding,
     learn_tfidf,
     soft_labels,
 )
-from smotext_ray.evaluation.material import read_held_out, read_material
-from smotext_ray.evaluation.teacher import Taught, load_classifier, teach_by_embeddings
-from smotext_ray.evaluation.trials import drawn
-from smotext_ray.evaluation.utility import Rows
+from smotext_ray.evaluation.utility.teacher import Taught, load_classifier, teach_by_embeddings
+from smotext_ray.evaluation.utility.trials import drawn
 
 METRICS = ["accuracy", "macro_f1", "balanced_accuracy"]
 

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU
 
-from smotext_ray.evaluation.diversity import (
+from smotext_ray.evaluation.fidelity.diversity import (
     compare_diversity,
     distinct_n,
     self_bleu,
     type_token,
 )
-from smotext_ray.gate import words
+from smotext_ray.utils.text import words
 
 TEXT = st.lists(st.sampled_from("abcd.,"), max_size=10).map(" ".join)
 TEXTS = st.lists(TEXT, min_size=2, max_size=8)

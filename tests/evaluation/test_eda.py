@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation import eda
-from smotext_ray.evaluation.eda import (
+from smotext_ray.evaluation.utility import eda
+from smotext_ray.evaluation.utility.eda import (
     WordNet,
     augment,
     delete_randomly,

@@ -15,21 +15,16 @@ from evaluated_run import WANTED, WordEncoder, finished_run, held_out_table
 from handmade_run import build, corpus_table
 from tiny_models import tiny_encoder
 
-from smotext_ray import sources
-from smotext_ray.config import RunConfig
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.corpus import sources
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.decoded import Control
+from smotext_ray.evaluation.controls.decode import Control
 from smotext_ray.evaluation.evaluate import READ, _bert, _of_classes, _some, evaluate
-from smotext_ray.evaluation.fine_tuning import FineTuned
-from smotext_ray.evaluation.material import (
-    Material,
-    read_corpus,
-    read_held_out,
-    read_material,
-)
-from smotext_ray.evaluation.report_directory import write
-from smotext_ray.evaluation.trials import LEFT_OUT, draw, training_sets
-from smotext_ray.evaluation.utility import Rows
+from smotext_ray.evaluation.material import Material, read_corpus, read_held_out, read_material
+from smotext_ray.evaluation.report.directory import write
+from smotext_ray.evaluation.rows import Rows
+from smotext_ray.evaluation.utility.fine_tuning import FineTuned
+from smotext_ray.evaluation.utility.trials import LEFT_OUT, draw, training_sets
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smotext_ray.evaluation import fidelity
-from smotext_ray.evaluation.fidelity import density_coverage, manifold, round_trip
+from smotext_ray.evaluation.fidelity import coverage
+from smotext_ray.evaluation.fidelity.coverage import density_coverage, manifold, round_trip
 
 
 def cloud(n, d=8, seed=0, shift=0.0):
@@ -97,7 +97,7 @@ def test_density_and_coverage_are_those_of_the_authors_code(capsys):
 def test_the_block_size_has_no_influence(monkeypatch):
     real, synthetic = cloud(50), cloud(20, seed=1)
     whole = manifold(real, synthetic)
-    monkeypatch.setattr(fidelity, "BLOCK", 7)
+    monkeypatch.setattr(coverage, "BLOCK", 7)
     assert manifold(real, synthetic) == whole
 
 

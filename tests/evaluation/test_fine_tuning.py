@@ -10,8 +10,8 @@ import torch
 from made_rows import rows_of, topics
 from tiny_models import tiny_encoder
 
-from smotext_ray.evaluation.fine_tuning import FineTuned, logits, tokens_of
-from smotext_ray.evaluation.utility import score
+from smotext_ray.evaluation.utility.classifiers import score
+from smotext_ray.evaluation.utility.fine_tuning import FineTuned, logits, tokens_of
 
 
 @pytest.fixture(scope="module")

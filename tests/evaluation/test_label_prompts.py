@@ -9,9 +9,9 @@ from fake_engine import fake_vllm
 from tiny_models import tiny_llm
 from transformers import AutoTokenizer
 
-from smotext_ray.columns import fixed_size_list
-from smotext_ray.config import RunConfig
-from smotext_ray.evaluation.label_prompts import INSTRUCTION, PromptActor, prompt_token_ids
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.evaluation.controls.class_names import INSTRUCTION, PromptActor, prompt_token_ids
+from smotext_ray.tables import fixed_size_list
 
 CHAT = "{% for turn in messages %}<s> {{ turn['content'] }} {% endfor %}corn0"
 

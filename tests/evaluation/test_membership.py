@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from smotext_ray.evaluation import membership
-from smotext_ray.evaluation.membership import (
+from smotext_ray.evaluation.leakage import membership
+from smotext_ray.evaluation.leakage.membership import (
     attack,
     auc,
     membership_inference,
     tpr_at_1_fpr,
 )
-from smotext_ray.evaluation.nearness import Records, nearness
+from smotext_ray.evaluation.leakage.similarity import Records, nearness
 
 SCORES = st.lists(st.integers(-5, 5), min_size=1, max_size=12).map(
     lambda scores: np.array(scores, np.float64)

@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import KernelDensity
 
-from smotext_ray.evaluation import nearness as module
-from smotext_ray.evaluation.nearness import Records, kernel_density, nearness, ngram_likelihood
+from smotext_ray.evaluation.leakage import similarity as module
+from smotext_ray.evaluation.leakage.similarity import (
+    Records,
+    kernel_density,
+    nearness,
+    ngram_likelihood,
+)
 
 TEXT = st.lists(st.sampled_from("abc"), max_size=6).map(" ".join)
 

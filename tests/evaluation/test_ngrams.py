@@ -13,7 +13,7 @@ from smotext_ray.evaluation.ngrams import (
     ngrams,
     shingles,
 )
-from smotext_ray.gate import words
+from smotext_ray.utils.text import words
 
 TOKENS = st.lists(st.sampled_from("abcd"), max_size=12)
 TEXT = TOKENS.map(" ".join)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smotext_ray.evaluation.perplexity import perplexity
+from smotext_ray.evaluation.fidelity.perplexity import perplexity
 
 COUNTS = st.lists(st.tuples(st.floats(0, 500), st.integers(50, 100)), min_size=1, max_size=20)
 

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from handmade_run import build
 
-from smotext_ray.config import InputConfig
-from smotext_ray.corpus import survey_corpus
+from smotext_ray.config.schema import InputConfig
+from smotext_ray.corpus.survey import survey_corpus
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.planting import LIST, Canaries, plant, read_canaries
+from smotext_ray.evaluation.leakage.planting import LIST, Canaries, plant, read_canaries
 
 ROWS = 300
 

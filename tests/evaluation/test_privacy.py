@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics.pairwise import cosine_distances
 
 import smotext_ray.evaluation
-from smotext_ray.evaluation.privacy import copies, distances
+from smotext_ray.evaluation.leakage.copies import copies, distances
 
 MOTHER = "wheat prices rose sharply in Chicago on Monday after a dry spring"
 FATHER = "corn prices fell in Chicago on Monday after rain"
@@ -138,6 +138,7 @@ def test_what_cannot_be_compared_is_refused(training, hold_out, synthetic):
 
 
 def test_no_module_of_these_calls_anything_private():
-    for name in ("privacy", "ngrams", "nearness", "membership", "canaries"):
+    of_leakage = ("copies", "similarity", "membership", "canaries")
+    for name in ("ngrams", *(f"leakage/{name}" for name in of_leakage)):
         source = Path(smotext_ray.evaluation.__path__[0], f"{name}.py").read_text()
         assert "private" not in source.casefold()

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from smotext_ray import cluster
-from smotext_ray.config import load_config
+from smotext_ray.cluster import connect as connect_module
+from smotext_ray.config.load import load_config
 from smotext_ray.evaluation.reader import Reader
 
 CONFIG = load_config(overrides=["resources.encoder_gpus=0.5"])
@@ -19,7 +19,7 @@ def test_without_a_gpu_it_is_loaded_here_at_the_first_call_and_ray_is_not_starte
     def connect():
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr(cluster, "connect", connect)
+    monkeypatch.setattr(connect_module, "connect", connect)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     loads = []
 

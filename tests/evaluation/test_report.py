@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from made_report import made_report, noised
 
-import smotext_ray.evaluation.report as report_module
-from smotext_ray.evaluation.report import write_report
+from smotext_ray.evaluation.report import page as report_module
+from smotext_ray.evaluation.report.page import write_report
 
 HOSTILE = [
     '</script><img src=x onerror="window.hacked = 1">',
@@ -26,7 +26,7 @@ HOSTILE = [
     "__proto__",
     "constructor",
 ]
-PARTS = Path(report_module.__file__).parent / "report_page"
+PARTS = Path(report_module.__file__).parent / "assets"
 
 
 def hostile_report():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smotext_ray.evaluation.spread import spread
+from smotext_ray.evaluation.statistics import spread
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6), min_size=1)
 

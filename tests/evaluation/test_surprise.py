@@ -7,7 +7,7 @@ import torch
 from tiny_models import WORDS, tiny_llm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from smotext_ray.evaluation.surprise import BATCH, Surprise
+from smotext_ray.evaluation.fidelity.perplexity import BATCH, Surprise
 
 TEXTS = [" ".join(WORDS[i : i + 1 + i % 7]) for i in range(2 * BATCH + 3)]
 

@@ -9,9 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from smotext_ray.evaluation.controls import ARMS, gain_is_interpolations
-from smotext_ray.evaluation.decoded import Control
-from smotext_ray.evaluation.trials import (
+from smotext_ray.evaluation.controls.decode import Control
+from smotext_ray.evaluation.rows import Rows
+from smotext_ray.evaluation.statistics import Interval
+from smotext_ray.evaluation.utility.arms import ARMS, gain_is_interpolations
+from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS
+from smotext_ray.evaluation.utility.scores import differences
+from smotext_ray.evaluation.utility.trials import (
     METRICS,
     OWN,
     draw,
@@ -21,7 +25,6 @@ from smotext_ray.evaluation.trials import (
     training_sets,
     utility_section,
 )
-from smotext_ray.evaluation.utility import CLASSIFIERS, Interval, Rows, differences
 
 COUNTS = {"grain": 30, "ship": 40}
 NEW = {"grain": 20, "ship": 10}

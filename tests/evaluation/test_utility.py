@@ -14,20 +14,11 @@ from made_rows import rows_of, topics
 from sklearn.linear_model import LogisticRegression
 
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.fine_tuning import FineTuned
-from smotext_ray.evaluation.utility import (
-    Interval,
-    Rows,
-    Scores,
-    differences,
-    encoded,
-    fit_embedding,
-    interval,
-    measure,
-    ratios,
-    score,
-    summarise,
-)
+from smotext_ray.evaluation.rows import Rows, encoded
+from smotext_ray.evaluation.statistics import Interval, interval
+from smotext_ray.evaluation.utility.classifiers import fit_embedding, score
+from smotext_ray.evaluation.utility.fine_tuning import FineTuned
+from smotext_ray.evaluation.utility.scores import Scores, differences, measure, ratios, summarise
 
 LABELS = st.sampled_from("abc")
 

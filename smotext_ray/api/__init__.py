@@ -1,0 +1,1 @@
+"""From Python: the over-sampler, Ray Data, splits."""

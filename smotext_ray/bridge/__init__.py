@@ -1,1 +1,0 @@
-"""The xRAG bridge: projector, prompt and training."""

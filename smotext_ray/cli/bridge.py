@@ -1,0 +1,274 @@
+"""The command line of bridges: ``smotext train-bridge`` and ``smotext bridge``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# Settings of a training that are numbers of something.
+COUNTS = (
+    ("soft-tokens", "K, soft tokens per text (default 8)"),
+    ("projector-hidden-size", "default 1024"),
+    ("lora-rank", "of LoRA layers on the LLM (default 0: the LLM stays as it is)"),
+    ("max-text-tokens", "longer texts are left out (default 160)"),
+    ("steps", "before the decay (default 300)"),
+    ("decay-steps", "further steps, in which the rate falls to 0 (default: steps / 5)"),
+    ("warmup-steps", "at most (default 150, or a tenth of the steps)"),
+    ("tokens-per-step", "tokens of text (default 8000)"),
+    ("batch-tokens", "positions that a worker computes at once; more on a GPU (default 512)"),
+    ("held-out", "texts of the held-out loss (default 512)"),
+    ("eval-every", "steps (default 50)"),
+    ("seed", "default 0"),
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from smotext_ray.training.evaluate import Evaluation
+
+
+def add_bridge_commands(commands: Any, command: Callable[..., Any]) -> None:
+    """Add the commands to those of ``smotext``.
+
+    Parameters
+    ----------
+    commands : subparsers of argparse
+    command : callable
+        Makes one of a name, a function that returns the exit code, and a sentence.
+    """
+    _add_training_options(command(commands, "train-bridge", train_bridge, "train a bridge"))
+    bridge = commands.add_parser(
+        "bridge", help="evaluate and share bridges", description="Bridges."
+    )
+    of_bridges = bridge.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    measure = command(of_bridges, "eval", bridge_eval, "how well a bridge carries meaning")
+    _add_eval_options(measure)
+    card = command(of_bridges, "card", bridge_card, "write a bridge's model card")
+    _add_card_options(card)
+    push = command(of_bridges, "push", bridge_push, "upload a bridge to the Hugging Face hub")
+    push.add_argument("repo_id", metavar="REPO_ID", help="user/name; made where there is none")
+    push.add_argument("--bridge", required=True, metavar="DIR", help="with its model card")
+    push.add_argument(
+        "--private",
+        action="store_true",
+        default=None,
+        help="in a private repository (default: as the owner's new ones are)",
+    )
+    tasks = command(of_bridges, "tasks", bridge_tasks, "tasks for stage 2 from any texts")
+    _add_tasks_options(tasks)
+    split = command(of_bridges, "import-xrag", import_xrag, "split an xRAG checkpoint in two")
+    split.add_argument("source", help="directory, or a hub name such as Hannibal046/xrag-7b")
+    split.add_argument("--output", required=True, metavar="DIR", help="for DIR/llm and DIR/bridge")
+    split.add_argument(
+        "--encoder",
+        default="Salesforce/SFR-Embedding-Mistral",
+        metavar="MODEL",
+        help="the encoder it was trained with (default: %(default)s)",
+    )
+
+
+def train_bridge(options: argparse.Namespace) -> int:
+    """``smotext train-bridge``: train a bridge on a file of texts."""
+    from smotext_ray.corpus.texts import read_texts
+    from smotext_ray.training.tasks import read_tasks
+
+    def read(file: str) -> list[Any]:
+        tasks = options.stage == 2
+        return read_tasks(file) if tasks else read_texts(file, options.text_column)
+
+    texts = read(options.input)
+    held_out = read(options.held_out_file) if options.held_out_file else None
+    output, given = Path(options.output), _given(options)
+    from smotext_ray.training.config import TrainConfig
+    from smotext_ray.training.distributed import torchrun_group, train_on_ray
+    from smotext_ray.training.train import train
+
+    config = TrainConfig(**given)
+    more: dict[str, Any] = {
+        "held_out": held_out,
+        "compile_llm": options.compile,
+        "cache": Path(options.cache) if options.cache else None,
+    }
+    if options.workers is not None:
+        train_on_ray(texts, config, output, options.workers, **more)
+        first = True
+    else:
+        with torchrun_group() as first:
+            train(texts, config, output, **more)
+    if first:
+        print(f"The best bridge by held-out loss is in {output}; use it with bridge.path={output}")
+    return 0
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of a training: its start's sizes, and over them what the options say."""
+    from smotext_ray.models.bridge_config import sizes_of
+    from smotext_ray.models.files import bridge_directory
+
+    given: dict[str, Any] = {}
+    if options.from_state:
+        from smotext_ray.training.state import branch_off, settings_of
+
+        given = settings_of(Path(options.from_state))
+        branch_off(Path(options.from_state), Path(options.output))
+    if options.start_from:
+        given |= sizes_of(bridge_directory(options.start_from))
+    names = [count.replace("-", "_") for count, _ in COUNTS]
+    names += ["encoder", "pooling", "llm", "template", "stage", "start_from"]
+    names += ["learning_rate", "lora_learning_rate", "save_minutes"]
+    given |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    return given | ({"instructions": True} if options.instructions else {})
+
+
+def bridge_eval(options: argparse.Namespace) -> int:
+    """``smotext bridge eval``: how well a bridge carries meaning."""
+    from rich.console import Console
+
+    from smotext_ray.config.load import load_config
+    from smotext_ray.corpus.texts import read_labelled_texts
+
+    given = {"bridge.path": options.bridge} if options.bridge else {}
+    config = load_config(options.preset, None, options.overrides, given)
+    texts, labels = read_labelled_texts(
+        options.input, options.text_column, options.label_column, options.rows
+    )
+    from smotext_ray.training.evaluate import evaluate_bridge
+
+    found = evaluate_bridge(texts, labels, config)
+    show_evaluation(found, Console())
+    if options.json:
+        Path(options.json).write_text(json.dumps(found.as_json(), indent=2) + "\n")
+    return 0
+
+
+def bridge_card(options: argparse.Namespace) -> int:
+    """``smotext bridge card``: write a bridge's model card."""
+    from smotext_ray.training.card import read_evaluations, write_card
+
+    card = write_card(
+        Path(options.bridge).expanduser(),
+        read_evaluations(options.eval),
+        license=options.license,
+        overwrite=options.overwrite,
+    )
+    print(f"Wrote {card}; share it with: smotext bridge push USER/NAME --bridge {options.bridge}")
+    return 0
+
+
+def bridge_push(options: argparse.Namespace) -> int:
+    """``smotext bridge push``: upload a bridge to the model hub."""
+    from smotext_ray.training.push import push_directory
+
+    name = push_directory(
+        Path(options.bridge).expanduser(), options.repo_id, private=options.private
+    )
+    print(f"The bridge is on the model hub; use it with bridge.path={name}")
+    return 0
+
+
+def bridge_tasks(options: argparse.Namespace) -> int:
+    """``smotext bridge tasks``: make stage 2's tasks from any texts."""
+    from smotext_ray.corpus.texts import read_texts
+
+    texts = read_texts(options.input, options.text_column)
+    from smotext_ray.training.config import TrainConfig
+    from smotext_ray.training.frozen import FrozenModels
+    from smotext_ray.training.tasks import make_tasks, write_tasks
+
+    given = {name: getattr(options, name) for name in ("encoder", "llm") if getattr(options, name)}
+    tasks = make_tasks(texts, FrozenModels(TrainConfig(**given)), options.rows, options.seed)
+    write_tasks(tasks, Path(options.output))
+    print(f"{len(tasks)} tasks; next: smotext train-bridge --stage 2 --input {options.output}")
+    return 0
+
+
+def import_xrag(options: argparse.Namespace) -> int:
+    """``smotext bridge import-xrag``: split an xRAG checkpoint into an LLM and a bridge."""
+    from smotext_ray.training.xrag import import_xrag as split
+
+    done = split(options.source, options.output, encoder=options.encoder)
+    print(f"Use it with: decoder.model={done.llm} bridge.path={done.bridge}")
+    return 0
+
+
+def _add_training_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--input", required=True, metavar="FILE", help="texts: .txt (one a line) or a table")
+    add("--text-column", default="text", metavar="NAME", help="of a table (default text)")
+    add("--output", required=True, metavar="DIR", help="bridge directory; a training is resumed")
+    add("--held-out-file", metavar="FILE", help="texts for the held-out loss (default: some of it)")
+    add("--encoder", metavar="MODEL", help="default: all-MiniLM-L6-v2 from its package")
+    add("--pooling", choices=["mean", "cls", "last"], help="default: mean")
+    add("--llm", metavar="MODEL", help="default: SmolLM2-135M-Instruct from its package")
+    add("--template", metavar="TEXT", help="prompt around <xRAG> (default: nothing)")
+    add("--stage", type=int, choices=[1, 2], help="1: say the text; 2: answer about it (default 1)")
+    add("--instructions", action="store_true", help="stage 1 with instruction templates as well")
+    add("--from", dest="start_from", metavar="BRIDGE", help="start from a bridge, or 'default'")
+    add(
+        "--from-state",
+        metavar="DIR",
+        help="branch off from the training in DIR, which may be running: with its settings and "
+        "steps, and a decay of --decay-steps",
+    )
+    add("--learning-rate", type=float, metavar="R", help="peak (default 0.001)")
+    add("--lora-learning-rate", type=float, metavar="R", help="of LoRA (default: the same)")
+    add("--save-minutes", type=float, metavar="M", help="between checkpoints (default 5)")
+    for name, text in COUNTS:
+        add(f"--{name}", type=int, metavar="N", help=text)
+    add("--workers", type=int, metavar="N", help="train on Ray with N processes (default: here)")
+    add("--cache", metavar="DIR", help="for the embeddings (default: the output directory)")
+    add("--compile", action="store_true", help="torch.compile the LLM: slow start, fast steps")
+
+
+def _add_tasks_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--input", required=True, metavar="FILE", help="texts: .txt (one a line) or a table")
+    add("--text-column", default="text", metavar="NAME", help="of a table (default text)")
+    add("--output", required=True, metavar="FILE", help="parquet: background, question, answer")
+    add("--rows", type=int, default=10_000, metavar="N", help="tasks (default 10000)")
+    add("--encoder", metavar="MODEL", help="default: all-MiniLM-L6-v2 from its package")
+    add("--llm", metavar="MODEL", help="default: SmolLM2-135M-Instruct from its package")
+    add("--seed", type=int, default=0, metavar="N", help="default 0")
+
+
+def _add_eval_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--input", required=True, metavar="FILE", help="texts it was not trained on")
+    add("--text-column", default="text", metavar="NAME", help="default: text")
+    add("--label-column", metavar="NAME", help="default: no labels")
+    add("--rows", type=int, default=500, metavar="N", help="the first N (default 500)")
+    add("--bridge", metavar="BRIDGE", help="directory or hub name (default: the preset's)")
+    add("--preset", default="offline", metavar="NAME", help="whose models (default offline)")
+    add("--json", metavar="FILE", help="write the figures there too")
+    add("overrides", nargs="*", metavar="section.key=value", help="any other setting")
+
+
+def _add_card_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--bridge", required=True, metavar="DIR", help="for DIR/README.md")
+    add(
+        "--eval",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="what bridge eval --json wrote; the card names each set of texts as its file",
+    )
+    add("--license", metavar="NAME", help="such as apache-2.0 (default: none is named)")
+    add("--overwrite", action="store_true", help="replace a README.md that is there")
+
+
+def show_evaluation(found: Evaluation, console: Console) -> None:
+    """Print the figures as a table."""
+    from rich.table import Table
+
+    table = Table("figure", "value", title=f"Bridge on {found.rows} texts")
+    for name, value in found.as_json().items():
+        if isinstance(value, dict):
+            for lam, cosine in value.items():
+                table.add_row(f"cosine to the point, interpolated at lam {lam}", f"{cosine:.3f}")
+        elif name != "rows":
+            table.add_row(name, "no labels" if value is None else f"{value:.3f}")
+    console.print(table)

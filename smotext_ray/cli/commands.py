@@ -1,0 +1,262 @@
+"""The commands of a run, one function each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from smotext_ray.cli.exit_codes import DONE, FAULT, SHORT
+from smotext_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from smotext_ray.config.schema import RunConfig
+    from smotext_ray.pipeline.actors import Actors
+    from smotext_ray.run.directory import Run
+
+
+def augment(options: argparse.Namespace) -> int:
+    """``smotext augment``: all stages."""
+    from rich.console import Console
+
+    config = _config(options)
+    if options.dry_run:
+        return _dry_run(config)
+    from smotext_ray.cli.show import show_outcome
+    from smotext_ray.pipeline.rounds import augment as run_all
+
+    run = run_all(config, _output(options), **_actors(options))
+    show_outcome(run, Console())
+    return SHORT if run.manifest["short"] else DONE
+
+
+def embed(options: argparse.Namespace) -> int:
+    """``smotext embed``: check the corpus and embed it."""
+    config = _config(options)
+    from smotext_ray.pipeline.rounds import embed as run_embed
+
+    run = run_embed(config, _output(options), **_actors(options))
+    print(f"Embedded {run.manifest['input']['rows']} texts; next: smotext plan {run.uri}")
+    return DONE
+
+
+def plan(options: argparse.Namespace) -> int:
+    """``smotext plan``: plan the next round of an embedded run."""
+    from smotext_ray.pipeline.plan import plan as run_plan
+    from smotext_ray.run.lease import hold
+
+    run, config = _open(options)
+    _require(run, "embed", "run smotext embed first")
+    if any("decode" not in entry for entry in run.manifest["rounds"]):
+        raise UserError(f"A round of {run.uri} is planned already; run: smotext decode {run.uri}")
+    with hold(run, "plan"):
+        planned = run_plan(config, run, **_actors(options))
+    if planned:
+        print(f"Planned; next: smotext decode {run.uri}")
+    else:
+        print("Nothing to plan: every class is at its target, or the rounds are used up.")
+    return DONE
+
+
+def decode(options: argparse.Namespace) -> int:
+    """``smotext decode``: decode the planned round and write the result so far."""
+    from rich.console import Console
+
+    from smotext_ray.cli.show import show_outcome
+    from smotext_ray.pipeline.rounds import decode as run_decode
+    from smotext_ray.pipeline.rounds import finish
+    from smotext_ray.run.lease import hold
+
+    run, config = _open(options)
+    with hold(run, "decode"):
+        decoded = run_decode(config, run, **_actors(options))
+        if decoded:
+            finish(run)
+    if not decoded:
+        print(f"Nothing to decode in {run.uri}; run smotext plan first.")
+        return DONE
+    show_outcome(run, Console())
+    return SHORT if run.manifest["short"] else DONE
+
+
+def expand(options: argparse.Namespace) -> int:
+    """``smotext expand``: take new rows into a run and top its classes up."""
+    from rich.console import Console
+
+    from smotext_ray.cli.show import show_outcome
+    from smotext_ray.pipeline.expand import Wish
+    from smotext_ray.pipeline.expand import expand as run_expand
+
+    wish = Wish(
+        options.input,
+        _strategy(options.target),
+        options.max_rounds,
+        options.lonely_class,
+        options.on_bad_row,
+    )
+    run, done = run_expand(options.run, wish, options.overrides, **_actors(options))
+    if not done:
+        print(f"Nothing to do: {run.uri} has seen all rows, and its targets are as they were.")
+        return DONE
+    show_outcome(run, Console())
+    return SHORT if run.manifest["short"] else DONE
+
+
+def status(options: argparse.Namespace) -> int:
+    """``smotext status``: how far a run has come."""
+    from rich.console import Console
+
+    from smotext_ray.cli.status import show_status
+    from smotext_ray.run.directory import Run
+    from smotext_ray.run.status import status_json
+
+    run = Run(options.run)
+    if options.json:
+        print(status_json(run))
+    else:
+        show_status(run, Console())
+    return DONE
+
+
+def verify(options: argparse.Namespace) -> int:
+    """``smotext verify``: whether a run's files are sound."""
+    from rich.console import Console
+
+    from smotext_ray.cli.show import show_findings
+    from smotext_ray.run.directory import Run
+    from smotext_ray.run.verify import verify as check
+
+    findings = check(Run(options.run))
+    show_findings(findings, Console())
+    sound = all(finding.ok for finding in findings)
+    print(f"The run {options.run} is {'sound' if sound else 'NOT sound'}.")
+    return DONE if sound else FAULT
+
+
+def show(options: argparse.Namespace) -> int:
+    """``smotext show``: texts beside their parents."""
+    from rich.console import Console
+
+    from smotext_ray.cli.show import show_samples
+    from smotext_ray.run.directory import Run
+
+    shown = show_samples(
+        Run(options.run), Console(), rows=options.rows, label=options.label, status=options.status
+    )
+    if not shown:
+        print(f"No {options.status} samples in {options.run}.")
+    return DONE
+
+
+def card(options: argparse.Namespace) -> int:
+    """``smotext card``: write the data set card of a run's result."""
+    from smotext_ray.run.card import write_card
+    from smotext_ray.run.directory import Run
+
+    file = write_card(Run(options.run), license=options.license, overwrite=options.overwrite)
+    print(f"Wrote {file}; read it, then share the result with: smotext push {options.run} REPO_ID")
+    return DONE
+
+
+def push(options: argparse.Namespace) -> int:
+    """``smotext push``: upload a run's result and its card."""
+    from smotext_ray.run.directory import Run
+    from smotext_ray.run.push import push_result
+
+    name = push_result(Run(options.run), options.repo_id, private=not options.public)
+    seen = "for all to see" if options.public else "in a private repository"
+    print(f'The result is on the hub, {seen}; load it with: datasets.load_dataset("{name}")')
+    return DONE
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """``smotext doctor``: whether the main job can run here, or on the cluster."""
+    from smotext_ray.config.load import load_config
+
+    config = load_config(options.preset, options.config, options.overrides)
+    if options.cluster:
+        from smotext_ray.cli.cluster_checks import run as diagnose_cluster
+
+        return diagnose_cluster(config)
+    from smotext_ray.cli.doctor import run as diagnose
+
+    return diagnose(config)
+
+
+def _dry_run(config: RunConfig) -> int:
+    from rich.console import Console
+
+    from smotext_ray.cli.estimate import show_estimate
+    from smotext_ray.pipeline.preflight import check_feasible, survey_input
+
+    survey = survey_input(config)
+    show_estimate(survey, check_feasible(survey.class_counts, config), config, Console())
+    return DONE
+
+
+def _config(options: argparse.Namespace) -> RunConfig:
+    from smotext_ray.config.load import load_config
+
+    given = {
+        "input.path": options.input,
+        "input.text_column": options.text_column,
+        "input.label_column": options.label_column,
+        "input.id_column": options.id_column,
+        "input.on_bad_row": options.on_bad_row,
+        "plan.sampling_strategy": _strategy(options.sampling_strategy),
+        "plan.seed": options.seed,
+        "plan.max_rounds": options.max_rounds,
+        "neighbors.k_neighbors": options.k_neighbors,
+        "neighbors.lonely_class": options.lonely_class,
+    }
+    return load_config(
+        options.preset,
+        options.config,
+        options.overrides,
+        {key: value for key, value in given.items() if value is not None},
+    )
+
+
+def _strategy(text: str | None) -> Any:
+    """A strategy's name, or the JSON of a number or of final counts."""
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        if text.lstrip().startswith("{"):
+            raise UserError(
+                f"--sampling-strategy {text!r} is not JSON; write it as '{{\"class\": 100}}'."
+            ) from None
+        return text
+    is_known = isinstance(value, (int, float, dict)) and not isinstance(value, bool)
+    return value if is_known else text  # which the check of the strategy names
+
+
+def _open(options: argparse.Namespace) -> tuple[Run, RunConfig]:
+    from smotext_ray.config.schema import RunConfig
+    from smotext_ray.run.directory import Run
+    from smotext_ray.run.log import log_to_run
+    from smotext_ray.run.manifest import in_force
+
+    run = Run(options.run)
+    manifest = run.manifest
+    config = in_force(RunConfig.model_validate(manifest["config"]), manifest)
+    log_to_run(run)
+    return run, config
+
+
+def _require(run: Run, stage: str, mend: str) -> None:
+    if stage not in run.manifest["stages"]:
+        raise UserError(f"The run {run.uri} is not that far; {mend}.")
+
+
+def _actors(options: argparse.Namespace) -> dict[str, Actors]:
+    """For a function of the pipeline, which has the real ones by default."""
+    return {} if options.actors is None else {"actors": options.actors}
+
+
+def _output(options: argparse.Namespace) -> str:
+    if not options.output:
+        raise UserError("Name the run directory with --output.")
+    return str(options.output)

@@ -1,0 +1,201 @@
+"""The command line of evaluation: ``smotext evaluate`` and ``smotext canaries``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from smotext_ray.errors import UserError
+
+# Names only: the command line starts light.
+CLASSIFIERS = ("embedding", "tfidf", "bert")
+VARIANTS = ("borderline", "adasyn", "kmeans", "svm")
+
+
+def add_evaluation_commands(commands: Any, command: Callable[..., Any]) -> None:
+    """Add the commands to those of ``smotext``.
+
+    Parameters
+    ----------
+    commands : subparsers of argparse
+    command : callable
+        Makes one of a name, a function that returns the exit code, and a sentence.
+    """
+    worth = command(commands, "evaluate", evaluate, "what the new texts of a run are worth")
+    _add_evaluate_options(worth)
+    hidden = command(commands, "canaries", canaries, "plant canaries in a corpus")
+    _add_canaries_options(hidden)
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """``smotext evaluate``: what a run's new texts are worth, as report.json and report.html."""
+    if options.seeds < 1:
+        raise UserError(f"--seeds is {options.seeds}; it must be at least 1.")
+    from smotext_ray.config.schema import RunConfig
+    from smotext_ray.evaluation.leakage.planting import read_canaries
+    from smotext_ray.evaluation.material import read_corpus, read_held_out, read_material
+    from smotext_ray.evaluation.report.directory import check_directory, write
+    from smotext_ray.evaluation.utility.epsilons import check_runs
+    from smotext_ray.plan.variants import check_rows
+    from smotext_ray.run.directory import Run
+
+    # All that can be wrong with what the user gave, before a model is loaded.
+    run, output = Run(options.run), Path(options.output)
+    config = RunConfig.model_validate(run.manifest["config"])
+    check_directory(output)
+    held_out = read_held_out(run, options.test, options.text_column, options.label_column)
+    corpus = read_corpus(run, options.corpus)
+    planted = read_canaries(options.canaries, run, corpus) if options.canaries else None
+    beside = [Run(uri) for uri in options.beside]
+    check_runs(run, beside)
+    for variant in options.variants:
+        check_rows(variant, run.manifest["input"]["rows"])
+    teach = _teacher(options.teacher, run) if options.teacher else None
+
+    from smotext_ray.evaluation.evaluate import evaluate as measure
+    from smotext_ray.evaluation.reader import Reader
+    from smotext_ray.evaluation.utility.distillation import soft_labels
+    from smotext_ray.run.log import log_to_run
+
+    log_to_run(run)
+    _quiet_transformers()
+    encode = Reader(partial(_load_encode, config), config)
+    # Before the encoder is loaded: the engine takes as much memory as it may have, and the gate
+    # has an encoder of its own.
+    of_llm = {} if options.quick else _from_llm(run, config, encode)
+    material = read_material(run, held_out, encode, corpus)
+    taught = teach(material) if teach else None
+    report = measure(
+        run,
+        config,
+        material,
+        range(options.seeds),
+        encode,
+        classifiers=options.classifiers,
+        taught=taught,
+        canaries=planted,
+        beside=beside,
+        variants=options.variants,
+        **of_llm,
+    )
+    write(report, output, soft_labels(taught, material) if taught else None)
+    print(f"The report is in {output / 'report.html'}; its figures are in report.json beside it.")
+    return 0
+
+
+def canaries(options: argparse.Namespace) -> int:
+    """``smotext canaries``: plant canaries in a corpus."""
+    from smotext_ray.config.schema import InputConfig
+    from smotext_ray.evaluation.leakage.planting import LIST, plant
+
+    config = InputConfig(
+        path=options.input, text_column=options.text_column, label_column=options.label_column
+    )
+    output = Path(options.output)
+    planted = plant(config, output, options.number, options.seed).planted
+    print(
+        f"{len(planted)} canaries stand at the end of {output}; after a run on it: "
+        f"smotext evaluate ... --canaries {output.with_name(LIST)}"
+    )
+    return 0
+
+
+def _teacher(name: str, run: Any) -> Callable[[Any], Any]:
+    from smotext_ray.evaluation.utility.teacher import load_classifier, teach_by_embeddings
+
+    if name == "embedding":
+        return teach_by_embeddings
+    labels = [str(label) for label, _ in run.manifest["input"]["class_counts"]]
+    return load_classifier(name, labels).teach
+
+
+def _from_llm(run: Any, config: Any, encode: Callable[[list[str]], Any]) -> dict[str, Any]:
+    """What takes minutes: texts that the LLM writes as controls, and what it says of texts."""
+    from smotext_ray.evaluation.controls.decode import decode_controls
+    from smotext_ray.evaluation.reader import Reader
+
+    surprise = Reader(partial(_load_surprise, config), config, whole_gpu=True)
+    return {"decoded": decode_controls(run, config, encode), "surprise": surprise}
+
+
+def _load_encode(config: Any) -> Callable[[list[str]], Any]:
+    from smotext_ray.models.load import load_encoder
+
+    return partial(load_encoder(config).encode, batch_size=config.encoder.batch_size)
+
+
+def _load_surprise(config: Any) -> Callable[[list[str]], Any]:
+    from smotext_ray.evaluation.fidelity.perplexity import Surprise
+    from smotext_ray.models.files import locate_model
+
+    return Surprise(locate_model(config.decoder.model).path, config.decoder.max_tokens)
+
+
+def _quiet_transformers() -> None:
+    """Each classifier that is fine-tuned would tell that its last layer is new."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--run", required=True, metavar="RUN", help="run directory or URI")
+    add(
+        "--test",
+        required=True,
+        metavar="FILE",
+        help="labelled texts, never used; demo:NAME is the test split of a demo's data set",
+    )
+    add("--text-column", default="text", metavar="NAME", help="of FILE (default text)")
+    add("--label-column", default="label", metavar="NAME", help="of FILE (default label)")
+    add(
+        "--corpus",
+        metavar="FILE",
+        help="what a run with privacy.epsilon, and no other, was made of",
+    )
+    add("--output", required=True, metavar="DIR", help="for the report; an old one is replaced")
+    add("--seeds", type=int, default=5, metavar="N", help="draws (default 5)")
+    add(
+        "--classifiers",
+        nargs="+",
+        choices=CLASSIFIERS,
+        default=CLASSIFIERS[:2],
+        help="bert fine-tunes the run's encoder, which is slow (default embedding tfidf)",
+    )
+    add(
+        "--variants",
+        nargs="+",
+        choices=VARIANTS,
+        default=[],
+        help="of SMOTE on embeddings, as further controls",
+    )
+    add(
+        "--teacher",
+        metavar="NAME",
+        help="write soft labels and train students on them: 'embedding', or a Hugging Face "
+        "classifier (directory or hub name) of the run's classes",
+    )
+    add("--canaries", metavar="FILE", help="what smotext canaries wrote beside the run's corpus")
+    add(
+        "--beside",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="runs of the same corpus with other privacy.epsilon: utility against epsilon",
+    )
+    add("--quick", action="store_true", help="without what needs the LLM: controls, perplexity")
+
+
+def _add_canaries_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--input", required=True, metavar="PATH", help="corpus, as for augment")
+    add("--text-column", default="text", metavar="NAME", help="default: text")
+    add("--label-column", default="label", metavar="NAME", help="default: label")
+    add("--output", required=True, metavar="FILE", help="parquet; canaries.json is put beside it")
+    add("--number", type=int, default=20, metavar="N", help="canaries to plant (default 20)")
+    add("--seed", type=int, default=0, metavar="N", help="default 0")

@@ -1,0 +1,188 @@
+"""What a person sees of a run: its outcome, and texts beside their parents."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import astuple
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from smotext_ray.gate.reasons import REJECTED_IN_WORDS
+from smotext_ray.privacy.mechanism import promise_in_words
+from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import class_outcomes, corpus_table, planned_points, rejections
+from smotext_ray.run.verify import Finding
+
+
+def show_outcome(run: Run, console: Console, examples: int = 3) -> None:
+    """Print the closing tables: classes, rejections, speed, some texts."""
+    manifest = run.manifest
+    console.print(_class_table(manifest))
+    reasons = rejections(manifest)
+    if reasons:
+        table = Table("reason", "in words", "texts", title="Rejected (kept in samples/)")
+        for reason, number in reasons.most_common():
+            add_row(table, reason, REJECTED_IN_WORDS.get(reason, ""), number)
+        console.print(table)
+    console.print(_speed_table(manifest))
+    show_samples(run, console, rows=examples)
+    for label, number in manifest.get("short", []):
+        say(console, f"Class {label!r} fell short by {number}: {_why_short(manifest, label)}.")
+    for warning in manifest.get("warnings", []):
+        say(console, f"Note: {warning}")
+    path = manifest["result"]["path"]
+    rows = manifest["result"]["rows"]
+    say(console, f"The result is {run.uri.rstrip('/')}/{path}: {rows} rows.")
+    say_promise(manifest, console)
+
+
+def show_samples(
+    run: Run, console: Console, rows: int = 10, label: str | None = None, status: str = "accepted"
+) -> int:
+    """Print samples with their parents; the best of each class by turns. Returns how many.
+
+    A run with epsilon has not kept its parents.
+    """
+    chosen = _choose(run, rows, label, status)
+    if not chosen:
+        return 0
+    parents = {}
+    if "privacy" not in run.manifest:
+        parents = _texts(run, {id_ for row in chosen for _, id_ in _parents(row)})
+    for row in chosen:
+        facts = f"cosine to point {row['cosine_to_point']:.2f}, lam {row['lam']:.2f}"
+        if row["status"] == "rejected":
+            facts += f", rejected: {row['reason']}"
+        table = Table(
+            title=Text(f"{row['label']} (sample {row['sample_id']}; {facts})"),
+            title_justify="left",
+            show_header=False,
+            width=min(console.width, 110),
+            expand=False,
+        )
+        table.add_column("which", width=9)
+        table.add_column("text", overflow="fold")
+        for name, id_ in _parents(row):
+            if id_ in parents:
+                add_row(table, name, _short(parents[id_]))
+        table.add_row("new text", Text(_short(row["text"]), style="bold"))
+        console.print(table)
+    return len(chosen)
+
+
+def show_findings(findings: list[Finding], console: Console) -> None:
+    """Print what ``verify`` found."""
+    table = Table("check", "holds", "seen")
+    for finding in findings:
+        add_row(table, finding.check, "yes" if finding.ok else "NO", finding.seen)
+    console.print(table)
+
+
+def add_row(table: Table, *cells: Any) -> None:
+    """Add a row of what came from the user: as it is, for rich takes "[x]" for markup."""
+    table.add_row(*(Text(str(cell)) for cell in cells))
+
+
+def say(console: Console, sentence: str) -> None:
+    """Print a sentence as it is, unbroken: what is cut at column 80 is no path to copy."""
+    console.print(Text(sentence), soft_wrap=True)
+
+
+def say_promise(manifest: dict[str, Any], console: Console) -> None:
+    """Print what a run with epsilon promises, and nothing for others."""
+    if "privacy" in manifest:
+        say(console, promise_in_words(manifest["privacy"]))
+
+
+def _class_table(manifest: dict[str, Any]) -> Table:
+    table = Table("class", "before", "asked for", "accepted", "after", title="Classes")
+    for found in class_outcomes(manifest):
+        add_row(table, *astuple(found))
+    return table
+
+
+def _speed_table(manifest: dict[str, Any]) -> Table:
+    table = Table("stage", "seconds", "rows per second", "tokens per second", title="Time")
+    embed = manifest["stages"]["embed"]
+    table.add_row("embed", f"{embed['seconds']:.1f}", f"{embed['rows'] / embed['seconds']:.0f}", "")
+    if "weights" in manifest:
+        table.add_row("weigh", f"{manifest['weights']['seconds']:.1f}", "", "")
+    for entry in manifest["rounds"]:
+        points = planned_points(entry)
+        table.add_row(
+            f"plan round {entry['round']}",
+            f"{entry['plan_seconds']:.1f}",
+            f"{points / entry['plan_seconds']:.0f}",
+            "",
+        )
+        decode = entry["decode"]
+        seconds = decode["seconds"]
+        table.add_row(
+            f"decode round {entry['round']}",
+            f"{seconds:.1f}",
+            f"{points / seconds:.1f}",
+            f"{decode['tokens'] / seconds:.0f}",
+        )
+    return table
+
+
+def _why_short(manifest: dict[str, Any], label: Any) -> str:
+    reasons: Counter[str] = Counter()
+    for entry in manifest["rounds"]:
+        for owner, reason, number in entry["decode"]["reasons_by_class"]:
+            if owner == label:
+                reasons[reason] += number
+    listed = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
+    return f"after {len(manifest['rounds'])} rounds its rejected texts were {listed or 'none'}"
+
+
+def _choose(run: Run, rows: int, label: str | None, status: str) -> list[dict[str, Any]]:
+    """The nearest samples of each class, the classes by turns; holds ``rows`` a class."""
+    by_class: dict[str, list[dict[str, Any]]] = {}
+    for entry in run.manifest["rounds"]:
+        name = f"round-{entry['round']}"
+        if not run.has("samples", name):
+            continue
+        samples = run.table("samples", name)
+        for batch in samples.to_batches(filter=pc.field("status") == status):
+            for row in batch.to_pylist():
+                if label is None or str(row["label"]) == label:
+                    by_class.setdefault(str(row["label"]), []).append(row)
+            for key, found in by_class.items():
+                by_class[key] = heapq.nlargest(rows, found, key=lambda row: row["cosine_to_point"])
+    return list(_by_turns([by_class[key] for key in sorted(by_class)], rows))
+
+
+def _by_turns(lists: list[list[dict[str, Any]]], most: int) -> Iterator[dict[str, Any]]:
+    given = 0
+    for rank in range(max(map(len, lists), default=0)):
+        for samples in lists:
+            if rank < len(samples) and given < most:
+                given += 1
+                yield samples[rank]
+
+
+def _texts(run: Run, ids: set[Any]) -> dict[Any, str]:
+    corpus = corpus_table(run, run.manifest)
+    wanted = pa.array(sorted(ids), corpus.schema.field("id").type)
+    found = corpus.to_table(columns=["id", "text"], filter=pc.field("id").isin(wanted))
+    return dict(zip(found["id"].to_pylist(), found["text"].to_pylist(), strict=True))
+
+
+def _parents(row: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What each parent of a sample is called, and its id."""
+    others = row.get("other_neighbor_ids") or []
+    neighbors = [("neighbour", id_) for id_ in (row["neighbor_id"], *others)]
+    return [("source", row["source_id"]), *neighbors]
+
+
+def _short(text: str, most: int = 400) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 3] + "..."

@@ -1,0 +1,66 @@
+"""``smotext status`` on the screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from smotext_ray.cli.show import say, say_promise
+from smotext_ray.run.directory import Run
+from smotext_ray.run.log import run_name
+from smotext_ray.run.status import Stage, stages, worker
+from smotext_ray.utils.redact import without_credentials
+
+
+def show_status(run: Run, console: Console) -> None:
+    """Print how far the run has come."""
+    found = stages(run)
+    title = Text(f"Run {without_credentials(run.uri)}")
+    table = Table("stage", "state", "rows", "seconds", title=title)
+    for stage in found:
+        seconds = "" if stage.seconds is None else f"{stage.seconds:.1f}"
+        table.add_row(stage.stage, stage.state, _rows_in_words(stage), seconds)
+    console.print(table)
+    for stage in found:
+        if stage.last_block is not None:
+            say(console, _pace_in_words(stage))
+    if found[-1].state != "done":
+        say(console, _worker_in_words(worker(run)))
+    say(console, f"Its name in metrics and logs is {run_name(run)}.")
+    say_promise(run.manifest, console)
+
+
+def _rows_in_words(stage: Stage) -> str:
+    if stage.rows is None:
+        return ""
+    rows = str(stage.rows) if stage.rows_are_exact else f"about {stage.rows}"
+    return rows if stage.of is None else f"{rows} of {stage.of}"
+
+
+def _worker_in_words(facts: dict[str, Any] | None) -> str:
+    if facts is None:
+        return "No process works on it; the command that began it goes on with it."
+    return (
+        f"smotext {facts['what']} works on it: process {facts['pid']} on {facts['host']}, "
+        f"since {facts['since']}."
+    )
+
+
+def _pace_in_words(stage: Stage) -> str:
+    ago = _time_in_words(stage.quiet_seconds or 0.0)
+    if stage.is_quiet:
+        return f"{stage.stage}: no block for {ago}; stopped or stuck?"
+    if stage.rows_per_second is None:
+        return f"{stage.stage}: first block {ago} ago; no rate yet."
+    left = "" if stage.seconds_left is None else f", {_time_in_words(stage.seconds_left)} left"
+    return f"{stage.stage}: {stage.rows_per_second:.3g} rows/s{left}; last block {ago} ago."
+
+
+def _time_in_words(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,1 @@
+"""Ray: resources, pools, restarts, progress."""

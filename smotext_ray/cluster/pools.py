@@ -1,0 +1,336 @@
+"""Ray: connect or start it, and size the actor pools from what the cluster has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from smotext_ray.cluster.connect import Cluster, _started_here
+from smotext_ray.config.schema import ResourcesConfig, RunConfig
+from smotext_ray.errors import UserError
+
+# What Ray Data's own tasks need beside the actors: the filter of finished rows takes one
+# whole CPU on resuming, reading and writing the rest. With every CPU held by actors a
+# job would wait for ever.
+SPARE_CPUS = 2.0
+DECODER_GIB = 3.0  # an engine of a 135M model on CPU, its cache and torch; measured 2.5
+ENCODER_GIB = 1.0
+PLANNER_GPUS = 0.25  # most of a planner's time is arithmetic on its core
+# Threads that an engine on a GPU keeps busy: its loop, EngineCore, and what passes between.
+GPU_DECODER_CPUS = 3.0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Actors of one kind and what each of them reserves.
+
+    Attributes
+    ----------
+    actors : int
+        The most there will be.
+    cpus, gpus : float
+        Of each.
+    first : int
+        Those to begin with: fewer than ``actors`` where the cluster is to grow.
+    """
+
+    actors: int
+    cpus: float
+    gpus: float = 0.0
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "first", self.first or self.actors)
+
+
+def encoder_pool(cluster: Cluster, config: RunConfig, blocks: int) -> Pool:
+    """Actors of the embed job.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        As it is now.
+    config : RunConfig
+        Its ``resources`` say what an autoscaler may make of it.
+    blocks : int
+        More actors than these have nothing to do.
+
+    Raises
+    ------
+    UserError
+        If there is no room for one actor, or for as many as asked for, with the numbers.
+    """
+    (pool,) = _growing(cluster, config, lambda room: (_encoder_pool(room, config, blocks),))
+    return pool
+
+
+def decoder_pools(
+    cluster: Cluster, config: RunConfig, blocks: int, gate_gib: float = 0.0
+) -> tuple[Pool, Pool]:
+    """Actors of the decode job: the decoders, and the gate's encoders behind them.
+
+    As `encoder_pool`. ``gate_gib`` is what a gate holds of the corpus, beside its encoder.
+    """
+
+    def size(room: Cluster) -> tuple[Pool, Pool]:
+        return _decoder_pools(room, config, blocks, gate_gib)
+
+    decoders, gates = _growing(cluster, config, size)
+    return decoders, gates
+
+
+def _growing(
+    cluster: Cluster, config: RunConfig, size: Callable[[Cluster], tuple[Pool, ...]]
+) -> tuple[Pool, ...]:
+    """Pools that fill the cluster's bounds, and begin with what it has room for now."""
+    bounds = _bounds(cluster, config)
+    most = size(bounds)
+    if bounds == cluster:
+        return most
+    try:
+        now = size(cluster)
+    except UserError:  # no room yet
+        now = tuple(replace(pool, actors=1) for pool in most)
+    return tuple(
+        replace(pool, cpus=min(pool.cpus, there.cpus), first=min(there.actors, pool.actors))
+        if there.gpus == pool.gpus
+        # Without a GPU now, what there is room for are actors of another kind.
+        else replace(pool, first=1)
+        for pool, there in zip(most, now, strict=True)
+    )
+
+
+def _bounds(cluster: Cluster, config: RunConfig) -> Cluster:
+    """What the cluster may grow to; itself, where it does not grow.
+
+    Ray's open-source autoscaler does not tell a driver its bounds, so the user does.
+    """
+    cpus = max(cluster.cpus, config.resources.most_cluster_cpus)
+    gpus = max(cluster.gpus, config.resources.most_cluster_gpus)
+    if (cpus, gpus) == (cluster.cpus, cluster.gpus):
+        return cluster
+    return Cluster(
+        cpus=cpus,
+        gpus=gpus,
+        memory_gib=math.inf,  # of machines to come nothing is known
+        node_gpus=(*cluster.node_gpus, gpus - cluster.gpus),
+        can_be="may grow to",
+    )
+
+
+def _encoder_pool(cluster: Cluster, config: RunConfig, blocks: int) -> Pool:
+    asked, share = config.resources.encoder_actors, config.resources.encoder_gpus
+    if cluster.gpus < 1 or not share:
+        room = _room(cluster, _one_a_core(cluster), _Needs(memory_gib=ENCODER_GIB))
+        return Pool(_actors("encoder", asked, room, blocks), 1.0)
+    each = int(1 / share)  # an actor's share comes from one GPU
+    if not each:
+        raise UserError(
+            f"resources.encoder_gpus is {share:g}, but an encoder uses at most 1 GPU; lower it."
+        )
+    room = _room(cluster, int(cluster.gpus) * each, _Needs())
+    return Pool(_actors("encoder", asked, room, blocks), 1.0, share)
+
+
+def _decoder_pools(
+    cluster: Cluster, config: RunConfig, blocks: int, gate_gib: float
+) -> tuple[Pool, Pool]:
+    if cluster.gpus >= 1:
+        return _gpu_decoder_pools(cluster, config, blocks, gate_gib)
+    resources = config.resources
+    gates = _gates(resources, per_gate=8)
+    needs = _Needs(DECODER_GIB, gates, gate_cpus=0.5, gate_memory_gib=ENCODER_GIB + gate_gib)
+    room = _room(cluster, _one_a_core(cluster), needs)
+    number = _actors("decoder", resources.decoder_actors, room, blocks)
+    return Pool(number, 1.0), Pool(gates(number), needs.gate_cpus)
+
+
+def _gpu_decoder_pools(
+    cluster: Cluster, config: RunConfig, blocks: int, gate_gib: float
+) -> tuple[Pool, Pool]:
+    """Decoders, and as many gates, for a gate judges no more texts than a decoder makes.
+
+    A gate shares the GPU of a decoder, or has one of its own where ``gate_gpus`` is 1.
+    """
+    resources = config.resources
+    width, gate_gpus = config.decoder.tensor_parallel_size, resources.gate_gpus
+    gates = _gates(resources, per_gate=1)
+    engines, share = _engines(cluster, config, gates)
+    if width > 1 and gate_gpus:  # an engine over several GPUs takes them whole
+        left = cluster.gpus - engines * width
+        if left < 1 and resources.encoder_gpus >= 1:  # too large an encoder for a CPU
+            engines, left = engines - 1, left + width
+            if not engines:
+                raise UserError(
+                    f"The engine takes all {cluster.gpus:g} GPUs, and the gate's encoder needs one "
+                    "more; add a GPU, lower decoder.tensor_parallel_size, or let the gate run on "
+                    "the CPU by resources.gate_gpus=0."
+                )
+        if left < 1:
+            gate_gpus = 0.0
+    needs = _Needs(gates=gates, gate_cpus=1.0, gate_memory_gib=gate_gib)
+    room = _room(cluster, engines, needs)
+    number = _actors("decoder", resources.decoder_actors, room, blocks)
+    judges = gates(number)
+    if width > 1 and gate_gpus:
+        judges = min(judges, int((cluster.gpus - number * width) / gate_gpus))
+    spare = cluster.cpus - SPARE_CPUS - judges * needs.gate_cpus
+    cpus = max(1.0, min(GPU_DECODER_CPUS, spare // number))
+    return Pool(number, cpus, share), Pool(judges, needs.gate_cpus, gate_gpus)
+
+
+def _engines(cluster: Cluster, config: RunConfig, gates: Callable[[int], int]) -> tuple[int, float]:
+    """How many engines the GPUs have room for, and what one of them reserves."""
+    resources, width = config.resources, config.decoder.tensor_parallel_size
+    nodes = cluster.node_gpus or (cluster.gpus,)
+    if width > 1:
+        if resources.decoders_per_gpu > 1:
+            raise UserError(
+                "resources.decoders_per_gpu is for engines of one GPU; set it to 1, or "
+                "decoder.tensor_parallel_size to 1."
+            )
+        engines = sum(int(gpus) // width for gpus in nodes)
+        if not engines:
+            raise UserError(
+                f"decoder.tensor_parallel_size is {width}, but no machine of the cluster has more "
+                f"than {max(nodes):.0f} GPUs; lower it or add GPUs."
+            )
+        return engines, float(width)
+    each, whole = resources.decoders_per_gpu, sum(int(gpus) for gpus in nodes)
+    if resources.gate_gpus == 1:
+        # As many GPUs to gates as these engines need; one GPU alone has to be shared.
+        of_engines = [n for n in range(1, whole) if n + gates(n * each) <= whole]
+        if not of_engines:
+            raise UserError(
+                f"resources.gate_gpus is 1, but {whole} GPUs are too few for a decoder and its "
+                "gates; lower it or resources.gate_actors, or add GPUs."
+            )
+        return of_engines[-1] * each, 1 / each
+    gates_per_gpu = math.ceil(gates(whole * each) / max(1, whole))
+    share = (1 - gates_per_gpu * resources.gate_gpus) / each
+    if share <= 0:
+        raise UserError(
+            f"resources.gate_gpus={resources.gate_gpus:g} leaves nothing of a GPU to its "
+            "decoders; lower it, resources.gate_actors or resources.decoders_per_gpu."
+        )
+    return whole * each, math.floor(share * 10_000) / 10_000  # Ray counts ten-thousandths
+
+
+def planner_pool(cluster: Cluster, config: RunConfig, groups: int, memory_gib: float) -> Pool:
+    """Actors of the plan job; each takes a GPU where there is one now, for FAISS.
+
+    As `encoder_pool`; but no machine with a GPU is started for it. ``memory_gib`` is what an
+    actor takes, which holds whole classes.
+    """
+
+    def size(room: Cluster) -> tuple[Pool]:
+        return (_planner_pool(replace(room, gpus=cluster.gpus), groups, memory_gib),)
+
+    (pool,) = _growing(cluster, config, size)
+    return pool
+
+
+def _planner_pool(cluster: Cluster, groups: int, memory_gib: float) -> Pool:
+    needs = _Needs(memory_gib=memory_gib)
+    if cluster.gpus >= 1:
+        most = int(cluster.gpus) * int(1 / PLANNER_GPUS)
+        return Pool(max(1, min(_room(cluster, most, needs), groups)), 1.0, PLANNER_GPUS)
+    room = _room(cluster, _one_a_core(cluster), needs)
+    return Pool(max(1, min(room, groups)), 1.0)
+
+
+def _no_gates(decoders: int) -> int:
+    return 0
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """What an actor takes in addition to its CPU, and the gates behind so many actors."""
+
+    memory_gib: float = 0.0
+    gates: Callable[[int], int] = _no_gates
+    gate_cpus: float = 0.0
+    gate_memory_gib: float = 0.0
+
+
+def _room(cluster: Cluster, most: int, needs: _Needs) -> int:
+    """The largest number of one-CPU actors, up to ``most``, that fit with all that is beside them.
+
+    Raises
+    ------
+    UserError
+        If not even one does: Ray would wait for it for ever.
+    """
+
+    def wants(actors: int) -> tuple[float, float]:
+        gates = needs.gates(actors)
+        return (
+            actors + gates * needs.gate_cpus + SPARE_CPUS,
+            actors * needs.memory_gib + gates * needs.gate_memory_gib,
+        )
+
+    for actors in range(most, 0, -1):
+        cpus, memory = wants(actors)
+        if cpus <= cluster.cpus and memory <= cluster.memory_gib:
+            return actors
+    cpus, memory = wants(1)
+    there = f" and {cluster.memory_gib:.1f} GiB" if math.isfinite(cluster.memory_gib) else ""
+    raise UserError(
+        f"The cluster {cluster.can_be} {cluster.cpus:g} CPUs{there} for actors, but the job needs "
+        f"at least {cpus:g} CPUs and {memory:g} GiB; use a larger machine or cluster, or tell how "
+        "far it may grow by resources.most_cluster_cpus."
+    )
+
+
+def _one_a_core(cluster: Cluster) -> int:
+    """Actors that compute on their CPU: where Ray was started here, it counts cores twice."""
+    cpus = max(1, int(cluster.cpus - SPARE_CPUS))
+    return max(1, cpus // 2) if _started_here() else cpus
+
+
+def _actors(kind: str, asked: int, room: int, blocks: int) -> int:
+    if asked > room:
+        raise UserError(
+            f"resources.{kind}_actors asks for {asked} actors, but the cluster has room for "
+            f"{room}; lower it, or set it to 0 to take what fits."
+        )
+    return max(1, min(asked or room, blocks))
+
+
+def _gates(resources: ResourcesConfig, per_gate: int) -> Callable[[int], int]:
+    """How many gates there are behind so many decoders."""
+    return lambda decoders: resources.gate_actors or max(1, decoders // per_gate)
+
+
+def pool_options(pool: Pool, blocks: int | None = None, in_flight: int = 1) -> dict[str, Any]:
+    """The pool as options of ``Dataset.map`` and of `ray_data.map_blocks`.
+
+    Parameters
+    ----------
+    pool : Pool
+    blocks : int, optional
+        Of the job.
+    in_flight : int, default=1
+        Blocks that an actor works on at once, in threads; fewer where some would have none.
+    """
+    from ray.data import ActorPoolStrategy
+
+    several: dict[str, Any] = {}
+    if in_flight > 1 and blocks is not None:
+        at_once = max(1, min(in_flight, blocks // pool.actors))
+        several = {
+            "max_concurrent_calls_per_actor": at_once,
+            "enable_true_multi_threading": True,
+            # One waits there, unless all are at work already.
+            "max_tasks_in_flight_per_actor": at_once + (blocks > at_once * pool.actors),
+        }
+    return {
+        # All at once: a pool that starts with one actor grows late, or never on short jobs.
+        "compute": ActorPoolStrategy(
+            min_size=pool.first, max_size=pool.actors, initial_size=pool.first, **several
+        ),
+        "num_cpus": pool.cpus,
+        "num_gpus": pool.gpus,
+    }

@@ -1,0 +1,227 @@
+"""Progress of a stage: actors count what they finish, the driver shows, logs and exports it.
+
+The process of the `StageActor` imports this file too, so it takes no more than that one needs.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from smotext_ray.cluster.metrics import StageMetrics
+from smotext_ray.cluster.ray_data import surviving_actor
+from smotext_ray.cluster.restarts import Restarts
+
+if TYPE_CHECKING:
+    from smotext_ray.run.directory import Run
+
+
+log = logging.getLogger("smotext_ray")
+POLL_SECONDS = 1.0
+LAST_LOOK_SECONDS = 10.0  # nobody looks again
+LOG_EVERY_SECONDS = 10.0
+MOST_EVENTS = 1000  # of one stage that the log tells of
+
+ROWS, REPEATED_ROWS = ("smotext_rows",), ("smotext_repeated_rows",)
+TOKENS = ("smotext_tokens",)
+
+Counts = collections.Counter[tuple[str, ...]]  # name of a metric and its own tags -> number
+Event = tuple[str, dict[str, Any]]  # a sentence, and the facts that are fields of the log
+
+
+class Counter:
+    """What a stage has done so far; lives in an actor."""
+
+    def __init__(self) -> None:
+        self.counts: Counts = collections.Counter()
+        self.events: list[Event] = []
+        self._finished: set[Any] = set()
+
+    def add(
+        self,
+        rows: int,
+        tokens: int = 0,
+        first: Any = None,
+        samples: Mapping[tuple[str, str], int] | None = None,
+    ) -> None:
+        """Count what an actor has finished.
+
+        Parameters
+        ----------
+        rows : int
+        tokens : int, default=0
+        first : int or str, optional
+            What names these rows, such as the first one's id: the same rows a second time,
+            after a kill, are not counted again. One such name is held a call.
+        samples : mapping of (status, reason) to int, optional
+            What the gate says of the rows.
+        """
+        self.counts[TOKENS] += tokens
+        if first is not None and first in self._finished:
+            self.counts[REPEATED_ROWS] += rows
+            return
+        if first is not None:
+            self._finished.add(first)
+        self.counts[ROWS] += rows
+        for outcome, number in (samples or {}).items():
+            self.counts["smotext_samples", *outcome] += number
+
+    def restarted(self, actor: str, at: str) -> None:
+        """Count an actor, "encoder" or so, that Ray has started anew; ``at``: its last block."""
+        self.counts["smotext_restarts", actor] += 1
+        was = f", which ended at {at}" if at else ""
+        self.tell(f"Ray has started the {actor} anew{was}", {"actor": actor})
+
+    def tell(self, message: str, facts: dict[str, Any]) -> None:
+        """Have the driver log something; never a text of the corpus."""
+        if len(self.events) < MOST_EVENTS:
+            self.events.append((message, facts))
+
+    def get(self) -> tuple[int, int]:
+        """Rows and tokens."""
+        return self.counts[ROWS], self.counts[TOKENS]
+
+    def see(self, known: int) -> tuple[Counts, list[Event]]:
+        """All counts, and the events after the first ``known`` ones."""
+        return self.counts, self.events[known:]
+
+
+class StageActor(Counter, Restarts):
+    """Both of a stage in one process: each that Ray starts takes a second and 130 MiB."""
+
+    def __init__(self) -> None:
+        Counter.__init__(self)
+        Restarts.__init__(self, self.restarted)
+
+
+@contextmanager
+def stage_progress(stage: str, total: int, run: Run, before: int = 0) -> Iterator[Any]:
+    """Show a stage's progress while the block runs; yields the handle of its `StageActor`.
+
+    The bar goes to the terminal, about every ten seconds a line to the log, and each second
+    the counts to Ray's metrics.
+
+    Parameters
+    ----------
+    stage : str
+    total : int
+        Rows of the stage.
+    run : Run
+    before : int, default=0
+        Rows that a killed process has left finished.
+    """
+    import ray
+
+    counter = surviving_actor(StageActor)
+    watch = _Watch(stage, total, before, run, counter)
+    thread = threading.Thread(target=watch.until_stopped, daemon=True)
+    started = time.monotonic()
+    _tell_begin(stage, total, before)
+    thread.start()
+    try:
+        yield counter
+        rows, tokens = ray.get(counter.get.remote())
+    finally:
+        watch.stop.set()
+        thread.join()
+        ray.kill(counter)
+    _tell_end(stage, rows, tokens, started)
+
+
+@contextmanager
+def task_progress(stage: str, total: int, run: Run) -> Iterator[None]:
+    """As `stage_progress` for a stage of seconds that is one task: it is counted at its end."""
+    from smotext_ray.run.log import run_name
+
+    metrics = StageMetrics(run_name(run), stage)
+    started = time.monotonic()
+    _tell_begin(stage, total, before=0)
+    yield
+    metrics.count(*ROWS, number=total)
+    _tell_end(stage, total, 0, started)
+
+
+def _tell_begin(stage: str, total: int, before: int) -> None:
+    left = f"{total - before} of {total} rows to do" if before else f"{total} rows to do"
+    log.info("%s: %s", stage, left, extra={"stage": stage, "rows_to_do": total - before})
+
+
+def _tell_end(stage: str, rows: int, tokens: int, started: float) -> None:
+    seconds = time.monotonic() - started
+    log.info(
+        "%s: done, %s in %.1f s",
+        *(stage, _done(rows, tokens), seconds),
+        extra={"stage": stage, "rows": rows, "tokens": tokens, "seconds": round(seconds, 3)},
+    )
+
+
+class _Watch:
+    """Looks at a stage's counter once a second and passes on what is new."""
+
+    def __init__(self, stage: str, total: int, before: int, run: Run, counter: Any) -> None:
+        from smotext_ray.run.log import run_name
+
+        self.stage, self.total, self.before, self.counter = stage, total, before, counter
+        self.metrics = StageMetrics(run_name(run), stage)
+        self.stop = threading.Event()
+        self._counts: Counts = collections.Counter()
+        self._events = 0
+        self._logged = time.monotonic()
+
+    def until_stopped(self) -> None:
+        import ray
+
+        with tqdm(
+            total=self.total,
+            initial=self.before,
+            desc=self.stage,
+            unit="row",
+            disable=not sys.stderr.isatty(),
+        ) as bar:
+            stopped = False
+            while not stopped:
+                stopped = self.stop.wait(POLL_SECONDS)  # and look once more after it
+                try:
+                    looked = self.counter.see.remote(self._events)
+                    patience = LAST_LOOK_SECONDS if stopped else POLL_SECONDS
+                    counts, events = ray.get(looked, timeout=patience)
+                except ray.exceptions.GetTimeoutError:
+                    continue
+                except ray.exceptions.RayError:
+                    return
+                self._pass_on(counts, events, bar)
+
+    def _pass_on(self, counts: Counts, events: list[Event], bar: Any) -> None:
+        for key, number in counts.items():
+            known = self._counts[key]
+            new = number - known if number >= known else number  # less: it began again at 0
+            if new:
+                self.metrics.count(*key, number=new)
+        self._counts = counts
+        rows, tokens = counts[ROWS], counts[TOKENS]
+        self.metrics.set_rows_to_do(max(0, self.total - self.before - rows))
+        for message, facts in events:
+            log.warning("%s: %s", self.stage, message, extra={"stage": self.stage, **facts})
+        self._events += len(events)
+        bar.update(self.before + rows - bar.n)
+        if tokens:
+            bar.set_postfix_str(f"{tokens} tokens")
+        if time.monotonic() - self._logged >= LOG_EVERY_SECONDS:
+            self._logged = time.monotonic()
+            log.info(
+                "%s: %d rows to do; done: %s",
+                *(self.stage, self.total - self.before, _done(rows, tokens)),
+                extra={"stage": self.stage, "rows": rows, "tokens": tokens},
+            )
+
+
+def _done(rows: int, tokens: int) -> str:
+    return f"{rows} rows, {tokens} tokens" if tokens else f"{rows} rows"

@@ -1,0 +1,284 @@
+"""Where the input is: files, directories, globs, URIs, Hugging Face data sets, ``demo:``.
+
+Files come in the order of their names, so that the same input always gives the same rows
+in the same order.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import unquote
+
+import pyarrow as pa
+from pyarrow import fs
+
+from smotext_ray.config.schema import InputConfig
+from smotext_ray.corpus.demo import load_dataset
+from smotext_ray.corpus.formats import (
+    BLOCK_ROWS,
+    COMPRESSIONS,
+    FORMATS,
+    Block,
+    read_file,
+    require_columns,
+    split_ending,
+)
+from smotext_ray.errors import UserError, one_line
+from smotext_ray.utils.filesystems import with_retry_limit
+
+DEMO = "demo:"
+HUB_NAME = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+)?)(:(?P<split>[\w.+-]+))?")
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of an input, in the order in which they are read.
+
+    Attributes
+    ----------
+    filesystem : pyarrow.fs.FileSystem
+    paths : tuple of str
+        Of one format; never empty.
+    """
+
+    filesystem: fs.FileSystem
+    paths: tuple[str, ...]
+
+
+def read_blocks(config: InputConfig, types: pa.Schema | None = None) -> Iterator[Block]:
+    """Read the whole input as a stream of blocks, always in the same order.
+
+    Parameters
+    ----------
+    config : InputConfig
+    types : pyarrow.Schema or None
+        The types of csv and JSON columns, once they are known.
+
+    Yields
+    ------
+    Block
+
+    Raises
+    ------
+    UserError
+        If the input is not there, cannot be read, or lacks a column.
+    """
+    if not config.path:
+        raise UserError("No input is given; name a file, a directory or a URI with --input.")
+    if config.path.startswith(DEMO):
+        yield from _read_demo(config)
+        return
+    files = find_files(config.path)
+    if files is None:
+        yield from _read_hub(config)
+        return
+    for path in files.paths:
+        yield from read_file(files.filesystem, path, config, types)
+
+
+def find_files(path: str) -> Files | None:
+    """Find the files of a path, directory, glob or URI.
+
+    Parameters
+    ----------
+    path : str
+        In a directory (searched to its full depth) and for a wildcard, names that begin
+        with ``.`` or ``_`` are left out. ``?`` is a wildcard in local paths only.
+
+    Returns
+    -------
+    Files or None
+        None if there is no such file and the name could be a Hugging Face data set's.
+
+    Raises
+    ------
+    UserError
+        If nothing is there, a file is empty, or the formats are unknown or mixed.
+    """
+    is_uri = "://" in path or path.startswith("file:")
+    try:
+        filesystem, root, wildcards = _open_uri(path) if is_uri else _open_local(path)
+        infos = _expand(filesystem, root, wildcards)
+    except PermissionError as error:
+        raise UserError(f"{path} may not be read by this user; change its permissions.") from error
+    except UserError:
+        raise
+    except Exception as error:
+        if not is_uri:
+            raise
+        # Each storage client raises exceptions of its own family.
+        raise UserError(
+            f"{path} cannot be reached ({one_line(error)}); check the address, "
+            "the credentials and the network."
+        ) from error
+    if infos is None:
+        if not is_uri and _may_be_hub_name(path):
+            return None
+        raise UserError(f"{path} does not exist; check the path.")
+    return Files(filesystem, _checked(path, infos))
+
+
+def _open_local(path: str) -> tuple[fs.FileSystem, str, list[str]]:
+    full = os.path.abspath(os.path.expanduser(path))
+    if os.path.lexists(full):  # a name may hold a bracket without being a pattern
+        return fs.LocalFileSystem(), full, []
+    root, wildcards = _split_pattern(full, "*?[")
+    return fs.LocalFileSystem(), root, wildcards
+
+
+def _open_uri(uri: str) -> tuple[fs.FileSystem, str, list[str]]:
+    if uri.startswith("file:"):  # pyarrow refuses spaces in it
+        return _open_local("/" + unquote(uri.removeprefix("file:")).lstrip("/"))
+    # What follows "?" are options of the store, such as its region.
+    location, mark, options = uri.partition("?")
+    root, wildcards = _split_pattern(location, "*[")
+    try:
+        filesystem, path = fs.FileSystem.from_uri(with_retry_limit(root + mark + options))
+    except pa.ArrowInvalid:  # none of pyarrow's own
+        import fsspec.core
+
+        remote, path = fsspec.core.url_to_fs(root + mark + options)
+        filesystem = fs.PyFileSystem(fs.FSSpecHandler(remote))
+    return filesystem, path, wildcards
+
+
+def _split_pattern(path: str, wildcards: str) -> tuple[str, list[str]]:
+    """The part before the first segment with a wildcard, and the segments from there on."""
+    segments = path.split("/")
+    for index, segment in enumerate(segments):
+        if any(character in segment for character in wildcards):
+            return "/".join(segments[:index]) or "/", segments[index:]
+    return path, []
+
+
+def _expand(filesystem: fs.FileSystem, root: str, wildcards: list[str]) -> list[fs.FileInfo] | None:
+    """All files that are meant, sorted by path; None if there is nothing at the path."""
+    found = [filesystem.get_file_info(root)]
+    if not wildcards:
+        if found[0].type == fs.FileType.NotFound:
+            return None
+        if found[0].type != fs.FileType.Directory:
+            return found
+        return _listed(filesystem, root, recursive=True)
+    for after, pattern in enumerate(wildcards, start=1):
+        directories = [info.path for info in found if info.type == fs.FileType.Directory]
+        if pattern == "**":
+            for directory in directories:
+                found += _listed(filesystem, directory, recursive=True)
+            continue
+        found = [
+            info
+            for directory in directories
+            for info in _listed(
+                filesystem,
+                directory,
+                hidden=pattern.startswith((".", "_")),
+                only_files=after == len(wildcards),
+            )
+            if fnmatch.fnmatchcase(info.base_name, pattern)
+        ]
+    # "**" reaches a directory more than once.
+    files = {info.path: info for info in found if info.type == fs.FileType.File}
+    return [files[path] for path in sorted(files)] or None
+
+
+def _listed(
+    filesystem: fs.FileSystem,
+    directory: str,
+    recursive: bool = False,
+    hidden: bool = False,
+    only_files: bool = False,
+) -> list[fs.FileInfo]:
+    # Of a Google bucket pyarrow lists those directories only that an object stands for, which
+    # few tools make; what is in them tells of the others.
+    is_told = filesystem.type_name != "gcs" or only_files
+    selector = fs.FileSelector(directory, recursive=recursive or not is_told)
+    infos = filesystem.get_file_info(selector)
+    if not is_told:
+        infos = _with_directories(infos, directory)
+        infos = [i for i in infos if recursive or os.path.dirname(i.path) == directory]
+    kept = []
+    for info in infos:
+        below = info.path.removeprefix(directory).strip("/").split("/")
+        if hidden or not any(part.startswith((".", "_")) for part in below):
+            kept.append(info)
+    return sorted(kept, key=lambda info: cast(str, info.path))
+
+
+def _with_directories(infos: list[fs.FileInfo], root: str) -> list[fs.FileInfo]:
+    """The same, and all directories between them and the root."""
+    found = {info.path: info for info in infos}
+    for info in infos:
+        above = os.path.dirname(info.path)
+        while above != root and above not in found:
+            found[above] = fs.FileInfo(above, fs.FileType.Directory)
+            above = os.path.dirname(above)
+    return list(found.values())
+
+
+def _checked(path: str, infos: list[fs.FileInfo]) -> tuple[str, ...]:
+    files = [info for info in infos if info.type != fs.FileType.Directory]
+    if not files:
+        raise UserError(f"The directory {path} holds no files; give one that does.")
+    kinds: dict[str, str] = {}
+    for info in files:
+        if info.type != fs.FileType.File:
+            raise UserError(f"{info.path} is no regular file; write the corpus to one.")
+        kind, _ = split_ending(info.path)
+        if kind is None:
+            raise UserError(
+                f"{info.path} has an unknown ending; known are {', '.join(FORMATS)}, all but "
+                f"parquet also with {', '.join(COMPRESSIONS)} (a pattern such as "
+                "'DIR/*.csv' chooses files)."
+            )
+        kinds.setdefault(kind, info.path)
+        if info.size == 0:
+            raise UserError(f"{info.path} is empty (0 bytes); write the corpus to it first.")
+    if len(kinds) > 1:
+        (one, first), (other, second) = list(kinds.items())[:2]
+        raise UserError(
+            f"{path} mixes formats ({first} is {one}, {second} is {other}); "
+            "give files of one, for example with a pattern such as 'DIR/*.csv'."
+        )
+    return tuple(info.path for info in files)
+
+
+def _may_be_hub_name(path: str) -> bool:
+    looks_local = path.startswith((".", "/", "~")) or split_ending(path)[0] is not None
+    return not looks_local and HUB_NAME.fullmatch(path) is not None
+
+
+def _read_hub(config: InputConfig) -> Iterator[Block]:
+    match = HUB_NAME.fullmatch(config.path)
+    assert match is not None  # find_files saw to it
+    try:
+        import datasets
+
+        split = match["split"] or "train"
+        rows = datasets.load_dataset(match["name"], split=split, streaming=True)
+        # One conversion to Arrow a block; its tables may be of any number of rows.
+        stream: Any = rows.with_format("arrow").iter(batch_size=BLOCK_ROWS)
+        for table in stream:
+            require_columns(table.column_names, config, config.path)
+            yield Block(table, config.path)
+    except UserError:
+        raise
+    except Exception as error:
+        # The hub's client has dozens of exceptions, from network, server and data set.
+        raise UserError(
+            f"There is no file or directory {config.path}, and no Hugging Face data set of "
+            f"that name could be read ({one_line(error)}); check the spelling and the network."
+        ) from error
+
+
+def _read_demo(config: InputConfig) -> Iterator[Block]:
+    name, _, split = config.path.removeprefix(DEMO).partition(":")
+    table = load_dataset(name, cast(Any, split or "train"))
+    require_columns(table.column_names, config, config.path)
+    for start in range(0, table.num_rows, BLOCK_ROWS):
+        yield Block(table.slice(start, BLOCK_ROWS), config.path)

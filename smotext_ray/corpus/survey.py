@@ -1,0 +1,254 @@
+"""Read and check the corpus, and stage it as the table that the jobs work on.
+
+The input is streamed twice: once to check every row and to learn the columns' types, which
+writes nothing, and once to write the good rows.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from smotext_ray.config.schema import InputConfig
+from smotext_ray.corpus.column_types import ColumnTypes, is_string
+from smotext_ray.corpus.formats import Block, require_columns
+from smotext_ray.corpus.sources import read_blocks
+from smotext_ray.corpus.validation import REASONS, check_names, judge, read_ids
+from smotext_ray.errors import UserError
+
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class BadRows:
+    """Rows that cannot be used, all for the same reason.
+
+    Attributes
+    ----------
+    count : int
+    examples : tuple
+        The first five ids: values of the id column, or 0-based row numbers of the input.
+    """
+
+    count: int
+    examples: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one reading of the input has found.
+
+    Attributes
+    ----------
+    rows : int
+        Good rows.
+    class_counts : dict
+        Label to number of good rows, sorted by ``str(label)``.
+    bad_rows : dict of str to BadRows
+        Reason to rows; a row counts once, by the first of its reasons.
+    schema : pyarrow.Schema
+        The input's own columns.
+    mean_characters : float
+        Mean length of the good texts.
+    """
+
+    rows: int
+    class_counts: dict[Any, int]
+    bad_rows: dict[str, BadRows]
+    schema: pa.Schema
+    mean_characters: float
+
+
+def survey_corpus(config: InputConfig, least_classes: int = 2) -> Survey:
+    """Check every row of the input; write nothing.
+
+    Parameters
+    ----------
+    config : InputConfig
+    least_classes : int, default=2
+        0 also allows an input without rows.
+
+    Returns
+    -------
+    Survey
+
+    Raises
+    ------
+    UserError
+        If the input is not there, damaged or empty, lacks a column, has a column that the
+        result needs for itself, has bad rows (with ``on_bad_row="error"``), ids that are
+        null or not unique, or fewer than ``least_classes``.
+    """
+    _check_roles(config)
+    types = ColumnTypes(text=config.text_column, label=config.label_column)
+    tally = _Tally()
+    for block in read_blocks(config):
+        check_names(block)
+        types.add(block)
+        tally.add(block, config)
+    schema = types.schema()
+    if not tally.seen:
+        if least_classes:
+            raise UserError(f"{config.path} holds no rows; give a corpus that does.")
+        return Survey(0, {}, {}, schema, 0.0)
+    # JSON lines and directories can only be judged when the last row has been seen.
+    require_columns(schema.names, config, config.path)
+    _check_storable(schema, config)
+    if config.id_column is not None:
+        _check_unique(tally, config)
+    survey = Survey(
+        rows=tally.good,
+        class_counts=_class_counts(tally.labels, schema.field(config.label_column).type),
+        bad_rows=_bad_rows(tally, schema, config),
+        schema=schema,
+        mean_characters=tally.characters / max(tally.good, 1),
+    )
+    _check_rows(survey, tally.seen, config, least_classes)
+    return survey
+
+
+@dataclass
+class _Tally:
+    """What the survey counts, block by block."""
+
+    seen: int = 0
+    good: int = 0
+    characters: int = 0
+    labels: Counter[Any] = field(default_factory=Counter)
+    bad: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[Any]] = field(default_factory=dict)
+    # 8 bytes a row, the only thing here that grows with the corpus: the id itself, or the
+    # hash of a string (ids that share a hash are read again and compared).
+    hashes: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, block: Block, config: InputConfig) -> None:
+        text, label, verdict = judge(block, config)
+        ids = read_ids(block, config, self.seen)
+        for code, reason in enumerate(REASONS, 1):
+            rows = np.flatnonzero(verdict == code)
+            if rows.size:
+                self.bad[reason] += rows.size
+                examples = self.examples.setdefault(reason, [])
+                first = rows[: EXAMPLES - len(examples)]
+                examples += ids.take(pa.array(first)).to_pylist()
+        good = pa.array(verdict == 0)
+        self.characters += pc.sum(pc.utf8_length(text.filter(good))).as_py() or 0
+        for entry in label.filter(good).value_counts().to_pylist():
+            self.labels[entry["values"]] += entry["counts"]
+        if config.id_column is not None:
+            self.hashes.frombytes(_hashes(ids).tobytes())
+        self.seen += block.table.num_rows
+        self.good += int((verdict == 0).sum())
+
+
+def _check_unique(tally: _Tally, config: InputConfig) -> None:
+    hashes = np.frombuffer(tally.hashes, np.int64)
+    hashes.sort()
+    suspects = hashes[1:][hashes[1:] == hashes[:-1]]
+    if not suspects.size:
+        return
+    seen: set[Any] = set()
+    for block in read_blocks(config):
+        ids = read_ids(block, config, 0)
+        for row in np.flatnonzero(np.isin(_hashes(ids), suspects)):
+            value = ids[int(row)].as_py()
+            if value in seen:
+                raise UserError(
+                    f"The id column {config.id_column!r} holds {value!r} more than once; make "
+                    "the ids unique, or leave --id-column out to number the rows."
+                )
+            seen.add(value)
+
+
+def _hashes(ids: pa.Array) -> np.ndarray:
+    if is_string(ids.type):
+        return np.fromiter(map(hash, ids.to_pylist()), np.int64, len(ids))
+    return ids.to_numpy()
+
+
+def _check_storable(schema: pa.Schema, config: InputConfig) -> None:
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        if "struct<>" in str(kind):  # parquet has no type for it
+            raise UserError(
+                f"The column {name!r} of {config.path} holds only empty objects; drop it."
+            )
+
+
+def _check_roles(config: InputConfig) -> None:
+    roles = _roles(config)
+    if len(roles) < 2 + (config.id_column is not None):
+        raise UserError(
+            "The text, label and id columns must be different ones; "
+            f"they are given as {config.text_column!r}, {config.label_column!r}"
+            + (f" and {config.id_column!r}." if config.id_column is not None else ".")
+        )
+
+
+def _roles(config: InputConfig) -> dict[str, str]:
+    """The input's name of each of the staged columns ``id``, ``text`` and ``label``."""
+    roles = {config.text_column: "text", config.label_column: "label"}
+    return roles if config.id_column is None else {**roles, config.id_column: "id"}
+
+
+def _check_rows(survey: Survey, seen: int, config: InputConfig, least_classes: int) -> None:
+    listed = ", ".join(
+        f"{reason} in {bad.count} (id {', '.join(map(str, bad.examples))}"
+        f"{', ...' if bad.count > len(bad.examples) else ''})"
+        for reason, bad in survey.bad_rows.items()
+    )
+    if listed and config.on_bad_row == "error":
+        count = seen - survey.rows
+        raise UserError(
+            f"{count} of the {seen} rows of {config.path} cannot be used: {listed}; mend them, "
+            "or leave them out with --on-bad-row skip."
+        )
+    if survey.rows == 0 and least_classes:
+        raise UserError(
+            f"{config.path} holds no row that can be used: {listed}; mend the rows, or name "
+            "other columns."
+        )
+    if len(survey.class_counts) < least_classes:
+        (label,) = survey.class_counts
+        raise UserError(
+            f"All rows of {config.path} are of one class, {label!r}; give a corpus of at least "
+            "two, or name another column with --label-column."
+        )
+
+
+def _class_counts(labels: Counter[Any], kind: pa.DataType) -> dict[Any, int]:
+    # csv has counted strings, and two of them can be one value: "true" and "True".
+    counts: Counter[Any] = Counter()
+    for label, count in zip(_as_type(list(labels), kind), labels.values(), strict=True):
+        counts[label] += count
+    return dict(sorted(counts.items(), key=lambda item: str(item[0])))
+
+
+def _bad_rows(tally: _Tally, schema: pa.Schema, config: InputConfig) -> dict[str, BadRows]:
+    kind = pa.int64() if config.id_column is None else schema.field(config.id_column).type
+    return {
+        reason: BadRows(tally.bad[reason], tuple(_as_type(tally.examples[reason], kind)))
+        for reason in REASONS
+        if tally.bad[reason]
+    }
+
+
+def _as_type(values: list[Any], kind: pa.DataType) -> list[Any]:
+    return list(pa.array(values).cast(_decoded(kind)).to_pylist()) if values else []
+
+
+def _is_dictionary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_dictionary(kind))
+
+
+def _decoded(kind: pa.DataType) -> pa.DataType:
+    """The type in which a column is staged: no dictionary, and no view, which has no filter."""
+    kind = kind.value_type if _is_dictionary(kind) else kind
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    return pa.binary() if pa.types.is_binary_view(kind) else kind

@@ -1,0 +1,78 @@
+"""Read the texts that a bridge is trained or evaluated on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from smotext_ray.config.schema import InputConfig
+from smotext_ray.corpus.formats import require_columns
+from smotext_ray.corpus.sources import read_blocks
+from smotext_ray.errors import UserError
+
+
+def read_texts(path: str, text_column: str) -> list[str]:
+    """All texts of a ``.txt`` file, one a line, or of a table's column, without empty ones.
+
+    Raises
+    ------
+    UserError
+        If the file or the column is not there, or holds no text.
+    """
+    if path.endswith(".txt"):
+        lines = _lines(Path(path))
+    else:
+        # The text stands in for the label: a bridge needs none.
+        config = InputConfig(path=path, text_column=text_column, label_column=text_column)
+        lines = [text for (text,) in _rows(config, text_column)]
+    texts = [text.strip() for text in lines if isinstance(text, str) and text.strip()]
+    if not texts:
+        raise UserError(f"{path} holds no text to train on.")
+    return texts
+
+
+def read_labelled_texts(
+    path: str, text_column: str, label_column: str | None, rows: int
+) -> tuple[list[str], list[Any] | None]:
+    """The first ``rows`` texts that are not empty, and their labels where a column is named.
+
+    Raises
+    ------
+    UserError
+        As `read_texts`, or if fewer than two texts are there.
+    """
+    if label_column is None:
+        texts, labels = read_texts(path, text_column)[:rows], None
+    else:
+        config = InputConfig(path=path, text_column=text_column, label_column=label_column)
+        pairs = [
+            (text.strip(), label)
+            for text, label in _rows(config, text_column, label_column)
+            if isinstance(text, str) and text.strip() and label is not None
+        ][:rows]
+        texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
+    if len(texts) < 2:
+        raise UserError(f"{path} holds fewer than two texts that can be used; give more.")
+    return texts, labels
+
+
+def _rows(config: InputConfig, *names: str) -> list[tuple[Any, ...]]:
+    """The rows of some columns of a table; a field that a JSON line lacks is None."""
+    rows: list[tuple[Any, ...]] = []
+    seen: set[str] = set()
+    for block in read_blocks(config):
+        there = set(block.table.column_names)
+        seen |= there
+        nothing = [None] * len(block.table)
+        columns = [block.table[name].to_pylist() if name in there else nothing for name in names]
+        rows += zip(*columns, strict=True)
+    require_columns(sorted(seen), config, config.path)
+    return rows
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        # Not splitlines, which also ends a line at U+2028 and at form feeds within a text.
+        return path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as text: {error}.") from error

@@ -1,0 +1,201 @@
+"""Which rows of a block can be used, and why the others cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from smotext_ray.config.schema import InputConfig
+from smotext_ray.corpus.column_types import is_string
+from smotext_ray.corpus.formats import Block, require_columns
+from smotext_ray.errors import UserError
+from smotext_ray.tables import RESERVED
+
+# A row is counted once, by the first that applies.
+REASONS = (
+    "text is null",
+    "text is empty",
+    "text is not a string",
+    "label is null",
+    "label is empty",
+)
+
+
+def judge(block: Block, config: InputConfig) -> tuple[pa.Array, pa.Array, np.ndarray]:
+    """Judge every row of a block.
+
+    Parameters
+    ----------
+    block : Block
+    config : InputConfig
+
+    Returns
+    -------
+    text : pyarrow.StringArray
+        Null where it is not a string.
+    label : pyarrow.Array
+        Strings, integers, bools or floats.
+    verdict : ndarray of int8, shape (rows,)
+        0 for a good row, else 1 + the index of its reason in ``REASONS``.
+
+    Raises
+    ------
+    UserError
+        If labels are of a type that names no class, or strings are not UTF-8.
+    """
+    text = plain_column(block, config.text_column)
+    label = plain_column(block, config.label_column)
+    not_text = block.not_text
+    if not is_string(text.type):
+        not_text, text = text.is_valid(), pa.nulls(len(text))
+    text = text.cast(pa.string())
+    _check_encoding(text, config.text_column, block)
+    if is_string(label.type):
+        label = label.cast(pa.string())
+        _check_encoding(label, config.label_column, block)
+    else:
+        _check_label_type(label.type, config)
+    no = np.zeros(len(text), bool)
+    is_other = no if not_text is None else _mask(not_text)
+    masks = {
+        "text is null": _mask(text.is_null()) & ~is_other,
+        "text is empty": _is_blank(text),
+        "text is not a string": is_other,
+        "label is null": _mask(label.is_null(nan_is_null=True)),
+        "label is empty": _is_blank(label) if is_string(label.type) else no,
+    }
+    verdict = np.zeros(len(text), np.int8)
+    for code, reason in enumerate(REASONS, 1):
+        verdict[masks[reason] & (verdict == 0)] = code
+    if pa.types.is_floating(label.type):
+        _check_integral(label.filter(pa.array(verdict == 0)), config)
+    return text, label, verdict
+
+
+def read_ids(block: Block, config: InputConfig, first_row: int) -> pa.Array:
+    """The ids of a block's rows.
+
+    Parameters
+    ----------
+    block : Block
+    config : InputConfig
+    first_row : int
+        0-based number of the block's first row in the input.
+
+    Returns
+    -------
+    pyarrow.Int64Array or pyarrow.StringArray
+        Of the id column; without one, the numbers of the rows.
+
+    Raises
+    ------
+    UserError
+        If an id is null, or ids are neither integers nor strings.
+    """
+    if config.id_column is None:
+        return pa.array(np.arange(first_row, first_row + block.table.num_rows))
+    if first_row == 0:  # JSON lines without any are without the column
+        require_columns(block.table.column_names, config, block.where)
+    ids = plain_column(block, config.id_column)
+    if ids.null_count:
+        row = first_row + int(np.flatnonzero(_mask(ids.is_null()))[0])
+        raise UserError(
+            f"The id column {config.id_column!r} is null in row {row} of {config.path} "
+            "(counted from 0); fill it, or leave --id-column out to number the rows."
+        )
+    if is_string(ids.type):
+        ids = ids.cast(pa.string())
+        _check_encoding(ids, config.id_column, block)
+        return ids
+    if not pa.types.is_integer(ids.type):
+        raise UserError(
+            f"The id column {config.id_column!r} is of type {ids.type}; ids must be integers "
+            "or strings (leave --id-column out to number the rows)."
+        )
+    try:
+        return ids.cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise UserError(
+            f"The id column {config.id_column!r} holds integers beyond 64 bits; write them as "
+            "strings."
+        ) from error
+
+
+def plain_column(block: Block, name: str) -> pa.Array:
+    """One column as one array without dictionary.
+
+    Parameters
+    ----------
+    block : Block
+    name : str
+
+    Returns
+    -------
+    pyarrow.Array
+        Nulls if the block lacks the column, as some rows of JSON lines may.
+    """
+    if name not in block.table.column_names:
+        return pa.nulls(block.table.num_rows)
+    column = block.table.column(name).combine_chunks()
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def check_names(block: Block) -> None:
+    """Refuse input columns whose names the result needs for itself.
+
+    Parameters
+    ----------
+    block : Block
+
+    Raises
+    ------
+    UserError
+    """
+    taken = sorted(RESERVED.intersection(block.table.column_names))
+    if taken:
+        raise UserError(
+            f"{block.where} has a column {taken[0]!r}, which the result adds by itself; "
+            "rename that column or drop it."
+        )
+
+
+def _mask(bools: pa.Array) -> np.ndarray:
+    return bools.to_numpy(zero_copy_only=False)
+
+
+def _is_blank(strings: pa.Array) -> np.ndarray:
+    return _mask(pc.equal(pc.utf8_trim_whitespace(strings), "").fill_null(False))
+
+
+def _check_encoding(strings: pa.Array, name: str, block: Block) -> None:
+    try:
+        strings.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise UserError(
+            f"The column {name!r} of {block.where} is not UTF-8; write the file anew as UTF-8."
+        ) from error
+
+
+def _check_label_type(kind: pa.DataType, config: InputConfig) -> None:
+    allowed = (
+        pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_null(kind)
+    )
+    if not allowed:
+        raise UserError(
+            f"The label column {config.label_column!r} is of type {kind}; labels must be "
+            "strings, integers or true/false."
+        )
+
+
+def _check_integral(labels: pa.Array, config: InputConfig) -> None:
+    values = labels.to_numpy(zero_copy_only=False).astype(np.float64)
+    fractions = values[~(np.isfinite(values) & (values == np.floor(values)))]
+    if fractions.size:
+        raise UserError(
+            f"The label column {config.label_column!r} holds {fractions[0]:g}; labels must be "
+            "strings, integers or true/false, not measurements."
+        )

@@ -1,0 +1,45 @@
+"""Checks on embeddings and labels that the measures share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def embeddings(name: str, x: np.ndarray) -> np.ndarray:
+    """``x`` as float64, if it is of shape (n, d) with n > 0 and finite; ValueError otherwise."""
+    rows = np.asarray(x, np.float64)
+    if rows.ndim != 2 or not rows.size:
+        raise ValueError(f"The embeddings ({name}) must have shape (n, d), not {rows.shape}.")
+    if not np.isfinite(rows).all():
+        raise ValueError(f"The embeddings ({name}) hold NaN or infinity.")
+    return rows
+
+
+def same_width(**named: np.ndarray) -> list[np.ndarray]:
+    """All of them as ``embeddings`` gives them; ValueError where their widths differ."""
+    checked = [embeddings(name, x) for name, x in named.items()]
+    if len({x.shape[1] for x in checked}) > 1:
+        widths = ", ".join(f"{name} {x.shape[1]}" for name, x in named.items())
+        raise ValueError(f"The embeddings differ in width: {widths}.")
+    return checked
+
+
+def class_codes(
+    real_labels: Sequence[Any] | np.ndarray, synthetic_labels: Sequence[Any] | np.ndarray
+) -> tuple[list[Any], np.ndarray, np.ndarray]:
+    """The classes of the real texts, sorted, and each text's place among them.
+
+    Raises
+    ------
+    ValueError
+        If a synthetic text has a label that no real text has.
+    """
+    names, real = np.unique(np.asarray(real_labels), return_inverse=True)
+    wanted = np.asarray(synthetic_labels)
+    strangers = sorted(set(wanted.tolist()) - set(names.tolist()), key=str)
+    if strangers:
+        raise ValueError(f"No real text has the label {strangers[0]!r}.")
+    return names.tolist(), real, np.searchsorted(names, wanted)

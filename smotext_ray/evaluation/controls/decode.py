@@ -1,0 +1,200 @@
+"""Controls that the LLM decodes: as many points as the run, each with one thing changed.
+
+``shuffled``: every point goes to the slot of another, drawn over all classes. ``lam_0``: the
+source's own embedding. ``label_only``: no vector; the plain LLM is told the class name.
+Tables are in ``RUN/controls/<name>``; what is done there is read again, not made again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.errors import UserError
+from smotext_ray.evaluation.controls.class_names import PromptActor
+from smotext_ray.evaluation.controls.plans import write_plan
+from smotext_ray.evaluation.material import parent_rows
+from smotext_ray.evaluation.rows import Rows
+from smotext_ray.pipeline.actors import Actors
+from smotext_ray.pipeline.decode import decode_directory
+from smotext_ray.run.directory import Run
+from smotext_ray.run.lease import hold
+from smotext_ray.run.manifest import accepted, planned_points
+from smotext_ray.run.samples import outcome, usable
+
+NAMES = ("shuffled", "lam_0", "label_only")
+
+
+@dataclass(frozen=True, eq=False)
+class Control:
+    """The texts of a control.
+
+    Attributes
+    ----------
+    rows : Rows
+        With their embeddings; of each class no more than the run itself has accepted.
+    parents : ndarray of int64, shape (rows, p), or None
+        Rows of the corpus, by rising id: source and neighbours of the point that each text
+        was made of, as `parent_rows` has them. None where there was no point.
+    asked : int
+        Points that were decoded.
+    accepted : int
+        Texts that passed the gate, before ``rows`` was cut to the run's number.
+    """
+
+    rows: Rows
+    parents: np.ndarray | None
+    asked: int
+    accepted: int
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> Control:
+        """The control with these of its rows."""
+        parents = None if self.parents is None else self.parents[indices]
+        return replace(self, rows=self.rows.take(indices), parents=parents)
+
+
+def decode_controls(
+    run: Run,
+    config: RunConfig,
+    encode: Callable[[list[str]], np.ndarray],
+    names: Sequence[str] = NAMES,
+    log: Callable[[str], Any] = print,
+) -> dict[str, Control]:
+    """Decode every planned point of a run again, once for each control.
+
+    The budget is the run's own: as many points, candidates and tokens each, the same seeds.
+    The gate is the run's, with the following differences. ``shuffled`` has no class check,
+    which would pick out the vectors that came back to their class by accident.
+    ``label_only`` has no checks that need a point or parents, and of several candidates
+    that pass keeps the first.
+
+    Parameters
+    ----------
+    run : Run
+    config : RunConfig
+        The run's.
+    encode : callable
+        Texts to embeddings, as the run's encoder makes them; called when all are decoded, so that
+        an encoder that is loaded at its first call never takes memory from the decoders.
+    names : sequence of {"shuffled", "lam_0", "label_only"}
+    log : callable
+        Takes a line per control.
+
+    Returns
+    -------
+    dict of str to Control
+        Without ``shuffled`` where all points are of one class: there it changes nothing.
+
+    Raises
+    ------
+    UserError
+        If no round of the run is decoded, or another process works on the run.
+    """
+    rounds = [entry for entry in run.manifest["rounds"] if "decode" in entry]
+    if not rounds:
+        raise UserError(f"The run {run.uri} has no texts yet; run smotext augment first.")
+    labels = list({label: None for entry in rounds for label, number in entry["planned"] if number})
+    done = []
+    for name in names:
+        if name == "shuffled" and len(labels) < 2:
+            log("control shuffled: left out, for all points are of one class")
+            continue
+        with hold(run, "evaluate"):
+            _decode(run, config, name, rounds, labels)
+        noted = run.manifest["controls"][name]
+        number = sum(number for _, number in noted["accepted"])
+        log(f"control {name}: {number} of {noted['points']} texts accepted")
+        done.append(name)
+    return {name: _read(run, name, encode) for name in done}
+
+
+def first_of_classes(labels: Iterable[str], most: Mapping[str, int]) -> list[int]:
+    """Row numbers of the first rows of each class, up to ``most`` of it.
+
+    Examples
+    --------
+    >>> first_of_classes(["a", "b", "a", "a"], {"a": 2})
+    [0, 2]
+    """
+    seen: Counter[str] = Counter()
+    kept = []
+    for row, label in enumerate(labels):
+        seen[label] += 1
+        if seen[label] <= most.get(label, 0):
+            kept.append(row)
+    return kept
+
+
+def _decode(
+    run: Run, config: RunConfig, name: str, rounds: list[dict[str, Any]], labels: list[Any]
+) -> None:
+    """Make ``controls/<name>``, unless it is there for all of these rounds."""
+    points = sum(planned_points(entry) for entry in rounds)
+    noted = run.manifest.get("controls", {}).get(name, {})
+    if noted.get("points") != points:
+        # Of fewer rounds: other vectors were shuffled.
+        run.clear("controls", name)
+        run.clear("checkpoints", f"control-{name}")
+        run.clear("checkpoints", f"control-{name}-attempts")
+        _note(run, name, {"points": points})
+    elif "seconds" in noted:
+        return
+    files = sorted(file for entry in rounds for file in entry["plan_files"])
+    write_plan(run, name, files, config.plan.seed)
+    of_prompts: dict[str, Any] = {}
+    if name == "label_only":
+        of_prompts = {"actors": Actors(decode=PromptActor), "labels": labels}
+    facts = decode_directory(
+        _gated(config, name),
+        run,
+        plan=f"controls/{name}/plan",
+        samples=f"controls/{name}/samples",
+        job=f"control-{name}",
+        stage=f"decode control {name}",
+        points=points,
+        **of_prompts,
+    )
+    samples = run.table("controls", name, "samples")
+    (texts,) = usable([samples])
+    _note(run, name, {"points": points, **facts, **outcome(texts, samples)})
+
+
+def _gated(config: RunConfig, name: str) -> RunConfig:
+    changes: dict[str, dict[str, Any]] = {
+        "shuffled": {"same_class": False},
+        "lam_0": {},
+        "label_only": {"min_cosine": -1.0},  # there is no point to be near to
+    }
+    gate = config.gate.model_copy(update=changes[name])
+    return config.model_copy(update={"gate": gate})
+
+
+def _note(run: Run, name: str, facts: dict[str, Any]) -> None:
+    manifest = run.manifest
+    manifest["controls"] = manifest.get("controls", {}) | {name: facts}
+    run.save(manifest)
+
+
+def _read(run: Run, name: str, encode: Callable[[list[str]], np.ndarray]) -> Control:
+    (texts,) = usable([run.table("controls", name, "samples")])
+    labels = [str(label) for label in texts["label"].to_pylist()]
+    most = {str(label): number for label, number in accepted(run.manifest).items()}
+    kept = texts.take(first_of_classes(labels, most))
+    words = kept["text"].to_pylist()
+    return Control(
+        Rows(words, encode(words), [str(label) for label in kept["label"].to_pylist()]),
+        None if name == "label_only" else _parents(run, kept),
+        asked=run.manifest["controls"][name]["points"],
+        accepted=len(texts),
+    )
+
+
+def _parents(run: Run, samples: Any) -> np.ndarray:
+    ids = run.table("embeddings").to_table(columns=["id"]).sort_by("id")["id"].to_pylist()
+    row_of = {id_: row for row, id_ in enumerate(ids)}
+    return parent_rows(samples, row_of)

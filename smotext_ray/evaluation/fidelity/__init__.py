@@ -1,0 +1,1 @@
+"""How close the new texts are to real ones."""

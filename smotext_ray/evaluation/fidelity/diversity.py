@@ -1,0 +1,222 @@
+"""How varied texts are; synthetic and real ones measured alike.
+
+Every one of these figures moves with the amount of text, so both sides are cut to one size
+before they are compared.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from smotext_ray.evaluation.ngrams import ngrams
+from smotext_ray.evaluation.statistics import Spread, spread
+from smotext_ray.utils.text import words
+
+BLEU_SAMPLE = 200  # texts
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """Of one set of texts.
+
+    Attributes
+    ----------
+    texts : int
+    words_compared : int
+        That ``distinct`` was counted on.
+    distinct_1, distinct_2, distinct_3 : float in [0, 1], or None
+        Distinct word n-grams over all of them; None where no text is so long.
+    self_bleu : float, in [0, 100]
+    self_bleu_texts : int
+        That it was taken on.
+    type_token : float, in (0, 1]
+        Distinct words over words within a text, mean over texts.
+    length : Spread
+        In words.
+    """
+
+    texts: int
+    words_compared: int
+    distinct_1: float | None
+    distinct_2: float | None
+    distinct_3: float | None
+    self_bleu: float
+    self_bleu_texts: int
+    type_token: float
+    length: Spread
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as a mapping of plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class DiversityComparison:
+    """The same figures of both sides.
+
+    Attributes
+    ----------
+    real, synthetic : Diversity
+    """
+
+    real: Diversity
+    synthetic: Diversity
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as a mapping of plain values."""
+        return asdict(self)
+
+
+def compare_diversity(
+    real: Sequence[str], synthetic: Sequence[str], seed: int = 0
+) -> DiversityComparison:
+    """Diversity of real and synthetic texts, on equal numbers of words and of texts.
+
+    Parameters
+    ----------
+    real, synthetic : sequence of str
+        Two or more each; those without a word are passed over.
+    seed : int
+        Draws what is left out of the larger side.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two texts with words on either side.
+    """
+    sides = [[text for text in side if words(text)] for side in (real, synthetic)]
+    if min(map(len, sides)) < 2:
+        raise ValueError("Diversity needs two texts with words, real and synthetic.")
+    total = min(sum(len(words(text)) for text in side) for side in sides)
+    sample = min(BLEU_SAMPLE, *map(len, sides))
+    return DiversityComparison(*(_diversity(side, total, sample, seed) for side in sides))
+
+
+def distinct_n(texts: Sequence[str], n: int) -> float | None:
+    """Distinct word n-grams over all n-grams, in (0, 1] [1]_; None where there are none.
+
+    Grams do not reach from one text into the next.
+
+    References
+    ----------
+    .. [1] Li, Galley, Brockett, Gao, Dolan: A diversity-promoting objective function for
+       neural conversation models. NAACL 2016.
+
+    Examples
+    --------
+    >>> distinct_n(["a rose is a rose", "is a rose"], 2)
+    0.5
+    """
+    if n < 1:
+        raise ValueError(f"n must be 1 or more, not {n}.")
+    grams = [gram for text in texts for gram in ngrams(words(text), n)]
+    return len(set(grams)) / len(grams) if grams else None
+
+
+def type_token(text: str) -> float:
+    """Distinct words of a text over its words, in (0, 1]; the text must have words."""
+    tokens = words(text)
+    return len(set(tokens)) / len(tokens)
+
+
+def self_bleu(texts: Sequence[str], sample: int = BLEU_SAMPLE, seed: int = 0) -> float:
+    """Mean BLEU of each text against all the others, in [0, 100]: high is monotonous [1]_.
+
+    sacrebleu's tokens, smoothing and effective order. It rises with the number of texts:
+    compare equal numbers only.
+
+    Parameters
+    ----------
+    texts : sequence of str, two or more
+    sample : int
+        At most so many are drawn, without replacement.
+    seed : int
+
+    References
+    ----------
+    .. [1] Zhu, Lu, Zheng, Guo, Zhang, Wang, Yu: Texygen: a benchmarking platform for text
+       generation models. SIGIR 2018.
+    """
+    if min(len(texts), sample) < 2:
+        raise ValueError("Self-BLEU needs two texts.")
+    from sacrebleu.metrics import BLEU
+
+    drawn = np.random.default_rng(seed).permutation(len(texts))[:sample]
+    tokenizer = BLEU().tokenizer
+    tokens = [tokenizer(texts[i].rstrip()).split() for i in np.sort(drawn)]
+    return float(np.mean(_scores_against_others(tokens)))
+
+
+def _scores_against_others(texts: list[list[str]]) -> list[float]:
+    """BLEU of each text with all the others as references.
+
+    A reference's n-gram counts as often as in the reference that has it most. The two
+    highest counts of each n-gram, and who has the highest, give that for any text left out;
+    counting the references anew for each text takes minutes.
+    """
+    from sacrebleu.metrics import BLEU
+
+    orders = range(1, BLEU().max_ngram_order + 1)
+    counts = [Counter(gram for n in orders for gram in ngrams(text, n)) for text in texts]
+    most = _two_highest(counts)
+    scores = []
+    for i, (text, grams) in enumerate(zip(texts, counts, strict=True)):
+        correct = [0] * len(orders)
+        for gram, count in grams.items():
+            owner, first, second = most[gram]
+            correct[len(gram) - 1] += min(count, second if owner == i else first)
+        others = (len(other) for j, other in enumerate(texts) if j != i)
+        nearest = min(others, key=lambda length: (abs(length - len(text)), length))
+        total = [max(0, len(text) - n + 1) for n in orders]
+        score = BLEU.compute_bleu(
+            correct, total, len(text), nearest, smooth_method="exp", effective_order=True
+        )
+        scores.append(float(score.score))
+    return scores
+
+
+def _two_highest(
+    counts: list[Counter[tuple[str, ...]]],
+) -> dict[tuple[str, ...], tuple[int, int, int]]:
+    """Of each gram: the text that has it most often, how often, and the most in any other."""
+    most: dict[tuple[str, ...], tuple[int, int, int]] = {}
+    for i, grams in enumerate(counts):
+        for gram, count in grams.items():
+            owner, first, second = most.get(gram, (-1, 0, 0))
+            if count > first:
+                most[gram] = (i, count, first)
+            elif count > second:
+                most[gram] = (owner, first, count)
+    return most
+
+
+def _diversity(texts: list[str], total_words: int, sample: int, seed: int) -> Diversity:
+    compared = _cut(texts, total_words, seed)
+    return Diversity(
+        texts=len(texts),
+        words_compared=total_words,
+        distinct_1=distinct_n(compared, 1),
+        distinct_2=distinct_n(compared, 2),
+        distinct_3=distinct_n(compared, 3),
+        self_bleu=self_bleu(texts, sample, seed),
+        self_bleu_texts=sample,
+        type_token=float(np.mean([type_token(text) for text in texts])),
+        length=spread([len(words(text)) for text in texts]),
+    )
+
+
+def _cut(texts: list[str], total_words: int, seed: int) -> list[str]:
+    """Texts drawn until they have so many words together; the last is cut short."""
+    cut = []
+    for i in np.random.default_rng(seed).permutation(len(texts)):
+        tokens = words(texts[i])[:total_words]
+        total_words -= len(tokens)
+        cut.append(" ".join(tokens))
+        if not total_words:
+            break
+    return cut

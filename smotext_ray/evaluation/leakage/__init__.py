@@ -1,0 +1,1 @@
+"""What the new texts give away."""

@@ -1,0 +1,163 @@
+"""A membership attack by someone who has the synthetic texts and nothing else.
+
+The attacker scores a record by its nearness to the synthetic texts and calls the nearest
+ones members. What is measured here is a lower limit: a better attacker may find more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from smotext_ray.evaluation.leakage.similarity import Records, nearness
+
+CONFIDENCE = 0.95
+RESAMPLES = 1000
+ONE_PERCENT = 100  # one false alarm among so many
+
+
+@dataclass(frozen=True)
+class Attack:
+    """How well one score tells members from others.
+
+    Attributes
+    ----------
+    auc : float, in [0, 1]
+        0.5 is guessing.
+    auc_low, auc_high : float
+        95 % percentile bootstrap, members and others drawn anew. Members that are near to
+        each other make it too narrow.
+    tpr_at_1_fpr : float in [0, 1], or None
+        Share of members found while at most 1 % of the others are accused; 0.01 is
+        guessing. None with fewer than 100 others.
+    tpr_low, tpr_high : float or None
+        Likewise.
+    """
+
+    auc: float
+    auc_low: float
+    auc_high: float
+    tpr_at_1_fpr: float | None
+    tpr_low: float | None
+    tpr_high: float | None
+
+
+@dataclass(frozen=True)
+class MembershipInference:
+    """What the attack finds.
+
+    Attributes
+    ----------
+    members, non_members, synthetic : int
+    attacks : dict
+        Score, as ``nearness`` names it, to Attack.
+    """
+
+    members: int
+    non_members: int
+    synthetic: int
+    attacks: dict[str, Attack]
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as a mapping of plain values."""
+        return asdict(self)
+
+
+def membership_inference(
+    members: Records, non_members: Records, synthetic: Records, seed: int = 0
+) -> MembershipInference:
+    """Attack with every score.
+
+    Parameters
+    ----------
+    members : Records
+        Training texts.
+    non_members : Records
+        From the same source and in the same class mix, never used.
+    synthetic : Records
+    seed : int
+        Of the bootstrap.
+
+    Raises
+    ------
+    ValueError
+        Where one of them is empty, or widths differ.
+    """
+    of_members, of_others = nearness(members, synthetic), nearness(non_members, synthetic)
+    return MembershipInference(
+        members=len(members.texts),
+        non_members=len(non_members.texts),
+        synthetic=len(synthetic.texts),
+        attacks={name: attack(of_members[name], of_others[name], seed) for name in of_members},
+    )
+
+
+def attack(members: np.ndarray, non_members: np.ndarray, seed: int = 0) -> Attack:
+    """How well scores tell members from others, with bootstrap intervals.
+
+    Parameters
+    ----------
+    members : ndarray of shape (n,)
+    non_members : ndarray of shape (m,)
+        Neither empty, no NaN.
+    seed : int
+    """
+    rng = np.random.default_rng(seed)
+    aucs, tprs = [], []
+    measurable = len(non_members) >= ONE_PERCENT
+    for _ in range(RESAMPLES):
+        drawn = rng.choice(members, len(members)), rng.choice(non_members, len(non_members))
+        aucs.append(auc(*drawn))
+        if measurable:
+            tprs.append(tpr_at_1_fpr(*drawn))
+    tails = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    low, high = map(float, np.quantile(aucs, tails))
+    area = auc(members, non_members)
+    if not measurable:
+        return Attack(area, low, high, None, None, None)
+    share_low, share_high = map(float, np.quantile(tprs, tails))
+    return Attack(area, low, high, tpr_at_1_fpr(members, non_members), share_low, share_high)
+
+
+def auc(members: np.ndarray, non_members: np.ndarray) -> float:
+    """Chance that a member scores higher than another record, ties counted half.
+
+    Raises
+    ------
+    ValueError
+        For an empty side or NaN.
+
+    Examples
+    --------
+    >>> auc(np.array([2.0, 3.0]), np.array([1.0, 2.0]))
+    0.875
+    """
+    _check(members, non_members)
+    rising = np.sort(non_members)
+    below = np.searchsorted(rising, members, side="left")
+    not_above = np.searchsorted(rising, members, side="right")
+    return float((below + not_above).mean() / (2 * len(rising)))
+
+
+def tpr_at_1_fpr(members: np.ndarray, non_members: np.ndarray) -> float:
+    """Share of members above a threshold that at most 1 % of the others are above [1]_.
+
+    With fewer than 100 others that means none of them.
+
+    References
+    ----------
+    .. [1] Carlini, Chien, Nasr, Song, Terzis, Tramer: Membership inference attacks from
+       first principles. IEEE S&P 2022.
+    """
+    _check(members, non_members)
+    falling = -np.sort(-np.asarray(non_members))
+    return float((members > falling[len(falling) // ONE_PERCENT]).mean())
+
+
+def _check(members: np.ndarray, non_members: np.ndarray) -> None:
+    if not len(members) or not len(non_members):
+        raise ValueError("An attack needs members and others.")
+    if np.isnan(members).any() or np.isnan(non_members).any():
+        raise ValueError("An attack's scores must not be NaN.")

@@ -1,0 +1,187 @@
+"""Plant canaries in a corpus, and keep a list of them beside it.
+
+Whether they come back is seen when a run on that corpus is evaluated with the list.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from smotext_ray.config.schema import InputConfig
+from smotext_ray.corpus.staging import original_columns, stage_corpus
+from smotext_ray.corpus.survey import Survey, survey_corpus
+from smotext_ray.errors import UserError, one_line
+from smotext_ray.evaluation.leakage.canaries import Canary, make_canaries
+from smotext_ray.evaluation.rows import LabelledTexts
+from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import corpus_table
+from smotext_ray.utils.files import whole_file
+
+LIST = "canaries.json"
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Listed(_Entry):
+    """A canary of the list; ``row`` is its place in the corpus, None for a reference."""
+
+    text: str
+    secret: str = Field(pattern=r"^[0-9]{3}-[0-9]{3}-[0-9]{3}$")
+    label: str
+    row: int | None = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _holds_its_secret(self) -> Listed:
+        if self.secret not in self.text:
+            raise ValueError(f"the secret {self.secret} does not stand in its text")
+        return self
+
+    def canary(self) -> Canary:
+        """It, without its place."""
+        return Canary(self.text, self.secret)
+
+
+class Canaries(_Entry):
+    """What was planted, and as many that were drawn alike and never were."""
+
+    planted: Annotated[list[Listed], Field(min_length=1)]
+    references: Annotated[list[Listed], Field(min_length=1)]
+
+
+def plant(config: InputConfig, output: Path, number: int, seed: int) -> Canaries:
+    """Write a corpus with canaries at its end, and ``canaries.json`` beside it.
+
+    Parameters
+    ----------
+    config : InputConfig
+        Of the corpus. Columns other than text and label are null in the canaries' rows.
+    output : Path
+        Parquet file; its directory is made.
+    number : int
+        Canaries to plant. The class of each is drawn by lot, in proportion to the classes.
+    seed : int
+
+    Returns
+    -------
+    Canaries
+
+    Raises
+    ------
+    UserError
+        If the corpus cannot be used, or a file to be written is there already or cannot be.
+    """
+    _check(output, number, seed)
+    survey = survey_corpus(config)
+    canaries = _drawn(survey, number, seed)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        # First the list: planted canaries that no list names could never be found again.
+        with whole_file(output.with_name(LIST)) as handle:
+            handle.write((canaries.model_dump_json(indent=1) + "\n").encode())
+        with whole_file(output) as handle, pq.ParquetWriter(handle, survey.schema) as writer:
+            for table in _with_canaries(config, survey, canaries):
+                writer.write_table(original_columns(table, config, survey.schema))
+    except OSError as error:
+        raise UserError(f"{output} cannot be written ({one_line(error)}); name another.") from error
+    return canaries
+
+
+def read_canaries(file: str, run: Run, corpus: LabelledTexts | None = None) -> Canaries:
+    """Read a list of canaries that were planted in the corpus of a run.
+
+    Parameters
+    ----------
+    file : str
+    run : Run
+    corpus : LabelledTexts, optional
+        Of a run that has not kept its own.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, is no such list, or the run's corpus lacks one of them.
+    """
+    try:
+        canaries = Canaries.model_validate_json(Path(file).read_bytes())
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({one_line(error)}); check the path.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise UserError(
+            f"{file} is no list of canaries as smotext canaries writes it ({where}: "
+            f"{first['msg']}); give that file."
+        ) from error
+    texts = [entry.text for entry in canaries.planted]
+    missing = len(texts) - len(
+        _found(texts, run) if corpus is None else set(texts) & {*corpus.texts}
+    )
+    if missing:
+        raise UserError(
+            f"{missing} of the {len(canaries.planted)} canaries that {file} calls planted are not "
+            "in the corpus of the run; give the list that was written with that corpus."
+        )
+    return canaries
+
+
+def _found(texts: list[str], run: Run) -> set[str]:
+    """Those of the texts that the run's corpus holds."""
+    some = pc.field("text").isin(pa.array(texts))
+    corpus = corpus_table(run, run.manifest)
+    return set(corpus.to_table(columns=["text"], filter=some)["text"].to_pylist())
+
+
+def _check(output: Path, number: int, seed: int) -> None:
+    if number < 1 or seed < 0:
+        raise UserError("--number must be at least 1, and --seed at least 0.")
+    if output.suffix != ".parquet":
+        raise UserError(f"The output {output} must end in .parquet.")
+    for file in (output, output.with_name(LIST)):
+        if file.exists():
+            raise UserError(f"{file} is there already; name an output in another directory.")
+
+
+def _drawn(survey: Survey, number: int, seed: int) -> Canaries:
+    labels = list(survey.class_counts)
+    counts = np.array(list(survey.class_counts.values()), np.float64)
+    rng = np.random.default_rng([seed, 7])
+    chosen = rng.choice(len(labels), size=2 * number, p=counts / counts.sum())
+    made = zip(make_canaries(2 * number, seed), chosen, strict=True)
+    entries = [
+        Listed(
+            text=canary.text,
+            secret=canary.secret,
+            label=str(labels[code]),
+            row=survey.rows + i if i < number else None,
+        )
+        for i, (canary, code) in enumerate(made)
+    ]
+    return Canaries(planted=entries[:number], references=entries[number:])
+
+
+def _with_canaries(config: InputConfig, survey: Survey, canaries: Canaries) -> Iterator[pa.Table]:
+    """The staged rows of the corpus, then those of the canaries."""
+    with tempfile.TemporaryDirectory() as directory:
+        stage_corpus(config, survey, fs.LocalFileSystem(), directory)
+        for file in sorted(Path(directory).glob("part-*.parquet")):
+            table = pq.read_table(file)
+            yield table
+    label_of = {str(label): label for label in survey.class_counts}
+    rows = {field.name: pa.nulls(len(canaries.planted), field.type) for field in table.schema}
+    rows["text"] = pa.array([entry.text for entry in canaries.planted], pa.string())
+    rows["label"] = pa.array(
+        [label_of[entry.label] for entry in canaries.planted], table.schema.field("label").type
+    )
+    yield pa.table(rows, schema=table.schema)

@@ -1,0 +1,139 @@
+"""The section ``privacy`` of a report: copies, attacks, and canaries where there are any."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from smotext_ray.evaluation.leakage.canaries import came_back, exposure
+from smotext_ray.evaluation.leakage.copies import copies, distances
+from smotext_ray.evaluation.leakage.membership import membership_inference
+from smotext_ray.evaluation.leakage.planting import Canaries
+from smotext_ray.evaluation.leakage.similarity import Records, nearness
+from smotext_ray.evaluation.material import Material
+
+
+def copy_check(
+    material: Material, encode: Callable[[list[str]], np.ndarray], canaries: Canaries | None
+) -> list[dict[str, Any]]:
+    """Count copies and attack the new texts.
+
+    Parameters
+    ----------
+    material : Material
+    encode : callable
+        For the canaries, which are not all in the corpus.
+    canaries : Canaries, optional
+        Those that were planted in the corpus.
+
+    Returns
+    -------
+    list of dict
+        The rows of a report's section ``privacy``.
+    """
+    rows = _copies(material)
+    members, others = _members_and_others(material)
+    if len(members) > 1:
+        rows += _attacks(material, members, others)
+    if canaries is not None:
+        rows += _traces(material, encode, canaries)
+    return rows
+
+
+def _copies(material: Material) -> list[dict[str, Any]]:
+    real, new = material.real, material.synthetic
+    parents = [[real.texts[row] for row in rows] for rows in material.parents]
+    found = copies(new.texts, parents, real.texts)
+    return [
+        _line("verbatim copies", found.verbatim_share, "share equal to a real text"),
+        _line("near copies", found.near_any_share, "share four fifths of the word 3-grams"),
+        _line("longest shared run, mean", found.longest_run.mean, "words in a row of a parent"),
+        _line("longest shared run, most", found.longest_run.max, "words in a row of a parent"),
+    ]
+
+
+def _members_and_others(material: Material) -> tuple[np.ndarray, np.ndarray]:
+    """As many corpus as test texts of each class that has new texts, drawn by lot."""
+    rng = np.random.default_rng(0)
+    real, test = np.asarray(material.real.labels), np.asarray(material.test.labels)
+    members, others = [], []
+    for label in sorted(set(material.synthetic.labels)):
+        inside, outside = np.flatnonzero(real == label), np.flatnonzero(test == label)
+        size = min(len(inside), len(outside))
+        members.append(rng.permutation(inside)[:size])
+        others.append(rng.permutation(outside)[:size])
+    return np.concatenate(members), np.concatenate(others)
+
+
+def _attacks(material: Material, members: np.ndarray, others: np.ndarray) -> list[dict[str, Any]]:
+    real, new, test = material.real, material.synthetic, material.test
+    near = distances(real.embeddings[members], test.embeddings[others], new.embeddings)
+    found = membership_inference(
+        Records([real.texts[i] for i in members], real.embeddings[members]),
+        Records([test.texts[i] for i in others], test.embeddings[others]),
+        Records(new.texts, new.embeddings),
+    )
+    return [
+        _line(
+            "nearer to the corpus than to the test texts",
+            near.nearer_to_training,
+            "share of the new texts; 0.5 is chance",
+        ),
+        *(
+            _line(
+                f"membership attack by {name}, AUC",
+                {"mean": attack.auc, "low": attack.auc_low, "high": attack.auc_high},
+                "0.5 is guessing",
+            )
+            for name, attack in found.attacks.items()
+        ),
+        *(
+            _line(
+                f"membership attack by {name}, members found",
+                {"mean": attack.tpr_at_1_fpr, "low": attack.tpr_low, "high": attack.tpr_high},
+                "share, while 1 % of the others are accused; 0.01 is guessing",
+            )
+            for name, attack in found.attacks.items()
+            if attack.tpr_at_1_fpr is not None
+        ),
+    ]
+
+
+def _traces(
+    material: Material, encode: Callable[[list[str]], np.ndarray], canaries: Canaries
+) -> list[dict[str, Any]]:
+    """What the new texts show of the canaries.
+
+    A canary of a class without new texts is no text's parent and can leave no trace: it
+    takes no part in the exposure.
+    """
+    new = material.synthetic
+    planted, wanted = canaries.planted, set(new.labels)
+    back = came_back([entry.canary() for entry in planted], new.texts)
+    exposed = [entry.text for entry in planted if entry.label in wanted]
+    rows = [
+        _line(
+            "canaries that came back",
+            f"{len(back.secrets)} of {len(planted)}",
+            f"their secrets stand in {back.texts} new texts; {len(exposed)} of the "
+            f"{len(planted)} are of classes with new texts",
+        )
+    ]
+    if not exposed:
+        return rows
+    references = [entry.text for entry in canaries.references]
+    records = Records(exposed + references, encode(exposed + references))
+    scores = nearness(records, Records(new.texts, new.embeddings))["max_cosine"]
+    found = exposure(scores[: len(exposed)], scores[len(exposed) :])
+    note = (
+        f"bits; {found.chance:.2f} is chance, {math.log2(found.references + 1):.2f} the most: "
+        f"{found.planted} planted in classes with new texts, {found.references} never planted"
+    )
+    return [*rows, _line("exposure of canaries", found.exposure.as_json(), note)]
+
+
+def _line(name: str, value: Any, note: str) -> dict[str, Any]:
+    return {"name": name, "value": value, "note": note}

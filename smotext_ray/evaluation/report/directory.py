@@ -1,0 +1,52 @@
+"""The directory of a report: report.json, report.html, and soft labels where there are any."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smotext_ray.errors import UserError
+from smotext_ray.evaluation.report.page import plain, write_report
+from smotext_ray.evaluation.report.schema import Report
+from smotext_ray.utils.files import whole_file
+
+REPORT, PAGE, SOFT_LABELS = "report.json", "report.html", "soft_labels.parquet"
+
+
+def check_directory(output: Path) -> None:
+    """Raise UserError if a report cannot be written there without touching something else."""
+    if output.exists() and not output.is_dir():
+        raise UserError(f"The output {output} is a file; name a directory.")
+    if not output.is_dir() or (output / REPORT).is_file():
+        return
+    # A hidden file may be what a kill left of the first report.
+    if any(not file.name.startswith(".") for file in output.iterdir()):
+        raise UserError(
+            f"The output directory {output} holds files but no report; name an empty or a new one."
+        )
+
+
+def write(report: Report, output: Path, soft_labels: pa.Table | None = None) -> None:
+    """Write a report into a directory, which is made; one that is there is replaced whole.
+
+    Parameters
+    ----------
+    report : Report
+    output : Path
+        As `check_directory` allows.
+    soft_labels : pyarrow.Table, optional
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    # First report.json, by which a directory is known for one that may be overwritten.
+    with whole_file(output / REPORT) as handle:
+        text = json.dumps(plain(dict(report)), allow_nan=False, default=str, indent=1)
+        handle.write(text.encode("utf-8", "replace"))
+    write_report(report, output / PAGE)
+    if soft_labels is None:
+        (output / SOFT_LABELS).unlink(missing_ok=True)
+    else:
+        with whole_file(output / SOFT_LABELS) as handle:
+            pq.write_table(soft_labels, handle)

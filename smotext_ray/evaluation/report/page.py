@@ -1,0 +1,101 @@
+"""report.html: what was measured of a run, as one page that opens from disk.
+
+The page is put together of the parts in ``assets/``. It needs no network and could not
+use one: its Content-Security-Policy allows its own style and script, by hash, and nothing
+else. What the report says lies in it as JSON and is only ever shown as text; of the texts
+of a corpus or of a language model any may look like markup.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import math
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from smotext_ray.gate.reasons import REJECTED_IN_WORDS
+from smotext_ray.utils.files import whole_file
+
+SCRIPTS = ["dom.js", "charts.js", "utility.js", "map.js", "samples.js", "page.js"]
+# What would end a script element early, or open a comment in it.
+MARKUP = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
+
+def write_report(report: Mapping[str, Any], file: Path) -> None:
+    """Write the report as one HTML page that needs nothing else.
+
+    Parameters
+    ----------
+    report : mapping
+        A `Report`, as in report.json. Numbers may be numpy's; what is not finite is shown
+        as not measured.
+    file : Path
+        Takes its name only when the page is whole; its directory is there already.
+    """
+    # A path may hold bytes that are no UTF-8; they are replaced, not refused.
+    page = _page(report).encode("utf-8", "xmlcharrefreplace")
+    with whole_file(file) as handle:
+        handle.write(page)
+
+
+def _page(report: Mapping[str, Any]) -> str:
+    style, script = _part("page.css"), "".join(_part(name) for name in SCRIPTS)
+    uri = (report.get("run") or {}).get("uri", "")
+    return Template(_part("page.html")).substitute(
+        title=html.escape(f"SMOTExT report: {uri}" if uri else "SMOTExT report"),
+        policy=_policy(style, script),
+        style=style,
+        script=script,
+        report=_json(report),
+        words=_json(REJECTED_IN_WORDS),
+    )
+
+
+def _part(name: str) -> str:
+    return (files("smotext_ray.evaluation.report") / "assets" / name).read_text("utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """Own style and script only, and no way to make markup of a text."""
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"style-src {_hash(style)}",
+            f"script-src {_hash(script)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        ]
+    )
+
+
+def _hash(source: str) -> str:
+    digest = hashlib.sha256(source.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _json(value: Any) -> str:
+    """JSON for a script element: ASCII only, no markup, no NaN."""
+    return json.dumps(plain(value), allow_nan=False, default=str).translate(MARKUP)
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON takes it: no numpy, and None for what is not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,96 @@
+"""Labelled texts and their embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """What the user gives beside the run."""
+
+    texts: list[str]
+    labels: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Labelled texts with their embeddings.
+
+    Attributes
+    ----------
+    texts : list of str, length n
+    embeddings : ndarray of shape (n, d), float32
+    labels : list of str, length n
+    has_text : bool, default=True
+        False where some rows are points without a text, whose ``texts`` are "": only
+        classifiers that read embeddings can use them.
+    has_embedding : bool, default=True
+        False where some rows were not encoded yet, whose ``embeddings`` are NaN: only
+        classifiers that read texts can use them; `encoded` fills them in.
+    """
+
+    texts: list[str]
+    embeddings: np.ndarray
+    labels: list[str]
+    has_text: bool = True
+    has_embedding: bool = True
+
+    def __post_init__(self) -> None:
+        if not len(self.texts) == len(self.embeddings) == len(self.labels):
+            raise ValueError(
+                f"{len(self.texts)} texts, {len(self.embeddings)} embeddings and "
+                f"{len(self.labels)} labels do not make rows."
+            )
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> Rows:
+        """The rows at ``indices``, in that order; a row may be taken more than once."""
+        rows = np.asarray(indices, dtype=np.int64)
+        return replace(
+            self,
+            texts=[self.texts[i] for i in rows],
+            embeddings=self.embeddings[rows],
+            labels=[self.labels[i] for i in rows],
+        )
+
+    def joined(self, other: Rows) -> Rows:
+        """These rows, then the others."""
+        return Rows(
+            self.texts + other.texts,
+            np.concatenate([self.embeddings, other.embeddings]),
+            self.labels + other.labels,
+            self.has_text and other.has_text,
+            self.has_embedding and other.has_embedding,
+        )
+
+
+def need_texts(train: Rows, test: Rows) -> None:
+    """Raise ValueError where rows are points without a text."""
+    if not (train.has_text and test.has_text):
+        raise ValueError("This classifier reads texts, and some rows are points without one.")
+
+
+def encoded(rows: Rows, encode: Callable[[list[str]], np.ndarray]) -> Rows:
+    """Rows whose embeddings are all there.
+
+    Parameters
+    ----------
+    rows : Rows
+    encode : callable
+        Texts to embeddings, shape (n, d); called once with the distinct texts that have
+        none yet, or not at all.
+    """
+    missing = np.flatnonzero(np.isnan(rows.embeddings).any(axis=1))
+    if not len(missing):
+        return replace(rows, has_embedding=True)
+    texts = list(dict.fromkeys(rows.texts[i] for i in missing))
+    position = {text: i for i, text in enumerate(texts)}
+    embeddings = rows.embeddings.copy()
+    embeddings[missing] = encode(texts)[[position[rows.texts[i]] for i in missing]]
+    return replace(rows, embeddings=embeddings, has_embedding=True)

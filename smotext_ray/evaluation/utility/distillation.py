@@ -1,0 +1,179 @@
+"""Distillation: students that learn a teacher's soft labels from the new texts alone.
+
+A student never sees a real text, so what it can do of what its teacher can tells how much
+of the corpus has come through. Next to it stands the same student on hard labels: the
+classes that the new texts were made for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from smotext_ray.evaluation.material import Material
+from smotext_ray.evaluation.rows import Rows, need_texts
+from smotext_ray.evaluation.statistics import interval
+from smotext_ray.evaluation.utility.scores import Scores, measure, ratios, summarise
+from smotext_ray.evaluation.utility.teacher import Taught
+from smotext_ray.evaluation.utility.trials import METRICS, drawn
+
+# A copy of a row for each class that has less than this of it would cost much (there may be
+# fifty classes) and weigh nothing.
+FAINT = 1e-3
+
+# (train, probabilities of each training row, test, seed) -> a class number for each test row
+Student = Callable[[Rows, np.ndarray, Rows, int], np.ndarray]
+
+
+def soft_labels(taught: Taught, material: Material) -> pa.Table:
+    """The teacher's probabilities of each accepted sample.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``sample_id`` (int64), ``label`` (string, what the text was made for), and for each
+        class a float32 column called ``p.`` and its name.
+    """
+    columns = {
+        "sample_id": pa.array(material.sample_ids, pa.int64()),
+        "label": pa.array(material.synthetic.labels, pa.string()),
+    }
+    for column, label in enumerate(taught.classes):
+        columns[f"p.{label}"] = pa.array(taught.new[:, column], pa.float32())
+    return pa.table(columns)
+
+
+def distil(
+    taught: Taught,
+    material: Material,
+    seeds: Sequence[int],
+    students: Mapping[str, Student],
+    log: Callable[[str], Any] = print,
+) -> dict[str, Any]:
+    """Train students on the new texts and set them against their teacher, on the test texts.
+
+    Each seed is a draw of new texts, as those of `trials.run_trials`. The teacher is one and
+    the same in all of them. Its probabilities are taken as they are, at temperature 1: the
+    students' loss is the cross-entropy against them [1]_.
+
+    Parameters
+    ----------
+    taught : Taught
+    material : Material
+    seeds : sequence of int
+    students : mapping of str to Student
+        Under their names in the report.
+    log : callable
+        Takes a line a seed.
+
+    Returns
+    -------
+    dict
+        The section ``distillation`` of a report. Without new texts of every class it holds a
+        sentence that says so, as a student cannot learn a class that it never sees.
+
+    References
+    ----------
+    .. [1] Hinton, Vinyals, Dean: Distilling the knowledge in a neural network. 2015,
+       arXiv:1503.02531.
+    """
+    section = {"teacher": taught.teacher, "student": "trained on the new texts alone"}
+    draws = {seed: drawn(material, seed)[1] for seed in seeds}
+    lacking = _lacking(material, taught.classes, draws.values())
+    if lacking:
+        named = ", ".join(lacking[:5]) + (", ..." if lacking[5:] else "")
+        note = (
+            f"No student was trained: {len(lacking)} of {len(taught.classes)} classes have no new "
+            f"texts, or lose them in a draw ({named})."
+        )
+        return section | {"note": note, "rows": [], "agreement": []}
+    codes = np.searchsorted(taught.classes, material.synthetic.labels)
+    targets = {"soft": taught.new, "hard": np.eye(len(taught.classes), dtype=np.float32)[codes]}
+    guesses: dict[tuple[str, str], list[np.ndarray]] = {}
+    for seed, rows in draws.items():
+        train = material.synthetic.take(rows)
+        for name, student in students.items():
+            for kind, wanted in targets.items():
+                guess = student(train, wanted[rows], material.test, seed)
+                guesses.setdefault((name, kind), []).append(guess)
+        log(f"distillation: seed {seed} done")
+    return section | {"note": None} | _compared(taught, material, seeds, guesses)
+
+
+def learn_embedding(train: Rows, targets: np.ndarray, test: Rows, seed: int) -> np.ndarray:
+    """Logistic regression on embeddings, as `utility.fit_embedding`, with soft labels."""
+    from sklearn.preprocessing import normalize
+
+    x, unseen = normalize(train.embeddings), normalize(test.embeddings)
+    return _logistic_regression(x, targets, unseen, seed)
+
+
+def learn_tfidf(train: Rows, targets: np.ndarray, test: Rows, seed: int) -> np.ndarray:
+    """Logistic regression on the features of `utility.fit_tfidf`, with soft labels."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    need_texts(train, test)
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    x = words.fit_transform(train.texts)
+    return _logistic_regression(x, targets, words.transform(test.texts), seed)
+
+
+STUDENTS: dict[str, Student] = {"embedding": learn_embedding, "tfidf": learn_tfidf}
+
+
+def _logistic_regression(x: Any, targets: np.ndarray, unseen: Any, seed: int) -> np.ndarray:
+    """Multinomial, C=10.
+
+    A row stands once for each class, weighted by its probability: the sum of those losses
+    is the cross-entropy against the probabilities.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    rows, codes = np.nonzero(targets > FAINT)
+    if len(np.unique(codes)) == 1:  # what scikit-learn refuses to fit
+        return np.full(unseen.shape[0], codes[0])
+    model = LogisticRegression(C=10, max_iter=2000, random_state=seed)
+    model.fit(x[rows], codes, targets[rows, codes])
+    return np.asarray(model.predict(unseen))
+
+
+def _lacking(material: Material, classes: list[str], draws: Any) -> list[str]:
+    """Classes of which some draw has no new text."""
+    labels = np.asarray(material.synthetic.labels)
+    return sorted(set().union(*(set(classes) - set(labels[rows]) for rows in draws)))
+
+
+def _compared(
+    taught: Taught,
+    material: Material,
+    seeds: Sequence[int],
+    guesses: Mapping[tuple[str, str], list[np.ndarray]],
+) -> dict[str, Any]:
+    names, labels = np.asarray(taught.classes), material.test.labels
+    of_teacher = taught.test.argmax(axis=1)
+    teacher = [measure(labels, names[of_teacher].tolist(), seed) for seed in seeds]
+    rows, agreement = [], []
+    for (student, kind), found in guesses.items():
+        facts = {"student": student, "labels": kind}
+        pairs = zip(seeds, found, strict=True)
+        scores = [measure(labels, names[guess].tolist(), seed) for seed, guess in pairs]
+        rows += [facts | row for row in _rows(scores, teacher)]
+        same = interval([float(np.mean(guess == of_teacher)) for guess in found])
+        agreement.append(facts | {"share": same.as_json()})
+    return {"rows": rows, "agreement": agreement}
+
+
+def _rows(student: Sequence[Scores], teacher: Sequence[Scores]) -> list[dict[str, Any]]:
+    summary, ratio = summarise(student), ratios(student, teacher)
+    return [
+        {
+            "metric": metric,
+            "teacher": getattr(teacher[0], metric),
+            "score": getattr(summary, metric).as_json(),
+            "ratio": getattr(ratio, metric).as_json(),
+        }
+        for metric in METRICS
+    ]

@@ -1,0 +1,94 @@
+"""Utility against epsilon: classifiers that learn from the new texts of several runs alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from smotext_ray.errors import UserError
+from smotext_ray.evaluation.material import new_samples
+from smotext_ray.evaluation.rows import Rows
+from smotext_ray.evaluation.utility.classifiers import Classifier, score
+from smotext_ray.evaluation.utility.scores import summarise
+from smotext_ray.evaluation.utility.trials import LEFT_OUT, bounds, by_lot
+from smotext_ray.run.directory import Run
+
+METRICS = ("accuracy", "macro_f1")
+
+
+def check_runs(run: Run, others: Sequence[Run]) -> None:
+    """Refuse runs that cannot stand in one plot.
+
+    Raises
+    ------
+    UserError
+        If one has other classes, or the epsilon of another.
+    """
+    seen = {_epsilon(run)}
+    classes = sorted(str(label) for label, _ in run.manifest["input"]["class_counts"])
+    for other in others:
+        if sorted(str(k) for k, _ in other.manifest["input"]["class_counts"]) != classes:
+            raise UserError(f"The run {other.uri} has other classes than {run.uri}; leave it out.")
+        if _epsilon(other) in seen:
+            raise UserError(
+                f"The run {other.uri} has the privacy.epsilon of another ({_epsilon(other)}); "
+                "give one run for each."
+            )
+        seen.add(_epsilon(other))
+
+
+def utility_at_epsilons(
+    runs: Sequence[Run],
+    test: Rows,
+    seeds: Sequence[int],
+    classifiers: Mapping[str, Classifier],
+    encode: Callable[[list[str]], np.ndarray],
+) -> list[dict[str, Any]]:
+    """Score classifiers on what each run has made.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Of the same corpus.
+    test : Rows
+        Real texts.
+    seeds : sequence of int
+        Each leaves out a tenth of a run's new texts of each class.
+    classifiers : mapping of str to Classifier
+    encode : callable
+        Texts to embeddings.
+
+    Returns
+    -------
+    list of dict
+        A row for each run, classifier and metric: ``epsilon`` (None without noise),
+        ``classifier``, ``metric``, ``mean``, ``low`` and ``high``.
+    """
+    rows = []
+    for run in runs:
+        samples = new_samples(run)
+        texts = samples["text"].to_pylist()
+        labels = [str(label) for label in samples["label"].to_pylist()]
+        new = Rows(texts, encode(texts), labels)
+        for name, classifier in classifiers.items():
+            scores = [score(_drawn(new, seed), test, classifier, seed) for seed in seeds]
+            summary = summarise(scores)
+            for metric in METRICS:
+                facts = {"epsilon": _epsilon(run), "classifier": name, "metric": metric}
+                rows.append(facts | bounds(summary, metric))
+    return rows
+
+
+def _drawn(new: Rows, seed: int) -> Rows:
+    """Nine tenths of the rows of each class, and at least one."""
+    counts = Counter(new.labels)
+    numbers = {k: n - min(round(LEFT_OUT * n), n - 1) for k, n in counts.items()}
+    return new.take(by_lot(new.labels, numbers, [seed, 11]))
+
+
+def _epsilon(run: Run) -> float | None:
+    found: float | None = run.manifest.get("privacy", {}).get("epsilon")
+    return found

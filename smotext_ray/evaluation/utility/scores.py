@@ -1,0 +1,143 @@
+"""Scores of classifiers, and differences between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from smotext_ray.evaluation.statistics import Interval, interval
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One classifier on one test set, after one training set.
+
+    Attributes
+    ----------
+    seed : int
+        Of the training set and of the classifier.
+    accuracy, macro_f1, balanced_accuracy : float, in [0, 1]
+        Means over classes are over those of the test rows.
+    recall : dict of label to float, in [0, 1]
+        Of each class of the test rows; 0 for one that the training rows lack.
+    """
+
+    seed: int
+    accuracy: float
+    macro_f1: float
+    balanced_accuracy: float
+    recall: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """The scores under their own names."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """An `Interval` for each of the `Scores`."""
+
+    accuracy: Interval
+    macro_f1: Interval
+    balanced_accuracy: Interval
+    recall: dict[str, Interval]
+
+    def as_json(self) -> dict[str, Any]:
+        """The intervals under their own names."""
+        return {
+            "accuracy": self.accuracy.as_json(),
+            "macro_f1": self.macro_f1.as_json(),
+            "balanced_accuracy": self.balanced_accuracy.as_json(),
+            "recall": {label: interval.as_json() for label, interval in self.recall.items()},
+        }
+
+
+def measure(labels: Sequence[str], predicted: Sequence[str], seed: int) -> Scores:
+    """Compare predicted labels with the true ones.
+
+    Classes are those of ``labels``: a predicted label that is not among them is an error
+    of the row's own class and adds no class to the means.
+
+    Parameters
+    ----------
+    labels, predicted : sequence of str, length n
+    seed : int
+        Kept in the scores.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    truth, guess = np.asarray(labels, dtype=str), np.asarray(predicted, dtype=str)
+    classes = sorted(set(map(str, labels)))
+    _, recall, f1, _ = precision_recall_fscore_support(
+        truth, guess, labels=classes, average=None, zero_division=0
+    )
+    return Scores(
+        seed=seed,
+        accuracy=float(np.mean(truth == guess)),
+        macro_f1=float(np.mean(f1)),
+        balanced_accuracy=float(np.mean(recall)),
+        recall=dict(zip(classes, map(float, recall), strict=True)),
+    )
+
+
+def summarise(scores: Sequence[Scores]) -> Summary:
+    """Mean and interval of each score over seeds.
+
+    Parameters
+    ----------
+    scores : sequence of Scores
+        One a seed, on test rows of the same classes.
+    """
+    return _summary(scores, scores, lambda a, _: a)
+
+
+def differences(scores: Sequence[Scores], others: Sequence[Scores]) -> Summary:
+    """Mean and paired interval of ``scores - others``.
+
+    Parameters
+    ----------
+    scores, others : sequence of Scores
+        Of two arms, with the same seeds in the same order.
+    """
+    return _summary(scores, others, lambda a, b: a - b)
+
+
+def ratios(scores: Sequence[Scores], others: Sequence[Scores]) -> Summary:
+    """Mean and paired interval of ``scores / others``, as for TSTR over TRTR.
+
+    Parameters
+    ----------
+    scores, others : sequence of Scores
+        Of two arms, with the same seeds in the same order. Where an other is zero, there
+        is no ratio: NaN.
+    """
+    return _summary(scores, others, lambda a, b: a / b if b else math.nan)
+
+
+def _summary(
+    scores: Sequence[Scores],
+    others: Sequence[Scores],
+    compare: Callable[[float, float], float],
+) -> Summary:
+    pairs = list(zip(scores, others, strict=True))
+    if any(a.seed != b.seed for a, b in pairs):
+        raise ValueError("Only scores of the same seeds, in the same order, make pairs.")
+    if len({tuple(s.recall) for pair in pairs for s in pair}) != 1:
+        raise ValueError("Only scores on test rows of the same classes can be compared.")
+
+    def over_seeds(of: Callable[[Scores], float]) -> Interval:
+        return interval([compare(of(a), of(b)) for a, b in pairs])
+
+    def recall_of(label: str) -> Callable[[Scores], float]:
+        return lambda s: s.recall[label]
+
+    return Summary(
+        accuracy=over_seeds(lambda s: s.accuracy),
+        macro_f1=over_seeds(lambda s: s.macro_f1),
+        balanced_accuracy=over_seeds(lambda s: s.balanced_accuracy),
+        recall={label: over_seeds(recall_of(label)) for label in scores[0].recall},
+    )

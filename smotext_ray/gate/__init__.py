@@ -1,0 +1,1 @@
+"""Which texts are accepted, and why others are not."""

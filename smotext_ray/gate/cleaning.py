@@ -1,0 +1,196 @@
+"""Cleaning: new texts that lie among texts of another class, told by the corpus around them.
+
+The rules are imbalanced-learn's edited nearest neighbours and Tomek links, as SMOTEENN and
+SMOTETomek use them after SMOTE; but the corpus is never cleaned, and each new text is seen
+as if it were added to the corpus alone. So a verdict does not depend on the other new texts,
+nor on which of them share a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.dataset as ds
+from numpy.typing import NDArray
+
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.plan.classes import read_classes, rows_gib
+from smotext_ray.plan.neighbors import Metric, nearest_neighbors
+
+Rule = Literal["enn", "tomek"]
+NEIGHBORS = 3  # EditedNearestNeighbours' default
+
+
+class Cleaning:
+    """Tells which new texts a rule would remove from the corpus.
+
+    Parameters
+    ----------
+    rule : {"enn", "tomek"}
+    classes : sequence of ndarray of float32, shape (rows, d)
+        The embeddings of each class of the corpus.
+    metric : {"cosine", "euclidean"}
+    """
+
+    def __init__(self, rule: Rule, classes: Sequence[NDArray[np.float32]], metric: Metric) -> None:
+        self._removed = {"enn": has_other_neighbors, "tomek": has_tomek_link}[rule]
+        self._classes = classes
+        self._metric = metric
+
+    def __call__(
+        self, embeddings: NDArray[np.float32], owners: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Whether each new text would be removed.
+
+        Parameters
+        ----------
+        embeddings : ndarray of float32, shape (n, d)
+            Rows that hold NaN or infinity are not looked at: False.
+        owners : ndarray of int64, shape (n,)
+            The place of each one's class in ``classes``.
+
+        Returns
+        -------
+        ndarray of bool, shape (n,)
+        """
+        removed = np.zeros(len(owners), bool)
+        if not len(owners):
+            return removed
+        sound = np.isfinite(embeddings).all(axis=1)
+        removed[sound] = self._removed(
+            embeddings[sound], owners[sound], self._classes, self._metric
+        )
+        return removed
+
+
+def cleaning_of(config: RunConfig, source: ds.Dataset, labels: Sequence[Any]) -> Cleaning | None:
+    """The cleaning that a run asks for, with its corpus; None where it asks for none.
+
+    Parameters
+    ----------
+    config : RunConfig
+    source : pyarrow.dataset.Dataset
+        As `smotext_ray.plan.classes.read_classes` takes it, which holds the embeddings on disk
+        where they are many.
+    labels : sequence
+        Every class of the corpus.
+    """
+    rule = config.gate.cleaning
+    if rule == "none":
+        return None
+    classes = [rows.embeddings for rows in read_classes(source, labels)]
+    return Cleaning(rule, classes, config.neighbors.metric)
+
+
+def cleaning_gib(config: RunConfig, source: ds.Dataset) -> float:
+    """Memory that `cleaning_of` takes."""
+    if config.gate.cleaning == "none":
+        return 0.0
+    return rows_gib(source.count_rows(), source.schema.field("embedding").type.list_size)
+
+
+def has_other_neighbors(
+    embeddings: NDArray[np.float32],
+    owners: NDArray[np.int64],
+    classes: Sequence[NDArray[np.float32]],
+    metric: Metric,
+) -> NDArray[np.bool_]:
+    """Edited nearest neighbours: whether one of the three nearest texts is of another class.
+
+    `imblearn.under_sampling.EditedNearestNeighbours` with ``kind_sel="all"`` [1]_. Of equally
+    distant texts those of the own class count first. A class of fewer than three texts has
+    others among its neighbours always, but where there is no other class.
+
+    Parameters
+    ----------
+    embeddings : ndarray of float32, shape (n, d)
+        Finite.
+    owners : ndarray of int64, shape (n,)
+    classes : sequence of ndarray of float32, shape (rows, d)
+        At least one row each.
+    metric : {"cosine", "euclidean"}
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+
+    References
+    ----------
+    .. [1] Wilson: Asymptotic properties of nearest neighbor rules using edited data. IEEE
+       Transactions on Systems, Man, and Cybernetics, 1972.
+
+    Examples
+    --------
+    >>> classes = [np.array([[0], [1], [2]], np.float32), np.array([[4]], np.float32)]
+    >>> new = np.array([[1.5], [2.5]], np.float32)
+    >>> has_other_neighbors(new, np.array([0, 0]), classes, "euclidean").tolist()
+    [False, True]
+    """
+    own = np.full(len(owners), np.inf)  # to the third of its class
+    other = np.full(len(owners), np.inf)
+    for code, rows in enumerate(classes):
+        mine = owners == code
+        if len(rows) >= NEIGHBORS:
+            own[mine] = nearest_neighbors(embeddings[mine], rows, NEIGHBORS, metric)[0][:, -1]
+        near = nearest_neighbors(embeddings[~mine], rows, 1, metric)[0][:, 0]
+        other[~mine] = np.minimum(other[~mine], near)
+    return other < own
+
+
+def has_tomek_link(
+    embeddings: NDArray[np.float32],
+    owners: NDArray[np.int64],
+    classes: Sequence[NDArray[np.float32]],
+    metric: Metric,
+) -> NDArray[np.bool_]:
+    """Tomek links: whether it and a text of another class are each other's nearest.
+
+    `imblearn.under_sampling.TomekLinks` [1]_. A text that is as near to another is no
+    partner.
+
+    Parameters and result are those of `has_other_neighbors`.
+
+    References
+    ----------
+    .. [1] Tomek: Two modifications of CNN. IEEE Transactions on Systems, Man, and
+       Cybernetics, 1976.
+
+    Examples
+    --------
+    >>> classes = [np.array([[0], [1]], np.float32), np.array([[4], [6]], np.float32)]
+    >>> new = np.array([[1.5], [3.5]], np.float32)
+    >>> has_tomek_link(new, np.array([0, 0]), classes, "euclidean").tolist()
+    [False, True]
+    """
+    own, other = np.full(len(owners), np.inf), np.full(len(owners), np.inf)
+    partner = np.zeros((len(owners), 2), np.int64)  # class and row of the nearest other
+    for code, rows in enumerate(classes):
+        near, at = nearest_neighbors(embeddings, rows, 1, metric)
+        mine = owners == code
+        own[mine] = near[mine, 0]
+        nearer = ~mine & (near[:, 0] < other)
+        other[nearer] = near[nearer, 0]
+        partner[nearer, 0], partner[nearer, 1] = code, at[nearer, 0]
+    linked = np.flatnonzero(other < own)
+    beside = [_nearest_other_row(classes, code, row, metric) for code, row in partner[linked]]
+    removed = np.zeros(len(owners), bool)
+    removed[linked] = other[linked] < np.array(beside)
+    return removed
+
+
+def _nearest_other_row(
+    classes: Sequence[NDArray[np.float32]], code: int, row: int, metric: Metric
+) -> float:
+    """Distance of a text of the corpus to the nearest other one."""
+    query = classes[code][row][None]
+    found = [np.inf]
+    for other, rows in enumerate(classes):
+        k = min(1 + (other == code), len(rows))
+        near, at = nearest_neighbors(query, rows, k, metric)
+        itself = (at[0] == row) & (other == code)
+        if other == code and not itself.any():
+            itself[-1] = True  # it stands behind others of the same embedding
+        found += near[0][~itself].tolist()
+    return min(found)

@@ -1,0 +1,99 @@
+"""Candidate texts -> samples: the gate's verdicts as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.gate.cleaning import Cleaning
+from smotext_ray.gate.reference import ClassReference
+from smotext_ray.gate.rules import judge
+from smotext_ray.tables import matrix, sample_table
+
+
+class Judge:
+    """Plan rows with candidate texts -> one sample a row, accepted or rejected with a reason.
+
+    Parameters
+    ----------
+    encoder : object
+        ``encode(texts, batch_size)`` gives their embeddings.
+    config : RunConfig
+    reference : ClassReference
+        Its classes are ``labels``.
+    labels : sequence
+    label_type : pyarrow.DataType
+    cleaning : Cleaning, optional
+        Of the corpus with these labels; None where ``gate.cleaning`` is "none".
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        config: RunConfig,
+        reference: ClassReference,
+        labels: Sequence[Any],
+        label_type: pa.DataType,
+        cleaning: Cleaning | None = None,
+    ) -> None:
+        self._encoder = encoder
+        self._config = config
+        self._reference = reference
+        self._labels = list(labels)
+        self._codes = {label: code for code, label in enumerate(labels)}
+        self._label_type = label_type
+        self._cleaning = cleaning
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        rows = table.drop_columns(["point"]).to_pylist()
+        points = matrix(table["point"])
+        flat = [text for row in rows for text in row["texts"]]
+        embeddings = self._encoder.encode(flat, self._config.encoder.batch_size)
+        classes = self._reference.nearest_class(embeddings) if flat else np.empty(0, int)
+        own = np.array([self._codes[row["label"]] for row in rows for _ in row["texts"]], int)
+        unclean = self._cleaning(embeddings, own) if self._cleaning else np.zeros(len(flat), bool)
+        outcomes, start = [], 0
+        for row, point in zip(rows, points, strict=True):
+            part = slice(start, start := start + len(row["texts"]))
+            near = cosines(embeddings[part], point)
+            outcomes.append(self._outcome(row, near, classes[part], unclean[part]))
+        return sample_table(table, outcomes, self._label_type)
+
+    def _outcome(
+        self, row: dict[str, Any], near: np.ndarray, classes: np.ndarray, unclean: np.ndarray
+    ) -> dict[str, Any]:
+        if not row["texts"]:
+            return {"status": "error", "reason": row["error"]}
+        own = self._codes[row["label"]]
+        others = row.get("other_neighbor_texts") or []
+        parents = [row["source_text"], row["neighbor_text"], *others]  # null with epsilon
+        verdict = judge(
+            row["texts"],
+            row["finish_reasons"],
+            near,
+            classes == own,
+            unclean,
+            [text for text in parents if text is not None],
+            self._reference,
+            self._config.gate,
+        )
+        kept = verdict.chosen
+        return {
+            "text": row["texts"][kept],
+            "finish_reason": row["finish_reasons"][kept],
+            "num_tokens": row["tokens"][kept],
+            "cosine_to_point": float(near[kept]),
+            "predicted_label": self._labels[int(classes[kept])],
+            "status": "accepted" if verdict.accepted else "rejected",
+            "reason": verdict.reason,
+        }
+
+
+def cosines(embeddings: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """Cosine of each row to the point; shape (n,)."""
+    lengths = np.linalg.norm(embeddings, axis=1) * np.linalg.norm(point)
+    return (embeddings @ point) / np.maximum(lengths, 1e-12)

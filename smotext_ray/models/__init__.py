@@ -1,0 +1,1 @@
+"""Text to vector, vector to soft prompt, soft prompt to text."""

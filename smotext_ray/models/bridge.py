@@ -1,0 +1,180 @@
+"""The bridge: from one encoder embedding to K soft tokens of the LLM.
+
+The projector is that of xRAG (Cheng et al., 2024, arXiv:2405.13792): two linear layers
+with a GELU between them. xRAG has K = 1; K > 1 gives the LLM more room to be told what
+the text says.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from smotext_ray.errors import UserError
+from smotext_ray.models.bridge_config import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    BridgeConfig,
+    read_bridge_config,
+)
+from smotext_ray.models.files import local_directory
+from smotext_ray.training.push import COMMIT_MESSAGE, push_bridge
+
+
+class Bridge(nn.Module):
+    """xRAG projector with K soft tokens and a learned output scale.
+
+    Parameters
+    ----------
+    config : BridgeConfig
+    output_scale : float, default=1.0
+        What the learned scale starts from.
+    before, after : Tensor of shape (length, llm_hidden_size), optional
+        The LLM's embeddings of the template's text before and after the soft tokens.
+        They are saved with the bridge, so that whoever decodes needs no embedding table.
+    """
+
+    before: torch.Tensor
+    after: torch.Tensor
+
+    def __init__(
+        self,
+        config: BridgeConfig,
+        output_scale: float = 1.0,
+        before: torch.Tensor | None = None,
+        after: torch.Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.projector = nn.Sequential(
+            nn.Linear(config.encoder_dim, config.projector_hidden_size),
+            nn.GELU(),
+            nn.Linear(config.projector_hidden_size, config.soft_tokens * config.llm_hidden_size),
+        )
+        self.output_scale = nn.Parameter(torch.tensor(float(output_scale)))
+        nothing = torch.zeros(0, config.llm_hidden_size)
+        self.register_buffer("before", nothing if before is None else before.float())
+        self.register_buffer("after", nothing if after is None else after.float())
+
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
+        """Soft tokens of points.
+
+        Parameters
+        ----------
+        points : Tensor of shape (n, encoder_dim), float32
+
+        Returns
+        -------
+        Tensor of shape (n, soft_tokens, llm_hidden_size), float32
+        """
+        projected = self.projector(points * self.config.input_scale) * self.output_scale
+        return projected.view(len(points), self.config.soft_tokens, self.config.llm_hidden_size)
+
+    def prompt_embeds(
+        self, points: torch.Tensor, around: tuple[torch.Tensor, torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """The whole prompt of each point: the template's text around the soft tokens.
+
+        Parameters
+        ----------
+        points : Tensor of shape (n, encoder_dim), float32
+        around : pair of Tensors of shape (length, llm_hidden_size), optional
+            The LLM's embeddings of another template's text, before and after.
+
+        Returns
+        -------
+        Tensor of shape (n, prompt_length, llm_hidden_size), float32
+        """
+        n = len(points)
+        before, after = around or (self.before, self.after)
+        parts = [before.expand(n, -1, -1), self(points), after.expand(n, -1, -1)]
+        return torch.cat(parts, dim=1)
+
+    @property
+    def prompt_length(self) -> int:
+        """Vectors in a prompt."""
+        return len(self.before) + self.config.soft_tokens + len(self.after)
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write ``config.json`` and ``bridge.safetensors`` (bfloat16) to a directory."""
+        path = Path(directory)
+        path.mkdir(parents=True, exist_ok=True)
+        weights = {k: v.detach().to(torch.bfloat16) for k, v in self.state_dict().items()}
+        save_file(weights, path / WEIGHTS_FILE)
+        (path / CONFIG_FILE).write_text(json.dumps(asdict(self.config), indent=2) + "\n")
+
+    @classmethod
+    def from_pretrained(cls, directory_or_hub_name: str | Path) -> Bridge:
+        """Load a bridge from a directory or from the hub.
+
+        Parameters
+        ----------
+        directory_or_hub_name : str or Path
+            A directory, or a hub name ``user/name``. A Path is always a directory.
+
+        Returns
+        -------
+        Bridge
+
+        Raises
+        ------
+        UserError
+            If there is no sound bridge.
+        """
+        path = local_directory(directory_or_hub_name)
+        config = read_bridge_config(path)
+        try:
+            weights = {k: v.float() for k, v in load_file(path / WEIGHTS_FILE).items()}
+            bridge = cls(config, before=weights["before"], after=weights["after"])
+            bridge.load_state_dict(weights)
+        except Exception as error:
+            raise UserError(
+                f"The bridge in {path} does not load ({type(error).__name__}: its "
+                f"{WEIGHTS_FILE} is missing, damaged, or not of the shape that "
+                f"{CONFIG_FILE} names); train or copy it again."
+            ) from error
+        return bridge.eval()
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        commit_message: str = COMMIT_MESSAGE,
+    ) -> str:
+        """Upload the bridge to the hub; it is then known by what this returns.
+
+        A card with figures is written by ``smotext bridge card`` and uploaded with
+        ``smotext bridge push``. A card that the repository has is left as it is.
+
+        Parameters
+        ----------
+        repo_id : str
+            ``user/name``, or a name alone for a repository of the token's owner. It is
+            made where there is none.
+        private : bool, optional
+            Make a private repository; True refuses one that is there and public.
+        token : str, optional
+            Default: the one that ``hf auth login`` has stored, or ``HF_TOKEN``.
+        commit_message : str
+
+        Returns
+        -------
+        str
+            The repository's whole name, as ``from_pretrained`` takes it.
+
+        Raises
+        ------
+        UserError
+            If the hub refuses, or the bridge has LoRA weights, which only its directory
+            holds.
+        """
+        return push_bridge(
+            self, repo_id, private=private, token=token, commit_message=commit_message
+        )

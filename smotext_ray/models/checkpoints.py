@@ -1,0 +1,33 @@
+"""An LLM as it is served: with an adapter merged in, or with int8 weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from smotext_ray.models.bridge_config import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE
+from smotext_ray.models.files import _weight_files
+from smotext_ray.utils.cache import digest_of, made_once, sha256_of
+
+
+def merged_llm(llm: str, bridge: Path) -> str:
+    """A checkpoint of the LLM with the bridge's LoRA layers added to its weights.
+
+    Made on first use and kept in the cache directory, under the digests of both.
+    """
+    from smotext_ray.models.lora import merge
+
+    of_lora = sha256_of([bridge / ADAPTER_CONFIG_FILE, bridge / ADAPTER_WEIGHTS_FILE])
+    name = f"merged-{_digest(llm)[:40]}-{of_lora[:12]}"
+    return str(made_once(name, lambda output: merge(llm, bridge, output)))
+
+
+def int8_llm(llm: str) -> str:
+    """A checkpoint of the LLM in int8, made on first use and kept in the cache directory."""
+    from smotext_ray.models.int8 import write_int8
+
+    name = f"int8-{_digest(llm)[:40]}"
+    return str(made_once(name, lambda output: write_int8(llm, output)))
+
+
+def _digest(llm: str) -> str:
+    return digest_of(_weight_files(Path(llm))) if Path(llm).is_dir() else llm.replace("/", "-")

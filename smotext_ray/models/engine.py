@@ -1,0 +1,226 @@
+"""vLLM: prompts to candidate texts, where an error stays with its prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smotext_ray.models.engine_device import (
+    decoding_dtype,
+    device_arguments,
+    find_gpu,
+    has_own_process,
+    process_setting,
+    set_environment,
+)
+from smotext_ray.models.engine_loop import EngineDead, EngineLoop
+
+__all__ = ["Candidates", "Engine", "EngineDead"]
+
+GREEDY_BELOW = 1e-5  # a lower temperature is 0 to vLLM
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What one prompt was answered with.
+
+    Attributes
+    ----------
+    texts : list of str
+        Empty where there is an error.
+    finish_reasons : list of str
+        ``"stop"`` or ``"length"`` (cut off), one a text.
+    num_tokens : list of int
+        One a text.
+    error : str
+        Why there is no text; empty where there is.
+    """
+
+    texts: list[str]
+    finish_reasons: list[str]
+    num_tokens: list[int]
+    error: str = ""
+
+
+class Engine:
+    """A vLLM engine, loaded once a process.
+
+    Parameters
+    ----------
+    model : str
+        Directory or hub name of a causal LLM.
+    longest_prompt : int
+        Tokens of the longest prompt that it will be given.
+    lora : Path, optional
+        Directory of LoRA layers that vLLM is to compute beside the LLM.
+    lora_rank : int, default=0
+        Of those layers.
+    candidates : int, default=1
+        Texts a prompt; one at temperature 0.
+    temperature, top_p, max_tokens
+        As in vLLM. Penalties on repetition are not offered: with embeddings for a
+        prompt they can end the engine (vllm-project/vllm#57719).
+    dtype : str, default="auto"
+        Of weights and activations. "auto": bfloat16 on a GPU or CPU that computes in it, float16
+        on other GPUs (before compute capability 8.0), and float32 on other CPUs, where bfloat16
+        takes five times as long (benchmarks/decode.py).
+    tensor_parallel_size : int, default=1
+    gpu_memory_utilization : float, default=0.85
+        Share of a GPU's memory for all engines on it. Without meaning on CPU.
+    own_process : bool, optional
+        Whether the engine computes in a process that it starts. Default: on a GPU, where that
+        lets scheduling overlap with computing, and not on a CPU. With False a script needs no
+        ``if __name__ == "__main__":``, and a killed process leaves no engine behind on the GPU;
+        but each of several tensor-parallel workers is a process still.
+    expected_texts : int, optional
+        How many prompts this engine will be given in all. If few, a GPU starts to decode sooner
+        and decodes more slowly, without compiling the LLM and capturing CUDA graphs: see
+        `smotext_ray.models.engine_device.EAGER_BELOW`. Default: unknown, taken for many.
+    engines_per_gpu : int, default=1
+        Engines that share each GPU; they may start at the same time.
+
+    Raises
+    ------
+    UserError
+        If so many engines do not fit on a GPU.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        longest_prompt: int,
+        *,
+        lora: Path | None = None,
+        lora_rank: int = 0,
+        candidates: int = 1,
+        temperature: float = 0.7,
+        top_p: float = 0.95,
+        max_tokens: int = 96,
+        dtype: str = "auto",
+        tensor_parallel_size: int = 1,
+        gpu_memory_utilization: float = 0.85,
+        own_process: bool | None = None,
+        expected_texts: int | None = None,
+        engines_per_gpu: int = 1,
+    ) -> None:
+        set_environment()
+        gpu = find_gpu()
+        own = has_own_process(gpu, own_process)
+        self.dtype = decoding_dtype(gpu) if dtype == "auto" else dtype
+        self._sampling: dict[str, Any] = {"top_p": top_p, "max_tokens": max_tokens}
+        self.set_sampling(candidates, temperature)
+        arguments: dict[str, Any] = {
+            "dtype": self.dtype,
+            "enable_prompt_embeds": True,
+            # Wrong hits with embeddings: vllm-project/vllm#56655.
+            "enable_prefix_caching": False,
+            "max_model_len": longest_prompt + max_tokens,
+            "tensor_parallel_size": tensor_parallel_size,
+            "disable_log_stats": True,
+        }
+        arguments |= device_arguments(
+            gpu,
+            model,
+            self.dtype,
+            max_model_len=longest_prompt + max_tokens,
+            tensor_parallel_size=tensor_parallel_size,
+            gpu_memory_utilization=gpu_memory_utilization,
+            engines_per_gpu=engines_per_gpu,
+            expected_texts=expected_texts,
+        )
+        # Our processor is a class made here, which another process could not import.
+        if top_p < 1 and gpu is None and not own and tensor_parallel_size == 1:
+            self._sampling["top_p"] = 1.0
+            arguments["logits_processors"] = [_nucleus_processor(top_p)]
+        lora_request: Any = None
+        if lora:
+            from vllm.lora.request import LoRARequest
+
+            lora_request = LoRARequest("bridge", 1, str(lora))
+            rank = _vllm_rank(lora_rank)
+            arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
+        self.llm: Any = _start(model, arguments, own)
+        self._loop = EngineLoop(self.llm, lora_request)
+
+    def set_sampling(self, candidates: int, temperature: float) -> None:
+        """From here on so many texts a prompt, at such a temperature (0: greedy)."""
+        # vLLM refuses n > 1 at temperature 0, where all candidates would be equal.
+        self._sampling["n"] = candidates if temperature >= GREEDY_BELOW else 1
+        self._sampling["temperature"] = temperature
+
+    def generate(self, prompts: list[dict[str, Any]], seeds: Sequence[int]) -> list[Candidates]:
+        """Answer prompts; several threads may ask at once, and share the engine's batches.
+
+        Parameters
+        ----------
+        prompts : list of dict, length n
+            As vLLM takes them: ``prompt_embeds`` or ``prompt_token_ids``.
+        seeds : sequence of int, length n
+            Seed of each prompt's sampling. Equal seeds give equal text only on equal
+            hardware and in an equal batch (vllm-project/vllm#17524).
+
+        Returns
+        -------
+        list of Candidates, length n
+
+        Raises
+        ------
+        EngineDead
+            If the engine has ended; the process should too.
+        """
+        from vllm import SamplingParams
+
+        sampling = [SamplingParams(seed=int(seed), **self._sampling) for seed in seeds]
+        return [_candidates(answer) for answer in self._loop.answer(prompts, sampling)]
+
+
+def _start(model: str, arguments: dict[str, Any], own_process: bool) -> Any:
+    from vllm import LLM
+
+    with process_setting(own_process):
+        return LLM(model, **arguments)
+
+
+def _candidates(answer: Any) -> Candidates:
+    if isinstance(answer, Exception):
+        return Candidates([], [], [], f"{type(answer).__name__}: {answer}")
+    if any(str(o.finish_reason) == "error" for o in answer.outputs):
+        # What an exception is to an engine in this process.
+        return Candidates([], [], [], "vLLM refused the prompt, see the log of its engine")
+    return Candidates(
+        texts=[o.text.strip() for o in answer.outputs],
+        finish_reasons=[str(o.finish_reason) for o in answer.outputs],
+        num_tokens=[len(o.token_ids) for o in answer.outputs],
+    )
+
+
+def _nucleus_processor(p: float) -> type:
+    """What vLLM calls with the logits of each step, in the place of its own top-p."""
+    from vllm.v1.sample.logits_processor import LogitsProcessor
+
+    from smotext_ray.models.top_p import keep_nucleus
+
+    class Nucleus(LogitsProcessor):
+        def __init__(self, *_: Any) -> None:
+            """vLLM's arguments say nothing about sampling."""
+
+        def is_argmax_invariant(self) -> bool:
+            return True  # so it is called after the temperature
+
+        def update_state(self, batch_update: Any) -> None:
+            """All requests have the same ``p``."""
+
+        def apply(self, logits: Any) -> Any:
+            return keep_nucleus(logits, p)
+
+    return Nucleus
+
+
+def _vllm_rank(wanted: int) -> int:
+    """The least rank that vLLM has room for and that holds the one wanted."""
+    rank = 8
+    while rank < wanted:
+        rank *= 2
+    return rank

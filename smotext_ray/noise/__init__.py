@@ -1,1 +1,0 @@
-"""Differential privacy: noised embeddings, and what can be made of them afterwards."""

@@ -1,0 +1,233 @@
+"""What runs inside Ray: one class a kind of actor; load once, then table in, table out.
+
+Models and heavy libraries are imported in the constructors, so that whoever only
+schedules the actors does not pay for them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from smotext_ray.cluster.gpus import loading_alone
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.models.load import check_models, load_decoder, load_encoder
+from smotext_ray.tables import fixed_size_list, matrix
+
+if TYPE_CHECKING:
+    from smotext_ray.models.engine import Candidates
+    from smotext_ray.privacy.release import Release
+
+
+ENCODE_CHUNK = 512  # rows
+
+
+class EncodeActor:
+    """``id, text, label`` -> the same with ``embedding``; noised and without texts, with epsilon.
+
+    Which texts share a batch changes the last bits of an embedding. So the chunks of rows
+    that are batched together are the same however many blocks and actors there are: the
+    corpus files hold whole chunks, and a block is a file.
+    """
+
+    def __init__(self, config: RunConfig, counter: Any) -> None:
+        self.encoder = self.load_encoder(config)
+        self.batch_size = config.encoder.batch_size
+        self.counter = counter
+        self.release: Release | None = None
+        if config.privacy.epsilon is not None:
+            from smotext_ray.privacy.release import Release
+
+            self.release = Release(config)
+
+    def load_encoder(self, config: RunConfig) -> Any:
+        return load_encoder(config)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        parts = []
+        for start in range(0, len(table), ENCODE_CHUNK):
+            texts = table["text"].slice(start, ENCODE_CHUNK).to_pylist()
+            parts.append(self.encoder.encode(texts, self.batch_size))
+            self.counter.add.remote(len(texts), first=table["id"][start].as_py())
+        embeddings = np.concatenate([np.empty((0, self.encoder.dim), np.float32), *parts])
+        if self.release is not None:
+            return self.release(table, embeddings)
+        return table.append_column("embedding", fixed_size_list(embeddings))
+
+
+class DecodeActor:
+    """Plan rows -> the same rows with the candidate texts of each point.
+
+    ``points`` is how many this decoder is expected to get.
+    """
+
+    def __init__(self, config: RunConfig, counter: Any, points: int) -> None:
+        each = config.resources.decoders_per_gpu
+        with loading_alone():
+            self.decoder = load_decoder(config, expected_texts=points, engines_per_gpu=each)
+        self.counter = counter
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        points, seeds = matrix(table["point"]), table["seed"].to_pylist()
+        return beside(table, lambda: self.decoder.decode(points, seeds), self.counter)
+
+
+class GateActor:
+    """Candidate texts -> one sample a row, accepted or rejected with a reason."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        run_uri: str,
+        labels: list[Any],
+        label_type: pa.DataType,
+        counter: Any,
+    ) -> None:
+        from smotext_ray.gate.cleaning import cleaning_of
+        from smotext_ray.gate.judge import Judge
+        from smotext_ray.run.directory import Run
+        from smotext_ray.run.reference import load_reference
+
+        run = Run(run_uri)
+        reference = load_reference(run)
+        cleaning = cleaning_of(config, run.table("embeddings"), labels)
+        with loading_alone():
+            encoder = self.load_encoder(config)
+        self.judge: Callable[[pa.Table], pa.Table] = Judge(
+            encoder, config, reference, labels, label_type, cleaning
+        )
+        self.counter = counter
+
+    def load_encoder(self, config: RunConfig) -> Any:
+        return load_encoder(config)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        samples = self.judge(table)
+        if len(samples):
+            self._count(samples.select(["sample_id", "status", "reason"]).to_pylist())
+        return samples
+
+    def _count(self, rows: list[dict[str, Any]]) -> None:
+        samples: Counter[tuple[str, str]] = Counter()
+        for row in rows:
+            is_error = row["status"] == "error"  # which has any number of reasons
+            samples[row["status"], "" if is_error else row["reason"]] += 1
+            if is_error:
+                facts = {"sample_ids": [row["sample_id"]], "reason": row["reason"]}
+                self.counter.tell.remote("a sample has no text", facts)
+        self.counter.add.remote(len(rows), first=rows[0]["sample_id"], samples=samples)
+
+
+class WeightActor:
+    """A group of shards of texts -> one file of ``weights/``, written whole or not at all."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        run_uri: str,
+        counter: Any,
+        counts: list[list[Any]],
+        points: list[list[Any]],
+    ) -> None:
+        from smotext_ray.pipeline.plan_files import WeightWriter
+        from smotext_ray.run.directory import Run
+
+        self.write = WeightWriter(Run(run_uri), config, dict(counts), dict(points))
+        self.counter = counter
+
+    def __call__(self, group: dict[str, str]) -> dict[str, str]:
+        digest, sources = self.write(**group)
+        self.counter.add.remote(
+            sum(shard["stop"] - shard["start"] for shard in json.loads(group["shards"])),
+            first=group["file"],
+        )
+        found = json.dumps([[label, number] for label, number in sources.items()])
+        return {"file": group["file"], "sha256": digest, "sources": found}
+
+
+class PlanActor:
+    """A group of shards -> one plan file, written whole or not at all.
+
+    ``weights`` is the directory of those that a variant of SMOTE needs.
+    """
+
+    def __init__(
+        self, config: RunConfig, run_uri: str, counter: Any, weights: str | None = None
+    ) -> None:
+        from smotext_ray.pipeline.plan_files import PlanWriter
+        from smotext_ray.run.directory import Run
+
+        self.write = PlanWriter(Run(run_uri), config, weights)
+        self.counter = counter
+
+    def __call__(self, group: dict[str, str]) -> dict[str, str]:
+        digest, rows = self.write(**group)
+        self.counter.add.remote(rows, first=group["file"])
+        return {"file": group["file"], "sha256": digest}
+
+
+@dataclass(frozen=True)
+class Actors:
+    """Who does the work of each stage; another may be given for any of them.
+
+    Attributes
+    ----------
+    encode, weigh, plan, decode, gate : class
+        Of an actor, called with the arguments that the real one takes.
+    check_models : callable
+        `RunConfig` -> the models as the manifest names them, before anything is written.
+    """
+
+    encode: Any = EncodeActor
+    weigh: Any = WeightActor
+    plan: Any = PlanActor
+    decode: Any = DecodeActor
+    gate: Any = GateActor
+    check_models: Callable[[RunConfig], dict[str, Any]] = check_models
+
+
+REAL = Actors()
+
+
+def beside(table: pa.Table, decode: Callable[[], list[Candidates]], counter: Any) -> pa.Table:
+    """The table with the candidates that ``decode`` makes, one a row; counts their tokens."""
+    from smotext_ray.models.engine_loop import EngineDead
+
+    try:
+        decoded = decode()
+    except EngineDead:
+        # An exception would be raised again by every retry on this dead engine, and
+        # then end the job; a process that leaves is started anew by Ray.
+        facts = {"sample_ids": table["sample_id"].to_pylist()}
+        try:
+            say_last(counter, "the engine has ended, and these are decoded again", facts)
+        finally:
+            os._exit(1)
+    counter.add.remote(0, sum(sum(c.num_tokens) for c in decoded))
+    return with_candidates(table, decoded)
+
+
+def with_candidates(table: pa.Table, decoded: list[Candidates]) -> pa.Table:
+    """Plan rows with what each was answered with; the gate reads the columns that are added."""
+    texts, strings = [c.texts for c in decoded], pa.list_(pa.string())
+    reasons, tokens = [c.finish_reasons for c in decoded], [c.num_tokens for c in decoded]
+    return (
+        table.append_column("texts", pa.array(texts, strings))
+        .append_column("finish_reasons", pa.array(reasons, strings))
+        .append_column("tokens", pa.array(tokens, pa.list_(pa.int32())))
+        .append_column("error", pa.array([c.error for c in decoded], pa.string()))
+    )
+
+
+def say_last(counter: Any, message: str, facts: dict[str, Any]) -> None:
+    """Have the driver log something before this process ends."""
+    import ray
+
+    ray.wait([counter.tell.remote(message, facts)], timeout=5)

@@ -1,0 +1,70 @@
+"""The job between embed and plan: ``noised/`` becomes ``embeddings/``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.privacy.denoise import ClassSums, fit_denoiser
+from smotext_ray.privacy.directions import read_directions
+from smotext_ray.privacy.mechanism import noise_scale
+from smotext_ray.run.directory import NOISED, Run
+from smotext_ray.tables import fixed_size_list, matrix
+
+
+def denoise(config: RunConfig, run: Run, labels: list[Any]) -> None:
+    """Write ``embeddings/`` (``id, label, embedding``) from ``noised/``, in two passes.
+
+    Parameters
+    ----------
+    config : RunConfig
+    run : Run
+    labels : list
+        All classes.
+
+    Raises
+    ------
+    RuntimeError
+        If a row was released twice, or not at all.
+    """
+    code = {label: number for number, label in enumerate(labels)}
+    _check_released_once(run)
+    privacy, directions = config.privacy, read_directions(config.privacy)
+    blocks = (ClassSums.of(*_rows(table, code), len(labels)) for table in _tables(run))
+    sums = sum(blocks, start=ClassSums(np.zeros(len(labels), int), np.zeros(1), 0.0))
+    denoiser = fit_denoiser(
+        sums, directions.variances.astype(float), privacy.clip_norm, noise_scale(privacy)
+    )
+    run.clear("embeddings")
+    directory = run.make("embeddings")
+    for number, table in enumerate(_tables(run)):
+        rows = denoiser(*_rows(table, code))
+        lifted = fixed_size_list(directions.lift(rows))
+        table = table.drop_columns(["embedding"]).append_column("embedding", lifted)
+        pq.write_table(table, f"{directory}/part-{number:05d}.parquet", filesystem=run.fs)
+
+
+def _check_released_once(run: Run) -> None:
+    wanted = run.manifest["input"]["rows"]
+    ids = run.table(NOISED).to_table(columns=["id"])["id"].to_numpy()
+    if len(ids) != wanted or len(np.unique(ids)) != wanted:
+        raise RuntimeError(
+            f"{NOISED}/ holds {len(ids)} releases of {len(np.unique(ids))} rows where {wanted} "
+            "were to be released once; delete this run and use a new --output"
+        )
+
+
+def _tables(run: Run) -> Iterator[pa.Table]:
+    for file in sorted(run.table(NOISED).files):
+        with run.fs.open_input_file(file) as stream:
+            yield pq.read_table(stream)
+
+
+def _rows(table: pa.Table, code: dict[Any, int]) -> tuple[np.ndarray, np.ndarray]:
+    codes = [code[label] for label in table["label"].to_pylist()]
+    return matrix(table["embedding"]).astype(np.float64), np.array(codes, np.int64)

@@ -1,0 +1,182 @@
+"""The rows of an input that a run has not seen, staged behind those that it has.
+
+A row is known by its id; where the run numbers its rows, by label and text, so that the same
+row twice is one row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smotext_ray.config.schema import InputConfig
+from smotext_ray.corpus.column_types import is_string
+from smotext_ray.corpus.staging import regrouped, staged_rows
+from smotext_ray.corpus.survey import survey_corpus
+from smotext_ray.errors import UserError
+from smotext_ray.run.directory import Run
+from smotext_ray.run.result import INPUT_SCHEMA
+
+
+@dataclass
+class NewRows:
+    """What an input had for a run.
+
+    Attributes
+    ----------
+    read : int
+        Good rows of the input.
+    changed : int
+        Rows of an id that the run has with another text or label; the run keeps its own.
+    files : int
+        Corpus files that were written.
+    class_counts : Counter
+        New rows of each class.
+    """
+
+    read: int = 0
+    changed: int = 0
+    files: int = 0
+    class_counts: Counter[Any] = field(default_factory=Counter)
+
+    @property
+    def new(self) -> int:
+        """Rows that the run had not seen."""
+        return self.class_counts.total()
+
+
+def stage_unseen(
+    config: InputConfig, run: Run, files: Sequence[str], rows_per_file: int
+) -> NewRows:
+    """Write the rows that ``files`` have not to further files of ``corpus/``.
+
+    They count once the manifest counts them; what a killed call has left is written over.
+    Held are 16 bytes a row of the corpus.
+
+    Parameters
+    ----------
+    config : InputConfig
+        Of the run, with the path of the new input.
+    run : Run
+    files : sequence of str
+        The run's corpus so far.
+    rows_per_file : int
+
+    Returns
+    -------
+    NewRows
+
+    Raises
+    ------
+    UserError
+        As of `survey_corpus`, but for a lack of rows or classes; and if a column of the run
+        is missing or of another type.
+    """
+    schema = pq.read_schema(pa.BufferReader(run.read(INPUT_SCHEMA)))
+    survey = survey_corpus(config, least_classes=0)
+    found = NewRows(read=survey.rows)
+    if not survey.rows:
+        return found
+    _check_schema(survey.schema, schema, config)
+    seen = _Seen(run, files, numbered=config.id_column is None)
+    rows = (
+        seen.keep_unseen(table, found)
+        for table in staged_rows(config, replace(survey, schema=schema))
+    )
+    for table in regrouped(rows, rows_per_file):
+        if not table.num_rows:
+            continue
+        name = f"part-{len(files) + found.files:05d}.parquet"
+        pq.write_table(table, run.at("corpus", name), filesystem=run.fs)
+        found.files += 1
+    return found
+
+
+class _Seen:
+    """Hashes of a corpus: what names a row, and what it says.
+
+    64 bits each: among ten million rows that two differ and share one has a chance of three in
+    a million, and would lose a new row.
+    """
+
+    def __init__(self, run: Run, files: Sequence[str], numbered: bool) -> None:
+        self.numbered = numbered
+        self.next_id = 0
+        names, says = [], []
+        for table in _tables(run, files):
+            said = _said(table)
+            names.append(said if numbered else _names(table["id"]))
+            says.append(said)
+            if numbered:
+                self.next_id = max(self.next_id, table["id"].to_numpy().max() + 1)
+        every = np.concatenate(names)
+        order = np.argsort(every)
+        self.names, self.says = every[order], np.concatenate(says)[order]
+        self.added: set[int] = set()
+
+    def keep_unseen(self, table: pa.Table, found: NewRows) -> pa.Table:
+        """The rows that are new, with ids of their own; counted."""
+        said = _said(table)
+        names = said if self.numbered else _names(table["id"])
+        place = np.minimum(np.searchsorted(self.names, names), len(self.names) - 1)
+        is_known = self.names[place] == names
+        found.changed += int((self.says[place][is_known] != said[is_known]).sum())
+        keep = ~is_known
+        if self.numbered:
+            for row in np.flatnonzero(keep):
+                keep[row] = names[row] not in self.added
+                self.added.add(int(names[row]))
+        table = table.filter(pa.array(keep))
+        found.class_counts.update(table["label"].to_pylist())
+        if self.numbered:
+            first = self.next_id
+            self.next_id += table.num_rows
+            table = table.set_column(0, "id", pa.array(np.arange(first, self.next_id)))
+        return table
+
+
+def _tables(run: Run, files: Sequence[str]) -> Iterator[pa.Table]:
+    for file in files:
+        with run.fs.open_input_file(file) as stream:
+            yield pq.read_table(stream, columns=["id", "label", "text"])
+
+
+def _said(table: pa.Table) -> np.ndarray:
+    pairs = zip(table["label"].to_pylist(), table["text"].to_pylist(), strict=True)
+    return _hashes([json.dumps(pair) for pair in pairs])
+
+
+def _names(ids: pa.ChunkedArray) -> np.ndarray:
+    return _hashes(ids.to_pylist()) if is_string(ids.type) else ids.to_numpy()
+
+
+def _hashes(strings: Sequence[str]) -> np.ndarray:
+    digests = (hashlib.blake2b(s.encode(), digest_size=8).digest() for s in strings)
+    return np.frombuffer(b"".join(digests), np.int64)
+
+
+def _check_schema(given: pa.Schema, own: pa.Schema, config: InputConfig) -> None:
+    """Refuse an input whose rows cannot stand beside those that are there."""
+    for name, kind in zip(own.names, own.types, strict=True):
+        if name not in given.names:
+            raise UserError(f"{config.path} lacks the column {name!r}, which the run has; add it.")
+        other = given.field(name).type
+        fits = (
+            other == kind
+            or pa.types.is_null(other)
+            or (is_string(other) and is_string(kind))
+            or (pa.types.is_integer(other) and pa.types.is_floating(kind))
+        )
+        if not fits:
+            raise UserError(
+                f"The column {name!r} of {config.path} holds {other} values where the run has "
+                f"{kind}; give it that type."
+            )

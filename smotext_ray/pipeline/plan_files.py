@@ -1,0 +1,157 @@
+"""Plan files: read the rows of the classes, make their points, write each file whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.plan.classes import ClassReader, CorpusTexts, read_corpus
+from smotext_ray.plan.points import KnownNeighbors, plan_shard, with_texts
+from smotext_ray.plan.shards import Shard, shards
+from smotext_ray.plan.variants import WHOLE
+from smotext_ray.plan.weights import count_sources, sources_of, weigh
+from smotext_ray.run.directory import Run
+
+
+def group_item(run_round: int, number: int, group: list[Shard]) -> dict[str, str]:
+    """A group of shards as a row for Ray Data."""
+    return {
+        "file": f"round-{run_round}/part-{number:05d}.parquet",
+        "shards": json.dumps([asdict(shard) for shard in group]),
+    }
+
+
+class PlanWriter:
+    """Writes the files of ``plan/``; holds the classes that it read last and their neighbours.
+
+    Parameters
+    ----------
+    run : Run
+    config : RunConfig
+    weights : str, optional
+        Directory of those that a variant of SMOTE needs.
+    """
+
+    def __init__(self, run: Run, config: RunConfig, weights: str | None = None) -> None:
+        self._run, self._config = run, config
+        self._reader = ClassReader(run)
+        self._weights = run.table(weights) if weights else None
+        self._known: dict[Any, KnownNeighbors] = {}
+
+    def __call__(self, file: str, shards: str) -> tuple[str, int]:
+        """Write a file, unless it is there, which it is only when whole.
+
+        Returns
+        -------
+        sha256 : str
+            Of the file.
+        rows : int
+        """
+        if self._run.has("plan", file):
+            content = self._run.read("plan", file)
+            rows = pq.read_metadata(pa.BufferReader(content)).num_rows
+            return hashlib.sha256(content).hexdigest(), rows
+        group = [Shard(**shard) for shard in json.loads(shards)]
+        table = with_texts(pa.concat_tables(self._tables(group)), self._reader.texts)
+        sink = pa.BufferOutputStream()
+        # No two points are alike: a dictionary of their numbers takes time and saves nothing.
+        pq.write_table(table, sink, use_dictionary=["label"])
+        content = sink.getvalue().to_pybytes()
+        self._run.write(content, "plan", file)
+        return hashlib.sha256(content).hexdigest(), len(table)
+
+    def _tables(self, group: list[Shard]) -> list[pa.Table]:
+        classes = self._reader([shard.label for shard in group])
+        held = self._reader.held
+        self._known = {label: self._known.get(label, KnownNeighbors()) for label in held}
+        tables = []
+        for rows, shard in zip(classes, group, strict=True):
+            sources = None if self._weights is None else sources_of(self._weights, rows)
+            known = self._known[shard.label]
+            tables.append(plan_shard(rows, shard, self._config, sources=sources, known=known))
+        return tables
+
+
+def write_groups(
+    run: Run, config: RunConfig, items: list[dict[str, str]], weights: str | None
+) -> list[dict[str, str]]:
+    """Write a file for each of `group_item`, in this process; rows of ``file`` and ``sha256``."""
+    write = PlanWriter(run, config, weights)
+    return [{"file": item["file"], "sha256": write(**item)[0]} for item in items]
+
+
+def weights_directory(manifest: Mapping[str, Any]) -> str:
+    """Where the weights of the run's present embeddings and targets are.
+
+    An expansion may change both, so it has weights of its own.
+    """
+    return f"weights/expansion-{len(manifest.get('expansions', []))}"
+
+
+def weight_shards(
+    config: RunConfig, counts: Mapping[Any, int], points: Mapping[Any, int]
+) -> list[str]:
+    """What to weigh, cut into tasks: shards of texts as JSON, each of which becomes a file.
+
+    Parameters
+    ----------
+    config : RunConfig
+    counts : mapping of label to int
+        Rows of each class, which has at most so many texts.
+    points : mapping of label to int
+        The classes that get some.
+    """
+    rows = {label: counts[label] for label in points}
+    each = config.resources.plan_points_per_file
+    if config.plan.variant in WHOLE:
+        each = max(1, sum(rows.values()))
+    return [json.dumps([asdict(part) for part in group]) for group in shards(rows, 0, 0, each)]
+
+
+class WeightWriter:
+    """Writes the files of ``weights/``; holds the texts of the whole corpus once it has read them.
+
+    Parameters
+    ----------
+    run : Run
+    config : RunConfig
+    counts, points : mapping of label to int
+        Rows of all classes, and points of those that get some.
+    """
+
+    def __init__(
+        self, run: Run, config: RunConfig, counts: Mapping[Any, int], points: Mapping[Any, int]
+    ) -> None:
+        self._run, self._config = run, config
+        self._labels, self._points = list(counts), points
+        self._texts: CorpusTexts | None = None
+
+    def __call__(self, file: str, shards: str) -> tuple[str, dict[Any, int]]:
+        """Write a file, unless it is there, which it is only when whole.
+
+        Returns
+        -------
+        sha256 : str
+        sources : dict
+            As `count_sources` gives them.
+        """
+        if self._run.has(file):
+            content = self._run.read(file)
+            table = pq.read_table(pa.BufferReader(content))
+        else:
+            if self._texts is None:
+                self._texts = read_corpus(self._run.table("embeddings"), self._labels)
+            group = [Shard(**shard) for shard in json.loads(shards)]
+            table = weigh(self._texts, group, self._points, self._config)
+            sink = pa.BufferOutputStream()
+            pq.write_table(table, sink)
+            content = sink.getvalue().to_pybytes()
+            self._run.write(content, file)
+        return hashlib.sha256(content).hexdigest(), count_sources(table)

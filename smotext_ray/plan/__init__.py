@@ -1,0 +1,1 @@
+"""Which points to make: arithmetic on embeddings."""

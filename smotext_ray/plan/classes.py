@@ -1,0 +1,329 @@
+"""The rows of a class as a planner needs them, read from ``embeddings/`` in parts.
+
+A planner makes a few thousand points of a class that may have millions of rows. It holds each
+row's id and embedding once, the embeddings on disk where they are many, and of the texts
+only what tells them apart; it reads the few texts that it writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from numpy.typing import NDArray
+
+from smotext_ray.run.directory import Run
+from smotext_ray.tables import matrix
+
+SMALL_BYTES = 1 << 28  # embeddings of a corpus that is read whole, once
+HELD_BYTES = 1 << 30  # embeddings above this go to a file of this machine
+ROW_BYTES = 640  # of what is known of a row beside its embedding, its neighbours among it
+BATCH_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class ClassRows:
+    """One class: first a row for each text, by rising id, then the rows that repeat a text.
+
+    Texts that are equal when stripped are one text; the row with the smallest id stands
+    for it. Without texts each row is a text of its own.
+
+    Attributes
+    ----------
+    label : object
+    label_type : pyarrow.DataType
+    ids : pyarrow.Array, length n
+        Unique.
+    by_id : ndarray of int64, shape (n,)
+        The rows by rising id.
+    text_of_row : ndarray of int64, shape (n,)
+        The row that stands for each row's text.
+    distinct : int
+        Texts; the rows from here on are repeats.
+    embeddings : ndarray of float32, shape (n, d)
+    file_rows : ndarray of int64, shape (n,)
+        Each row's number in the files.
+    """
+
+    label: Any
+    label_type: pa.DataType
+    ids: pa.Array
+    by_id: NDArray[np.int64]
+    text_of_row: NDArray[np.int64]
+    distinct: int
+    embeddings: NDArray[np.float32]
+    file_rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class CorpusTexts:
+    """The texts of all classes, a row each: class after class, each by rising id.
+
+    As in `ClassRows` equal texts of a class are one; under two labels they are two.
+
+    Attributes
+    ----------
+    labels : list
+        In an order that hangs on nothing but themselves.
+    label_type : pyarrow.DataType
+    code : ndarray of int64, shape (t,)
+        Each text's place in ``labels``, rising.
+    ids : pyarrow.Array, length t
+        Of the rows that stand for the texts.
+    copies : ndarray of int64, shape (t,)
+        Rows of the corpus that have the text.
+    embeddings : ndarray of float32, shape (t, d)
+    """
+
+    labels: list[Any]
+    label_type: pa.DataType
+    code: NDArray[np.int64]
+    ids: pa.Array
+    copies: NDArray[np.int64]
+    embeddings: NDArray[np.float32]
+
+    def of_class(self, label: Any) -> slice:
+        """The texts of a class."""
+        code = self.labels.index(label)
+        start, stop = np.searchsorted(self.code, [code, code + 1])
+        return slice(int(start), int(stop))
+
+
+class ClassReader:
+    """Reads classes of a run: a small corpus whole and once, of a large one what is asked for.
+
+    Of a large one it keeps the classes that it read last: many files plan one large class.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._source = run.table("embeddings")
+        dim = self._source.schema.field("embedding").type.list_size
+        self._whole = is_small(self._source.count_rows(), dim)
+        self._classes: dict[Any, ClassRows] = {}
+
+    def __call__(self, labels: list[Any]) -> list[ClassRows]:
+        """The rows of each of these classes."""
+        if not self._classes.keys() >= set(labels):
+            self._classes = {}  # before the next ones take memory
+            wanted = _every_label(self._source, labels) if self._whole else labels
+            self._classes = {rows.label: rows for rows in read_classes(self._source, wanted)}
+        return [self._classes[label] for label in labels]
+
+    @property
+    def held(self) -> list[Any]:
+        """The labels of the classes that it has now."""
+        return list(self._classes)
+
+    def texts(self, rows: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Texts of rows by their numbers in the files; nulls where nobody may know them."""
+        return read_texts(self._source, rows)
+
+
+def rows_gib(rows: int, dim: int) -> float:
+    """Memory of so many rows: embeddings that are not held on disk, and what is known of each."""
+    return (min(4 * rows * dim, HELD_BYTES) + ROW_BYTES * rows) / 1024**3
+
+
+def is_small(rows: int, dim: int) -> bool:
+    """Whether a `ClassReader` reads a corpus of so many embeddings whole."""
+    return 4 * rows * dim <= SMALL_BYTES
+
+
+def _every_label(source: ds.Dataset, labels: list[Any]) -> list[Any]:
+    found = source.to_table(columns=["label"])["label"].unique().to_pylist()
+    return list(dict.fromkeys([*found, *labels]))
+
+
+def read_classes(source: ds.Dataset, labels: Sequence[Any]) -> list[ClassRows]:
+    """The rows of some classes.
+
+    Parameters
+    ----------
+    source : pyarrow.dataset.Dataset
+        ``id, label, embedding`` and, but for a run with epsilon, ``text``; in any order.
+    labels : sequence
+        Distinct.
+
+    Raises
+    ------
+    ValueError
+        When a class has no row, or embeddings hold nulls.
+    """
+    found = _find(source, labels)
+    order, row_of, text_of_row, repeats = _layout(found)
+    embeddings = _embeddings(source, found.row, row_of)
+    counts = np.bincount(found.code, minlength=len(labels))
+    if not counts.all():
+        raise ValueError(f"There are no rows of class {labels[int(counts.argmin())]!r}.")
+    ends = np.cumsum(counts)
+    classes = []
+    for label, start, end in zip(labels, ends - counts, ends, strict=True):
+        own = order[start:end]
+        classes.append(
+            ClassRows(
+                label=label,
+                label_type=source.schema.field("label").type,
+                ids=found.ids.take(pa.array(own)),
+                by_id=np.argsort(found.rank[own]),
+                text_of_row=text_of_row[start:end] - start,
+                distinct=int((~repeats[start:end]).sum()),
+                embeddings=embeddings[start:end],
+                file_rows=found.row[own],
+            )
+        )
+    return classes
+
+
+def read_corpus(source: ds.Dataset, labels: Sequence[Any]) -> CorpusTexts:
+    """The texts of a whole corpus, its embeddings on disk where they are many.
+
+    Parameters
+    ----------
+    source : pyarrow.dataset.Dataset
+        As for `read_classes`.
+    labels : sequence
+        All classes.
+    """
+    labels = sorted(labels, key=lambda label: (str(label), type(label).__name__))
+    found = _find(source, labels)
+    order, row_of, text_of_row, repeats = _layout(found)
+    number = np.cumsum(~repeats) - 1  # of the text, for a row of the layout that stands for one
+    stands = ~repeats[row_of]
+    texts = order[~repeats]
+    return CorpusTexts(
+        labels=labels,
+        label_type=source.schema.field("label").type,
+        code=found.code[texts],
+        ids=found.ids.take(pa.array(texts)),
+        copies=np.bincount(number[text_of_row], minlength=len(texts)),
+        embeddings=_embeddings(source, found.row[stands], number[row_of[stands]]),
+    )
+
+
+def read_texts(source: ds.Dataset, rows: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts of rows by their numbers in the files; nulls where nobody may know them."""
+    if "text" not in source.schema.names:
+        return pa.chunked_array([pa.nulls(len(rows), pa.string())])
+    return source.take(rows.combine_chunks(), columns=["text"])["text"].cast(pa.string())
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Rows of the wanted classes, in the order of the files; one number each but for ids."""
+
+    row: NDArray[np.int64]  # of the whole dataset
+    code: NDArray[np.int64]  # place of the label among the wanted ones
+    ids: pa.Array
+    rank: NDArray[np.int64]  # of the id
+    digest: NDArray[np.uint64]  # of the stripped text, shape (n, 2)
+
+
+def _find(source: ds.Dataset, labels: Sequence[Any]) -> _Found:
+    wanted = pa.array(labels, source.schema.field("label").type)
+    has_texts = "text" in source.schema.names
+    rows, codes = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    digests = [np.empty((0, 2), np.uint64)]
+    ids = [pa.array([], source.schema.field("id").type)]
+    for first, batch in _batches(source, ["id", "label", *(["text"] if has_texts else [])]):
+        code = pc.index_in(batch["label"], value_set=wanted)
+        batch = batch.filter(code.is_valid())
+        rows.append(first + np.flatnonzero(code.is_valid()))
+        codes.append(code.drop_null().to_numpy().astype(np.int64))
+        ids.append(batch["id"])
+        digests.append(_digests(batch["text"]) if has_texts else _numbers(rows[-1]))
+    all_ids = pa.concat_arrays(ids)
+    rank = np.empty(len(all_ids), np.int64)
+    rank[pc.sort_indices(all_ids).to_numpy()] = np.arange(len(all_ids))
+    return _Found(
+        np.concatenate(rows), np.concatenate(codes), all_ids, rank, np.concatenate(digests)
+    )
+
+
+def _digests(texts: pa.Array) -> NDArray[np.uint64]:
+    # No text may be taken for another by chance: 128 bits.
+    begin = hashlib.blake2b(digest_size=16).copy  # half the time of a new one for each text
+    digests = []
+    for text in texts.to_pylist():
+        digest = begin()
+        digest.update(text.strip().encode())
+        digests.append(digest.digest())
+    joined = b"".join(digests)
+    return np.frombuffer(joined, np.uint64).reshape(-1, 2)
+
+
+def _numbers(rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+    return np.stack([rows, rows], axis=1).astype(np.uint64)
+
+
+def _layout(
+    found: _Found,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Class after class as `ClassRows` has them.
+
+    Returns
+    -------
+    order : ndarray of int64
+        Places in ``found``.
+    row_of : ndarray of int64
+        For each place in ``found`` the row of the layout.
+    text_of_row : ndarray of int64
+        For each row of the layout the one that stands for its text.
+    repeats : ndarray of bool
+        Of the layout.
+    """
+    high, low = found.digest.T
+    alike = np.lexsort((found.rank, low, high, found.code))
+    new = np.ones(len(alike), bool)
+    new[1:] = (np.diff(found.code[alike]) != 0) | (
+        found.digest[alike[1:]] != found.digest[alike[:-1]]
+    ).any(axis=1)
+    stands = np.empty(len(alike), np.int64)  # for each place in found
+    stands[alike] = alike[np.flatnonzero(new)][np.cumsum(new) - 1]
+    repeats = stands != np.arange(len(stands))
+    order = np.lexsort((found.rank, repeats, found.code))
+    row_of = np.empty(len(order), np.int64)
+    row_of[order] = np.arange(len(order))
+    return order, row_of, row_of[stands[order]], repeats[order]
+
+
+def _embeddings(
+    source: ds.Dataset, rows: NDArray[np.int64], row_of: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    out: NDArray[np.float32] | None = None
+    for first, batch in _batches(source, ["embedding"]):
+        start, stop = np.searchsorted(rows, [first, first + len(batch)])
+        here = matrix(pa.chunked_array([batch["embedding"]]))
+        if out is None:
+            out = _room(len(rows), here.shape[1])
+        if stop - start < len(here):
+            here = here[rows[start:stop] - first]
+        out[row_of[start:stop]] = here
+    return np.empty((0, 0), np.float32) if out is None else out
+
+
+def _room(rows: int, width: int) -> NDArray[np.float32]:
+    size = 4 * rows * width
+    if size <= HELD_BYTES:
+        return np.empty((rows, width), np.float32)
+    with tempfile.TemporaryFile() as file:
+        # A full disk is an error here; later it would be a signal that ends the process.
+        os.posix_fallocate(file.fileno(), 0, size)
+        return np.memmap(file, np.float32, "r+", shape=(rows, width))
+
+
+def _batches(source: ds.Dataset, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Batches in the order of the files, each with the number of its first row."""
+    first = 0
+    for batch in source.to_batches(
+        columns=columns, batch_size=BATCH_ROWS, batch_readahead=4, fragment_readahead=2
+    ):
+        yield first, batch
+        first += len(batch)

@@ -1,0 +1,354 @@
+"""Exact nearest neighbours on FAISS, and the neighbours that SMOTE may choose.
+
+FAISS finds candidates fast, but its float32 distances change in the last bits with the
+number of queries (BLAS above a threshold, plain loops below it), the number of threads and
+the device. A plan must not. So FAISS only proposes: the distances of its candidates are
+computed again in float64 with arithmetic that sees one pair of rows at a time, and the
+choice among them is made by (distance, row). A bound on FAISS's rounding tells whether a
+row that was not proposed could belong to the answer; if so, more candidates are fetched.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smotext_ray.plan.vectors import row_sums
+
+Metric = Literal["cosine", "euclidean"]
+# queries, base, k, metric -> distances, rows of the base
+Nearest = Callable[
+    [NDArray[np.float32], NDArray[np.float32], int, Metric],
+    tuple[NDArray[Any], NDArray[np.int64]],
+]
+
+GPU_MAX_K = 2048  # a limit of FAISS's GPU selection kernels
+EXTRA_CANDIDATES = 4  # more of them cost more than the few searches that are repeated
+BLOCK_BYTES = 1 << 20  # stays in a core's cache
+PART_BYTES = 64 << 20
+# On a GPU the queries travel once for each part of the base, of which a planner makes a copy.
+GPU_PART_BYTES = 256 << 20
+GPU_TILE_BYTES = 1 << 30
+# FAISS would take 1.5 GiB for good, of a GPU that a decoder gets next.
+GPU_TEMPORARY_BYTES = 64 << 20
+
+# FAISS's GPU resources are not thread-safe (faiss#835).
+_gpu_lock = threading.Lock()
+
+
+def nearest_neighbors(
+    queries: NDArray[np.float32], base: NDArray[np.float32], k: int, metric: Metric
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The ``k`` rows of ``base`` nearest to each query: exact, and the same everywhere.
+
+    The answer for a query does not depend on the other queries of the call, on the number
+    of threads, or on whether a GPU did the search.
+
+    Parameters
+    ----------
+    queries : ndarray of float32, shape (q, d)
+    base : ndarray of float32, shape (n, d)
+    k : int
+        From 0 to n.
+    metric : {"cosine", "euclidean"}
+        Cosine distance is ``1 - cos``, from 0 to 2; a row of zeros is at 1 from every row.
+
+    Returns
+    -------
+    distances : ndarray of float32, shape (q, k)
+        Rising along each row.
+    rows : ndarray of int64, shape (q, k)
+        Row numbers in ``base``; of equally distant rows the lower number comes first.
+
+    Raises
+    ------
+    ValueError
+        For widths that differ, a ``k`` out of range, an unknown metric, NaN or infinity.
+
+    Examples
+    --------
+    >>> base = np.array([[0, 0], [3, 4], [0, 1]], dtype=np.float32)
+    >>> distances, rows = nearest_neighbors(base[:1], base, 3, "euclidean")
+    >>> distances.tolist(), rows.tolist()
+    ([[0.0, 1.0, 5.0]], [[0, 2, 1]])
+    """
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    base = np.ascontiguousarray(base, dtype=np.float32)
+    _check(queries, base, k, metric)
+    scores = np.empty((len(queries), k), dtype=np.float64)
+    rows = np.empty((len(queries), k), dtype=np.int64)
+    if len(queries) and k:
+        _search(queries, base, metric, scores, rows)
+    # The order is settled: rounding below zero may be cut off now.
+    distances = np.maximum(scores, 0)
+    if metric == "euclidean":
+        distances = np.sqrt(distances)
+    return distances.astype(np.float32), rows
+
+
+def same_class_neighbors(
+    queries: NDArray[np.int64],
+    embeddings: NDArray[np.float32],
+    texts: Sequence[str] | NDArray[Any] | None,
+    ids: Sequence[Any] | NDArray[Any],
+    k: int,
+    metric: Metric,
+) -> NDArray[np.int64]:
+    """The neighbours SMOTE may choose for some rows of a class.
+
+    Texts that are equal when stripped are one text: only the row with the smallest id
+    stands for it, and no text is its own neighbour.
+
+    Parameters
+    ----------
+    queries : ndarray of int64, shape (q,)
+        Rows of the class, in any order, repeats allowed.
+    embeddings : ndarray of float32, shape (n, d)
+        The whole class.
+    texts : sequence of str, length n, or None
+        None where nobody may know them: each row counts as a text of its own.
+    ids : sequence, length n
+        Unique and sortable. The order of the rows has no influence, the ids have: they
+        settle which of equally distant neighbours comes first.
+    k : int
+        Neighbours wanted, at least 1.
+    metric : {"cosine", "euclidean"}
+
+    Returns
+    -------
+    ndarray of int64, shape (q, k_eff)
+        Rows of the class, nearest first; ``k_eff = min(k, distinct texts - 1)``, which is
+        0 for a class of one text.
+    """
+    queries = np.asarray(queries, dtype=np.int64)
+    representatives, text_of_row = _distinct_texts(texts if texts is not None else ids, ids)
+    distinct = embeddings[representatives]
+    return representatives[
+        other_texts(embeddings[queries], text_of_row[queries], distinct, k, metric)
+    ]
+
+
+def other_texts(
+    queries: NDArray[np.float32],
+    own_text: NDArray[np.int64],
+    distinct: NDArray[np.float32],
+    k: int,
+    metric: Metric,
+    nearest: Nearest | None = None,
+) -> NDArray[np.int64]:
+    """The texts nearest to each query, its own left out.
+
+    Parameters
+    ----------
+    queries : ndarray of float32, shape (q, d)
+    own_text : ndarray of int64, shape (q,)
+        The row of ``distinct`` that has the query's text.
+    distinct : ndarray of float32, shape (t, d)
+        A row for each text of the class.
+    k : int
+        At least 1.
+    metric : {"cosine", "euclidean"}
+    nearest : callable, optional
+        Another search in the place of `nearest_neighbors`.
+
+    Returns
+    -------
+    ndarray of int64, shape (q, k_eff)
+        Rows of ``distinct``, nearest first; ``k_eff = min(k, t - 1)``.
+    """
+    k_eff = min(k, len(distinct) - 1)
+    if k_eff <= 0 or not len(queries):
+        return np.empty((len(queries), max(k_eff, 0)), dtype=np.int64)
+    _, found = (nearest or nearest_neighbors)(queries, distinct, k_eff + 1, metric)
+    # A text can stand behind others of the same embedding (a difference in case only, or
+    # beyond the encoder's maximum length), even behind all of them: so it is looked for by
+    # what it is, not by its place, and where it is missing the farthest row goes.
+    own = found == own_text[:, None]
+    own[~own.any(axis=1), -1] = True
+    return np.asarray(found[~own].reshape(len(queries), k_eff))
+
+
+def _check(queries: NDArray[Any], base: NDArray[Any], k: int, metric: str) -> None:
+    if metric not in ("cosine", "euclidean"):
+        raise ValueError(f"metric must be 'cosine' or 'euclidean', not {metric!r}.")
+    if queries.ndim != 2 or base.ndim != 2 or queries.shape[1] != base.shape[1]:
+        raise ValueError(f"queries {queries.shape} and base {base.shape} differ in width.")
+    if not 0 <= k <= len(base):
+        raise ValueError(f"k must be between 0 and the {len(base)} rows searched, not {k}.")
+    for name, array in (("queries", queries), ("base", base)):
+        if not all(np.isfinite(part).all() for part in _parts(array)):
+            raise ValueError(f"The embeddings ({name}) hold NaN or infinity.")
+
+
+def _search(
+    queries: NDArray[np.float32],
+    base: NDArray[np.float32],
+    metric: Metric,
+    scores: NDArray[np.float64],
+    rows: NDArray[np.int64],
+) -> None:
+    """Fill ``scores`` and ``rows``; a score is 1 - cos, or the squared Euclidean distance."""
+    k, width = scores.shape[1], base.shape[1]
+    query_lengths, base_lengths = _lengths(queries), _lengths(base)
+    fast_queries = queries
+    # At most width roundings of 2**-24 in each float32 sum; the bound is twice that.
+    slack = np.full(len(queries), (width + 16) * 2.0**-23)
+    if metric == "cosine":
+        fast_queries = queries / _or_one(query_lengths).astype(np.float32)[:, None]
+    else:
+        # FAISS may compute |q|^2 + |b|^2 - 2qb, whose error is relative to the lengths.
+        slack *= (query_lengths + base_lengths.max()) ** 2
+    open_queries = np.arange(len(queries))
+    candidates = min(k + EXTRA_CANDIDATES, len(base))
+    while len(open_queries):
+        fast, proposed = _propose(
+            fast_queries[open_queries], base, base_lengths, candidates, metric
+        )
+        exact = _exact_scores(
+            queries[open_queries],
+            query_lengths[open_queries],
+            base,
+            base_lengths,
+            proposed,
+            metric,
+        )
+        order = np.lexsort((proposed, exact))[:, :k]
+        scores[open_queries] = np.take_along_axis(exact, order, axis=1)
+        rows[open_queries] = np.take_along_axis(proposed, order, axis=1)
+        # Every row that was not proposed is at least this far away.
+        beyond = fast.max(axis=1) - slack[open_queries]
+        settled = (scores[open_queries, -1] < beyond) | (candidates == len(base))
+        open_queries = open_queries[~settled]
+        candidates = min(4 * candidates, len(base))
+
+
+def _propose(
+    queries: NDArray[np.float32],
+    base: NDArray[np.float32],
+    base_lengths: NDArray[np.float64],
+    k: int,
+    metric: Metric,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """FAISS's ``k`` nearest in any order; the base in parts, as it may be a file on disk."""
+    scores, rows = np.empty((len(queries), 0)), np.empty((len(queries), 0), np.int64)
+    start = 0
+    for part in _parts(base, PART_BYTES if _gpu_for(k) is None else GPU_PART_BYTES):
+        if metric == "cosine":
+            lengths = base_lengths[start : start + len(part)]
+            part = part / _or_one(lengths).astype(np.float32)[:, None]
+        fast, near = _faiss_search(queries, part, min(k, len(part)), metric)
+        scores, rows = np.hstack([scores, fast]), np.hstack([rows, near + start])
+        if scores.shape[1] > k:
+            kept = np.argpartition(scores, k - 1, axis=1)[:, :k]
+            scores = np.take_along_axis(scores, kept, axis=1)
+            rows = np.take_along_axis(rows, kept, axis=1)
+        start += len(part)
+    return scores, rows
+
+
+def _faiss_search(
+    queries: NDArray[np.float32], base: NDArray[np.float32], k: int, metric: Metric
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    import faiss
+
+    kind = faiss.METRIC_INNER_PRODUCT if metric == "cosine" else faiss.METRIC_L2
+    resources = _gpu_for(k)
+    if resources is None:
+        fast, rows = faiss.knn(queries, base, k, metric=kind)
+    else:
+        with _gpu_lock:
+            fast, rows = faiss.knn_gpu(
+                resources,
+                queries,
+                base,
+                k,
+                metric=kind,
+                vectorsMemoryLimit=GPU_TILE_BYTES,
+                queriesMemoryLimit=GPU_TILE_BYTES,
+            )
+    scores = fast.astype(np.float64)
+    return (1 - scores if metric == "cosine" else scores), rows.astype(np.int64)
+
+
+def _gpu_for(k: int) -> Any:
+    """FAISS's GPU resources, where it searches for so many neighbors on a GPU; else None."""
+    return _gpu_resources() if k <= GPU_MAX_K else None
+
+
+@cache
+def _gpu_resources() -> Any:
+    """FAISS's GPU resources, made once a process; None where FAISS has no GPU."""
+    import faiss
+
+    if not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0:
+        return None
+    resources = faiss.StandardGpuResources()
+    resources.setTempMemory(GPU_TEMPORARY_BYTES)
+    return resources
+
+
+def _exact_scores(
+    queries: NDArray[np.float32],
+    query_lengths: NDArray[np.float64],
+    base: NDArray[np.float32],
+    base_lengths: NDArray[np.float64],
+    proposed: NDArray[np.int64],
+    metric: Metric,
+) -> NDArray[np.float64]:
+    scores = np.empty(proposed.shape, dtype=np.float64)
+    # One block is [queries, candidates, width]; a very long list of candidates is cut too.
+    wide = max(1, BLOCK_BYTES // (8 * base.shape[1]))
+    across = min(wide, proposed.shape[1])
+    down = max(1, wide // across)
+    for top in range(0, len(queries), down):
+        for left in range(0, proposed.shape[1], across):
+            here = np.s_[top : top + down, left : left + across]
+            chosen = proposed[here]
+            rows, query = base[chosen], queries[top : top + down, None, :]
+            if metric == "euclidean":
+                scores[here] = row_sums(np.square(np.subtract(rows, query, dtype=np.float64)))
+                continue
+            lengths = query_lengths[top : top + down, None] * base_lengths[chosen]
+            products = np.multiply(rows, query, dtype=np.float64)
+            scores[here] = 1 - row_sums(products) / _or_one(lengths)
+    return scores
+
+
+def _lengths(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Euclidean length of each row."""
+    squares = [row_sums(np.square(part, dtype=np.float64)) for part in _parts(rows)]
+    return np.sqrt(np.concatenate(squares)) if squares else np.empty(0)
+
+
+def _parts(
+    rows: NDArray[np.float32], most_bytes: int | None = None
+) -> Iterator[NDArray[np.float32]]:
+    """Some rows after the other: copies of a large class would take more than there is."""
+    step = max(1, (most_bytes or PART_BYTES) // (4 * rows.shape[1]))
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
+
+
+def _or_one(lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(lengths == 0, 1.0, lengths)
+
+
+def _distinct_texts(
+    texts: Sequence[str] | NDArray[Any], ids: Sequence[Any] | NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows that stand for a text, by rising id; and for each row the place of its text there."""
+    representatives: list[int] = []
+    place: dict[str, int] = {}
+    text_of_row = np.empty(len(texts), dtype=np.int64)
+    for row in np.argsort(np.asarray(ids), kind="stable").tolist():
+        text = str(texts[row]).strip()
+        if text not in place:
+            place[text] = len(representatives)
+            representatives.append(row)
+        text_of_row[row] = place[text]
+    return np.asarray(representatives, dtype=np.int64), text_of_row

@@ -1,0 +1,166 @@
+"""The few directions in which embeddings are released, learnt from public texts.
+
+Noise falls on each coordinate alike, while most of what embeddings tell lies in few
+directions. These are the principal directions of embeddings of public texts, so they say
+nothing of the records. They belong to one encoder; for another make them anew:
+
+    smotext directions --input public.parquet --output mine.safetensors \\
+        encoder.model=BAAI/bge-small-en-v1.5 encoder.pooling=cls
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from smotext_ray.config.schema import EncoderConfig, PrivacyConfig
+from smotext_ray.errors import UserError
+
+DEFAULT = Path(__file__).parent / "default.safetensors"
+MOST = 64  # kept in a file; twice as many told no more (benchmarks/noise_dimensions.py)
+CHUNK = 4096  # texts
+
+
+@dataclass(frozen=True)
+class Directions:
+    """A mean and the directions around it.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (d,), float32
+    basis : ndarray of shape (d, k), float32
+        Orthonormal columns, by falling variance.
+    variances : ndarray of shape (k,), float32
+        Of the public embeddings along each.
+    """
+
+    mean: np.ndarray
+    basis: np.ndarray
+    variances: np.ndarray
+
+    def first(self, count: int) -> Directions:
+        """The directions of most variance."""
+        return Directions(self.mean, self.basis[:, :count], self.variances[:count])
+
+    def coordinates(self, embeddings: np.ndarray) -> np.ndarray:
+        """Embeddings (n, d) to coordinates (n, k), float64."""
+        return (np.asarray(embeddings, np.float64) - self.mean) @ self.basis
+
+    def lift(self, coordinates: np.ndarray) -> np.ndarray:
+        """Coordinates (n, k) to embeddings (n, d), float64."""
+        return np.asarray(self.mean + coordinates @ self.basis.T, np.float64)
+
+
+def principal_directions(chunks: Iterable[np.ndarray], most: int = MOST) -> Directions:
+    """Principal directions of embeddings, in one pass.
+
+    Parameters
+    ----------
+    chunks : iterable of ndarray of shape (n, d)
+        Not empty.
+    most : int, default=64
+
+    Returns
+    -------
+    Directions
+        At most ``d`` of them.
+    """
+    count, total, scatter = 0, np.zeros(1), np.zeros((1, 1))
+    for chunk in chunks:
+        x = chunk.astype(np.float64)
+        count, total, scatter = count + len(x), total + x.sum(0), scatter + x.T @ x
+    mean = total / count
+    values, vectors = np.linalg.eigh(scatter / count - np.outer(mean, mean))
+    return Directions(
+        mean.astype(np.float32),
+        np.ascontiguousarray(vectors[:, ::-1][:, :most], np.float32),
+        np.maximum(values[::-1][:most], 0).astype(np.float32),
+    )
+
+
+def write_directions(
+    directions: Directions, file: Path, encoder: EncoderConfig, sha256: str
+) -> None:
+    """Write a safetensors file that names the encoder that it is for."""
+    tensors = {
+        "mean": directions.mean,
+        "basis": directions.basis,
+        "variances": directions.variances,
+    }
+    file.write_bytes(save(tensors, metadata={"encoder": json.dumps(_identity(encoder, sha256))}))
+
+
+def read_directions(privacy: PrivacyConfig) -> Directions:
+    """The directions that a run is to use.
+
+    Raises
+    ------
+    UserError
+        If the file is not there, is no such file, or holds too few of them.
+    """
+    try:
+        with safe_open(_file(privacy), framework="np") as tensors:
+            found = Directions(*(tensors.get_tensor(n) for n in ("mean", "basis", "variances")))
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"The public directions {_file(privacy)} cannot be read ({error}); make them with "
+            "smotext directions."
+        ) from error
+    if privacy.dimensions > len(found.variances):
+        raise UserError(
+            f"privacy.dimensions is {privacy.dimensions}, but {_file(privacy)} holds "
+            f"{len(found.variances)} directions; ask for no more."
+        )
+    return found.first(privacy.dimensions)
+
+
+def check_directions(privacy: PrivacyConfig, encoder: EncoderConfig, sha256: str) -> dict[str, str]:
+    """That a run's directions were made with its encoder.
+
+    Parameters
+    ----------
+    privacy : PrivacyConfig
+    encoder : EncoderConfig
+    sha256 : str
+        Of the encoder's weights.
+
+    Returns
+    -------
+    dict
+        ``name`` and ``sha256`` of the directions, as the manifest keeps them.
+
+    Raises
+    ------
+    UserError
+        As `read_directions`, or if they are another encoder's.
+    """
+    read_directions(privacy)
+    file = _file(privacy)
+    with safe_open(file, framework="np") as tensors:
+        made_with = json.loads((tensors.metadata() or {}).get("encoder", "{}"))
+    if made_with != _identity(encoder, sha256):
+        raise UserError(
+            f"The public directions {file} were made with another encoder than {encoder.model}, "
+            "or with another pooling; make some with smotext directions and "
+            "name them in privacy.directions."
+        )
+    return {"name": privacy.directions, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+
+
+def _identity(encoder: EncoderConfig, sha256: str) -> dict[str, str | bool]:
+    return {
+        "weights": sha256 or encoder.model,  # a hub name has no digest here
+        "pooling": encoder.pooling,
+        "normalize": encoder.normalize,
+    }
+
+
+def _file(privacy: PrivacyConfig) -> Path:
+    return DEFAULT if privacy.directions == "default" else Path(privacy.directions)

@@ -1,0 +1,1 @@
+"""One run directory: its files, manifest and lock."""

@@ -1,0 +1,45 @@
+"""Build and load the gate's reference: sums over the corpus, taken in one pass."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from safetensors.numpy import load, save
+
+from smotext_ray.gate.reference import ClassReference, sum_up
+from smotext_ray.run.directory import Run
+
+DIRECTORY = "reference"
+TENSORS = "reference.safetensors"
+DISTINCT = "distinct.json"
+
+
+def build_reference(run: Run, labels: list[Any]) -> None:
+    """Write ``reference/`` from ``embeddings/``: see `sum_up`.
+
+    Parameters
+    ----------
+    run : Run
+    labels : list
+        Row i of the class means belongs to ``labels[i]``.
+    """
+    reference, distinct = sum_up(run.table("embeddings"), labels)
+    tensors = {
+        "means": reference.means,
+        "whitener": reference.whitener,
+        "fingerprints": reference.fingerprints,
+    }
+    run.write(save(tensors), DIRECTORY, TENSORS)
+    run.write(json.dumps(distinct).encode(), DIRECTORY, DISTINCT)
+
+
+def load_reference(run: Run) -> ClassReference:
+    """What ``build_reference`` wrote."""
+    tensors = load(run.read(DIRECTORY, TENSORS))
+    return ClassReference(tensors["means"], tensors["whitener"], tensors["fingerprints"])
+
+
+def distinct_texts(run: Run, labels: list[Any]) -> dict[Any, int]:
+    """Texts of each class that differ by more than case and white space."""
+    return dict(zip(labels, json.loads(run.read(DIRECTORY, DISTINCT)), strict=True))

@@ -1,0 +1,181 @@
+"""Is a run sound? Checks the files against each other and against the manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from smotext_ray.run.directory import NOISED, Run, file_sha256
+from smotext_ray.run.manifest import corpus_table
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: what was looked at, whether it holds, and what was seen."""
+
+    check: str
+    ok: bool
+    seen: str
+
+
+def verify(run: Run) -> list[Finding]:
+    """Check a run as far as it has come.
+
+    Ids are compared as sorted arrays, 8 bytes an id where they are numbers; texts and
+    embeddings are read in batches.
+
+    Returns
+    -------
+    list of Finding
+    """
+    manifest = run.manifest
+    findings = []
+    if "privacy" in manifest and "denoise" in manifest["stages"]:
+        findings += _tried("privacy", _check_forgotten, run)
+    # With epsilon, what embed has written are not the embeddings yet.
+    if ("denoise" if "privacy" in manifest else "embed") in manifest["stages"]:
+        findings += _tried("embeddings", _check_embeddings, run, manifest)
+    if "weights" in manifest:
+        findings += _tried("weights", _check_weights, run, manifest["weights"]["files"])
+    for entry in manifest["rounds"]:
+        name = f"round-{entry['round']}"
+        findings += _tried(f"plan {name}", _check_plan, run, name, entry)
+        findings += _check_plan_hashes(run, name, entry)
+        if "decode" in entry:
+            findings += _tried(f"samples {name}", _check_samples, run, name)
+    if "result" in manifest["stages"]:
+        findings += _tried("result", _check_result, run, manifest)
+    return findings
+
+
+def _tried(what: str, check: Callable[..., list[Finding]], *arguments: Any) -> list[Finding]:
+    try:
+        return check(*arguments)
+    except (OSError, ValueError) as error:  # pyarrow's, for files that are gone or damaged
+        return [Finding(f"{what}: can be read", False, str(error).splitlines()[0])]
+
+
+def _check_embeddings(run: Run, manifest: dict[str, Any]) -> list[Finding]:
+    table = run.table("embeddings")
+    ids = _ids(table, "id")
+    wanted = manifest["input"]["rows"]
+    counts = _count(table, "label")
+    expected = dict(manifest["input"]["class_counts"])
+    unfit = sum(
+        int((~np.isfinite(batch["embedding"].flatten().to_numpy())).sum())
+        for batch in table.to_batches(columns=["embedding"])
+    )
+    if "privacy" in manifest:
+        once = len(np.unique(ids)) == len(ids) == wanted
+    else:
+        corpus = corpus_table(run, manifest)
+        once = _same(ids, _ids(corpus, "id"))
+    return [
+        Finding("embeddings: every corpus row once", once, f"{len(ids)} of {wanted} rows"),
+        Finding("embeddings: rows per class", counts == expected, f"{len(counts)} classes"),
+        Finding("embeddings: finite numbers", unfit == 0, f"{unfit} not finite"),
+    ]
+
+
+def _check_forgotten(run: Run) -> list[Finding]:
+    left = [name for name in ("corpus", NOISED) if run.has(name)]
+    texts = "text" in run.table("embeddings").schema.names
+    seen = ", ".join([f"{name}/ is there" for name in left] + ["embeddings/ has texts"] * texts)
+    return [Finding("privacy: the corpus's texts are gone", not seen, seen or "no text")]
+
+
+def _check_weights(run: Run, files: dict[str, str]) -> list[Finding]:
+    changed = _changed(run, files)
+    return [Finding("weights: hashes", not changed, f"{len(files)} files, {len(changed)} changed")]
+
+
+def _check_plan(run: Run, name: str, entry: dict[str, Any]) -> list[Finding]:
+    plan = run.table("plan", name)
+    planned = _ids(plan, "sample_id")
+    counts = _count(plan, "label")
+    return [
+        Finding(
+            f"plan {name}: unique ids",
+            len(np.unique(planned)) == len(planned),
+            f"{len(planned)} points",
+        ),
+        Finding(
+            f"plan {name}: points per class",
+            counts == dict(entry["planned"]),
+            f"{len(counts)} classes",
+        ),
+    ]
+
+
+def _check_plan_hashes(run: Run, name: str, entry: dict[str, Any]) -> list[Finding]:
+    files = entry["plan_files"]
+    changed = _changed(run, files, "plan")
+    seen = f"{len(files)} files, {len(changed)} changed"
+    return [Finding(f"plan {name}: hashes", not changed, seen)]
+
+
+def _check_samples(run: Run, name: str) -> list[Finding]:
+    planned = _ids(run.table("plan", name), "sample_id")
+    decoded = _ids(run.table("samples", name), "sample_id")
+    return [
+        Finding(
+            f"samples {name}: every plan row decoded exactly once",
+            _same(decoded, planned),
+            f"{len(decoded)} of {len(planned)} rows",
+        )
+    ]
+
+
+def _check_result(run: Run, manifest: dict[str, Any]) -> list[Finding]:
+    result = manifest["result"]
+    changed = _changed(run, result["sha256"])
+    findings = [Finding("result: hashes", not changed, f"{len(changed)} files changed")]
+    if changed:
+        return findings
+    table = run.table(result["path"])
+    counts = _count(table, manifest["config"]["input"]["label_column"])
+    short = dict(manifest["short"])
+    expected: Counter[Any] = Counter()
+    if "privacy" not in manifest:
+        expected.update(dict(manifest["input"]["class_counts"]))
+    for label, number in manifest["targets"]:
+        expected[label] += number - short.get(label, 0)
+    ids = _ids(table.filter(pc.field("synthetic")), "sample_id")
+    return [
+        *findings,
+        Finding(
+            "result: rows per class", Counter(counts) == expected, f"{sum(counts.values())} rows"
+        ),
+        Finding("result: unique sample ids", len(np.unique(ids)) == len(ids), f"{len(ids)} new"),
+    ]
+
+
+def _changed(run: Run, digests: dict[str, str], *directory: str) -> list[str]:
+    """The files that are gone, or not what they were."""
+    return [
+        file
+        for file, digest in digests.items()
+        if not run.has(*directory, file) or file_sha256(run, *directory, file) != digest
+    ]
+
+
+def _ids(table: Any, column: str) -> np.ndarray:
+    parts = [b[column].to_numpy(zero_copy_only=False) for b in table.to_batches(columns=[column])]
+    return np.sort(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+
+
+def _same(left: np.ndarray, right: np.ndarray) -> bool:
+    return len(left) == len(right) and bool((left == right).all())
+
+
+def _count(table: Any, column: str) -> dict[Any, int]:
+    counts: Counter[Any] = Counter()
+    for batch in table.to_batches(columns=[column]):
+        for entry in pc.value_counts(batch[column]).to_pylist():
+            counts[entry["values"]] += entry["counts"]
+    return dict(counts)

@@ -1,0 +1,297 @@
+"""The model card of a bridge: what it joins, how to use it, and how well it does.
+
+A README.md with a front matter that the Hugging Face hub reads, made of what training and
+``smotext bridge eval --json`` have written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from smotext_ray.errors import UserError
+from smotext_ray.models.bridge_config import SOFT_PLACEHOLDER, BridgeConfig, read_bridge_config
+from smotext_ray.training.config import METRICS_FILE
+from smotext_ray.training.evaluate import Evaluation
+from smotext_ray.utils.files import whole_file
+from smotext_ray.utils.hub import CARD_FILE, is_hub_name, last_part, shown
+from smotext_ray.utils.markdown import table
+
+TAGS = ["smotext-ray", "xrag", "embedding-to-text", "data-augmentation"]
+LOSS_ROWS = 6
+LOSSES = ("held_out_matched", "held_out_shuffled", "held_out_none")
+# Figure of an Evaluation to what the card calls it.
+FIGURES = {
+    "nll_matched": "loss with the text's own embedding",
+    "nll_shuffled": "loss with another text's embedding",
+    "nll_none": "loss without an embedding",
+    "cosine_greedy": "cosine of the decoded text to its source",
+    "cosine_shuffled": "cosine of the decoded text to another source",
+    "cosine_best_of_4": "cosine of the nearest of four sampled texts",
+    "retrieval_at_1": "source found among all texts",
+    "class_agreement": "class kept",
+    "verbatim_share": "equal to one of the texts",
+}
+SHARES = ("retrieval_at_1", "class_agreement", "verbatim_share")
+
+
+def write_card(
+    directory: Path,
+    evaluations: Mapping[str, Evaluation] | None = None,
+    *,
+    license: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write the card of the bridge in ``directory`` beside it.
+
+    Parameters
+    ----------
+    directory : Path
+    evaluations : mapping of str to Evaluation, optional
+        Name of a set of texts to the bridge's figures on it.
+    license : str, optional
+        Identifier of the hub, such as ``apache-2.0``. Default: the card names none.
+    overwrite : bool, default=False
+        Replace a card that is there.
+
+    Returns
+    -------
+    Path
+        The card.
+
+    Raises
+    ------
+    UserError
+        If there is no bridge in the directory, or a card already.
+    """
+    config = read_bridge_config(directory)
+    file = directory / CARD_FILE
+    if file.exists() and not overwrite:
+        raise UserError(f"{file} exists already; write it anew with --overwrite.")
+    text = card_text(config, evaluations or {}, read_held_out(directory), license)
+    try:
+        with whole_file(file) as handle:
+            handle.write(text.encode())
+    except OSError as error:
+        raise UserError(f"{file} cannot be written ({error.strerror}).") from error
+    return file
+
+
+def read_evaluations(files: Sequence[str | Path]) -> dict[str, Evaluation]:
+    """Figures that ``smotext bridge eval --json`` wrote, by the names of their files.
+
+    Raises
+    ------
+    UserError
+        If a file holds no such figures, or two have the same name.
+    """
+    found: dict[str, Evaluation] = {}
+    for file in map(Path, files):
+        if file.stem in found:
+            raise UserError(
+                f"Two of the files are named {file.stem}, which is the name of the set of texts "
+                "in the card; rename one."
+            )
+        found[file.stem] = _read_evaluation(file)
+    return found
+
+
+def _read_evaluation(file: Path) -> Evaluation:
+    mend = "give a file that smotext bridge eval --json wrote"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}); {mend}.") from error
+    except ValueError as error:
+        raise UserError(f"{file} is not JSON; {mend}.") from error
+    names = [field.name for field in fields(Evaluation)]
+    lacking = [name for name in names if not isinstance(content, dict) or name not in content]
+    if lacking:
+        raise UserError(f"{file} holds no evaluation ({lacking[0]} is missing); {mend}.")
+    wrong = [name for name in names if not _is_sound(name, content[name])]
+    if wrong:
+        said = json.dumps(content[wrong[0]])[:40]
+        raise UserError(f"{file} holds no evaluation ({wrong[0]} is {said}); {mend}.")
+    return Evaluation(**{name: content[name] for name in names})
+
+
+def _is_sound(name: str, value: Any) -> bool:
+    if name == "interpolated":
+        return isinstance(value, dict) and all(map(_is_number, value.values()))
+    return _is_number(value) or (name == "class_agreement" and value is None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def read_held_out(directory: Path) -> list[dict[str, float]]:
+    """The steps of a training with their held-out losses; none where it left no metrics."""
+    file = directory / METRICS_FILE
+    if not file.exists():
+        return []
+    found = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            step = json.loads(line)
+        except ValueError:
+            continue  # a kill leaves the last line half-written
+        if all(name in step for name in ("step", *LOSSES)):
+            found.append(step)
+    return found
+
+
+def card_text(
+    config: BridgeConfig,
+    evaluations: Mapping[str, Evaluation],
+    held_out: Sequence[Mapping[str, float]] = (),
+    license: str | None = None,
+) -> str:
+    """The card: front matter and Markdown.
+
+    Parameters
+    ----------
+    config : BridgeConfig
+    evaluations : mapping of str to Evaluation
+        By the name of the set of texts.
+    held_out : sequence of mapping
+        As ``read_held_out`` gives it.
+    license : str, optional
+
+    Returns
+    -------
+    str
+    """
+    title = f"{last_part(config.encoder)} to {last_part(config.llm)}"
+    sections = [
+        f"---\n{_front_matter(title, config, evaluations, license)}\n---",
+        f"# Bridge: {title}",
+        _description(config),
+        _usage(config),
+    ]
+    if held_out:
+        sections.append(_held_out_table(held_out))
+    if evaluations:
+        sections.append(_evaluation_table(evaluations))
+    sections.append(
+        "## Limits\n\nThe decoded texts are made up by the LLM: names, numbers and dates in them "
+        "are not to be relied on."
+    )
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(
+    title: str,
+    config: BridgeConfig,
+    evaluations: Mapping[str, Evaluation],
+    license: str | None,
+) -> str:
+    from huggingface_hub import ModelCardData
+
+    base = [name for name in (config.encoder, config.llm) if is_hub_name(name)]
+    data = ModelCardData(
+        library_name="smotext-ray",
+        tags=[*TAGS, "lora"] if config.lora_rank else TAGS,
+        license=license,
+        base_model=base or None,
+        # Two base models are otherwise taken for a merge.
+        base_model_relation="adapter" if base else None,
+        model_name=title,
+        eval_results=_eval_results(evaluations) or None,
+    )
+    return data.to_yaml()
+
+
+def _eval_results(evaluations: Mapping[str, Evaluation]) -> list[Any]:
+    from huggingface_hub import EvalResult
+
+    return [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=re.sub(r"[^A-Za-z0-9_.-]+", "-", name),  # the hub takes no others
+            dataset_name=name,
+            metric_type=figure,
+            metric_name=FIGURES[figure],
+            metric_value=round(value, 4),
+        )
+        for name, found in evaluations.items()
+        for figure in FIGURES
+        if (value := getattr(found, figure)) is not None
+    ]
+
+
+def _description(config: BridgeConfig) -> str:
+    normalized = "normalized" if config.normalize else "not normalized"
+    rows = [
+        (f"encoder, of {config.encoder_dim} dimensions", shown(config.encoder)),
+        ("its use", f"{config.pooling} pooling, {normalized}, at most {config.max_length} tokens"),
+        (f"LLM, of {config.llm_hidden_size} dimensions", shown(config.llm)),
+        ("soft tokens", config.soft_tokens),
+        ("width between the two linear layers", config.projector_hidden_size),
+    ]
+    if config.lora_rank:
+        rows.append(("rank of the LoRA on the LLM", config.lora_rank))
+    parts = [
+        "The LLM reads an embedding of the encoder through this bridge, and says a text of its "
+        "meaning. It is the projector of xRAG (arXiv:2405.13792), for smotext-ray.",
+        table(("", ""), rows),
+    ]
+    if config.template != SOFT_PLACEHOLDER:
+        template = json.dumps(config.template, ensure_ascii=False)
+        parts.append(f"The soft tokens stand in the prompt for `{SOFT_PLACEHOLDER}`:")
+        parts.append(f"    {template}")
+    return "\n\n".join(parts)
+
+
+def _usage(config: BridgeConfig) -> str:
+    return (
+        "## Use\n\nWith this repository's name, or a directory with its files, for USER/NAME:\n\n"
+        "    smotext augment --input corpus.csv --output run bridge.path=USER/NAME \\\n"
+        f"        encoder.model={shown(config.encoder)} encoder.pooling={config.pooling} \\\n"
+        f"        encoder.normalize={str(config.normalize).lower()} "
+        f"encoder.max_length={config.max_length} \\\n"
+        f"        decoder.model={shown(config.llm)}"
+    )
+
+
+def _held_out_table(held_out: Sequence[Mapping[str, float]]) -> str:
+    best = min(range(len(held_out)), key=lambda i: held_out[i]["held_out_matched"])
+    last = len(held_out) - 1
+    shown = {round(i * last / (LOSS_ROWS - 1)) for i in range(LOSS_ROWS)} | {best}
+    rows = [
+        (int(held_out[i]["step"]), *(f"{held_out[i][loss]:.2f}" for loss in LOSSES))
+        for i in sorted(shown)
+    ]
+    losses = table(("step", "own embedding", "another text's", "none"), rows)
+    return (
+        "## Held-out loss\n\nNats a token of what the LLM has to say, for texts set aside from "
+        f"training. The bridge is that of step {int(held_out[best]['step'])}.\n\n{losses}"
+    )
+
+
+def _evaluation_table(evaluations: Mapping[str, Evaluation]) -> str:
+    found = evaluations.values()
+    rows = [("texts", *(one.rows for one in found))]
+    for figure, title in FIGURES.items():
+        rows.append((title, *(_figure(figure, getattr(one, figure)) for one in found)))
+    lams = sorted({lam for one in found for lam in one.interpolated})
+    for lam in lams:
+        cosines = (one.interpolated.get(lam) for one in found)
+        said = (_figure("interpolated", cosine) for cosine in cosines)
+        rows.append((f"cosine to the point, interpolated at lam {lam}", *said))
+    return (
+        "## Evaluation\n\n`smotext bridge eval`: texts are embedded, decoded greedily, and "
+        "embedded again; losses are the LLM's, in nats a token.\n\n"
+        + table(("", *evaluations), rows)
+    )
+
+
+def _figure(name: str, value: float | None) -> str:
+    if value is None:
+        return "no labels" if name == "class_agreement" else ""
+    return f"{value:.0%}".replace("%", " %") if name in SHARES else f"{value:.2f}"

@@ -1,0 +1,308 @@
+"""Train a bridge in several processes: on Ray, on one or more machines, or under torchrun.
+
+Ray Train or torchrun places the workers in a torch process group (gloo on CPU, NCCL on
+GPU); the loop of ``train`` does the rest. Each worker computes its share of a step's
+batches, so that any number of them learn the same.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from smotext_ray.cluster.connect import Cluster, connect
+from smotext_ray.errors import UserError
+from smotext_ray.models.bridge import Bridge
+from smotext_ray.training.config import TrainConfig
+from smotext_ray.training.data import Task, split_held_out
+from smotext_ray.training.train import run_steps
+
+MARKER_FILE = ".seen_by_all"
+MARKER_PATIENCE_S = 30.0  # network file systems show a new file late
+POLL_SECONDS = 0.5
+
+
+@contextmanager
+def torchrun_group() -> Iterator[bool]:
+    """Join the process group of torchrun, where that has started this process.
+
+    Yields
+    ------
+    bool
+        Whether this is the process that speaks.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield True
+        return
+    import torch
+    from torch import distributed
+
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if on_gpu else "gloo")
+    _end_with_parent()
+    try:
+        yield distributed.get_rank() == 0
+    finally:
+        distributed.destroy_process_group()
+
+
+def _end_with_parent() -> None:
+    """End this process when torchrun is gone: a kill -9 of that alone would leave it training."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def train_on_ray(
+    texts: Sequence[str] | Sequence[Task],
+    config: TrainConfig,
+    output: Path,
+    workers: int,
+    use_gpu: bool | None = None,
+    *,
+    held_out: Sequence[str] | Sequence[Task] | None = None,
+    cpus_per_worker: int = 1,
+    max_failures: int = 3,
+    compile_llm: bool = False,
+    cache: Path | None = None,
+    log: Callable[[str], Any] = print,
+) -> Bridge:
+    """Train a bridge with several workers, or resume the training that ``output`` holds.
+
+    Parameters
+    ----------
+    texts : sequence of str, or of Task in stage 2
+    config : TrainConfig
+        A training may be resumed with another number of workers, or without Ray.
+    output : Path
+        As for ``train``. On several machines it must be one directory that all of them
+        and this process reach under the same path (NFS, Lustre, a mounted bucket).
+    workers : int
+        Processes, each with models of its own.
+    use_gpu : bool, optional
+        One GPU for each worker, or none. Default: GPUs where the cluster has any.
+    cpus_per_worker : int, default=1
+        CPUs that Ray reserves for a worker, and so its threads.
+    max_failures : int, default=3
+        Resuming from the last checkpoint, so many times, when a worker dies. Machines
+        that are taken away with notice do not count.
+    held_out, compile_llm, cache, log
+        As for ``train``; ``cache`` too must be reached by all.
+
+    Returns
+    -------
+    Bridge
+        The one in ``output``, ready for use.
+
+    Raises
+    ------
+    UserError
+        As from ``train``; or if the cluster has no room for the workers, or they do not
+        all see ``output``.
+    """
+    if workers < 1:
+        raise UserError(f"workers is {workers}; it must be at least 1.")
+    if held_out is None:
+        split_held_out(len(texts), config.held_out, config.seed)  # may refuse
+    use_gpu = _check_room(connect(), workers, use_gpu, cpus_per_worker)
+    import ray
+
+    output = output.absolute()
+    output.mkdir(parents=True, exist_ok=True)
+    with _marked(output) as marker, _lines_to(log) as lines:
+        job = {
+            "texts": ray.put((list(texts), held_out and list(held_out))),
+            "config": config,
+            "output": output,
+            "marker": marker,
+            "lines": lines,
+            "options": {"compile_llm": compile_llm, "cache": cache and cache.absolute()},
+        }
+        _fit(job, workers, use_gpu, cpus_per_worker, max_failures, log)
+    return Bridge.from_pretrained(output)
+
+
+def _check_room(cluster: Cluster, workers: int, use_gpu: bool | None, cpus_per_worker: int) -> bool:
+    """Whether to use GPUs; refuses what Ray would wait for without end."""
+    if use_gpu is None:
+        use_gpu = cluster.gpus >= 1
+    cpus = workers * cpus_per_worker
+    if cluster.cpus < cpus or (use_gpu and cluster.gpus < workers):
+        needs = f"{cpus} CPUs" + (f" and {workers} GPUs" if use_gpu else "")
+        raise UserError(
+            f"{workers} workers need {needs}, but the cluster has {cluster.cpus:g} CPUs and "
+            f"{cluster.gpus:g} GPUs; take fewer workers or a larger cluster."
+        )
+    return use_gpu
+
+
+def _fit(
+    job: dict[str, Any],
+    workers: int,
+    use_gpu: bool,
+    cpus_per_worker: int,
+    max_failures: int,
+    log: Callable[[str], Any],
+) -> None:
+    """Run the workers to the end, again from the last checkpoint when one of them dies.
+
+    Ray Train's own ``max_failures`` would also repeat what only the user can fix.
+    """
+    from ray.train import LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchTrainer
+
+    # Relative paths of models mean what they mean to this process.
+    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    # Ray Train's own minute is too short for a busy machine to import torch, and it would
+    # start the workers again and again.
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
+    resources = {"CPU": cpus_per_worker} | ({"GPU": 1} if use_gpu else {})
+    scaling = ScalingConfig(num_workers=workers, use_gpu=use_gpu, resources_per_worker=resources)
+    for failures in range(max_failures + 1):
+        # Ray Train wants a place for its own records; what matters is in the output.
+        with tempfile.TemporaryDirectory() as records, _interruptible():
+            run = RunConfig(storage_path=records, logging_config=LoggingConfig("ERROR"))
+            trainer = TorchTrainer(
+                _work, train_loop_config=job, scaling_config=scaling, run_config=run
+            )
+            try:
+                trainer.fit()
+                return
+            except TrainingFailedError as error:
+                _raise_user_error(error)
+                if failures == max_failures:
+                    raise
+        log("a worker failed; all begin again at the last checkpoint")
+
+
+def _work(job: dict[str, Any]) -> None:
+    """One worker, in the process group that Ray Train made."""
+    import ray
+
+    _require_marker(job["output"], job["marker"])
+    texts, held_out = ray.get(job["texts"])
+    run_steps(
+        texts,
+        job["config"],
+        job["output"],
+        held_out=held_out,
+        log=job["lines"].add.remote,
+        **job["options"],
+    )
+
+
+@contextmanager
+def _marked(output: Path) -> Iterator[str]:
+    """Leave a file in ``output`` for the workers to find; yields what is written in it."""
+    marker = uuid.uuid4().hex
+    (output / MARKER_FILE).write_text(marker)
+    try:
+        yield marker
+    finally:
+        (output / MARKER_FILE).unlink(missing_ok=True)
+
+
+def _require_marker(output: Path, marker: str, patience_s: float = MARKER_PATIENCE_S) -> None:
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            if (output / MARKER_FILE).read_text() == marker:
+                return
+        except OSError:
+            pass
+        if time.monotonic() > until:
+            raise UserError(
+                f"A worker on {socket.gethostname()} does not see what is written to {output} "
+                "elsewhere; name an --output on storage that all machines share."
+            )
+        time.sleep(0.2)
+
+
+class _Lines:
+    """Lines on their way from the first worker to the driver; lives in an actor of its own."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def add(self, line: str) -> None:
+        self._lines.append(line)
+
+    def take(self) -> list[str]:
+        lines, self._lines = self._lines, []
+        return lines
+
+
+@contextmanager
+def _lines_to(log: Callable[[str], Any]) -> Iterator[Any]:
+    """Give ``log`` the lines of the workers while the block runs; yields the actor's handle."""
+    import ray
+
+    # Lost with its machine it begins again empty: lost lines must not end the training.
+    alive = {"max_restarts": -1, "max_task_retries": -1}
+    lines = ray.remote(num_cpus=0, **alive)(_Lines).remote()
+    stop = threading.Event()
+    thread = threading.Thread(target=_pass_on, args=(lines, log, stop), daemon=True)
+    thread.start()
+    try:
+        yield lines
+    finally:
+        stop.set()
+        thread.join()
+        ray.kill(lines)
+
+
+def _pass_on(lines: Any, log: Callable[[str], Any], stop: threading.Event) -> None:
+    import ray
+
+    stopped = False
+    while not stopped:
+        stopped = stop.wait(POLL_SECONDS)  # and take once more after it
+        try:
+            for line in ray.get(lines.take.remote(), timeout=10):
+                log(line)
+        except ray.exceptions.GetTimeoutError:
+            continue
+        except ray.exceptions.RayError:
+            return
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Make Ctrl-C end the block with KeyboardInterrupt.
+
+    Ray Train puts its own handler in place, which stops the workers and then leaves the
+    process with exit code 0, as if training were done.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if in_main else None
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
+
+
+def _raise_user_error(error: Exception) -> None:
+    """Raise what a worker refused, which Ray Train wraps in its own exceptions."""
+    for failure in getattr(error, "worker_failures", {}).values():
+        cause = getattr(failure, "_base_exc", failure)
+        if isinstance(cause, UserError):
+            raise cause from None

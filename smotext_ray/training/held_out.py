@@ -1,0 +1,92 @@
+"""The held-out loss: what the LLM makes of texts that it does not learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from smotext_ray.models.bridge import Bridge
+from smotext_ray.training.data import cut, padded
+from smotext_ray.training.objectives import Paraphrase, Tuning
+from smotext_ray.training.workers import Workers
+
+MATCHED, SHUFFLED, NONE = "matched", "shuffled", "none"
+KINDS = (MATCHED, SHUFFLED, NONE)
+LENGTHS = ("short", "medium", "long")
+LAST_WORDS = (25, 60)  # a short text has up to 25 words, a medium one up to 60
+
+
+def length_classes(texts: Sequence[str]) -> np.ndarray:
+    """Number of the class in ``LENGTHS`` of each text; shape (n,)."""
+    words = [len(text.split()) for text in texts]
+    return np.searchsorted(LAST_WORDS, words)
+
+
+@torch.inference_mode()
+def held_out_loss(
+    bridge: Bridge,
+    objective: Paraphrase | Tuning,
+    rows: np.ndarray,
+    embeddings: np.ndarray,
+    batch_tokens: int,
+    workers: Workers | None = None,
+    kinds: Sequence[str] = KINDS,
+) -> dict[str, float]:
+    """Nats per token with the matched, a shuffled and no embedding.
+
+    Only the gap between matched and shuffled shows that the LLM reads the vector.
+
+    Parameters
+    ----------
+    bridge : Bridge
+    objective : Paraphrase or Tuning
+    rows : ndarray of shape (n,)
+        Which of the objective's; at least two: shuffled, each gets the embedding of the
+        one before it.
+    embeddings : ndarray of shape (n, encoder_dim)
+        Those of the rows.
+    batch_tokens : int
+        Positions that are computed at once.
+    workers : Workers, optional
+        Each computes its share, and all get the same figures. Default: this process.
+    kinds : sequence of {"matched", "shuffled", "none"}
+        The last one is the LLM's alone: it is the same for every bridge.
+
+    Returns
+    -------
+    dict
+        ``held_out_matched`` and so on; and ``held_out_matched_short``, ``_medium`` and
+        ``_long`` by the number of words, where there are such texts.
+    """
+    workers = workers or Workers()
+    wrong = np.roll(embeddings, 1, axis=0)
+    classes = length_classes([objective.texts[row] for row in rows])
+    positions = objective.positions[rows]
+    batches = cut(np.arange(len(rows)), positions, batch_tokens, workers.count)
+    sums = torch.zeros(len(kinds) + 1, len(LENGTHS), dtype=torch.float64)  # the last: tokens
+    for some in workers.share(batches, [padded(batch, positions) for batch in batches]):
+        batch = objective.batch(rows[some], embeddings[some])
+        points = {MATCHED: embeddings[some], SHUFFLED: wrong[some]}
+        lengths = (batch.ids >= 0).sum(1)
+        owners = torch.from_numpy(classes[some]).to(lengths.device).repeat_interleave(lengths).cpu()
+        sums[-1] += torch.bincount(owners, minlength=len(LENGTHS))
+        for number, kind in enumerate(kinds):
+            given = points.get(kind)
+            at = None if given is None else torch.from_numpy(given).to(batch.embeddings.device)
+            nats = objective.nll(bridge, batch, at).double().cpu()
+            sums[number] += torch.bincount(owners, nats, minlength=len(LENGTHS))
+    total = sums.to(bridge.output_scale.device)
+    workers.add_up(total)
+    *nats_of, tokens = total.cpu().numpy()
+    found = {
+        f"held_out_{kind}": float(nats.sum() / tokens.sum())
+        for kind, nats in zip(kinds, nats_of, strict=True)
+    }
+    if MATCHED in kinds:
+        matched = nats_of[list(kinds).index(MATCHED)]
+        for name, nats, count in zip(LENGTHS, matched, tokens, strict=True):
+            if count:
+                found[f"held_out_{MATCHED}_{name}"] = float(nats / count)
+    return found

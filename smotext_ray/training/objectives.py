@@ -1,0 +1,141 @@
+"""The two stages of xRAG's training: what a step's rows are, and the loss on them.
+
+Paraphrase pretraining (stage 1): from the soft tokens alone the LLM must say the text.
+Context-aware tuning (stage 2): the LLM must answer from the soft tokens as it answers when
+it reads the text itself (Cheng et al., 2024, arXiv:2405.13792).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from smotext_ray.models.bridge import Bridge
+from smotext_ray.models.prompts import about_background, instruction_token_ids
+from smotext_ray.training.data import Task
+from smotext_ray.training.frozen import Batch, FrozenModels, TokenLoss
+from smotext_ray.training.lengths import count_tokens
+
+KL_WEIGHT = 2.0  # next to a weight of 1 for the answer's own tokens, as in xRAG
+
+
+class Paraphrase:
+    """Stage 1: say the text.
+
+    Parameters
+    ----------
+    frozen : FrozenModels
+    texts : sequence of str
+    seed : int
+        Of the template that a batch gets, where there are several.
+    cache : Path, optional
+        Directory where the lengths of many texts are kept.
+
+    Attributes
+    ----------
+    texts : sequence of str
+        Whose embeddings the soft tokens are made of.
+    tokens : ndarray of shape (n,)
+        Tokens to learn from in each, with the one that ends it.
+    positions : ndarray of shape (n,)
+        What each takes up in the LLM, in positions.
+    """
+
+    def __init__(
+        self, frozen: FrozenModels, texts: Sequence[str], seed: int, cache: Path | None = None
+    ) -> None:
+        self._frozen, self._seed = frozen, seed
+        self.texts = texts
+        self.tokens = count_tokens(texts, frozen, cache) + 1
+        around = max(len(before) + len(after) for before, after in frozen.templates)
+        self.positions = self.tokens + around + frozen.config.soft_tokens - 1
+
+    def batch(self, rows: np.ndarray, embeddings: np.ndarray) -> Batch:
+        """Rows of the training, ready for the LLM."""
+        return self._frozen.batch([self.texts[row] for row in rows], embeddings)
+
+    def loss(self, bridge: Bridge, batch: Batch, step: int | None = None) -> torch.Tensor:
+        """Loss of each token; a step of training takes one of the templates at random."""
+        templates = self._frozen.templates
+        chosen = 0
+        if step is not None and len(templates) > 1:
+            chosen = int(np.random.default_rng([self._seed, 2, step]).integers(len(templates)))
+        prompts = bridge.prompt_embeds(batch.embeddings, templates[chosen])
+        return self._frozen.nll(prompts, batch)
+
+    def nll(self, bridge: Bridge, batch: Batch, embeddings: torch.Tensor | None) -> torch.Tensor:
+        """Of each token, with these embeddings in the place of the batch's, or with none."""
+        return self._frozen.nll(
+            None if embeddings is None else bridge.prompt_embeds(embeddings), batch
+        )
+
+
+class Tuning:
+    """Stage 2: answer as the LLM does that reads the background as plain text.
+
+    Parameters
+    ----------
+    frozen : FrozenModels
+    tasks : sequence of Task
+    cache : Path, optional
+        Directory where the lengths of many tasks are kept.
+
+    Attributes
+    ----------
+    texts : list of str
+        The backgrounds, whose embeddings the soft tokens are made of.
+    tokens : ndarray of shape (n,)
+        Of the background or of the answer with its end, whichever are more: the teacher
+        reads the one as the student says the other.
+    positions : ndarray of shape (n,)
+        What each takes up in the LLM for the teacher, in positions.
+    """
+
+    def __init__(
+        self, frozen: FrozenModels, tasks: Sequence[Task], cache: Path | None = None
+    ) -> None:
+        self._frozen, self._tasks = frozen, tasks
+        self.texts = [task.background for task in tasks]
+        background, question, answer = (
+            count_tokens([task[part] for task in tasks], frozen, cache) for part in range(3)
+        )
+        self.tokens = np.maximum(background, answer + 1)
+        instruction = sum(map(len, instruction_token_ids(about_background(""), frozen.tokenizer)))
+        self.positions = instruction + question + background + answer
+
+    def batch(self, rows: np.ndarray, embeddings: np.ndarray) -> Batch:
+        """Rows of the training: their answers, and what stands before them."""
+        tasks, tokenizer = [self._tasks[row] for row in rows], self._frozen.tokenizer
+        batch = self._frozen.batch([task.answer for task in tasks], embeddings)
+        batch.around = [
+            self._frozen.around(instruction_token_ids(about_background(task.question), tokenizer))
+            for task in tasks
+        ]
+        batch.backgrounds = self._frozen.embed_texts([task.background for task in tasks])
+        return batch
+
+    def loss(self, bridge: Bridge, batch: Batch, step: int | None = None) -> torch.Tensor:
+        """NLL of each answer token, and KL_WEIGHT times the divergence from the teacher's."""
+        with torch.no_grad():
+            teacher = self._frozen.answers(_between(batch, batch.backgrounds), batch, adapted=False)
+        student = self._frozen.answers(_between(batch, bridge(batch.embeddings)), batch)
+        ids = batch.ids[batch.ids >= 0]
+        return TokenLoss.apply(student, self._frozen.head, ids, teacher, KL_WEIGHT)
+
+    def nll(self, bridge: Bridge, batch: Batch, embeddings: torch.Tensor | None) -> torch.Tensor:
+        """Of each answer token; without embeddings, of the LLM that gets the question alone."""
+        nothing = [batch.backgrounds[0][:0]] * len(batch.ids)
+        middle = nothing if embeddings is None else bridge(embeddings)
+        student = self._frozen.answers(_between(batch, middle), batch, embeddings is not None)
+        return TokenLoss.apply(student, self._frozen.head, batch.ids[batch.ids >= 0])
+
+
+def _between(batch: Batch, middle: Sequence[torch.Tensor] | torch.Tensor) -> list[torch.Tensor]:
+    """Each row's prompt: its instruction around what stands for the background."""
+    return [
+        torch.cat([before, inner.to(before.dtype), after])
+        for (before, after), inner in zip(batch.around, middle, strict=True)
+    ]

@@ -1,0 +1,336 @@
+"""Train a bridge: both stages of xRAG, as one plain torch loop.
+
+The LLM reads the soft tokens of a text's embedding and must say the text, or answer about
+it; the projector learns and, if asked for, LoRA layers on the LLM (Cheng et al., 2024,
+arXiv:2405.13792; the stages are in ``smotext_ray.training.objectives``). Read it top to
+bottom: the settings, the loop, a step, the learning rate.
+
+It runs in one process, or in each process of a torch process group, which torchrun or
+``smotext_ray.training.distributed`` starts. A killed run resumes from its last checkpoint as
+if nothing had happened: the texts of a step depend on the seed and the step alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from smotext_ray.errors import UserError
+from smotext_ray.models.bridge import Bridge
+from smotext_ray.training.average import Average
+from smotext_ray.training.config import TrainConfig
+from smotext_ray.training.data import (
+    Task,
+    hash_texts,
+    micro_batches,
+    padded,
+    pick_evenly,
+    split_held_out,
+    step_stream,
+)
+from smotext_ray.training.embeddings import Embeddings
+from smotext_ray.training.frozen import FrozenModels
+from smotext_ray.training.held_out import KINDS, MATCHED, SHUFFLED, held_out_loss, length_classes
+from smotext_ray.training.objectives import Paraphrase, Tuning
+from smotext_ray.training.state import (
+    State,
+    alone_in,
+    append_metrics,
+    identity,
+    keep_metrics,
+    save_bridge,
+)
+from smotext_ray.training.workers import Workers
+
+# A second moment over some 50 steps: a training has few steps, of many tokens each, and the
+# gradient's size changes within the first hundreds of them.
+BETAS = (0.9, 0.98)
+# A gradient is clipped at so many times the running mean of its norm. The norm depends on
+# the tokens of a step, on the stage and on how far the training has come: a fixed limit of
+# 1 cut every step of 400 tokens (norms 1.1 to 2.4), so that it only scaled the rate.
+CLIP = 2.0
+NORM_MEMORY = 0.95
+NONE_LOSS = "held_out_none"
+
+
+def train(
+    texts: Sequence[str] | Sequence[Task],
+    config: TrainConfig,
+    output: Path,
+    *,
+    held_out: Sequence[str] | Sequence[Task] | None = None,
+    compile_llm: bool = False,
+    cache: Path | None = None,
+    log: Callable[[str], Any] = print,
+) -> Bridge:
+    """Train a bridge on texts, or resume the training that ``output`` holds.
+
+    Parameters
+    ----------
+    texts : sequence of str, or of Task in stage 2
+        Other texts, or another order of them, are another training.
+    config : TrainConfig
+    output : Path
+        Directory. The bridge in it is the one of the least held-out loss so far, of
+        averaged weights; ``training_state.pt`` holds the last step, from which training
+        resumes, and ``metrics.jsonl`` has a line per step.
+    held_out : sequence, optional
+        Texts, or tasks, for the held-out loss, of which ``config.held_out`` are used, as
+        many short as long ones. Default: so many of ``texts`` are set aside.
+    compile_llm : bool, default=False
+        Run the LLM through ``torch.compile``: minutes to start, then faster steps.
+    cache : Path, optional
+        Directory for the lengths and embeddings of the texts, which trainings on the same
+        texts may share. Default: ``output``. It can be deleted after training.
+    log : callable, default=print
+        Takes one line of progress.
+
+    Returns
+    -------
+    Bridge
+        The one in ``output``, ready for use.
+
+    Raises
+    ------
+    UserError
+        If there are too few texts, ``output`` holds a training of other settings or of
+        other texts, or another process trains there.
+    """
+    run_steps(
+        texts, config, output, held_out=held_out, compile_llm=compile_llm, cache=cache, log=log
+    )
+    return Bridge.from_pretrained(output)
+
+
+def run_steps(
+    texts: Sequence[str] | Sequence[Task],
+    config: TrainConfig,
+    output: Path,
+    *,
+    held_out: Sequence[str] | Sequence[Task] | None = None,
+    compile_llm: bool = False,
+    cache: Path | None = None,
+    log: Callable[[str], Any] = print,
+) -> None:
+    """Do all steps of ``train`` that are still to do.
+
+    In a process group every process calls it with the same arguments: each computes its
+    share of a step's batches, and the first one writes and logs.
+    """
+    workers = Workers()
+    log = log if workers.is_first else _say_nothing
+    rows, everything = _split(texts, held_out, config)
+    frozen = FrozenModels(config, compile_llm)
+    bridge = frozen.new_bridge(config)
+    output.mkdir(parents=True, exist_ok=True)
+    cache = cache or output
+    objective = _objective(everything, frozen, cache)
+    held_out_rows, training = _whole(objective, *rows, config, held_out is not None, log)
+    learned = nn.ModuleDict({"bridge": bridge, "adapter": frozen.adapter})
+    optimizer, average = new_optimizer(learned, config), Average(learned)
+    this = identity(config, bridge, hash_texts(_flat(everything)))
+    state = State(this, learned, average, optimizer, min(config.warmup_steps, config.steps // 10))
+
+    with alone_in(output, workers):
+        state.resume(output, config)
+        # The constant steps end here, and the decay branches off.
+        constant = state.decay[0] if state.decay else max(config.steps, state.step)
+        last = constant + config.decay_length
+        if state.step == last:
+            return
+        if workers.is_first:
+            keep_metrics(output, state.step)
+        embeddings = Embeddings(objective.texts, frozen, cache)
+        positions = objective.positions[training]
+        stream = step_stream(
+            objective.tokens[training], positions, config.tokens_per_step, config.seed, state.step
+        )
+        saved = time.monotonic()
+        for step in range(state.step, last):
+            started, done = time.monotonic(), step + 1
+            if step == constant:
+                state.decay = [constant, config.decay_length]
+            fraction = rate_fraction(step, state.warmup_steps, state.decay)
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * fraction
+            batches = micro_batches(next(stream), positions, config.batch_tokens, workers.count)
+            costs = [padded(batch, positions) for batch in batches]
+            mine = [training[batch] for batch in workers.share(batches, costs)]
+            embeddings.prepare(np.concatenate([np.empty(0, np.int64), *mine]))
+            losses = (
+                objective.loss(bridge, objective.batch(batch, embeddings[batch]), step)
+                for batch in mine
+            )
+            limit = CLIP * state.typical_norm or float("inf")
+            loss, tokens, norm = gradient_step(optimizer, losses, workers, limit)
+            state.typical_norm = _running_mean(state.typical_norm, min(norm, limit))
+            average.update(step - (state.decay[0] if state.decay else 0))
+            state.step = done
+
+            metrics = {"step": done, "loss": loss, "lr": config.learning_rate * fraction}
+            metrics |= {"gradient_norm": norm, "tokens": tokens}
+            metrics["padding"] = 1 - positions[np.concatenate(batches)].sum() / sum(costs)
+            metrics["tokens_per_second"] = tokens / (time.monotonic() - started)
+            if done % config.eval_every == 0 or done in (constant, last):
+                # The LLM without an embedding never changes: its loss is measured once.
+                kinds = (MATCHED, SHUFFLED) if state.held_out_none else KINDS
+                some = embeddings[held_out_rows]
+                with average.in_place():
+                    found = held_out_loss(
+                        bridge, objective, held_out_rows, some, config.batch_tokens, workers, kinds
+                    )
+                    if workers.is_first and found["held_out_matched"] < state.best:
+                        save_bridge(output, bridge, frozen.adapter)
+                state.best = min(state.best, found["held_out_matched"])
+                state.held_out_none = state.held_out_none or {NONE_LOSS: found[NONE_LOSS]}
+                metrics |= state.held_out_none | found
+            if workers.is_first:
+                append_metrics(output, metrics)
+            late = time.monotonic() - saved >= 60 * config.save_minutes
+            if done in (constant, last) or workers.first_says(late, frozen.device):
+                # Embeddings and bridge first: a state never names what is not there yet.
+                embeddings.flush()
+                workers.wait()
+                if workers.is_first:
+                    state.save(output)
+                saved = time.monotonic()
+            if done % 10 == 0 or "held_out_matched" in metrics:
+                log(" ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+        workers.wait()  # for the first to have written all
+
+
+def gradient_step(
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable[torch.Tensor],
+    workers: Workers,
+    limit: float = float("inf"),
+) -> tuple[float, int, float]:
+    """Learn from this process's batches of a step, together with all workers.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    batches : iterable of Tensors of shape (tokens,)
+        The loss of each token; one batch is computed after the other's backward pass.
+        None at all where there are fewer batches than workers.
+    workers : Workers
+    limit : float
+        The gradient is scaled down to this norm.
+
+    Returns
+    -------
+    loss : float
+        Nats per token, over all workers.
+    tokens : int
+        Likewise.
+    norm : float
+        Of the gradient, before it is scaled down.
+    """
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight)
+    seen = torch.zeros(2, device=weights[0].device)  # nats and tokens
+    for loss in batches:
+        loss.sum().backward()
+        seen += torch.stack([loss.detach().sum(), seen.new_tensor(len(loss))])
+    # Once a step, and not by DistributedDataParallel: that takes the mean over workers,
+    # but the loss is a mean over tokens, of which each worker has its own number; and most
+    # of what learns, the projector, gets its gradients last in a backward pass, so that
+    # there is little to overlap their exchange with.
+    gradients = [weight.grad for weight in weights]
+    workers.add_up(seen, *gradients)
+    nats, tokens = seen.tolist()
+    for gradient in gradients:
+        gradient /= tokens
+    norm = torch.nn.utils.clip_grad_norm_(weights, limit)
+    optimizer.step()
+    return nats / tokens, int(tokens), float(norm)
+
+
+def new_optimizer(learned: nn.ModuleDict, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW with a rate for the projector and one for the LoRA layers."""
+    of_lora = config.lora_learning_rate
+    rates = {
+        "bridge": config.learning_rate,
+        "adapter": config.learning_rate if of_lora is None else of_lora,
+    }
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "lr": rate, "peak": rate}
+        for name, rate in rates.items()
+        if (weights := list(learned[name].parameters()))
+    ]
+    on_gpu = groups[0]["params"][0].device.type == "cuda"
+    return torch.optim.AdamW(groups, betas=BETAS, weight_decay=0.0, fused=on_gpu)
+
+
+def rate_fraction(step: int, warmup_steps: int, decay: Sequence[int] = ()) -> float:
+    """The learning rate of a step, as a fraction of its peak (warm-up, stable, decay).
+
+    Linear warm-up, then constant; in a decay that began at step ``decay[0]`` and takes
+    ``decay[1]`` steps, one minus the square root of how much of it is done (Haegele et
+    al., 2024, arXiv:2405.18392).
+    """
+    if decay:
+        return 1 - ((step - decay[0]) / decay[1]) ** 0.5
+    return min(1.0, (step + 1) / max(1, warmup_steps))
+
+
+def _split(
+    texts: Sequence[Any], held_out: Sequence[Any] | None, config: TrainConfig
+) -> tuple[tuple[np.ndarray, np.ndarray], list[Any]]:
+    """The held-out and the training rows, and all texts in one list."""
+    if held_out is None:
+        return split_held_out(len(texts), config.held_out, config.seed), list(texts)
+    everything = [*texts, *held_out]
+    return (np.arange(len(texts), len(everything)), np.arange(len(texts))), everything
+
+
+def _whole(
+    objective: Paraphrase | Tuning,
+    held_out: np.ndarray,
+    training: np.ndarray,
+    config: TrainConfig,
+    from_file: bool,
+    log: Callable[[str], Any],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that need not be cut; of a file's, as many as are wanted."""
+    whole = objective.tokens <= config.max_text_tokens
+    if not whole.all():
+        log(
+            f"{(~whole).sum()} of {len(whole)} texts have more than {config.max_text_tokens} "
+            "tokens and are left out"
+        )
+    held_out, training = held_out[whole[held_out]], training[whole[training]]
+    if len(held_out) < 2 or not len(training):
+        raise UserError(
+            f"Too few texts have at most {config.max_text_tokens} tokens; give shorter texts or a "
+            "larger --max-text-tokens."
+        )
+    if from_file:
+        classes = length_classes([objective.texts[row] for row in held_out])
+        held_out = held_out[pick_evenly(classes, config.held_out, config.seed)]
+    return held_out, training
+
+
+def _running_mean(before: float, now: float) -> float:
+    return NORM_MEMORY * before + (1 - NORM_MEMORY) * now if before else now
+
+
+def _objective(texts: Sequence[Any], frozen: FrozenModels, cache: Path) -> Paraphrase | Tuning:
+    if frozen.config.stage == 1:
+        return Paraphrase(frozen, texts, frozen.config.seed, cache)
+    return Tuning(frozen, texts, cache)
+
+
+def _flat(texts: Sequence[str] | Sequence[Task]) -> list[str]:
+    return [part for text in texts for part in ([text] if isinstance(text, str) else text)]
+
+
+def _say_nothing(line: str) -> None:
+    """The log of every worker but the first."""

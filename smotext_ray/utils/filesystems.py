@@ -1,0 +1,48 @@
+"""The filesystem of a path or address, with a bound on retries."""
+
+from __future__ import annotations
+
+import os
+
+import pyarrow as pa
+from pyarrow import fs as pafs
+
+from smotext_ray.errors import UserError
+from smotext_ray.utils.redact import without_keys
+
+
+def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
+    """The file system and the path of a directory or URI."""
+    if "://" not in uri:
+        return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
+    try:
+        return pafs.FileSystem.from_uri(with_retry_limit(uri))
+    except (pa.ArrowInvalid, OSError) as error:
+        refused = error
+    try:
+        import fsspec
+
+        filesystem, path = fsspec.core.url_to_fs(uri)
+    except Exception as error:
+        reason = error if "Unrecognized filesystem type" in str(refused) else refused
+        shown = without_keys(uri)
+        said = str(reason).replace(with_retry_limit(uri), shown).replace(uri, shown)
+        raise UserError(f"The address {shown} cannot be opened: {said.rstrip('.')}.") from error
+    return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
+
+
+def with_retry_limit(uri: str) -> str:
+    """The URI; in a Google bucket, with an end to the tries to reach it.
+
+    pyarrow's own limit is 15 minutes: a store that does not answer, or credentials that are
+    not there, would look like a hang.
+
+    Examples
+    --------
+    >>> with_retry_limit("gs://bucket/corpus")
+    'gs://bucket/corpus?retry_limit_seconds=30'
+    """
+    place, _, options = uri.partition("?")
+    if not place.startswith(("gs://", "gcs://")) or "retry_limit_seconds" in options:
+        return uri
+    return f"{place}?{options}{'&' if options else ''}retry_limit_seconds=30"

@@ -1,0 +1,432 @@
+"""SMOTExT as imbalanced-learn's users know a sampler; its own estimator checks, for texts."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import warnings
+from collections import Counter
+from typing import ClassVar
+
+import datasets
+import numpy as np
+import pandas as pd
+import pytest
+from fake_stages import Encoder
+from imblearn.base import is_sampler
+from imblearn.over_sampling import SMOTE
+from imblearn.pipeline import make_pipeline
+from imblearn.under_sampling import TomekLinks
+from sklearn.base import clone
+from sklearn.cluster import KMeans
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
+
+from smotext_ray import SMOTExT
+from smotext_ray.api import sampler as module
+from smotext_ray.api.sampler import FaissNeighbors
+from smotext_ray.config.load import load_config
+from smotext_ray.models import load
+from smotext_ray.models.engine import Candidates
+
+ALL_PASS = {"min_cosine": -1, "same_class": False}
+
+
+class Decoder:
+    """A text of its own for each seed; remembers what it was asked for."""
+
+    def __init__(self, text="new text"):
+        self.text = text
+        self.points = []
+
+    def decode(self, points, seeds):
+        self.points.append(points)
+        return [Candidates([f"{self.text} {seed}"], ["stop"], [3]) for seed in seeds]
+
+
+def rows(minority=8, majority=20, names=("rare", "common")):
+    texts = [f"{names[0]} text {i}" for i in range(minority)]
+    texts += [f"{names[1]} text {i}" for i in range(majority)]
+    return texts, [names[0]] * minority + [names[1]] * majority
+
+
+def sampler(**given):
+    defaults = {"encoder": Encoder(), "decoder": Decoder(), "gate": ALL_PASS, "random_state": 0}
+    return SMOTExT(**{**defaults, **given})
+
+
+def kinds():
+    texts, labels = rows()
+    frame = pd.DataFrame({"text": texts, "page": range(len(texts))})
+    return {
+        "list": (texts, labels),
+        "tuple": (tuple(texts), tuple(labels)),
+        "array": (np.array(texts), np.array(labels)),
+        "objects": (np.array(texts, dtype=object), np.array(labels, dtype=object)),
+        "column": (np.array(texts)[:, None], np.array(labels)),
+        "series": (pd.Series(texts, name="t"), pd.Series(labels, name="l", dtype="category")),
+        "frame": (frame, pd.Series(labels)),
+        "dataset": (datasets.Dataset.from_pandas(frame), labels),
+    }
+
+
+def texts_of(x):
+    if isinstance(x, (pd.DataFrame, datasets.Dataset)):
+        return list(x["text"])
+    return np.array(x, dtype=object).ravel().tolist()
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_the_same_kind_comes_back_originals_first(kind):
+    x, y = kinds()[kind]
+    before, n = texts_of(x), len(texts_of(x))
+    x_new, y_new = sampler().fit_resample(x, y)
+    assert type(x_new) is type(x) and type(y_new) is type(y)
+    assert texts_of(x) == before  # the user's own is left as it was
+    assert texts_of(x_new)[:n] == before and list(y_new)[:n] == list(y)
+    assert set(list(y_new)[n:]) == {"rare"}
+    assert Counter(list(y_new)) == {"rare": 20, "common": 20}
+    assert all(text.startswith("new text") for text in texts_of(x_new)[n:])
+    if kind == "frame":
+        assert list(x_new.columns) == ["text", "page"] and x_new["page"][n:].isna().all()
+    if kind == "dataset":
+        assert x_new.features == x.features and x_new["page"][n:] == [None] * 12
+    if kind in ("series", "frame"):
+        assert y_new.dtype == y.dtype and list(x_new.index) == list(range(n + 12))
+    if kind == "array":
+        assert x_new.dtype.kind == "U" and x_new.shape == (n + 12,)
+    if kind == "column":
+        assert x_new.shape == (n + 12, 1)
+
+
+def test_cleaning_rejects_and_rounds_make_up_for_it():
+    texts, labels = rows()
+    strategy = {"common": 50}
+    free = sampler(sampling_strategy=strategy)
+    cleaned = sampler(sampling_strategy=strategy, gate=ALL_PASS | {"cleaning": "tomek"})
+    x_free, _ = free.fit_resample(texts, labels)
+    x_cleaned, y_cleaned = cleaned.fit_resample(texts, labels)
+    assert len(free.decoder.points) == 1 and len(cleaned.decoder.points) > 1
+    tomek = TomekLinks(sampling_strategy="all")
+    corpus = Encoder().encode(texts)
+
+    def is_kept(text):
+        x = normalize(np.vstack([corpus, Encoder().encode([text])]))
+        tomek.fit_resample(x, [*labels, "common"])
+        return 28 in tomek.sample_indices_
+
+    assert all(is_kept(text) for text in x_cleaned[28:]) and y_cleaned[28:] == ["common"] * 30
+    assert [text for text in x_free[28:] if is_kept(text)] != x_free[28:]
+
+
+def test_the_lineage_tells_the_parents_and_the_point():
+    texts, labels = rows()
+    smotext = sampler()
+    x_new, _ = smotext.fit_resample(texts, labels)
+    x = Encoder().encode(texts)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    assert list(smotext.lineage_["row"]) == list(range(28, 40))
+    points = smotext.decoder.points[0]
+    assert len(points) == math.ceil(12 / 0.9)  # the preset expects that some are rejected
+    for row, point in zip(smotext.lineage_.itertuples(), points[:12], strict=True):
+        assert labels[row.source_id] == labels[row.neighbor_id] == "rare"
+        assert row.source_id != row.neighbor_id and 0 <= row.lam < 1
+        assert x_new[row.row] == f"new text {row.seed}"
+        raw = Encoder().encode([texts[row.source_id], texts[row.neighbor_id]])
+        between = raw[0] + row.lam * (raw[1] - raw[0])
+        np.testing.assert_allclose(point, between / np.linalg.norm(between), atol=1e-6)
+
+
+def test_neighbours_are_the_nearest_of_the_class():
+    texts, labels = rows()
+    smotext = sampler(k_neighbors=3, sampling_strategy={"rare": 500})
+    smotext.fit_resample(texts, labels)
+    x = Encoder().encode(texts[:8])
+    finder = NearestNeighbors(n_neighbors=4, metric="cosine").fit(x)
+    near = finder.kneighbors(x, return_distance=False)[:, 1:]
+    found = smotext.lineage_
+    for source in range(8):
+        got = found["neighbor_id"][found["source_id"] == source]
+        assert set(got) == set(near[source])
+
+
+def test_an_object_that_finds_neighbours_is_used_and_left_as_it_was():
+    texts, labels = rows()
+    finder = NearestNeighbors(n_neighbors=4, metric="manhattan")
+    smotext = sampler(k_neighbors=finder, sampling_strategy={"rare": 500})
+    smotext.fit_resample(texts, labels)
+    assert not hasattr(finder, "n_samples_fit_")
+    assert smotext.nn_k_ is not finder and isinstance(smotext.nn_k_, NearestNeighbors)
+    x = Encoder().encode(texts[:8])
+    near = clone(finder).fit(x).kneighbors(x, return_distance=False)[:, 1:]
+    for source, neighbor in smotext.lineage_[["source_id", "neighbor_id"]].to_numpy():
+        assert neighbor in near[source]
+    assert isinstance(sampler().fit(texts, labels).nn_k_, FaissNeighbors)
+
+
+def test_equal_seeds_give_equal_texts_and_a_random_state_others():
+    texts, labels = rows()
+    one, again = (sampler(random_state=1).fit_resample(texts, labels) for _ in range(2))
+    assert one == again
+    assert sampler(random_state=2).fit_resample(texts, labels) != one
+    state = np.random.RandomState(0)
+    first, second = (sampler(random_state=state).fit_resample(texts, labels) for _ in range(2))
+    assert first != second
+
+
+def test_rounds_go_on_until_the_class_is_full_and_say_so_if_it_is_not():
+    texts, labels = rows()
+
+    class Half(Decoder):
+        def decode(self, points, seeds):
+            made = super().decode(points, seeds)
+            return [m if i % 2 else Candidates([""], ["stop"], [0]) for i, m in enumerate(made)]
+
+    decoder = Half()
+    _, y_new = sampler(decoder=decoder).fit_resample(texts, labels)
+    assert Counter(y_new) == {"rare": 20, "common": 20} and len(decoder.points) == 2
+
+    same = Decoder()
+    same.decode = lambda points, seeds: [Candidates(["one text"], ["stop"], [2]) for _ in seeds]
+    with pytest.warns(UserWarning, match="'rare' is 11 texts short"):
+        x_new, _ = sampler(decoder=same).fit_resample(texts, labels)
+    assert x_new[28:] == ["one text"]
+
+
+def test_a_class_of_one_text_is_refused_and_a_small_one_has_fewer_neighbours():
+    with pytest.raises(ValueError, match="only one distinct text"):
+        sampler().fit_resample(*rows(minority=1))
+    with pytest.warns(UserWarning, match="k_neighbors is 2 there instead of 5"):
+        _, y_new = sampler().fit_resample(*rows(minority=3))
+    assert Counter(y_new)["rare"] == 20
+
+
+def test_params_clone_repr_and_pickle():
+    given = {"encoder": {"max_length": 64}, "decoder": {"temperature": 0.9}, "gate": ALL_PASS}
+    smotext = SMOTExT(sampling_strategy="minority", k_neighbors=3, **given)
+    assert {name: smotext.get_params()[name] for name in given} == given
+    assert clone(smotext).get_params() == smotext.get_params()
+    assert repr(smotext).startswith("SMOTExT(decoder={'temperature': 0.9}, encoder=")
+    again = pickle.loads(pickle.dumps(smotext))
+    assert again.get_params() == smotext.get_params()
+    assert smotext.set_params(k_neighbors=7).k_neighbors == 7
+    assert is_sampler(smotext)
+    fitted = sampler().fit(*rows())
+    assert pickle.loads(pickle.dumps(fitted)).sampling_strategy_ == {"rare": 12}
+    with pytest.raises(TypeError):
+        SMOTExT("minority")  # keyword-only, as in imbalanced-learn
+
+
+def test_in_a_pipeline_only_fitting_samples():
+    texts, labels = rows()
+    decoder = Decoder()
+    model = make_pipeline(sampler(decoder=decoder), TfidfVectorizer(), LogisticRegression())
+    search = GridSearchCV(
+        model, {"smotext__k_neighbors": [2, 3], "smotext__gate": [ALL_PASS]}, cv=2
+    )
+    search.fit(texts, labels)
+    assert search.best_params_["smotext__k_neighbors"] in (2, 3)
+    assert search.predict(["rare text 3", "common text 4"]).tolist() == ["rare", "common"]
+    assert decoder.points == []  # the pipeline's steps are clones
+
+
+def test_a_variant_starts_from_other_texts_and_several_neighbours_are_named():
+    texts, labels = rows(minority=20, majority=40)
+    lineage = {}
+    for variant in ("smote", "adasyn", "borderline"):
+        smotext = sampler(variant=variant, m_neighbors=6, mixed_neighbors=3)
+        _, y_new = smotext.fit_resample(texts, labels)
+        assert Counter(y_new)["rare"] == 40
+        lineage[variant] = smotext.lineage_
+        for row in smotext.lineage_.itertuples():
+            neighbors = [row.neighbor_id, *row.other_neighbor_ids]
+            assert len({row.source_id, *neighbors}) == 4
+            assert {labels[i] for i in neighbors} == {"rare"} and len(row.other_lams) == 2
+    assert not lineage["smote"]["source_id"].equals(lineage["adasyn"]["source_id"])
+    x = Encoder().encode(texts)
+    finder = NearestNeighbors(n_neighbors=7, metric="cosine").fit(x)
+    near = np.array(labels)[finder.kneighbors(x[:20], return_distance=False)[:, 1:]]
+    others = (near == "common").sum(axis=1)
+    danger = np.flatnonzero((others >= 3) & (others < 6))
+    assert set(lineage["borderline"]["source_id"]) <= set(danger) and len(danger) < 20
+
+
+def test_a_class_without_a_source_is_left_with_a_warning(monkeypatch):
+    texts, labels = rows()
+    sentence = "'rare' is skipped: none of its texts is in danger"
+    with pytest.warns(UserWarning, match=sentence) as told:
+        x_new, y_new = sampler(variant="borderline", m_neighbors=1).fit_resample(texts, labels)
+    assert (x_new, y_new) == (texts, labels) and len(told) == 1
+
+    class Planned:  # a run that found no source either
+        manifest: ClassVar = {"warnings": ["skipped"], "targets": [], "rounds": []}
+
+    monkeypatch.setattr("smotext_ray.pipeline.rounds.augment", lambda config, uri: Planned)
+    on_ray = SMOTExT(on_ray=True, gate=ALL_PASS, random_state=0)
+    with pytest.warns(UserWarning, match="skipped") as told:
+        assert on_ray.fit_resample(texts, labels) == (texts, labels)
+    assert [w.category for w in told].count(UserWarning) == 1
+
+
+# imbalanced-learn's estimator checks, for texts (imblearn.utils.estimator_checks)
+
+
+def test_check_target_type():
+    texts, _ = rows()
+    with pytest.raises(ValueError, match="Unknown label type"):
+        sampler().fit_resample(texts, np.linspace(0, 1, len(texts)))
+    multilabel = np.random.default_rng(0).integers(2, size=(len(texts), 3))
+    multilabel[0] = [1, 1, 0]
+    with pytest.raises(ValueError, match="Multilabel"):
+        sampler().fit_resample(texts, multilabel)
+
+
+def test_check_samplers_one_label():
+    with pytest.raises(ValueError, match="needs to have more than 1 class"):
+        sampler().fit_resample(["a", "b"], [1, 1])
+
+
+def test_check_samplers_fit():
+    smotext = sampler()
+    assert not hasattr(smotext, "sampling_strategy_")
+    assert smotext.fit(*rows()) is smotext
+    assert smotext.sampling_strategy_ == {"rare": 12}
+    assert smotext.decoder.points == []
+
+
+@pytest.mark.parametrize(
+    ("strategy", "rare", "middle"),
+    [
+        ("auto", 20, 20),
+        ("minority", 20, 12),
+        ("not majority", 20, 20),
+        ("not minority", 8, 20),
+        ("all", 20, 20),
+        ({"rare": 9, "middle": 15}, 9, 15),
+        (lambda y: {"rare": 10}, 10, 12),
+    ],
+)
+def test_check_samplers_sampling_strategy_fit_resample(strategy, rare, middle):
+    texts, labels = rows()
+    texts, labels = texts + [f"middle {i}" for i in range(12)], labels + ["middle"] * 12
+    _, y_new = sampler(sampling_strategy=strategy).fit_resample(texts, labels)
+    assert Counter(y_new) == {"rare": rare, "middle": middle, "common": 20}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = SMOTE(sampling_strategy=strategy, k_neighbors=1)
+        _, y_smote = expected.fit_resample(np.arange(len(labels))[:, None], labels)
+    assert Counter(y_smote) == Counter(y_new)
+
+
+def test_check_samplers_sampling_strategy_ratio_and_what_does_not_fit():
+    _, y_new = sampler(sampling_strategy=0.5).fit_resample(*rows())
+    assert Counter(y_new)["rare"] == 10
+    for strategy in ({"rare": 3}, {"other": 30}, 0.1, "often"):
+        with pytest.raises(ValueError):
+            sampler(sampling_strategy=strategy).fit_resample(*rows())
+
+
+def test_nothing_to_do():
+    texts, labels = rows(minority=20)
+    smotext = sampler()
+    assert smotext.fit_resample(texts, labels) == (texts, labels)
+    assert len(smotext.lineage_) == 0 and "lam" in smotext.lineage_.columns
+
+
+def test_check_samplers_multiclass_ova():
+    texts, labels = rows()
+    texts, labels = texts + [f"middle {i}" for i in range(12)], labels + ["middle"] * 12
+    classes = sorted(set(labels))
+    one_hot = np.array([[label == c for c in classes] for label in labels], int)
+    _, y_flat = sampler().fit_resample(texts, labels)
+    _, y_ova = sampler().fit_resample(texts, one_hot)
+    assert y_ova.shape == (60, 3)
+    assert Counter(y_ova.argmax(1)) == {classes.index(c): n for c, n in Counter(y_flat).items()}
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [True, False], ["a", "b"], [-1.0, 1.0]], ids=str)
+def test_check_samplers_preserve_dtype(labels):
+    texts, names = rows()
+    y = np.array([labels[name == "common"] for name in names])
+    x_new, y_new = sampler().fit_resample(np.array(texts), y)
+    assert y_new.dtype == y.dtype and x_new.dtype.kind == "U"
+    assert Counter(y_new.tolist()) == {labels[0]: 20, labels[1]: 20}
+
+
+def test_check_samplers_2d_target():
+    texts, labels = rows()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn: a column-vector y was passed
+        _, y_new = sampler().fit_resample(texts, pd.DataFrame({"label": labels}))
+    assert y_new.shape == (40, 1) and list(y_new.columns) == ["label"]
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"k_neighbors": 0}, "at least 1"),
+        ({"k_neighbors": "five"}, "a number, or an object"),
+        ({"k_neighbors": KMeans()}, "a number, or an object"),
+        ({"variant": "smotenc"}, "variant"),
+        ({"m_neighbors": 0}, "m_neighbors"),
+        ({"mixed_neighbors": 0}, "mixed_neighbors"),
+        ({"on_ray": "sometimes"}, "on_ray"),
+        ({"random_state": "seed"}, "random_state"),
+        ({"text_column": 1}, "text_column"),
+        ({"gate": {"min_cosin": 0.3}}, "min_cosin"),
+        ({"on_ray": True}, "encoder and decoder can be settings"),
+    ],
+    ids=str,
+)
+def test_check_param_validation(given, match):
+    with pytest.raises(ValueError, match=match):
+        sampler(**given).fit_resample(*rows())
+
+
+@pytest.mark.parametrize(
+    ("x", "match"),
+    [
+        (["a", "b", None, "d"], "Row 2 of X is of type NoneType"),
+        (["a", " ", "c", "d"], "Row 1 of X is empty"),
+        (["a", "b"], "2 texts and 4 labels"),
+        (np.array([["a", "b"]] * 4), r"shape \(n,\) or \(n, 1\)"),
+        (pd.DataFrame({"body": ["a"] * 4}), "text_column is 'text', but the DataFrame has"),
+        (datasets.Dataset.from_dict({"body": ["a"] * 4}), "but the dataset has the columns body"),
+    ],
+    ids=["none", "empty", "lengths", "wide", "frame", "dataset"],
+)
+def test_texts_that_are_none(x, match):
+    with pytest.raises(ValueError, match=match):
+        sampler().fit_resample(x, ["r", "r", "c", "c"])
+
+
+def test_something_that_holds_no_texts():
+    with pytest.raises(TypeError, match="not as set"):
+        sampler().fit_resample({"a", "b"}, [0, 1])
+
+
+def test_neighbours_by_faiss():
+    x = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    distances, near = FaissNeighbors(4, "euclidean").fit(x).kneighbors(x)
+    expected = NearestNeighbors(n_neighbors=4).fit(x).kneighbors(x)
+    assert (near == expected[1]).all()
+    np.testing.assert_allclose(distances, expected[0], atol=1e-5)
+    with pytest.raises(NotFittedError):
+        FaissNeighbors().kneighbors(x)
+
+
+def test_the_engine_computes_in_this_process_for_scripts_without_a_guard(monkeypatch):
+    asked = {}
+
+    def load_decoder(config, **of_engine):
+        asked.update(of_engine, model=config.decoder.model)
+
+    monkeypatch.setattr(load, "load_decoder", load_decoder)
+    module._loaded_decoder.__wrapped__(module._key(load_config()))
+    assert asked["own_process"] is False
+    assert asked["expected_texts"] == module.MANY_NEW
+    assert asked["model"] == load_config().decoder.model

@@ -1,0 +1,243 @@
+"""Decoding: errors stay with their point; real vLLM reads the soft prompts as they are."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fake_engine import fake_gpu, fake_vllm
+from safetensors.torch import load_file
+from tiny_models import HIDDEN, tiny_llm
+from transformers import AutoModelForCausalLM
+
+from smotext_ray.errors import UserError
+from smotext_ray.models.bridge import Bridge
+from smotext_ray.models.bridge_config import BridgeConfig
+from smotext_ray.models.decoder import Decoder
+from smotext_ray.models.lora import Adapter
+
+DIM = 4
+
+
+@pytest.fixture(autouse=True)
+def no_vllm(monkeypatch):
+    fake_vllm(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def llm(tmp_path_factory) -> str:
+    return str(tiny_llm(tmp_path_factory.mktemp("models") / "llm"))
+
+
+def bridge_of(hidden: int = HIDDEN, lora_rank: int = 0) -> Bridge:
+    """Passes the point's first number on as the first number of the prompt."""
+    bridge = Bridge(
+        BridgeConfig(
+            *("e", "", DIM, "mean", True, 128, "an-llm", "", hidden),
+            soft_tokens=2,
+            lora_rank=lora_rank,
+        )
+    )
+    bridge.forward = lambda points: points[:, :1, None].expand(-1, 2, hidden)
+    return bridge
+
+
+@pytest.fixture
+def with_lora(llm, tmp_path, monkeypatch) -> Path:
+    """A directory with LoRA layers of rank 12 for the LLM."""
+    monkeypatch.setenv("SMOTEXT_CACHE", str(tmp_path / "cache"))
+    model = AutoModelForCausalLM.from_pretrained(llm).requires_grad_(False)
+    adapter = Adapter(model, llm, 12)
+    torch.manual_seed(0)
+    for weight in adapter.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    directory = tmp_path / "bridge"
+    directory.mkdir()
+    adapter.save(directory)
+    return directory
+
+
+def test_lora_layers_are_merged_into_a_checkpoint_that_is_made_once(llm, with_lora):
+    bridge = bridge_of(lora_rank=12)
+    one = Decoder(llm, bridge, lora=with_lora)._engine.llm
+    merged = Path(one.model)
+    assert merged.is_relative_to(with_lora.parent / "cache") and "enable_lora" not in one.settings
+    before, after = (load_file(d / "model.safetensors") for d in (Path(llm), merged))
+    changed = {k for k in after if not torch.allclose(before[k], after[k].float(), atol=0.01)}
+    assert {k.split(".")[-2] for k in changed} == {
+        *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    }
+    made = merged.stat().st_mtime_ns
+    assert Decoder(llm, bridge, lora=with_lora)._engine.llm.model == str(merged)
+    assert merged.stat().st_mtime_ns == made
+
+
+def test_lora_layers_are_merged_on_a_gpu_too(llm, with_lora, monkeypatch):
+    fake_gpu(monkeypatch)
+    engine = Decoder(llm, bridge_of(lora_rank=12), lora=with_lora, dtype="float32")._engine.llm
+    assert Path(engine.model).is_relative_to(with_lora.parent / "cache")
+    assert "enable_lora" not in engine.settings
+
+
+def test_lora_layers_can_be_left_to_vllm(llm, with_lora):
+    decoder = Decoder(llm, bridge_of(lora_rank=12), lora=with_lora, merge_lora=False)
+    engine = decoder._engine.llm
+    assert engine.model == llm and engine.settings["max_lora_rank"] == 16
+    decoder.decode(np.ones((1, DIM), np.float32), [0])
+    assert engine.lora_request[-1] == str(with_lora)
+
+
+def test_a_bridge_with_lora_layers_is_never_used_without_them(llm, with_lora):
+    with pytest.raises(ValueError, match="lora"):
+        Decoder(llm, bridge_of(lora_rank=12))
+    with pytest.raises(ValueError, match="lora"):
+        Decoder(llm, bridge_of(), lora=with_lora)
+
+
+@pytest.fixture
+def decoder(llm) -> Decoder:
+    return Decoder(llm, bridge_of(), candidates=2, max_tokens=10, dtype="float32")
+
+
+def points(*firsts: float) -> np.ndarray:
+    return np.stack([np.full(DIM, first, np.float32) for first in firsts])
+
+
+def test_each_point_gets_its_candidates_in_order(decoder):
+    first, second = decoder.decode(points(5, 3), [11, 12])
+    assert first.texts == ["5 11 0", "5 11 1"]
+    assert second.texts == ["3 12 0", "3 12 1"]
+    assert (first.finish_reasons, first.num_tokens) == (["length", "stop"], [1, 2])
+    assert first.error == ""
+    assert decoder._engine.llm.batches == [[5, 3]]  # one batch
+
+
+def test_no_points_need_no_engine(decoder):
+    assert decoder.decode(np.empty((0, DIM), np.float32), []) == []
+    assert decoder._engine.llm.batches == []
+
+
+def test_read_only_points_are_taken(decoder):
+    frozen = points(1)  # as Ray hands them out; torch warns of them
+    frozen.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(decoder._prompts(frozen)) == 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_point_that_is_not_finite_never_reaches_the_engine(decoder, bad):
+    given = points(1, 2, 3)
+    given[1, 2] = bad
+    results = decoder.decode(given, [7, 8, 9])
+    assert [r.texts[:1] for r in results] == [["1 7 0"], [], ["3 9 0"]]
+    assert [r.error for r in results] == ["", "the point holds NaN or infinity", ""]
+    assert decoder._engine.llm.batches == [[1, 3]]
+
+
+def test_points_of_another_width_never_reach_the_engine(decoder):
+    results = decoder.decode(np.ones((2, DIM + 1), np.float32), [1, 2])
+    assert [r.error for r in results] == ["the point has shape (5,)"] * 2
+    assert decoder._engine.llm.batches == []
+
+
+def test_prompts_are_in_the_llms_precision(llm):
+    decoder = Decoder(llm, bridge_of(), dtype="bfloat16")
+    ((prompt,),) = (given.values() for given in decoder._prompts(points(1)))
+    assert prompt.dtype == torch.bfloat16 and prompt.shape == (2, HIDDEN)
+    assert not prompt.requires_grad
+
+
+def test_the_engine_has_room_for_prompt_and_text(decoder):
+    assert decoder._engine.llm.settings["max_model_len"] == 2 + 10
+
+
+def test_an_engines_error_stays_with_its_point(decoder):
+    decoder._engine.llm.refused = {2.0}
+    results = decoder.decode(points(1, 2, np.nan, 3), [7, 8, 9, 10])
+    assert [r.texts[:1] for r in results] == [["1 7 0"], [], [], ["3 10 0"]]
+    assert [bool(r.error) for r in results] == [False, True, True, False]
+
+
+def test_sampling_can_be_changed(decoder):
+    decoder.set_sampling(candidates=3, temperature=0.5)
+    assert len(decoder.decode(points(1), [0])[0].texts) == 3
+
+
+def test_a_bridge_for_another_llm_is_refused(llm):
+    with pytest.raises(UserError, match=rf"48 numbers for an-llm, but .* reads {HIDDEN}"):
+        Decoder(llm, bridge_of(hidden=48))
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory) -> dict[str, object]:
+    return run_real("main", tmp_path_factory.mktemp("decoder"))
+
+
+def run_real(what: str, directory: Path) -> dict[str, object]:
+    """What real_decoder.py found, in a process of its own: vLLM keeps global state."""
+    found = directory / "found.json"
+    script = Path(__file__).parents[1] / "support" / "real_decoder.py"
+    command = [sys.executable, str(script), what, str(found)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=540)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(found.read_text())
+
+
+@pytest.mark.slow
+def test_real_texts_come_back_for_each_point_but_the_spoilt_one(real):
+    texts, errors = real["texts"], real["errors"]
+    assert [len(t) for t in texts] == [2, 0, 2, 2]
+    assert all(text.strip() for candidates in texts for text in candidates)
+    assert [bool(error) for error in errors] == [False, True, False, False]
+    assert "NaN" in errors[1]
+
+
+@pytest.mark.slow
+def test_real_candidates_follow_their_seeds(real):
+    assert real["again"] == real["texts"]
+    assert real["other_seeds"] != real["texts"]
+    assert any(len(set(candidates)) == 2 for candidates in real["texts"])
+
+
+@pytest.mark.slow
+def test_real_lengths_and_ends_are_told(real):
+    for reasons, lengths in zip(real["finish_reasons"], real["num_tokens"], strict=True):
+        assert set(reasons) <= {"stop", "length"}
+        assert all(1 <= n <= 24 for n in lengths)
+        assert all(n == 24 for r, n in zip(reasons, lengths, strict=True) if r == "length")
+
+
+@pytest.mark.slow
+def test_a_prompt_that_vllm_refuses_leaves_its_neighbours_their_own_texts(real):
+    assert real["around_refused"][0] == real["alone"][0]
+    assert real["around_refused"][1] == []
+    assert real["around_refused"][2] == real["alone"][1]
+    assert "ValidationError" in real["refusal"] or "ValueError" in real["refusal"]
+
+
+@pytest.mark.slow
+def test_greedy_vllm_says_what_greedy_transformers_says(real):
+    for ours, theirs in zip(real["greedy"], real["transformers"], strict=True):
+        assert theirs and ours.startswith(theirs)
+    assert len(set(real["greedy"])) == len(real["greedy"])  # the points are told apart
+
+
+@pytest.mark.slow
+def test_seeded_prompts_of_more_tokens_than_a_step_takes_are_answered(tmp_path):
+    answers = run_real("long_prompts", tmp_path)
+    assert len(answers) > 100
+    assert all(len(answer["texts"]) == 2 and not answer["error"] for answer in answers)
+
+
+@pytest.mark.slow
+def test_vllm_with_the_lora_layers_beside_the_llm_says_so_too(tmp_path):
+    beside = run_real("beside", tmp_path)
+    for ours, theirs in zip(beside["greedy"], beside["transformers"], strict=True):
+        assert theirs and ours.startswith(theirs)

@@ -1,0 +1,229 @@
+"""``smotext expand``: new rows into a run, classes up to their targets."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fake_run import fake_config, fake_pipeline
+from fake_stages import FAKES
+
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.errors import UserError
+from smotext_ray.pipeline import expand as expand_module
+from smotext_ray.pipeline import rounds
+from smotext_ray.pipeline.expand import Wish, expand
+from smotext_ray.pipeline.new_rows import NewRows
+from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import accepted, is_expanding
+from smotext_ray.run.verify import verify
+
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+
+
+def rows(label: str, first: int, stop: int) -> list[tuple[str, str]]:
+    return [(f"{label}{i % 8} text number {i}", label) for i in range(first, stop)]
+
+
+def write(path: Path, *parts: list[tuple[str, str]], ids: bool = False) -> Path:
+    texts, labels = zip(*[row for part in parts for row in part], strict=True)
+    table = pa.table({"text": texts, "label": labels})
+    if ids:
+        table = table.append_column("key", pa.array([f"k{i}" for i in range(len(table))]))
+    pq.write_table(table, path)
+    return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fakes(tmp_path_factory):
+    with fake_pipeline(tmp_path_factory.mktemp("fakes") / "stage"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A directory with a run of 12 corn and 5 ship, balanced, and its corpus."""
+    home = tmp_path_factory.mktemp("made")
+    corpus = write(home / "corpus.parquet", rows("corn", 0, 12), rows("ship", 0, 5))
+    rounds.augment(fake_config(corpus), str(home / "run"), actors=FAKES)
+    return home
+
+
+@pytest.fixture
+def finished(made, tmp_path) -> Run:
+    """That run and its corpus for one test."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    run = Run(str(tmp_path / "run"))
+    manifest = run.manifest
+    manifest["config"]["input"]["path"] = str(tmp_path / "corpus.parquet")
+    run.save(manifest)
+    return run
+
+
+def labels_of(run: Run) -> dict[bool, Counter]:
+    table = pq.read_table(run.at("augmented.parquet"))
+    found: dict[bool, Counter] = {True: Counter(), False: Counter()}
+    for label, synthetic in zip(*table.select(["label", "synthetic"]).columns, strict=True):
+        found[synthetic.as_py()][label.as_py()] += 1
+    return found
+
+
+def contents(run: Run) -> dict[str, str]:
+    """The hash of every file but the log, which this process has had since it made the run."""
+    files = (path for path in Path(run.uri).rglob("*") if path.is_file())
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if path.parent.name != "logs"
+    }
+
+
+def is_sound(run: Run) -> bool:
+    return all(finding.ok for finding in verify(run))
+
+
+def test_new_rows_are_embedded_and_their_classes_topped_up(finished, tmp_path):
+    assert labels_of(finished) == {False: {"corn": 12, "ship": 5}, True: {"ship": 7}}
+    before = contents(finished)
+    # The input has grown: old rows come again, and one class is new.
+    write(
+        tmp_path / "corpus.parquet",
+        *(rows("corn", 0, 15), rows("ship", 0, 6), rows("bank", 0, 3), rows("bank", 1, 2)),
+    )
+    run, done = expand(finished.uri, Wish(), actors=FAKES)
+    assert done and is_sound(run)
+    found = labels_of(run)
+    assert found == {
+        False: {"corn": 15, "ship": 6, "bank": 3},
+        True: {"ship": 9, "bank": 12},
+    }
+    entry = run.manifest["expansions"][0]
+    assert (entry["rows_read"], entry["new_rows"], entry["changed_rows"]) == (25, 7, 0)
+    assert dict(entry["accepted"]) == {"ship": 9, "bank": 12} and entry["finished"]
+    # What was there is as it was: no row embedded or decoded again.
+    after = contents(run)
+    kept = [f for f in before if any(d in f for d in ("/embeddings/", "/samples/", "/plan/"))]
+    assert kept and all(after[file] == before[file] for file in kept)
+    ids = run.table("embeddings").to_table(columns=["id"])["id"].to_pylist()
+    assert sorted(ids) == list(range(24))
+
+
+def test_a_second_time_there_is_nothing_to_do(finished):
+    before = contents(finished)
+    run, done = expand(finished.uri, Wish(), actors=FAKES)
+    assert not done
+    assert contents(run) == before
+
+
+def test_a_higher_target_is_met_and_a_lower_one_is_reached_already(finished):
+    run, done = expand(finished.uri, Wish(target={"ship": 14}), actors=FAKES)
+    assert done and labels_of(run)[True] == {"ship": 9}
+    assert not expand(finished.uri, Wish(), actors=FAKES)[1]  # the target stays
+    run, done = expand(finished.uri, Wish(target={"ship": 3}), actors=FAKES)
+    assert done and labels_of(run)[True] == {} and is_sound(run)
+    # The samples are kept, and count when the target comes back.
+    run, done = expand(finished.uri, Wish(target={"ship": 14}), actors=FAKES)
+    assert done and labels_of(run)[True] == {"ship": 9}
+    assert len(run.manifest["rounds"]) == 2
+
+
+@pytest.mark.parametrize("stage", ["embed_corpus", "make_texts"])
+@pytest.mark.parametrize("command", ["expand", "augment"])
+def test_a_stopped_expansion_is_gone_on_with(finished, tmp_path, monkeypatch, stage, command):
+    def fail(*arguments):
+        raise OSError("the disk is full")
+
+    new = write(tmp_path / "new.parquet", rows("corn", 12, 20))
+    with monkeypatch.context() as patch:
+        patch.setattr(expand_module, stage, fail)
+        with pytest.raises(OSError, match="the disk is full"):
+            expand(finished.uri, Wish(input=str(new)), actors=FAKES)
+    assert is_expanding(finished.manifest)
+    assert "result" not in finished.manifest["stages"]
+    new.unlink()  # its rows are in the run
+    if command == "expand":
+        run, done = expand(finished.uri, Wish(input=str(tmp_path / "corpus.parquet")), actors=FAKES)
+        assert not done  # but what was under way
+    else:
+        run = rounds.augment(_config_of(finished), finished.uri, actors=FAKES)
+    assert is_sound(run) and not is_expanding(run.manifest)
+    assert labels_of(run) == {False: {"corn": 20, "ship": 5}, True: {"ship": 15}}
+
+
+def _config_of(run: Run):
+    return RunConfig.model_validate(run.manifest["config"])
+
+
+def test_files_of_a_staging_that_was_killed_count_for_nothing(finished, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise OSError("the disk is full")
+
+    new = write(tmp_path / "new.parquet", rows("corn", 12, 20))
+    with monkeypatch.context() as patch:
+        patch.setattr(expand_module, "_begin", fail)
+        with pytest.raises(OSError, match="the disk is full"):
+            expand(finished.uri, Wish(input=str(new)), actors=FAKES)
+    assert len(list(Path(finished.at("corpus")).iterdir())) == 2
+    assert is_sound(finished)
+    other = write(tmp_path / "b.parquet", rows("bank", 0, 2))
+    run, _ = expand(finished.uri, Wish(input=str(other)), actors=FAKES)
+    assert is_sound(run)
+    assert labels_of(run)[False] == {"corn": 12, "ship": 5, "bank": 2}
+
+
+def test_rows_are_known_by_their_ids(tmp_path):
+    corpus = write(tmp_path / "c.parquet", rows("corn", 0, 6), rows("ship", 0, 3), ids=True)
+    config = fake_config(corpus, input={"path": str(corpus), "id_column": "key"})
+    run = rounds.augment(config, str(tmp_path / "run"), actors=FAKES)
+    # Two rows have another text; a text that is there already has another id.
+    write(corpus, rows("corn", 0, 4), rows("corn", 20, 22), rows("ship", 0, 4), ids=True)
+    run, done = expand(run.uri, Wish(), actors=FAKES)
+    assert done and is_sound(run)
+    assert labels_of(run)[False] == {"corn": 6, "ship": 4}
+    assert run.manifest["expansions"][0]["changed_rows"] == 2
+    table = pq.read_table(run.at("augmented.parquet"))
+    assert table["key"].to_pylist()[:10] == [f"k{i}" for i in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"text": ["a"], "other": ["b"]}, "label"),
+        ({"text": ["a"], "label": [1]}, "'label'.*int64.*string"),
+        ({"text": [None], "label": ["corn"]}, "text is null"),
+    ],
+)
+def test_an_input_that_does_not_fit_is_refused_and_changes_nothing(
+    finished, tmp_path, columns, message
+):
+    pq.write_table(pa.table(columns), tmp_path / "new.parquet")
+    before = contents(finished)
+    with pytest.raises(UserError, match=message):
+        expand(finished.uri, Wish(input=str(tmp_path / "new.parquet")), actors=FAKES)
+    assert contents(finished) == before
+
+
+def test_keys_of_an_address_are_not_noted():
+    wish = Wish(input="s3://AKIA:secret@bucket/new")
+    entry = expand_module._entry(wish, RunConfig(), {"rounds": []}, NewRows())
+    assert entry["input"] == "s3://bucket/new"
+
+
+def test_an_empty_export_is_no_mistake(finished, tmp_path):
+    schema = pa.schema([("text", pa.string()), ("label", pa.string())])
+    pq.write_table(schema.empty_table(), tmp_path / "new.parquet")
+    assert not expand(finished.uri, Wish(input=str(tmp_path / "new.parquet")), actors=FAKES)[1]
+
+
+def test_what_was_accepted_stays_accepted(finished, tmp_path):
+    """More real rows than asked for: the samples are too many, and stay in samples/."""
+    new = write(tmp_path / "new.parquet", rows("ship", 5, 15))
+    run, done = expand(finished.uri, Wish(input=str(new)), actors=FAKES)
+    assert done and is_sound(run)
+    assert labels_of(run) == {False: {"corn": 12, "ship": 15}, True: {"corn": 3}}
+    assert accepted(run.manifest) == {"ship": 7, "corn": 3}

@@ -1,0 +1,189 @@
+"""Progress is counted once, shown to the end, and never the reason that a job fails."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+
+import pytest
+from local_ray import local_ray
+
+from smotext_ray.cluster import progress
+from smotext_ray.cluster.progress import MOST_EVENTS, Counter, StageActor, stage_progress
+from smotext_ray.run.directory import Run
+from smotext_ray.run.log import log_to_run, run_name
+
+
+def test_counter():
+    counter = Counter()
+    assert counter.get() == (0, 0)
+    counter.add(3)
+    counter.add(0, 40)
+    counter.add(2, 2)
+    assert counter.get() == (5, 42)
+
+
+def test_rows_that_are_done_again_count_once_and_their_tokens_again():
+    counter = Counter()
+    samples = {("accepted", ""): 3, ("rejected", "cut_off"): 1}
+    for first in (10, 14, 10):
+        counter.add(4, 7, first=first, samples=samples)
+    counts, events = counter.see(0)
+    assert counts == {
+        ("smotext_rows",): 8,
+        ("smotext_repeated_rows",): 4,
+        ("smotext_tokens",): 21,
+        ("smotext_samples", "accepted", ""): 6,
+        ("smotext_samples", "rejected", "cut_off"): 2,
+    }
+    assert events == []
+
+
+def test_events_are_told_once_and_are_bounded():
+    counter = Counter()
+    counter.restarted("decoder", "sample_id 1 to 9")
+    counter.tell("no text", {"sample_ids": [7]})
+    counts, events = counter.see(0)
+    assert counts["smotext_restarts", "decoder"] == 1
+    sentence = "Ray has started the decoder anew, which ended at sample_id 1 to 9"
+    assert events == [(sentence, {"actor": "decoder"}), ("no text", {"sample_ids": [7]})]
+    assert counter.see(1)[1] == events[1:]
+    for _ in range(2 * MOST_EVENTS):
+        counter.tell("again", {})
+    assert len(counter.see(0)[1]) == MOST_EVENTS
+
+
+def test_a_restart_is_counted_where_it_is_seen():
+    stage = StageActor()
+    stage.begin("one", "decoder")
+    stage.begin("two", "decoder")
+    stage.at("one", "sample_id 1 to 9")
+    stage.begin("one", "decoder")
+    counts, events = stage.see(0)
+    assert counts == {("smotext_restarts", "decoder"): 1}
+    assert "sample_id 1 to 9" in events[0][0]
+
+
+class Metrics:
+    """Stands for Ray's metrics."""
+
+    def __init__(self, run, stage):
+        self.counted, self.to_do = [], []
+
+    def count(self, *key, number):
+        assert number > 0
+        self.counted.append((key, number))
+
+    def set_rows_to_do(self, rows):
+        self.to_do.append(rows)
+
+
+def test_a_counter_that_began_again_at_0_takes_nothing_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "StageMetrics", Metrics)
+    monkeypatch.setattr(progress, "tqdm", Bar)
+    watch = progress._Watch("embed", 20, 2, Run(str(tmp_path)), counter=None)
+    with Bar(total=20, initial=2) as bar:
+        for rows in (5, 5, 9, 3, 4):
+            watch._pass_on(Counts({("smotext_rows",): rows}), [], bar)
+    assert [number for _, number in watch.metrics.counted] == [5, 4, 3, 1]
+    assert watch.metrics.to_do == [13, 13, 9, 15, 14]
+
+
+Counts = progress.collections.Counter
+
+
+@pytest.fixture(scope="module")
+def ray():
+    with local_ray() as ray:
+        yield ray
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(str(tmp_path / "run"))
+
+
+class Bar:
+    """Stands for the bar on the terminal."""
+
+    def __init__(self, **options):
+        self.n = options["initial"]
+        Bar.total = options["total"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        Bar.last = self.n
+
+    def update(self, rows):
+        self.n += rows
+
+    def set_postfix_str(self, text):
+        Bar.postfix = text
+
+
+def test_a_stage_is_shown_to_its_end_and_logged(ray, run, monkeypatch, caplog):
+    monkeypatch.setattr(progress, "tqdm", Bar)
+    monkeypatch.setattr(progress.log, "propagate", True)
+    with (
+        caplog.at_level(logging.INFO, "smotext_ray"),
+        stage_progress("embed", 9, run, before=2) as counter,
+    ):
+        ray.get([counter.add.remote(3), counter.add.remote(4, 50)])
+    assert (Bar.total, Bar.last, Bar.postfix) == (9, 9, "50 tokens")
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "embed: 7 of 9 rows to do"
+    assert lines[-1].startswith("embed: done, 7 rows, 50 tokens")
+
+
+def test_what_an_actor_tells_is_in_the_log_of_the_run(ray, run, monkeypatch):
+    monkeypatch.setattr(progress.log, "level", logging.DEBUG)
+    log_to_run(run)
+    with stage_progress("decode round-1", 9, run) as counter:
+        ray.get(counter.tell.remote("a sample has no text", {"sample_ids": [7], "reason": "odd"}))
+    (file,) = run.fs.get_file_info(_files(run))
+    lines = [json.loads(line) for line in run.read("logs", file.base_name).splitlines()]
+    (told,) = [line for line in lines if line["level"] == "WARNING"]
+    assert told.pop("time")
+    assert told == {
+        "level": "WARNING",
+        "message": "decode round-1: a sample has no text",
+        "run": run_name(run),
+        "stage": "decode round-1",
+        "sample_ids": [7],
+        "reason": "odd",
+    }
+    assert lines[-1]["rows"] == 0 and lines[-1]["stage"] == "decode round-1"
+    progress.log.removeHandler(progress.log.handlers[-1])
+
+
+def _files(run):
+    from pyarrow.fs import FileSelector
+
+    return FileSelector(run.at("logs"))
+
+
+def test_the_counter_holds_no_cpu(ray, run):
+    with stage_progress("embed", 1, run) as counter:
+        ray.get(counter.get.remote())
+        assert ray.available_resources()["CPU"] == 2
+
+
+def test_a_counter_that_dies_does_not_end_the_stage(ray, run):
+    with stage_progress("embed", 5, run) as counter:
+        ray.get(counter.add.remote(3))
+        ray.kill(counter, no_restart=False)
+        counter.add.remote(2)
+    # And it is gone with its stage, though a call may reach it before its end does.
+    deadline = time.monotonic() + 60
+    with pytest.raises(ray.exceptions.RayActorError):
+        while time.monotonic() < deadline:
+            ray.get(counter.get.remote())
+            time.sleep(0.1)
+
+
+def test_the_error_of_the_stage_comes_through(ray, run):
+    with pytest.raises(KeyError, match="mine"), stage_progress("embed", 5, run):
+        raise KeyError("mine")

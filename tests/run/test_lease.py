@@ -1,0 +1,157 @@
+"""One process at a time on a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from smotext_ray.errors import UserError
+from smotext_ray.run import lease as module
+from smotext_ray.run.directory import LEASE, Run
+from smotext_ray.run.lease import Lease, LeaseLost, hold, read_claims
+
+ELSEWHERE = {"host": "other", "pid": 1, "process": "", "what": "expand", "since": "today"}
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    return Run(str(tmp_path / "run"))
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch):
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(module, "RENEW_SECONDS", 0.05)
+
+
+def claim_of_another(run: Run, age: float = 0.0, **facts) -> Path:
+    content = json.dumps(ELSEWHERE | {"held": True, "renewed": time.time()} | facts)
+    run.write(content.encode(), LEASE, "other.json")
+    file = Path(run.at(LEASE, "other.json"))
+    then = time.time() - age
+    os.utime(file, (then, then))
+    return file
+
+
+def test_no_claim_is_left_behind(run):
+    with hold(run, "augment"):
+        (claim,) = read_claims(run)
+        assert claim.facts["what"] == "augment" and claim.facts["held"]
+        assert claim.facts["pid"] == os.getpid()
+    assert read_claims(run) == []
+
+
+def test_a_second_one_on_this_machine_is_refused_with_who_holds_it(run):
+    with (
+        hold(run, "augment"),
+        pytest.raises(UserError, match=rf"smotext augment \(process {os.getpid()} on .*wait"),
+        hold(run, "expand"),
+    ):
+        pass
+    assert read_claims(run) == []
+
+
+def test_a_claim_of_another_machine_that_is_renewed_is_respected(run):
+    file = claim_of_another(run, age=5)
+    threading.Timer(0.2, os.utime, [file]).start()
+    with pytest.raises(UserError, match="smotext expand"), hold(run, "augment"):
+        pass
+    assert [claim.name for claim in read_claims(run)] == ["other.json"]
+
+
+def test_a_claim_that_is_no_longer_renewed_expires(run, monkeypatch):
+    monkeypatch.setattr(module, "TTL_SECONDS", 0.5)
+    claim_of_another(run)
+    started = time.monotonic()
+    with hold(run, "augment"):
+        assert [claim.facts["what"] for claim in read_claims(run)] == ["augment"]
+    assert time.monotonic() - started >= 0.4  # it might have lived until then
+
+
+def test_a_claim_that_the_listing_lacks_is_written_again(run, monkeypatch):
+    seen = []
+
+    def late(run):
+        seen.append(read_claims(run))
+        return [] if len(seen) < 3 else seen[-1]
+
+    monkeypatch.setattr(module, "read_claims", late)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    with hold(run, "augment"):
+        (claim,) = read_claims(run)
+    assert len(seen) == 3 and claim.name != seen[0][0].name
+
+
+def test_a_process_that_died_here_is_not_waited_for(run):
+    code = """if True:
+        import os, sys
+        from smotext_ray.run.lease import Lease
+        from smotext_ray.run.directory import Run
+        Lease(Run(sys.argv[1]), "augment").take()
+        os._exit(9)  # as killed: nothing is given back
+    """
+    subprocess.run([sys.executable, "-c", code, run.uri], check=False)
+    (left,) = read_claims(run)
+    with hold(run, "augment"):
+        (claim,) = read_claims(run)
+    assert claim.name != left.name
+
+
+def test_a_claim_that_is_damaged_or_withdrawn_counts_for_nothing(run):
+    run.write(b"{", LEASE, "torn.json")
+    with hold(run, "augment"):
+        assert len(read_claims(run)) == 1
+
+
+def test_of_many_that_ask_at_once_one_at_a_time_gets_it(run):
+    inside, most, served = [], [], []
+
+    def work(number: int) -> None:
+        mine = Run(run.uri)
+        lease = Lease(mine, "expand")
+        while True:
+            try:
+                lease.take()
+                break
+            except UserError:
+                time.sleep(0.02)
+        inside.append(number)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.remove(number)
+        served.append(number)
+        lease.release()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(served) == [0, 1, 2, 3]
+    assert max(most) == 1
+
+
+def test_who_has_lost_it_is_stopped_and_saves_nothing(run):
+    with pytest.raises(LeaseLost), hold(run, "augment"):
+        (claim,) = read_claims(run)
+        os.remove(run.at(LEASE, claim.name))  # as one does that took this one for dead
+        time.sleep(5)  # it is interrupted
+    assert not run.has("manifest.json")
+
+
+def test_a_manifest_is_not_saved_without_the_lease(run, monkeypatch):
+    monkeypatch.setattr(module, "TTL_SECONDS", 0.1)
+    monkeypatch.setattr(module, "RENEW_SECONDS", 60)
+    with pytest.raises(LeaseLost), hold(run, "augment"):
+        (claim,) = read_claims(run)
+        os.remove(run.at(LEASE, claim.name))
+        time.sleep(0.2)  # asleep for longer than a claim lives
+        run.save({"format": 1})
+    assert not run.has("manifest.json")

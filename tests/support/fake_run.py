@@ -1,0 +1,56 @@
+"""Runs of the pipeline in this process, with the stages of `fake_stages`."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fake_stages
+import pytest
+import ray
+
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.pipeline import expand as expand_module
+from smotext_ray.pipeline import rounds
+
+
+@contextmanager
+def fake_pipeline(directory: Path) -> Iterator[None]:
+    """Within the block a run may be made with `FAKES`, on a Ray of its own."""
+    (directory / "faults").mkdir(parents=True)
+    (directory / "seconds").write_text("0")
+    tests = Path(__file__).parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(fake_stages.HERE, str(directory))
+        # Ray's workers import the fakes.
+        patch.setenv("PYTHONPATH", f"{tests}{os.pathsep}{tests.parents[1]}")
+        try:
+            yield
+        finally:
+            ray.shutdown()  # which the pipeline started in this process
+
+
+@contextmanager
+def fakes_by_default(directory: Path) -> Iterator[None]:
+    """The same, for callers that can name no actors: the public functions and the examples."""
+    with fake_pipeline(directory), pytest.MonkeyPatch.context() as patch:
+        augment = functools.partial(rounds.augment, actors=fake_stages.FAKES)
+        patch.setattr(rounds, "augment", augment)
+        expand = functools.partial(expand_module.expand, actors=fake_stages.FAKES)
+        patch.setattr(expand_module, "expand", expand)
+        yield
+
+
+def fake_config(corpus: Path, **sections: dict) -> RunConfig:
+    """One actor a kind, and a gate that lets all pass."""
+    given = {
+        "input": {"path": str(corpus)},
+        "gate": {"min_cosine": -1, "same_class": False},
+        "resources": {"encoder_actors": 1, "decoder_actors": 1},
+    }
+    for section, values in sections.items():
+        given[section] = given.get(section, {}) | values
+    return RunConfig.model_validate(given)
