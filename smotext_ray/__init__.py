@@ -5,13 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from smotext_ray._version import __version__
+
 if TYPE_CHECKING:
     from smotext_ray.api.datasets import augment_split
     from smotext_ray.api.ray_data import augment
     from smotext_ray.api.sampler import SMOTExT
 
 
-__version__ = "0.1.0"
 __all__ = ["SMOTExT", "__version__", "augment", "augment_split"]
 
 # Imported when they are asked for: it takes seconds, which the command line does not need.

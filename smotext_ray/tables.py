@@ -1,4 +1,4 @@
-"""Embedding columns: a matrix as an Arrow column, and back."""
+"""The columns of the tables between stages, and embeddings as one of them."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import shtab
 
-from smotext_ray import __version__
+from smotext_ray._version import __version__
 from smotext_ray.cli.bridge import add_bridge_commands
 from smotext_ray.cli.commands import (
     augment,

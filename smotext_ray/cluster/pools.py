@@ -1,4 +1,4 @@
-"""Ray: connect or start it, and size the actor pools from what the cluster has."""
+"""Actor pools, sized from what the cluster has."""
 
 from __future__ import annotations
 

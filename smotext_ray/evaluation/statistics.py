@@ -1,4 +1,4 @@
-"""Where a figure lies over many texts."""
+"""Where a figure lies: intervals, and quantiles over many texts."""
 
 from __future__ import annotations
 

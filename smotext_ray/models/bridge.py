@@ -23,7 +23,6 @@ from smotext_ray.models.bridge_config import (
     read_bridge_config,
 )
 from smotext_ray.models.files import local_directory
-from smotext_ray.training.push import COMMIT_MESSAGE, push_bridge
 
 
 class Bridge(nn.Module):
@@ -139,42 +138,3 @@ class Bridge(nn.Module):
                 f"{CONFIG_FILE} names); train or copy it again."
             ) from error
         return bridge.eval()
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        private: bool | None = None,
-        token: str | None = None,
-        commit_message: str = COMMIT_MESSAGE,
-    ) -> str:
-        """Upload the bridge to the hub; it is then known by what this returns.
-
-        A card with figures is written by ``smotext bridge card`` and uploaded with
-        ``smotext bridge push``. A card that the repository has is left as it is.
-
-        Parameters
-        ----------
-        repo_id : str
-            ``user/name``, or a name alone for a repository of the token's owner. It is
-            made where there is none.
-        private : bool, optional
-            Make a private repository; True refuses one that is there and public.
-        token : str, optional
-            Default: the one that ``hf auth login`` has stored, or ``HF_TOKEN``.
-        commit_message : str
-
-        Returns
-        -------
-        str
-            The repository's whole name, as ``from_pretrained`` takes it.
-
-        Raises
-        ------
-        UserError
-            If the hub refuses, or the bridge has LoRA weights, which only its directory
-            holds.
-        """
-        return push_bridge(
-            self, repo_id, private=private, token=token, commit_message=commit_message
-        )

@@ -1,4 +1,4 @@
-"""The first third of a run: check the input, stage the corpus, embed it, build the reference."""
+"""The first third of a run: stage the corpus, embed it, build the reference."""
 
 from __future__ import annotations
 

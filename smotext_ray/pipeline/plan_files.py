@@ -41,7 +41,7 @@ class PlanWriter:
 
     def __init__(self, run: Run, config: RunConfig, weights: str | None = None) -> None:
         self._run, self._config = run, config
-        self._reader = ClassReader(run)
+        self._reader = ClassReader(run.table("embeddings"))
         self._weights = run.table(weights) if weights else None
         self._known: dict[Any, KnownNeighbors] = {}
 

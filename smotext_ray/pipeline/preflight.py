@@ -69,7 +69,7 @@ def survey_input(config: RunConfig) -> Survey:
     survey = survey_corpus(config.input)
     if not has_epsilon(config):
         return survey
-    check_input(config, survey)
+    check_input(config, survey.rows)
     return without_other_columns(survey, config.input)
 
 

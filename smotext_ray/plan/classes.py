@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from smotext_ray.run.directory import Run
 from smotext_ray.tables import matrix
 
 SMALL_BYTES = 1 << 28  # embeddings of a corpus that is read whole, once
@@ -98,14 +97,15 @@ class CorpusTexts:
 
 
 class ClassReader:
-    """Reads classes of a run: a small corpus whole and once, of a large one what is asked for.
+    """Reads classes of ``embeddings/``: a small corpus whole and once, of a large one what is
+    asked for.
 
     Of a large one it keeps the classes that it read last: many files plan one large class.
     """
 
-    def __init__(self, run: Run) -> None:
-        self._source = run.table("embeddings")
-        dim = self._source.schema.field("embedding").type.list_size
+    def __init__(self, source: ds.Dataset) -> None:
+        self._source = source
+        dim = source.schema.field("embedding").type.list_size
         self._whole = is_small(self._source.count_rows(), dim)
         self._classes: dict[Any, ClassRows] = {}
 

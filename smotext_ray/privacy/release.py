@@ -1,4 +1,4 @@
-"""The stage between embed and plan: ``noised/`` becomes ``embeddings/``."""
+"""The release of embeddings: clipped and noised, once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.corpus.survey import Survey
 from smotext_ray.errors import UserError
 from smotext_ray.privacy.directions import read_directions
 from smotext_ray.privacy.mechanism import add_noise, clip, noise_scale
@@ -39,7 +38,7 @@ class Release:
         return table.select(["id", "label"]).append_column("embedding", noised)
 
 
-def check_input(config: RunConfig, survey: Survey) -> None:
+def check_input(config: RunConfig, rows: int) -> None:
     """Refuse what the promise could not be kept for.
 
     Raises
@@ -51,8 +50,8 @@ def check_input(config: RunConfig, survey: Survey) -> None:
             "With privacy.epsilon rows are known by their number, as ids may tell who is in the "
             "corpus; leave --id-column out."
         )
-    if config.privacy.delta * survey.rows >= 1:
+    if config.privacy.delta * rows >= 1:
         raise UserError(
-            f"privacy.delta is {config.privacy.delta:g} for {survey.rows} rows, which allows that "
-            f"one of them is given away; set it well under {1 / survey.rows:.0e}."
+            f"privacy.delta is {config.privacy.delta:g} for {rows} rows, which allows that "
+            f"one of them is given away; set it well under {1 / rows:.0e}."
         )

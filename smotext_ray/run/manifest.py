@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.dataset as ds
 from pyarrow import fs as pafs
 
-from smotext_ray import __version__
+from smotext_ray._version import __version__
 from smotext_ray.config.schema import RunConfig, config_json
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import FORMAT, LEASE, MANIFEST, Run

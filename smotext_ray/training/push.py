@@ -8,8 +8,6 @@ written is ever sent; and of a repository with other models in it no weights are
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge_config import (
@@ -22,10 +20,6 @@ from smotext_ray.models.bridge_config import (
     read_bridge_config,
 )
 from smotext_ray.utils.hub import CARD_FILE, upload
-
-if TYPE_CHECKING:
-    from smotext_ray.models.bridge import Bridge
-
 
 COMMIT_MESSAGE = "Upload a bridge"
 WHAT = "The bridge"
@@ -81,42 +75,6 @@ def push_directory(
         token=token,
         commit_message=commit_message,
     )
-
-
-def push_bridge(
-    bridge: Bridge,
-    repo_id: str,
-    *,
-    private: bool | None = None,
-    token: str | None = None,
-    commit_message: str = COMMIT_MESSAGE,
-) -> str:
-    """Upload a bridge from memory; as ``push_directory``.
-
-    Its card, made of its config alone, never replaces one that the repository has.
-    """
-    if bridge.config.lora_rank:
-        raise UserError(
-            "This bridge has LoRA weights, which are in its directory alone; push that with: "
-            f"smotext bridge push {repo_id} --bridge DIR"
-        )
-    from smotext_ray.training.card import write_card
-
-    with TemporaryDirectory() as name:
-        directory = Path(name)
-        bridge.save_pretrained(directory)
-        write_card(directory)
-        return upload(
-            directory,
-            _files(bridge.config),
-            repo_id,
-            kind="model",
-            what=WHAT,
-            private=private,
-            token=token,
-            commit_message=commit_message,
-            replace_card=False,
-        )
 
 
 def _files(config: BridgeConfig) -> list[str]:

@@ -112,7 +112,7 @@ def test_a_class_without_rows_and_nulls():
 
 
 def test_a_reader_reads_a_small_corpus_once(run):
-    reader = ClassReader(run)
+    reader = ClassReader(run.table("embeddings"))
     (second,) = reader([2])
     first, again = reader([1, 2])
     assert again is second
@@ -125,7 +125,7 @@ def test_a_reader_reads_a_small_corpus_once(run):
 
 def test_a_reader_keeps_the_classes_of_a_large_corpus_that_it_read_last(run, monkeypatch):
     monkeypatch.setattr(classes_module, "SMALL_BYTES", 100)
-    reader = ClassReader(run)
+    reader = ClassReader(run.table("embeddings"))
     first, second = reader([1, 2])
     assert reader([2]) == [second]
     (other,) = reader([0])

@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from smotext_ray.config.schema import EncoderConfig, PrivacyConfig, RunConfig
-from smotext_ray.corpus.survey import Survey
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline.denoise import denoise
 from smotext_ray.privacy.directions import principal_directions, read_directions, write_directions
@@ -108,15 +107,11 @@ def test_a_row_released_twice_or_never_stops_the_run(config, tmp_path, ids):
 def test_ids_of_the_user_are_refused():
     config = RunConfig.model_validate({"input": {"id_column": "patient"}})
     with pytest.raises(UserError, match="leave --id-column out"):
-        check_input(config, survey(10))
+        check_input(config, 10)
 
 
 def test_a_delta_that_allows_a_row_to_be_given_away_is_refused():
     config = RunConfig(privacy=PrivacyConfig(epsilon=1.0, delta=1e-3))
-    check_input(config, survey(999))
+    check_input(config, 999)
     with pytest.raises(UserError, match=r"privacy\.delta is 0\.001 for 1000 rows"):
-        check_input(config, survey(1000))
-
-
-def survey(rows):
-    return Survey(rows, {"a": 1, "b": rows - 1}, {}, pa.schema([]), 1.0)
+        check_input(config, 1000)

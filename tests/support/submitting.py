@@ -160,6 +160,6 @@ def repository(to: Path) -> Path:
     for name in (".git", ".venv", "benchmarks", "docs", "runs", "tests"):
         (to / name).mkdir()
         (to / name / "left-out").write_text("not to be uploaded")
-    init = to / "smotext_ray" / "__init__.py"
+    init = to / "smotext_ray" / "_version.py"
     init.write_text(re.sub(r'__version__ = ".*"', '__version__ = "0.submitted"', init.read_text()))
     return to

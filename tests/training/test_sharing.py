@@ -7,7 +7,7 @@ import json
 import socket
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import huggingface_hub
@@ -175,35 +175,23 @@ def test_what_is_no_bridge_does_not_go_up(hub, directory, run, name, told):
     assert not hub.files
 
 
-def test_a_bridge_in_memory_goes_up_and_comes_back(hub, bridge):
-    name = bridge.push_to_hub("mine", private=True, token="secret", commit_message="Better")
+def test_a_bridge_goes_up_and_comes_back(hub, directory, bridge):
+    name = hub_module.push_directory(
+        directory, "mine", private=True, token="secret", commit_message="Better"
+    )
     assert name == "me/mine"
     assert set(hub.files[name]) == BRIDGE_FILES
     assert (hub.private, hub.messages, hub.tokens) == ({name: True}, ["Better"], {"secret"})
-    assert b"library_name: smotext-ray" in hub.files[name]["README.md"]
     loaded = Bridge.from_pretrained(name)
     assert loaded.config == CONFIG and not loaded.training
     for key, tensor in bridge.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], tensor.to(torch.bfloat16).float()), key
 
 
-def test_a_bridge_in_memory_leaves_the_card_that_is_there(hub, bridge):
-    hub.files["me/mine"], hub.private["me/mine"] = {"README.md": b"with figures"}, False
-    bridge.push_to_hub("me/mine")
-    assert set(hub.files["me/mine"]) == BRIDGE_FILES
-    assert hub.files["me/mine"]["README.md"] == b"with figures"
-
-
 def test_a_bridge_in_a_directory_brings_its_new_card(hub, directory):
     hub.files["me/mine"], hub.private["me/mine"] = {"README.md": b"old"}, False
     hub_module.push_directory(directory, "me/mine")
     assert hub.files["me/mine"]["README.md"] == (directory / "README.md").read_bytes()
-
-
-def test_a_bridge_in_memory_has_no_lora_to_push(hub):
-    with_lora = Bridge(replace(CONFIG, lora_rank=4))
-    assert "smotext bridge push me/mine --bridge" in refusal(with_lora.push_to_hub, "me/mine")
-    assert not hub.files
 
 
 # Down
@@ -287,7 +275,6 @@ def test_each_failure_of_the_hub_is_one_sentence(failing_hub, directory, bridge,
     up = refusal(hub_module.push_directory, directory, "lab/bridge")
     assert reason in down and "lab/bridge" in down
     assert reason in up and "cannot be uploaded to lab/bridge" in up
-    assert refusal(bridge.push_to_hub, "lab/bridge") == up
 
 
 def test_the_doctor_reports_a_bridge_that_is_not_to_be_had(failing_hub):
