@@ -26,7 +26,7 @@ help:
 	@echo 'make test-cluster   kills, restarts and job submission, at length'
 	@echo 'make bench   speed, beside what people would use instead'
 	@echo 'make docs    the documents as a site, into build/site'
-	@echo 'make lint    lint and types only'
+	@echo 'make lint    lint, types and layers only'
 	@echo 'make venv    set up .venv only (the others do it by themselves)'
 	@echo 'make lock    compile locks/ again, with the versions that are there (OPTIONS: of uv)'
 	@echo 'make check-gpu-wheels   what the code calls, looked up in the locked GPU wheels'
@@ -66,6 +66,7 @@ lint: $(READY)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/lint-imports
 
 # uv in an environment of its own, in one version: another might write the files otherwise.
 lock:
@@ -78,7 +79,7 @@ check-gpu-wheels: $(READY)
 	.venv/bin/python locks/check_gpu_wheels.py
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis runs/demo
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis runs/demo
 	find . -path ./.venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 # .unfinished marks a .venv whose set-up was interrupted: pip takes a package that is only
