@@ -26,7 +26,9 @@ def fake_pipeline(directory: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(fake_stages.HERE, str(directory))
         # Ray's workers import the fakes.
-        patch.setenv("PYTHONPATH", f"{tests}{os.pathsep}{tests.parents[1]}")
+        # And what test files define, by the names that pytest gives these.
+        folders = [tests, tests.parents[1], *(tests.parent / name for name in ("api", "ray"))]
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))
         try:
             yield
         finally:
