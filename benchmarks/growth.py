@@ -156,7 +156,7 @@ def decode(run: Run) -> list[str]:
     import scale
 
     config = RunConfig.model_validate(run.manifest["config"])
-    scale.decode(config, run, run.table("plan").count_rows(), seconds=0.0)
+    scale.decode(config, run, run.table("plan").count_rows(), scale.WAITING, seconds=0.0)
     return list(run.table("samples").files)
 
 

@@ -86,7 +86,7 @@ def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, 
         log_to_driver=False,
     )
     before, own, started = cpu_seconds(), time.process_time(), time.time()
-    facts = decode(config, run, points, seconds)
+    facts = decode(config, run, points, WAITING, seconds=seconds)
     assert facts["actors"] == actors, facts
     written = sorted(file.stat().st_mtime for file in Path(run.at("samples")).glob("*.parquet"))
     total = len(written)
@@ -104,8 +104,8 @@ def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, 
     }
 
 
-def decode(config: Any, run: Any, points: int, seconds: float) -> dict[str, Any]:
-    """The decode job of `write_planned`, with a gate that passes on and so long a block."""
+def decode(config: Any, run: Any, points: int, actors: Actors, **of_decoder: Any) -> dict[str, Any]:
+    """The decode job of `write_planned`, with such a decoder and gate."""
     from smotext_ray.pipeline.decode import decode_directory
 
     facts = decode_directory(
@@ -116,8 +116,8 @@ def decode(config: Any, run: Any, points: int, seconds: float) -> dict[str, Any]
         job="decode",
         stage="decode",
         points=points,
-        actors=Actors(decode=WaitingDecoder, gate=PassingGate),
-        seconds=seconds,
+        actors=actors,
+        **of_decoder,
     )
     assert run.table("samples").count_rows() == points
     return facts
@@ -173,6 +173,9 @@ class PassingGate(GateActor):
     def __init__(self, config: Any, run_uri: str, labels: list[Any], label_type: Any, counter: Any):
         self.judge = partial(pass_all, label_type)
         self.counter = counter
+
+
+WAITING = Actors(decode=WaitingDecoder, gate=PassingGate)
 
 
 def pass_all(label_type: pa.DataType, table: pa.Table) -> pa.Table:

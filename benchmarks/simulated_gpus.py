@@ -32,12 +32,13 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from figures import save, show
-from scale import cpu_seconds, pass_all, write_planned
+from scale import cpu_seconds, decode, pass_all, write_planned
 
 from smotext_ray.cluster.gpus import reserved_gpus
 from smotext_ray.pipeline.actors import Actors, GateActor
@@ -121,7 +122,6 @@ def simulate(gpus: int, name: str, options: argparse.Namespace) -> dict[str, Any
         }
     )
     os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"
-    os.environ[SimulatedGate.SETTINGS] = json.dumps([name, slower, str(home)])
     ray.init(
         address="local",
         num_cpus=CPUS_A_GPU * gpus,
@@ -138,18 +138,11 @@ def simulate(gpus: int, name: str, options: argparse.Namespace) -> dict[str, Any
     points = decoders.actors * options.blocks * rows
     write_planned(run, points, points, dim=DIM)
     before, own = cpu_seconds(), time.process_time()
-    decode_module.decode_directory(
-        config,
-        run,
-        plan="plan",
-        samples="samples",
-        job="decode",
-        stage="decode",
-        points=points,
-        actors=Actors(decode=SimulatedDecoder, gate=SimulatedGate),
-        settings=[name, slower, str(home)],
+    settings = [name, slower, str(home)]
+    actors = Actors(
+        decode=partial(SimulatedDecoder, settings), gate=partial(SimulatedGate, settings)
     )
-    assert run.table("samples").count_rows() == points
+    decode(config, run, points, actors)
     written = sorted(file.stat().st_mtime for file in Path(run.at("samples")).glob("*.parquet"))
     begin, end = written[len(written) // 4], written[3 * len(written) // 4]
     busy = {kind: busy_share(home / "gpus", kind, begin, end, gpus) for kind in ("decode", "gate")}
@@ -186,7 +179,6 @@ class Gpu:
         (gpu,) = reserved_gpus()
         self._lock = f"{home}/gpus/{gpu}.lock"
         self._log = f"{home}/gpus/{gpu}-{kind}-{os.getpid()}.jsonl"
-        self._kind = kind
         self._writing = threading.Lock()
 
     def compute(self, seconds: float) -> None:
@@ -208,7 +200,7 @@ class Gpu:
 class SimulatedDecoder:
     """A text per point, after the time that its GPU takes for all candidates."""
 
-    def __init__(self, config: Any, counter: Any, points: int, settings: list[Any]) -> None:
+    def __init__(self, settings: list[Any], config: Any, counter: Any, points: int) -> None:
         name, self.slower, home = settings
         self.shape = SHAPES[name]
         self.gpu = Gpu(home, "decode")
@@ -222,10 +214,16 @@ class SimulatedDecoder:
 class SimulatedGate(GateActor):
     """A gate that accepts every text, after the time that its GPU and its core take."""
 
-    SETTINGS = "SIMULATED_GATE"
-
-    def __init__(self, config: Any, run_uri: str, labels: list[Any], label_type: Any, counter: Any):
-        name, self.slower, home = json.loads(os.environ[self.SETTINGS])
+    def __init__(
+        self,
+        settings: list[Any],
+        config: Any,
+        run_uri: str,
+        labels: list[Any],
+        label_type: Any,
+        counter: Any,
+    ) -> None:
+        name, self.slower, home = settings
         self.shape = SHAPES[name]
         self.gpu = Gpu(home, "gate")
         self.label_type = label_type

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from smotext_ray.models.bridge_config import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE
-from smotext_ray.models.files import _weight_files
+from smotext_ray.models.files import weight_files
 from smotext_ray.utils.cache import digest_of, made_once, sha256_of
 
 
@@ -30,4 +30,4 @@ def int8_llm(llm: str) -> str:
 
 
 def _digest(llm: str) -> str:
-    return digest_of(_weight_files(Path(llm))) if Path(llm).is_dir() else llm.replace("/", "-")
+    return digest_of(weight_files(Path(llm))) if Path(llm).is_dir() else llm.replace("/", "-")

@@ -66,7 +66,7 @@ class Encoder:
         self._end = _missing_end(self._tokenizer, model) if pooling == "last" else []
         self.max_length = min(max_length, self._tokenizer.model_max_length)
         if dtype == "auto":
-            dtype = _fastest_dtype(self.device)
+            dtype = fastest_dtype(self.device)
         # On a GPU weight by weight: a 7B model never has to fit the host's memory.
         place = {"device_map": self.device} if self._on_gpu else {}
         loaded = AutoModel.from_pretrained(model, dtype=getattr(torch, dtype), **place)
@@ -186,8 +186,12 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Te
     return (hidden * weights).sum(1) / weights.sum(1)
 
 
-def _fastest_dtype(device: str) -> str:
-    # Not float16 on older GPUs: some models overflow in it.
+def fastest_dtype(device: str) -> str:
+    """bfloat16 where the GPU or CPU computes in it, else float32.
+
+    Emulated, it takes several times as long as float32. Not float16 on older GPUs: some models
+    overflow in it.
+    """
     if torch.device(device).type == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
     return cpu_dtype()

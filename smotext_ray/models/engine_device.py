@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from smotext_ray.errors import UserError
+from smotext_ray.models.files import weight_files
 from smotext_ray.utils.cpu import cpu_dtype
 
 GIB = 2**30
@@ -204,6 +205,4 @@ def _cache_bytes(
 
 def _weight_bytes(model: str) -> int:
     """Size of the weights' files, which an LLM in memory has at most."""
-    directory = Path(model)
-    safe = sum(file.stat().st_size for file in directory.glob("*.safetensors"))
-    return safe or sum(file.stat().st_size for file in directory.glob("*.bin"))
+    return sum(file.stat().st_size for file in weight_files(Path(model)))

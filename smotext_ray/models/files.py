@@ -92,7 +92,7 @@ def locate_model(spec: str) -> ModelFiles:
     if path.is_dir():
         if not (path / "config.json").exists():
             raise UserError(f"The directory {path} holds no model (config.json is missing).")
-        return ModelFiles(spec, str(path.resolve()), _weight_files(path))
+        return ModelFiles(spec, str(path.resolve()), weight_files(path))
     if spec.startswith((".", "/", "~")):
         raise UserError(f"The model directory {spec} does not exist; give a directory or a name.")
     return ModelFiles(spec, spec)
@@ -103,7 +103,7 @@ def weight_bytes(spec: str) -> int:
     if spec.startswith(PACKAGE_PREFIX):
         return PACKAGED_BYTES
     directory = Path(spec).expanduser()
-    files = _weight_files(directory) if directory.is_dir() else ()
+    files = weight_files(directory) if directory.is_dir() else ()
     return sum(file.stat().st_size for file in files) or UNKNOWN_BYTES
 
 
@@ -144,7 +144,7 @@ def _locate_packaged(package: str) -> ModelFiles:
     if ggufs:
         return ModelFiles(PACKAGED_NAMES[package], str(_converted(ggufs[0])), (ggufs[0],))
     path = root / "model"
-    return ModelFiles(PACKAGED_NAMES[package], str(path), _weight_files(path))
+    return ModelFiles(PACKAGED_NAMES[package], str(path), weight_files(path))
 
 
 def _converted(gguf: Path) -> Path:
@@ -167,7 +167,8 @@ def _convert(gguf: Path, output: Path) -> None:
     tokenizer.save_pretrained(output)
 
 
-def _weight_files(directory: Path) -> tuple[Path, ...]:
+def weight_files(directory: Path) -> tuple[Path, ...]:
+    """A model's weights in name order: safetensors, or else what torch has pickled."""
     return tuple(sorted(directory.glob("*.safetensors")) or sorted(directory.glob("*.bin")))
 
 

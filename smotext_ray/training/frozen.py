@@ -15,12 +15,11 @@ from torch import nn
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.bridge_config import BridgeConfig
-from smotext_ray.models.encoder import Encoder
+from smotext_ray.models.encoder import Encoder, fastest_dtype
 from smotext_ray.models.files import bridge_directory, locate_model
 from smotext_ray.models.lora import Adapter
 from smotext_ray.models.prompts import INSTRUCTIONS, instruction_token_ids, template_token_ids
 from smotext_ray.training.state import averaged_weights
-from smotext_ray.utils.cpu import cpu_dtype
 
 if TYPE_CHECKING:
     from smotext_ray.training.config import TrainConfig
@@ -83,7 +82,7 @@ class FrozenModels:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.encoder_dim = int(AutoConfig.from_pretrained(self.encoder_files.path).hidden_size)
         self.tokenizer: Any = AutoTokenizer.from_pretrained(self.llm_files.path)
-        self.dtype = fast_dtype(self.device)
+        self.dtype: torch.dtype = getattr(torch, fastest_dtype(self.device))
         self.llm: Any = AutoModelForCausalLM.from_pretrained(
             self.llm_files.path,
             dtype=self.dtype,
@@ -261,16 +260,6 @@ class FrozenModels:
         table = self.llm.get_input_embeddings()
         found: torch.Tensor = table(torch.tensor(ids, dtype=torch.long, device=self.device))
         return found
-
-
-def fast_dtype(device: str) -> torch.dtype:
-    """bfloat16 where the GPU or CPU computes in it, else float32.
-
-    In emulated bfloat16 a step takes several times as long as in float32.
-    """
-    if device == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability() >= (8, 0) else torch.float32
-    return getattr(torch, cpu_dtype())
 
 
 def _of(prefix: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

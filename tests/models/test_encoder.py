@@ -234,6 +234,14 @@ def test_a_gpu_takes_batches_of_tokens_and_is_waited_for_once(tiny, monkeypatch)
     assert gpu.shapes == [(512, 3), (88, 3)]
 
 
+@pytest.mark.parametrize(("capability", "dtype"), [((7, 5), "float32"), ((8, 0), "bfloat16")])
+def test_gpus_that_do_not_compute_in_bfloat16_are_not_made_to(monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert module.fastest_dtype("cuda") == dtype
+    monkeypatch.setattr(module, "cpu_dtype", lambda: "float32")
+    assert module.fastest_dtype("cpu") == "float32"
+
+
 def test_on_a_gpu_weights_are_loaded_where_they_are_used(tiny, monkeypatch):
     asked = []
 

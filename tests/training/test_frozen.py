@@ -10,7 +10,7 @@ from tiny_models import HIDDEN
 from tiny_training import tiny_config
 
 from smotext_ray.training.config import TrainConfig
-from smotext_ray.training.frozen import FrozenModels, TokenLoss, fast_dtype
+from smotext_ray.training.frozen import FrozenModels, TokenLoss
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +64,6 @@ def test_without_gradients_the_token_loss_makes_none(monkeypatch):
     assert made == []
     with_gradients = TokenLoss.apply(hidden.requires_grad_(), head, ids)
     assert len(made) == 3 and torch.equal(without, with_gradients)
-
-
-@pytest.mark.parametrize(
-    ("capability", "dtype"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)]
-)
-def test_gpus_that_do_not_compute_in_bfloat16_are_not_made_to(monkeypatch, capability, dtype):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    assert fast_dtype("cuda") == dtype
-    monkeypatch.setattr("smotext_ray.training.frozen.cpu_dtype", lambda: "float32")
-    assert fast_dtype("cpu") == torch.float32
 
 
 def test_the_token_loss_of_large_logits_is_finite():
