@@ -15,7 +15,8 @@ Two shapes, by how fast an H200 might be with them (estimates, nothing was measu
   5,000 texts/s.
 - `7b`: the preset `xrag-7b`: a step of 256 texts in 8 ms; its encoder, as large, reads 280 texts/s.
 
-Prints, over the middle half of the job: `GPUs busy`, of it `decoders` and `gates`, and `driver
+Prints, from the first block of the last decoder to begin until three quarters of the blocks are
+written: `GPUs busy`, of it `decoders` and `gates`. Over all of the job: `samples/s`, and `driver
 busy` at the cluster's pace; the driver's executor is one thread.
 """
 
@@ -144,10 +145,10 @@ def simulate(gpus: int, name: str, options: argparse.Namespace) -> dict[str, Any
     )
     decode(config, run, points, actors)
     written = sorted(file.stat().st_mtime for file in Path(run.at("samples")).glob("*.parquet"))
-    begin, end = written[len(written) // 4], written[3 * len(written) // 4]
+    begin, end = last_begun(home / "gpus"), written[3 * len(written) // 4]
     busy = {kind: busy_share(home / "gpus", kind, begin, end, gpus) for kind in ("decode", "gate")}
     driver = (time.process_time() - own) / len(written)
-    blocks_a_second = (3 * len(written) // 4 - len(written) // 4) / (end - begin)
+    blocks_a_second = len(written) / (written[-1] - begin)
     shutil.rmtree(home)
     return {
         "shape": name,
@@ -234,6 +235,12 @@ class SimulatedGate(GateActor):
             self.gpu.compute(len(table) * self.shape.encode * self.slower)
             time.sleep(len(table) * self.shape.judge * self.slower)
         return pass_all(self.label_type, table)
+
+
+def last_begun(directory: Path) -> float:
+    """When the last decoder began its first block."""
+    logs = directory.glob("*-decode-*.jsonl")
+    return max(json.loads(log.read_text().partition("\n")[0])[0][0] for log in logs)
 
 
 def busy_share(directory: Path, kind: str, begin: float, end: float, gpus: int) -> float:
