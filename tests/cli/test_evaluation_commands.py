@@ -206,7 +206,7 @@ def test_canaries_are_planted_and_looked_for(words, tmp_path, test_file, capsys)
     planted = tmp_path / "planted.parquet"
     arguments = ["canaries", "--input", source, *columns, "--output", planted, "--number", 10]
     assert main([str(argument) for argument in arguments]) == 0
-    assert "10 canaries stand at the end of" in capsys.readouterr().out
+    assert "Added 10 canaries at the end of" in capsys.readouterr().out
     secrets = [entry["secret"] for entry in json.loads((tmp_path / LIST).read_text())["planted"]]
 
     def text_of(i, label):
