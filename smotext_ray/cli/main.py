@@ -185,7 +185,11 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     add("--seed", type=int, metavar="N", help="of the plan and of decoding (default 0)")
     add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times (default 3)")
     add("--on-bad-row", choices=["error", "skip"], help="null, empty, not text (default error)")
-    add("--lonely-class", choices=["error", "skip"], help="a class of one text (default error)")
+    add(
+        "--on-singleton-class",
+        choices=["error", "skip"],
+        help="a class of one text (default error)",
+    )
     add("--dry-run", action="store_true", help="say what would be done; write nothing")
     add("overrides", nargs="*", metavar="section.key=value", help="any other setting")
 
@@ -197,7 +201,7 @@ def _add_expand_options(command: argparse.ArgumentParser) -> None:
     add("--target", metavar="S", help="as --sampling-strategy of augment (default: as before)")
     add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times")
     add("--on-bad-row", choices=["error", "skip"], help="null, empty, not text")
-    add("--lonely-class", choices=["error", "skip"], help="a class of one text")
+    add("--on-singleton-class", choices=["error", "skip"], help="a class of one text")
     add("overrides", nargs="*", metavar="section.key=value", help="a setting that may change")
 
 

@@ -49,7 +49,7 @@ def evaluate(
     taught: Taught | None = None,
     surprise: Surprise | None = None,
     canaries: Canaries | None = None,
-    beside: Sequence[Run] = (),
+    compare: Sequence[Run] = (),
     variants: Sequence[str] = (),
     log: Callable[[str], Any] = print,
 ) -> Report:
@@ -75,7 +75,7 @@ def evaluate(
         What the LLM says of texts; without it there is no perplexity.
     canaries : Canaries, optional
         Those that were planted in the corpus.
-    beside : sequence of Run
+    compare : sequence of Run
         Of the same corpus with other epsilons, for the plot of utility against epsilon.
     variants : sequence of {"borderline", "adasyn", "kmeans", "svm"}
         Of SMOTE on embeddings, as further controls.
@@ -90,9 +90,9 @@ def evaluate(
     arms = available(variants)
     trials = run_trials(material, seeds, named, encode, arms, log=log, decoded=controls)
     privacy = _promise(run) | {"rows": copy_check(material, encode, canaries)}
-    if beside:
+    if compare:
         test = material.test
-        privacy["utility"] = utility_at_epsilons([run, *beside], test, seeds, named, encode)
+        privacy["utility"] = utility_at_epsilons([run, *compare], test, seeds, named, encode)
     distilled = None
     if taught is not None:
         distilled = distil(taught, material, seeds, _students(config, classifiers), log)

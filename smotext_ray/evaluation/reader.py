@@ -27,7 +27,7 @@ class Reader:
     load : callable
         Returns the model: a callable that takes a list of texts.
     config : RunConfig
-        Its ``resources.encoder_gpus`` is what the actor reserves.
+        Its ``resources.gpus_per_encoder`` is what the actor reserves.
     whole_gpu : bool, default=False
         Reserve a whole GPU instead.
     """
