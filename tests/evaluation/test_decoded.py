@@ -95,7 +95,7 @@ def test_every_control_decodes_every_point_once(run, config, jobs):
     assert lines[0] == "control shuffled: 6 of 8 texts accepted"
     noted = Manifest.read(run).controls["lam_0"]
     assert (noted.points, noted.tokens, noted.seconds) == (8, 80, 1.5)
-    assert dict(noted["accepted"]) == {"grain": 4, "ship": 2}
+    assert dict(noted.accepted) == {"grain": 4, "ship": 2}
     assert noted["reasons"] == {"truncated": 2}
 
 
