@@ -1,4 +1,4 @@
-"""The words of a text, and when two texts are the same."""
+"""Words and fingerprints of texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def words(text: str) -> list[str]:
 
 
 def fingerprint(text: str) -> int:
-    """64-bit hash of a text without regard to case and white space; fits int64."""
+    """64-bit hash of a text, ignoring case and white space; fits int64."""
     normal = " ".join(text.casefold().split())
     digest = hashlib.blake2b(normal.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)
