@@ -166,9 +166,9 @@ def test_a_long_path_is_printed_in_one_piece(tmp_path):
 
 def test_findings(finished):
     text = words(printed(show_findings, verify(finished)))
-    assert "result: unique sample ids yes 5 new" in text
+    assert "result: unique sample ids ok 5 new" in text
     text = words(printed(show_findings, [Finding("plan [/x]", False, "[bold] 1 changed")]))
-    assert "plan [/x] NO [bold] 1 changed" in text
+    assert "plan [/x] FAILED [bold] 1 changed" in text
 
 
 def test_a_class_whose_label_is_a_number(tmp_path):
@@ -180,4 +180,4 @@ def test_a_class_whose_label_is_a_number(tmp_path):
 def test_all_neighbours_of_a_mixture_are_shown(tmp_path):
     run = build(tmp_path, WANTED, plan={"mixed_neighbors": 3})
     text = printed(show_samples, run, rows=5)
-    assert text.count("neighbour") == 5 * 3 and text.count("source") == 5
+    assert text.count("neighbor ") == 5 * 2 and text.count("source") == 5
