@@ -185,4 +185,4 @@ def test_a_class_whose_label_is_a_number(tmp_path):
 def test_all_neighbours_of_a_mixture_are_shown(tmp_path):
     run = build(tmp_path, WANTED, plan={"neighbors_per_point": 3})
     text = printed(show_samples, run, rows=5)
-    assert text.count("neighbor ") == 5 * 2 and text.count("source") == 5
+    assert text.count("neighbor") == 5 * 3 and text.count("source") == 5
