@@ -1,7 +1,7 @@
-"""The plan: shards, and the rows that say which points are to be made.
+"""Plan rows: the target points of a shard.
 
-Every draw is a function of (seed, label, round, index in the class) and all arithmetic sees
-one row at a time, so the plan is the same, byte for byte, however it is cut into shards.
+Every draw is a function of (seed, label, round, index in the class), and all arithmetic is row by
+row, so the plan is the same, byte for byte, however it is split into shards.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from smotext_ray.tables import PARENTS, plan_schema
 
 
 class KnownNeighbors:
-    """The neighbours of a class's rows, each looked for once: many shards draw the same rows."""
+    """Cache of neighbors of a class's rows, because many shards draw the same rows."""
 
     def __init__(self) -> None:
         self._near = np.empty((0, 0), np.int32)
@@ -38,7 +38,7 @@ class KnownNeighbors:
         rows: int,
         search: Callable[[NDArray[np.int64]], NDArray[np.int64]],
     ) -> NDArray[np.int64]:
-        """Neighbours of some of so many rows; ``search`` finds those of the ones not known."""
+        """Neighbors of some rows; ``search`` is called for those not in the cache."""
         if not len(self._is_known):
             self._is_known = np.zeros(rows, bool)
         unknown = drawn[~self._is_known[drawn]]
@@ -65,7 +65,7 @@ def plan_class(
     neighbors_per_point: int = 1,
     known: KnownNeighbors | None = None,
 ) -> pa.Table:
-    """The plan rows of one shard.
+    """Plan the rows of one shard.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def plan_class(
     seed : int
         The run's seed.
     k_neighbors : int
-        Shrunk to the number of other distinct texts where the class is small.
+        Capped at the number of other distinct texts in a small class.
     metric : {"cosine", "euclidean"}
     interpolation : {"lerp", "slerp"}
     unit_norm : bool
@@ -85,31 +85,31 @@ def plan_class(
     nearest : callable, optional
         See `smotext_ray.plan.neighbors.other_texts`.
     sources : Sources, optional
-        Of the distinct texts of ``rows``, as a variant of SMOTE gives them. Without it each
-        row is equally likely as a source.
+        Sources among the distinct texts of ``rows``, from a SMOTE variant. By default each row is
+        equally likely as a source.
     neighbors_per_point : int, default=1
-        Of the k neighbours so many, all different, and no more than there are, share a point
-        by the law of `smotext_ray.plan.interpolation.dirichlet_lam`.
+        Number of distinct neighbors, out of the k, that are mixed into a point with weights from
+        `smotext_ray.plan.interpolation.dirichlet_lam`.
     known : KnownNeighbors, optional
-        Of the class, from earlier shards with the same settings.
+        Cache for the class, from earlier shards with the same settings.
 
     Returns
     -------
     pyarrow.Table
-        One row a point, by rising sample_id: the columns of `plan_schema`, but for the texts
-        ``source_row``, ``neighbor_row`` and ``other_neighbor_rows``, the parents' numbers in
-        the files. Each of a source's neighbours is equally likely; ``neighbor_id`` names the
-        one of the largest weight, which is ``lam``.
+        One row per point, sorted by sample_id: the columns of `plan_schema`, with ``source_row``,
+        ``neighbor_row`` and ``other_neighbor_rows``, the parents' row numbers in the files, instead
+        of the texts. Each of a source's neighbors is equally likely; ``neighbor_id`` is the one
+        with the largest weight, which is ``lam``.
 
     Raises
     ------
     UserError
-        When the class has one distinct text only, or no source.
+        If the class has only one distinct text, or no source.
     ValueError
-        When ``rows`` are of another class, or embeddings hold NaN.
+        If ``rows`` belong to another class, or embeddings have NaN.
     """
     if rows.label != shard.label:
-        raise ValueError(f"The rows given for class {shard.label!r} are of {rows.label!r}.")
+        raise ValueError(f"The rows given for class {shard.label!r} belong to {rows.label!r}.")
     draws = draw(seed, shard.label, shard.round, shard.start, shard.stop)
     chosen = _chosen(rows, draws.u_source, sources)
     drawn, place = np.unique(chosen, return_inverse=True)
@@ -158,7 +158,7 @@ def _chosen(rows: ClassRows, u: NDArray[np.float64], sources: Sources | None) ->
     if not upto[-1] > 0:
         raise UserError(f"Class {rows.label!r} has no text that a point could start from.")
     place = np.searchsorted(upto, u * upto[-1], side="right")
-    # That product may round up to the whole, which the last row with a weight reaches.
+    # This product may round up to the total, which maps to the last row with a weight.
     return rows.by_id[np.minimum(place, np.searchsorted(upto, upto[-1]))]
 
 
@@ -170,7 +170,7 @@ def _neighbors(
     metric: Metric,
     nearest: Nearest | None,
 ) -> NDArray[np.int64]:
-    """The neighbours of some rows, in the class or in their cluster of it; shape (drawn, k)."""
+    """Neighbors of some rows, within the class or their cluster; shape (drawn, k)."""
     texts, distinct = rows.text_of_row[drawn], rows.embeddings[: rows.distinct]
     if cluster is None:
         return other_texts(rows.embeddings[drawn], texts, distinct, k, metric, nearest)
@@ -188,9 +188,9 @@ def _neighbors(
 def _weighted(
     shard: Shard, seed: int, draws: Draws, k: int, mixed: int, alpha: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Which of the k neighbours make a point, by falling weight, and the weights.
+    """Which of the k neighbors are mixed into a point, by descending weight, and the weights.
 
-    Each of shape (points, min(mixed, k)).
+    Both of shape (points, min(mixed, k)).
     """
     columns = np.floor(draws.u_neighbor * k).astype(np.int64)[:, None]
     if mixed == 1:
@@ -198,7 +198,7 @@ def _weighted(
     others = min(mixed, k) - 1
     u, lam = draw_others(seed, shard.label, shard.round, shard.start, shard.stop, others)
     for i in range(others):
-        # The place among those that are left; each one before it that is taken moves it on.
+        # Index among the remaining ones; each taken one before it shifts it by one.
         column = np.floor(u[:, i] * (k - i - 1)).astype(np.int64)
         for taken in np.sort(columns, axis=1).T:
             column += column >= taken
@@ -211,7 +211,7 @@ def _weighted(
 def _others(
     rows: ClassRows, parents: NDArray[np.int64], lam: NDArray[np.float32]
 ) -> dict[str, pa.ListArray]:
-    """The columns of neighbours beyond the first: a list a point, each of the same length."""
+    """The columns of neighbors beyond the first: one list per point, all of the same length."""
     count, each = parents.shape
     ends = pa.array(np.arange(count + 1) * each, pa.int32())
     flat = parents.ravel()
@@ -251,13 +251,13 @@ def plan_shard(
 
 
 def with_texts(table: pa.Table, read: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> pa.Table:
-    """Plan rows of `plan_class` with the texts of the parents, as `plan_schema` has them.
+    """Plan rows from `plan_class` with the parents' texts, in the form of `plan_schema`.
 
     Parameters
     ----------
     table : pyarrow.Table
     read : callable
-        Numbers in the files -> texts.
+        Maps row numbers in the files to texts.
     """
     parents = [name for name in PARENTS if name in table.column_names]
     numbers = [table[name].combine_chunks() for name in parents]
@@ -277,5 +277,5 @@ def with_texts(table: pa.Table, read: Callable[[pa.ChunkedArray], pa.ChunkedArra
         len(parents) - 1,
     )
     columns = [found.get(name, table[name]) for name in table.column_names]
-    # One piece each: the bytes of a plan file must not tell how the corpus was cut.
+    # One chunk each: the bytes of a plan file must not depend on how the corpus was split.
     return pa.table(columns, schema=schema).combine_chunks()
