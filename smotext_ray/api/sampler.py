@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from smotext_ray.api.containers import read_texts
+from smotext_ray.config.choices import Metric, Variant
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
-from smotext_ray.plan.neighbors import Metric, nearest_neighbors
+from smotext_ray.plan.neighbors import nearest_neighbors
 from smotext_ray.tables import FRAME_LINEAGE, KEPT_OTHERS
 
 # From here on "auto" means Ray: about where starting it costs less than it brings.
@@ -109,7 +110,7 @@ class SMOTExT(BaseOverSampler):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseOverSampler._parameter_constraints,
-        "variant": [StrOptions({"smote", "borderline", "adasyn", "kmeans", "svm"})],
+        "variant": [StrOptions(set(get_args(Variant)))],
         "k_neighbors": "no_validation",
         "m_neighbors": [Interval(Integral, 1, None, closed="left")],
         "n_clusters": [Interval(Integral, 1, None, closed="left")],

@@ -6,7 +6,9 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
+
+from smotext_ray.config.choices import Pooling, TrainingStage
 
 # Settings of a training that are numbers of something.
 COUNTS = (
@@ -201,10 +203,15 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
     add("--output", required=True, metavar="DIR", help="bridge directory; a training is resumed")
     add("--held-out-file", metavar="FILE", help="texts for the held-out loss (default: some of it)")
     add("--encoder", metavar="MODEL", help="default: all-MiniLM-L6-v2 from its package")
-    add("--pooling", choices=["mean", "cls", "last"], help="default: mean")
+    add("--pooling", choices=get_args(Pooling), help="default: mean")
     add("--llm", metavar="MODEL", help="default: SmolLM2-135M-Instruct from its package")
     add("--template", metavar="TEXT", help="prompt around <xRAG> (default: nothing)")
-    add("--stage", type=int, choices=[1, 2], help="1: say the text; 2: answer about it (default 1)")
+    add(
+        "--stage",
+        type=int,
+        choices=get_args(TrainingStage),
+        help="1: say the text; 2: answer about it (default 1)",
+    )
     add("--instructions", action="store_true", help="stage 1 with instruction templates as well")
     add("--from", dest="start_from", metavar="BRIDGE", help="start from a bridge, or 'default'")
     add(

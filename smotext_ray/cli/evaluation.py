@@ -6,13 +6,13 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from smotext_ray.config.choices import ClassifierName, OtherVariant
 from smotext_ray.errors import UserError
 
 # Names only: the command line starts light.
-CLASSIFIERS = ("embedding", "tfidf", "bert")
-VARIANTS = ("borderline", "adasyn", "kmeans", "svm")
+CLASSIFIERS = get_args(ClassifierName)
 
 
 def add_evaluation_commands(commands: Any, command: Callable[..., Any]) -> None:
@@ -170,7 +170,7 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
     add(
         "--variants",
         nargs="+",
-        choices=VARIANTS,
+        choices=get_args(OtherVariant),
         default=[],
         help="of SMOTE on embeddings, as further controls",
     )

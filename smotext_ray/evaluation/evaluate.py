@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 
+from smotext_ray.config.choices import Decided
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.evaluation.controls.decode import Control
 from smotext_ray.evaluation.fidelity.agreement import FEWEST, label_agreement
@@ -234,7 +235,7 @@ def _histograms(material: Material) -> list[dict[str, Any]]:
             for s in material.samples
             if s["status"] == status and s["cosine"] is not None
         ]
-        for status in ("accepted", "rejected")
+        for status in get_args(Decided)
     }
     words = {
         "real": [len(t.split()) for t in _of_classes(material.real, material.synthetic)],

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-REASON_OF_CLEANING = {"none": "", "enn": "other_neighbors", "tomek": "tomek_link"}
+from typing import Literal
+
+from smotext_ray.config.choices import CleaningRule, SampleStatus
+
+Reason = Literal[  # of the gate, in the order of its checks
+    "empty",
+    "truncated",
+    "repetitive",
+    "copy_of_corpus",
+    "copy_of_parent",
+    "low_similarity",
+    "wrong_class",
+    "other_neighbors",
+    "tomek_link",
+]
+REASON_OF_CLEANING: dict[CleaningRule, Reason] = {
+    "enn": "other_neighbors",
+    "tomek": "tomek_link",
+}
 REPEATED = "repeated"  # an accepted text that another sample of its class has too
-REJECTED_IN_WORDS = {
+ERROR: SampleStatus = "error"
+REJECTED_IN_WORDS: dict[str, str] = {
     "empty": "no words",
     "truncated": "cut off at decoder.max_tokens",
     "repetitive": "repeats itself",
@@ -14,6 +33,6 @@ REJECTED_IN_WORDS = {
     "wrong_class": "nearer to another class",
     "other_neighbors": "a nearest text is of another class",
     "tomek_link": "nearest to a text of another class, and that to it",
-    "repeated": "another sample has the same text",
-    "error": "the decoder failed on it",
+    REPEATED: "another sample has the same text",
+    ERROR: "the decoder failed on it",
 }

@@ -11,11 +11,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from smotext_ray.config.schema import GateConfig
-from smotext_ray.gate.reasons import REASON_OF_CLEANING
+from smotext_ray.gate.reasons import REASON_OF_CLEANING, Reason
 from smotext_ray.gate.reference import ClassReference
 from smotext_ray.utils.text import words
 
@@ -37,7 +38,7 @@ class Verdict:
 
     chosen: int
     accepted: bool
-    reason: str
+    reason: Reason | Literal[""]
 
 
 def judge(
@@ -100,13 +101,8 @@ def why_rejected(
     parents: Sequence[str],
     reference: ClassReference,
     config: GateConfig,
-) -> str:
-    """The first check that a text fails: a reason, or "" for none.
-
-    Reasons are ``empty``, ``truncated``, ``repetitive``, ``copy_of_corpus``,
-    ``copy_of_parent``, ``low_similarity``, ``wrong_class``, ``other_neighbors``,
-    ``tomek_link``.
-    """
+) -> Reason | Literal[""]:
+    """The first check that a text fails, or "" where it fails none."""
     if not words(text):
         return "empty"
     if config.reject_truncated and finish_reason != "stop":
@@ -121,7 +117,9 @@ def why_rejected(
         return "low_similarity"
     if config.same_class and not right_class:
         return "wrong_class"
-    return REASON_OF_CLEANING[config.cleaning] if unclean else ""
+    if unclean and config.cleaning != "none":
+        return REASON_OF_CLEANING[config.cleaning]
+    return ""
 
 
 def repetition(text: str) -> float:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from smotext_ray.config.choices import OnProblem
 from smotext_ray.config.load import load_config
 from smotext_ray.config.schema import InputConfig, RunConfig
 from smotext_ray.errors import UserError
@@ -55,8 +56,8 @@ class Wish:
     input: str | None = None
     target: Any = None
     max_rounds: int | None = None
-    on_singleton_class: str | None = None
-    on_bad_row: str | None = None
+    on_singleton_class: OnProblem | None = None
+    on_bad_row: OnProblem | None = None
 
 
 def expand(

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from smotext_ray.config.choices import Metric
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.plan.classes import ClassRows
 from smotext_ray.plan.draws import Draws, draw, draw_others
 from smotext_ray.plan.interpolation import Interpolation, beta_lam, dirichlet_lam, interpolate, mix
-from smotext_ray.plan.neighbors import Metric, Nearest, other_texts
+from smotext_ray.plan.neighbors import Nearest, other_texts
 from smotext_ray.plan.shards import Shard
 from smotext_ray.plan.strategy import singleton_sentence
 from smotext_ray.plan.variants import Sources

@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smotext_ray.config.choices import Metric, Variant
 from smotext_ray.errors import UserError
-from smotext_ray.plan.neighbors import Metric, Nearest, other_texts
+from smotext_ray.plan.neighbors import Nearest, other_texts
 
-Variant = Literal["smote", "borderline", "adasyn", "kmeans", "svm"]
-
-WHOLE = ("kmeans", "svm")  # fitted to all classes at once, in one task
+WHOLE: tuple[Variant, ...] = ("kmeans", "svm")  # fitted to all classes at once, in one task
 MOST_SVM_ROWS = 20_000  # a support vector machine takes time with the square of them: minutes
 OUT_STEP = 0.5  # of the way to the neighbour, on the other side of the source
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from smotext_ray.config.choices import Variant
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.plan.classes import ClassRows, CorpusTexts
 from smotext_ray.plan.neighbors import Nearest
@@ -29,7 +30,7 @@ from smotext_ray.plan.variants import (
     svm_sources,
 )
 
-WHY_NONE = {
+WHY_NONE: dict[Variant, str] = {
     "borderline": "none of its texts is in danger, with at least half of the {m} nearest texts of "
     "other classes, but not all",
     "adasyn": "none of its texts has one of another class among the {k} nearest",

@@ -19,6 +19,7 @@ from smotext_ray.run.manifest import planned_points
 from smotext_ray.run.throughput import Written, written
 from smotext_ray.utils.redact import without_credentials
 
+State = Literal["done", "running", "pending"]
 QUIET_SECONDS = 300.0  # without a block, and three times as long as it ever was
 
 
@@ -49,7 +50,7 @@ class Stage:
     """
 
     stage: str
-    state: Literal["done", "running", "pending"]
+    state: State
     rows: int | None = None
     of: int | None = None
     rows_are_exact: bool = True

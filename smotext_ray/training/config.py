@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import get_args
 
+from smotext_ray.config.choices import Pooling, TrainingStage
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge_config import SOFT_PLACEHOLDER
-
-if TYPE_CHECKING:
-    from smotext_ray.models.encoder import Pooling
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class TrainConfig:
     projector_hidden_size: int = 1024
     template: str = SOFT_PLACEHOLDER
     instructions: bool = False  # stage 1 draws for each step from instruction templates too
-    stage: int = 1  # 1: paraphrase pretraining; 2: context-aware tuning
+    stage: TrainingStage = 1  # 1: paraphrase pretraining; 2: context-aware tuning
     lora_rank: int = 0  # of the LLM's LoRA layers; 0: none, and only the projector learns
     scale_of_table: float = 3.0  # output scale starts at so many std of the LLM's embeddings
     max_text_tokens: int = 160  # longer texts are left out whole: a cut one teaches no end
@@ -47,7 +45,7 @@ class TrainConfig:
         least: dict[str, float] = dict.fromkeys(
             ("steps", "tokens_per_step", "batch_tokens", "eval_every", "max_text_tokens"), 1
         )
-        if self.stage not in (1, 2):
+        if self.stage not in get_args(TrainingStage):
             raise UserError(f"stage is {self.stage}; xRAG's stages are 1 and 2.")
         zeros = ("lora_rank", "warmup_steps", "save_minutes", "decay_length")
         for name, lowest in (least | {"held_out": 2} | dict.fromkeys(zeros, 0)).items():

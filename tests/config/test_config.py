@@ -104,7 +104,7 @@ def test_an_unknown_key_is_told_the_nearest_of_its_section():
 
 def test_a_name_like_none_is_told_them_all():
     message = sentence(overrides=["neighbors.zzz=1"])
-    assert "there are k_neighbors, on_singleton_class, m_neighbors, metric." in message
+    assert "there are k_neighbors, m_neighbors, metric, on_singleton_class." in message
     assert "did you mean" not in message
 
 

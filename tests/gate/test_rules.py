@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,13 @@ from sklearn.covariance import shrunk_covariance
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from smotext_ray.config.schema import GateConfig
+from smotext_ray.gate.reasons import (
+    ERROR,
+    REASON_OF_CLEANING,
+    REJECTED_IN_WORDS,
+    REPEATED,
+    Reason,
+)
 from smotext_ray.gate.reference import ClassReference, class_reference
 from smotext_ray.gate.rules import judge, overlap, repetition, why_rejected
 from smotext_ray.utils.text import fingerprint, words
@@ -34,6 +43,11 @@ FAILURES = {
     "wrong_class": {"right_class": False},
     "other_neighbors": {"unclean": True},
 }
+
+
+def test_every_reason_has_its_words_and_a_case_here():
+    assert [*REJECTED_IN_WORDS] == [*get_args(Reason), REPEATED, ERROR]
+    assert [*FAILURES, REASON_OF_CLEANING["tomek"]] == [*get_args(Reason)]
 
 
 def reason(config: GateConfig | None = None, **changed) -> str:

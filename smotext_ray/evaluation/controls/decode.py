@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from smotext_ray.config.choices import ControlName
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.controls.class_names import PromptActor
@@ -27,7 +28,7 @@ from smotext_ray.run.lease import hold
 from smotext_ray.run.manifest import accepted, planned_points
 from smotext_ray.run.samples import outcome, usable
 
-NAMES = ("shuffled", "lam_0", "label_only")
+NAMES: tuple[ControlName, ...] = get_args(ControlName)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ def decode_controls(
     run: Run,
     config: RunConfig,
     encode: Callable[[list[str]], np.ndarray],
-    names: Sequence[str] = NAMES,
+    names: Sequence[ControlName] = NAMES,
     log: Callable[[str], Any] = print,
 ) -> dict[str, Control]:
     """Decode every planned point of a run again, once for each control.

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from smotext_ray.config.choices import OtherVariant, Variant
 from smotext_ray.config.schema import EncoderConfig, NeighborsConfig, PlanConfig, RunConfig
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.statistics import Interval
@@ -22,7 +23,6 @@ from smotext_ray.evaluation.utility.eda import Synonyms, augment, wordnet
 from smotext_ray.pipeline.in_process import plan_here, weigh_here
 from smotext_ray.plan.strategy import check_class_sizes
 from smotext_ray.plan.strategy import targets as points_per_class
-from smotext_ray.plan.variants import Variant
 from smotext_ray.plan.weights import count_sources, without_sourceless
 from smotext_ray.tables import fixed_size_list, matrix
 
@@ -241,8 +241,7 @@ ARMS: dict[str, Arm] = {
 
 # Beside these, where they are asked for.
 VARIANT_ARMS: dict[str, Arm] = {
-    variant: partial(embedding_variant, variant=variant)
-    for variant in ("borderline", "adasyn", "kmeans", "svm")
+    variant: partial(embedding_variant, variant=variant) for variant in get_args(OtherVariant)
 }
 
 
