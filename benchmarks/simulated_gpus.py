@@ -123,6 +123,11 @@ def simulate(gpus: int, name: str, options: argparse.Namespace) -> dict[str, Any
         }
     )
     os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"
+    # A hundred processes that start at once keep the node from answering for a while.
+    os.environ |= {
+        "RAY_health_check_timeout_ms": "120000",
+        "RAY_health_check_failure_threshold": "20",
+    }
     ray.init(
         address="local",
         num_cpus=CPUS_A_GPU * gpus,

@@ -1,6 +1,6 @@
-"""``smotext evaluate``: what the new texts of a run are worth, on one page.
+"""``smotext evaluate``: measure a run's synthetic texts and collect the report.
 
-Read it top to bottom: the report, then one function a section.
+Top to bottom: the report, then one function per section.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from smotext_ray.evaluation.utility.trials import available, run_trials, utility
 from smotext_ray.models.files import locate_model
 from smotext_ray.run.directory import Run
 
-MAP_POINTS = 4000  # drawn by lot where there are more
-READ = 500  # texts of each side that the LLM reads, drawn by lot where there are more
+MAP_POINTS = 4000  # sampled at random if there are more
+READ = 500  # texts the LLM reads from each side, sampled at random if there are more
 BINS = 30
 
-# Texts to the nats that an LLM needs for each, and the number of its tokens.
+# Maps texts to (negative log-likelihood in nats, number of tokens) per text.
 Surprise = Callable[[list[str]], list[tuple[float, int]]]
 
 
@@ -60,28 +60,28 @@ def evaluate(
     ----------
     run : Run
     config : RunConfig
-        The run's.
+        The run's settings.
     material : Material
     seeds : sequence of int
-        Draws of the real texts, for the intervals of utility and distillation.
+        Seeds for drawing real texts; one repetition each, for the confidence intervals.
     encode : callable
-        Texts to embeddings, as the run's encoder makes them.
+        Maps texts to embeddings with the run's encoder.
     classifiers : sequence of {"embedding", "tfidf", "bert"}
         ``"bert"`` fine-tunes the run's own encoder.
     decoded : mapping of str to Control, optional
-        The controls that the LLM has decoded.
+        Controls decoded by the LLM.
     taught : Taught, optional
-        What a teacher says; without it nothing is distilled.
+        Teacher labels; without them, distillation is skipped.
     surprise : callable, optional
-        What the LLM says of texts; without it there is no perplexity.
+        Token likelihoods from the LLM; without it, perplexity is skipped.
     canaries : Canaries, optional
-        Those that were planted in the corpus.
+        Canaries planted in the corpus.
     compare : sequence of Run
-        Of the same corpus with other epsilons, for the plot of utility against epsilon.
+        Runs on the same corpus with other epsilons, for the utility-epsilon plot.
     variants : sequence of {"borderline", "adasyn", "kmeans", "svm"}
-        Of SMOTE on embeddings, as further controls.
+        SMOTE variants applied to embeddings, as additional controls.
     log : callable
-        Takes a line of progress.
+        Called with each line of progress.
 
     Returns
     -------
@@ -195,19 +195,19 @@ def _fidelity(
 
 
 def _some(texts: list[str]) -> list[str]:
-    """At most so many of the texts, by lot."""
+    """A random sample of at most ``READ`` texts."""
     rows = np.random.default_rng(0).permutation(len(texts))[:READ]
     return [texts[row] for row in np.sort(rows)]
 
 
 def _of_classes(real: Any, new: Any) -> list[str]:
-    """The real texts of the classes that have new ones, which is what those compare to."""
+    """Real texts of the classes that have synthetic ones, for a like-for-like comparison."""
     wanted = set(new.labels)
     return [text for text, label in zip(real.texts, real.labels, strict=True) if label in wanted]
 
 
 def _map(material: Material, show_texts: bool) -> dict[str, Any]:
-    """Real and new texts in the plane of the real ones' two largest variances."""
+    """Real and synthetic texts on the first two principal components of the real ones."""
     from sklearn.decomposition import PCA
 
     real, new = material.real, material.synthetic
