@@ -345,8 +345,8 @@ def _on_ray(
     from smotext_ray.config.load import load_config
     from smotext_ray.pipeline import rounds as rounds_module
     from smotext_ray.run.manifest import accepted
-    from smotext_ray.run.result import first_wanted
-    from smotext_ray.run.samples import usable_samples
+    from smotext_ray.run.result import up_to_target
+    from smotext_ray.run.samples import accepted_unique_samples
 
     counts = Counter(corpus["label"].to_pylist())
     with tempfile.TemporaryDirectory() as here:
@@ -362,7 +362,9 @@ def _on_ray(
         _warn(manifest["warnings"], dict(planned - Counter(accepted(manifest))))
         rounds = [int(entry["round"]) for entry in manifest["rounds"]]
         used: Counter[Any] = Counter()
-        parts = [first_wanted(table, used, wanted) for table in usable_samples(run, rounds)]
+        parts = [
+            up_to_target(table, used, wanted) for table in accepted_unique_samples(run, rounds)
+        ]
     return pa.concat_tables(parts) if parts else None
 
 

@@ -198,23 +198,15 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=int, metavar="N", help="random seed for planning and decoding (default 0)")
     add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times (default 3)")
-<<<<<<< HEAD
-    add("--on-bad-row", choices=get_args(OnProblem), help="null, empty, not text (default error)")
-    add(
-        "--on-singleton-class",
-        choices=get_args(OnProblem),
-        help="a class of one text (default error)",
-=======
     add(
         "--on-bad-row",
-        choices=["error", "skip"],
+        choices=get_args(OnProblem),
         help="what to do with null, empty or non-string texts (default error)",
     )
     add(
         "--on-singleton-class",
-        choices=["error", "skip"],
+        choices=get_args(OnProblem),
         help="what to do with a class that has one distinct text (default error)",
->>>>>>> main
     )
     add("--dry-run", action="store_true", help="print what would be done; write nothing")
     add("overrides", nargs="*", metavar="section.key=value", help="any other setting")
@@ -230,23 +222,17 @@ def _add_expand_options(command: argparse.ArgumentParser) -> None:
     )
     add("--target", metavar="S", help="like --sampling-strategy of augment (default: unchanged)")
     add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times")
-<<<<<<< HEAD
-    add("--on-bad-row", choices=get_args(OnProblem), help="null, empty, not text")
-    add("--on-singleton-class", choices=get_args(OnProblem), help="a class of one text")
-    add("overrides", nargs="*", metavar="section.key=value", help="a setting that may change")
-=======
     add(
         "--on-bad-row",
-        choices=["error", "skip"],
+        choices=get_args(OnProblem),
         help="what to do with null, empty or non-string texts",
     )
     add(
         "--on-singleton-class",
-        choices=["error", "skip"],
+        choices=get_args(OnProblem),
         help="what to do with a class that has one distinct text",
     )
     add("overrides", nargs="*", metavar="section.key=value", help="any setting that may change")
->>>>>>> main
 
 
 def _log_to_terminal() -> None:

@@ -78,9 +78,9 @@ class Counter:
         """Count an actor, "encoder" or so, that Ray has started anew; ``at``: its last block."""
         self.counts["smotext_restarts", actor] += 1
         was = f", which ended at {at}" if at else ""
-        self.tell(f"Ray has started the {actor} anew{was}", {"actor": actor})
+        self.log_event(f"Ray has started the {actor} anew{was}", {"actor": actor})
 
-    def tell(self, message: str, facts: dict[str, Any]) -> None:
+    def log_event(self, message: str, facts: dict[str, Any]) -> None:
         """Have the driver log something; never a text of the corpus."""
         if len(self.events) < MOST_EVENTS:
             self.events.append((message, facts))

@@ -157,7 +157,7 @@ class Restarts:
         self._ends[actor] = 0
 
 
-class Lasting:
+class SupervisedActor:
     """An actor for Ray Data, in processes that may end; but not over and over.
 
     A constructor that fails is tried again in a new process: what it took of a GPU is only
@@ -203,7 +203,7 @@ class Lasting:
             raise
         except Exception as error:
             if ends < most:
-                leave()
+                exit_process()
             raise Stopped(
                 f"The {name} could not be started, {ends + 1} times in a row: "
                 f"{kind_and_message(error)}."
@@ -218,18 +218,18 @@ class Lasting:
         return made
 
 
-def lasting(
+def supervised(
     actor: Any, given: dict[str, Any], name: str, restarts: Any, resources: ResourcesConfig
 ) -> dict[str, Any]:
     """A lasting actor as options of ``Dataset.map`` and ``Dataset.map_batches``."""
     kwargs: dict[str, Any] = {"actor": actor, "given": given, "name": name, "restarts": restarts}
     # A row that ends its process is to be set aside before this bound is reached.
     kwargs["most"] = 2 * resources.max_attempts
-    shown = type(name.capitalize(), (Lasting,), {})  # by its name in Ray's own tables
+    shown = type(name.capitalize(), (SupervisedActor,), {})  # by its name in Ray's own tables
     return {"fn": shown, "fn_constructor_kwargs": kwargs}
 
 
-def tell_done(restarts: Any) -> None:
+def report_done(restarts: Any) -> None:
     """Tell a `Restarts` that this actor got something done, and wait until it knows."""
     import ray
 
@@ -257,7 +257,7 @@ def kind_and_message(error: Exception) -> str:
     return said if said == kind else f"{kind}: {said}"
 
 
-def leave() -> None:
+def exit_process() -> None:
     """End this process, after an exception, so that Ray starts the actor in a new one.
 
     Ray Data takes an exception for the end of the job.

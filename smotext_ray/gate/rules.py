@@ -41,7 +41,7 @@ class Verdict:
     reason: Reason | Literal[""]
 
 
-def judge(
+def choose_candidate(
     texts: Sequence[str],
     finish_reasons: Sequence[str],
     cosines: np.ndarray,

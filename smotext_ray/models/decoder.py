@@ -11,8 +11,8 @@ import torch
 
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
-from smotext_ray.models.checkpoints import int8_llm, merged_llm
 from smotext_ray.models.engine import Candidates, Engine
+from smotext_ray.models.served_llm import int8_llm, merged_llm
 
 
 class Decoder:

@@ -63,7 +63,7 @@ class ClassRows:
 
 
 @dataclass(frozen=True)
-class CorpusTexts:
+class DistinctTexts:
     """The texts of all classes, a row each: class after class, each by rising id.
 
     As in `ClassRows` equal texts of a class are one; under two labels they are two.
@@ -182,7 +182,7 @@ def read_classes(source: ds.Dataset, labels: Sequence[Any]) -> list[ClassRows]:
     return classes
 
 
-def read_corpus(source: ds.Dataset, labels: Sequence[Any]) -> CorpusTexts:
+def read_corpus(source: ds.Dataset, labels: Sequence[Any]) -> DistinctTexts:
     """The texts of a whole corpus, its embeddings on disk where they are many.
 
     Parameters
@@ -198,7 +198,7 @@ def read_corpus(source: ds.Dataset, labels: Sequence[Any]) -> CorpusTexts:
     number = np.cumsum(~repeats) - 1  # of the text, for a row of the layout that stands for one
     stands = ~repeats[row_of]
     texts = order[~repeats]
-    return CorpusTexts(
+    return DistinctTexts(
         labels=labels,
         label_type=source.schema.field("label").type,
         code=found.code[texts],

@@ -26,7 +26,7 @@ from smotext_ray.plan.variants import Sources
 from smotext_ray.tables import PARENTS, plan_schema
 
 
-class KnownNeighbors:
+class NeighborCache:
     """The neighbours of a class's rows, each looked for once: many shards draw the same rows."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ def plan_class(
     nearest: Nearest | None = None,
     sources: Sources | None = None,
     neighbors_per_point: int = 1,
-    known: KnownNeighbors | None = None,
+    known: NeighborCache | None = None,
 ) -> pa.Table:
     """The plan rows of one shard.
 
@@ -91,7 +91,7 @@ def plan_class(
     neighbors_per_point : int, default=1
         Of the k neighbours so many, all different, and no more than there are, share a point
         by the law of `smotext_ray.plan.interpolation.dirichlet_lam`.
-    known : KnownNeighbors, optional
+    known : NeighborCache, optional
         Of the class, from earlier shards with the same settings.
 
     Returns
@@ -115,7 +115,7 @@ def plan_class(
     chosen = _chosen(rows, draws.u_source, sources)
     drawn, place = np.unique(chosen, return_inverse=True)
     cluster = sources.cluster if sources else None
-    near = (known or KnownNeighbors())(
+    near = (known or NeighborCache())(
         drawn,
         len(rows.ids),
         lambda unknown: _neighbors(rows, unknown, cluster, k_neighbors, metric, nearest),
@@ -123,8 +123,8 @@ def plan_class(
     if near.shape[1] == 0:
         raise UserError(singleton_sentence([shard.label]))
     columns, lam = _weighted(shard, seed, draws, near.shape[1], neighbors_per_point, alpha)
-    if sources and sources.reach is not None:
-        lam = lam * sources.reach[rows.text_of_row[chosen], None]
+    if sources and sources.step_scale is not None:
+        lam = lam * sources.step_scale[rows.text_of_row[chosen], None]
     parents = np.take_along_axis(near[place], columns, axis=1)
     if neighbors_per_point == 1:
         ends = rows.embeddings[chosen], rows.embeddings[parents[:, 0]]
@@ -230,7 +230,7 @@ def plan_shard(
     config: RunConfig,
     nearest: Nearest | None = None,
     sources: Sources | None = None,
-    known: KnownNeighbors | None = None,
+    known: NeighborCache | None = None,
 ) -> pa.Table:
     """`plan_class` with the settings of a run."""
     if sources is None and config.plan.variant != "smote":

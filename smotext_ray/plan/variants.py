@@ -20,7 +20,8 @@ from smotext_ray.config.choices import Metric, Variant
 from smotext_ray.errors import UserError
 from smotext_ray.plan.neighbors import Nearest, other_texts
 
-WHOLE: tuple[Variant, ...] = ("kmeans", "svm")  # fitted to all classes at once, in one task
+# Fitted to all classes at once, in one task.
+NEEDS_WHOLE_CORPUS: tuple[Variant, ...] = ("kmeans", "svm")
 MOST_SVM_ROWS = 20_000  # a support vector machine takes time with the square of them: minutes
 OUT_STEP = 0.5  # of the way to the neighbour, on the other side of the source
 
@@ -36,14 +37,14 @@ class Sources:
         where the variant finds no source.
     cluster : ndarray of int32, shape (t,), or None
         Neighbours are of the same cluster; None where they are of the whole class.
-    reach : ndarray of float32, shape (t,), or None
+    step_scale : ndarray of float32, shape (t,), or None
         What lam is multiplied with: below 0 a point lies beyond its source, seen from the
         neighbour. None where it is 1.
     """
 
     weight: NDArray[np.float64]
     cluster: NDArray[np.int32] | None = None
-    reach: NDArray[np.float32] | None = None
+    step_scale: NDArray[np.float32] | None = None
 
 
 def check_rows(variant: Variant, rows: int) -> None:
@@ -250,4 +251,4 @@ def svm_sources(is_support: NDArray[np.bool_], others: NDArray[np.int64], m: int
     weight = np.zeros(len(others))
     for kind in (danger, safe):
         weight[kind] = 1 / max(kind.sum(), 1)
-    return Sources(weight, reach=np.where(safe, -OUT_STEP, 1).astype(np.float32))
+    return Sources(weight, step_scale=np.where(safe, -OUT_STEP, 1).astype(np.float32))

@@ -16,7 +16,7 @@ import pyarrow.dataset as ds
 
 from smotext_ray.config.choices import Variant
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.plan.classes import ClassRows, CorpusTexts
+from smotext_ray.plan.classes import ClassRows, DistinctTexts
 from smotext_ray.plan.neighbors import Nearest
 from smotext_ray.plan.shards import Shard
 from smotext_ray.plan.variants import (
@@ -39,8 +39,8 @@ WHY_NONE: dict[Variant, str] = {
 }
 
 
-def weigh(
-    texts: CorpusTexts,
+def source_weights(
+    texts: DistinctTexts,
     group: Sequence[Shard],
     points: Mapping[Any, int],
     config: RunConfig,
@@ -50,7 +50,7 @@ def weigh(
 
     Parameters
     ----------
-    texts : CorpusTexts
+    texts : DistinctTexts
     group : sequence of Shard
         ``start`` and ``stop`` count the texts of a class, and may reach beyond the last.
     points : mapping of label to int
@@ -92,13 +92,13 @@ def weigh(
     return pa.concat_tables(tables)
 
 
-def _table(texts: CorpusTexts, label: Any, rows: np.ndarray, found: Sources) -> pa.Table:
+def _table(texts: DistinctTexts, label: Any, rows: np.ndarray, found: Sources) -> pa.Table:
     columns = {
         "label": pa.repeat(pa.scalar(label, texts.label_type), len(rows)),
         "id": texts.ids.take(pa.array(rows)),
         "weight": found.weight,
     }
-    extra = {"cluster": found.cluster, "reach": found.reach}
+    extra = {"cluster": found.cluster, "reach": found.step_scale}
     return pa.table(columns | {name: x for name, x in extra.items() if x is not None})
 
 
@@ -127,7 +127,7 @@ def count_sources(weights: pa.Table) -> dict[Any, int]:
     return counts
 
 
-def without_sourceless(
+def without_sources(
     points: Mapping[Any, int], sources: Mapping[Any, int], config: RunConfig
 ) -> tuple[dict[Any, int], list[str]]:
     """The points of the classes that have a source, and a warning for each that has none."""

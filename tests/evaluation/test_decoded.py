@@ -17,7 +17,7 @@ from smotext_ray.evaluation.controls import decode as module
 from smotext_ray.evaluation.controls.class_names import PromptActor
 from smotext_ray.evaluation.controls.decode import NAMES, decode_controls, first_of_classes
 from smotext_ray.gate.reference import class_reference
-from smotext_ray.gate.rules import judge
+from smotext_ray.gate.rules import choose_candidate
 from smotext_ray.models.load import load_encoder
 from smotext_ray.run.directory import Run
 from smotext_ray.run.verify import verify
@@ -148,9 +148,9 @@ def test_without_a_point_the_gate_keeps_the_first_that_passes(config):
     texts = ["", "wheat is up", "corn is up"]
     none, every = np.zeros(3, bool), np.ones(3, bool)
     rest = (none, [], reference, gate)  # all clean, and without parents
-    verdict = judge(texts, ["stop"] * 3, np.zeros(3), every, *rest)
+    verdict = choose_candidate(texts, ["stop"] * 3, np.zeros(3), every, *rest)
     assert (verdict.chosen, verdict.accepted) == (1, True)
-    wrong = judge(texts, ["stop"] * 3, np.zeros(3), none, *rest)
+    wrong = choose_candidate(texts, ["stop"] * 3, np.zeros(3), none, *rest)
     assert not wrong.accepted
 
 

@@ -20,7 +20,7 @@ from smotext_ray.gate.reasons import (
     Reason,
 )
 from smotext_ray.gate.reference import ClassReference, class_reference
-from smotext_ray.gate.rules import judge, overlap, repetition, why_rejected
+from smotext_ray.gate.rules import choose_candidate, overlap, repetition, why_rejected
 from smotext_ray.utils.text import fingerprint, words
 
 CORPUS = ["Wheat prices rose in Chicago today", "the ship sank"]
@@ -107,7 +107,7 @@ def test_a_copy_of_either_parent_is_found():
 
 
 def verdict(texts, cosines, right_class=None, finish_reasons=None, unclean=None):
-    return judge(
+    return choose_candidate(
         texts,
         finish_reasons or ["stop"] * len(texts),
         np.array(cosines, np.float32),

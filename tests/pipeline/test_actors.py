@@ -11,7 +11,7 @@ from handmade_run import build, config_for
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.gate.cleaning import cleaning_of
-from smotext_ray.gate.judge import Judge, cosines
+from smotext_ray.gate.gate import Judge, cosines
 from smotext_ray.gate.reference import class_reference
 from smotext_ray.pipeline import actors
 from smotext_ray.pipeline.actors import ENCODE_CHUNK, DecodeActor, EncodeActor, GateActor, PlanActor

@@ -347,7 +347,7 @@ def test_shards_that_share_neighbours_look_for_each_once_and_say_the_same(monkey
         return other_texts(queries, *rest)
 
     monkeypatch.setattr(planning, "other_texts", search)
-    known = planning.KnownNeighbors()
+    known = planning.NeighborCache()
     parts = [Shard(1, "grain", start, start + 20, start) for start in range(0, points, 20)]
     shared = pa.concat_tables(plan_class(rows, part, **SETTINGS, known=known) for part in parts)
     drawn = len(set(shared["source_id"].to_pylist()))

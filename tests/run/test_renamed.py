@@ -12,14 +12,14 @@ from support.handmade_run import MODELS, config_for
 
 from smotext_ray.cli.show import show_outcome, show_samples
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.evaluation.material import _samples
+from smotext_ray.evaluation.inputs import _samples
 from smotext_ray.pipeline.expand import _is_idle
 from smotext_ray.pipeline.plan_files import PlanWriter, group_item
 from smotext_ray.plan.shards import shards
 from smotext_ray.run.directory import MANIFEST, Run
 from smotext_ray.run.manifest import in_force, open_run
 from smotext_ray.run.renamed import REASONS, SETTINGS, renamed_manifest
-from smotext_ray.run.samples import tally
+from smotext_ray.run.samples import summarize_round
 from smotext_ray.run.status import status_json
 from smotext_ray.run.verify import verify
 
@@ -74,7 +74,7 @@ def test_its_plan_is_made_again_byte_for_byte(run):
 
 
 def test_its_reasons_are_told_in_todays_words(run):
-    told = tally(run, [1])
+    told = summarize_round(run, [1])
     assert told["reasons"] == {"truncated": 2, "wrong_class": 1, "error": 1}
     manifest = run.manifest
     assert manifest["rounds"][0]["decode"] == told | {"seconds": 4.0, "tokens": 400, "actors": 1}

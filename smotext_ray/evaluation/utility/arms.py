@@ -23,7 +23,7 @@ from smotext_ray.evaluation.utility.eda import Synonyms, augment, wordnet
 from smotext_ray.pipeline.in_process import plan_here, weigh_here
 from smotext_ray.plan.strategy import check_class_sizes
 from smotext_ray.plan.strategy import targets as points_per_class
-from smotext_ray.plan.weights import count_sources, without_sourceless
+from smotext_ray.plan.weights import count_sources, without_sources
 from smotext_ray.tables import fixed_size_list, matrix
 
 K_NEIGHBORS = 5
@@ -157,7 +157,7 @@ def embedding_variant(
     made, kept = real, dict[str, int]()
     if several:
         weights = weigh_here(source, several, config)
-        kept, _ = without_sourceless(several, count_sources(weights), config)
+        kept, _ = without_sources(several, count_sources(weights), config)
     if kept:
         plan = plan_here(source, kept, 1, 0, config, weights=weights)
         names = plan["label"].to_pylist()

@@ -11,11 +11,11 @@ import pyarrow as pa
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.gate.cleaning import Cleaning
 from smotext_ray.gate.reference import ClassReference
-from smotext_ray.gate.rules import judge
+from smotext_ray.gate.rules import choose_candidate
 from smotext_ray.tables import matrix, sample_table
 
 
-class Judge:
+class Gate:
     """Plan rows with candidate texts -> one sample a row, accepted or rejected with a reason.
 
     Parameters
@@ -71,7 +71,7 @@ class Judge:
         own = self._codes[row["label"]]
         others = row.get("other_neighbor_texts") or []
         parents = [row["source_text"], row["neighbor_text"], *others]  # null with epsilon
-        verdict = judge(
+        verdict = choose_candidate(
             row["texts"],
             row["finish_reasons"],
             near,
