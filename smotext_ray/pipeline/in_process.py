@@ -128,7 +128,7 @@ def weigh_here(
     config: RunConfig,
     nearest: Nearest | None = None,
 ) -> pa.Table:
-    """The weights of all classes that get points: see `smotext_ray.plan.weights.weigh`."""
+    """The weights of all classes that get points: see `smotext_ray.plan.weights.source_weights`."""
     texts = read_corpus(
         embedded, embedded.to_table(columns=["label"])["label"].unique().to_pylist()
     )

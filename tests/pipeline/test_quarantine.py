@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from smotext_ray.models.engine import Candidates
 from smotext_ray.pipeline import quarantine
 from smotext_ray.pipeline.actors import with_candidates
-from smotext_ray.pipeline.quarantine import Notes, ReadWriteLock, RowQuarantine
+from smotext_ray.pipeline.quarantine import AttemptLog, ReadWriteLock, RowQuarantine
 from smotext_ray.run.directory import Run
 
 TRIES = 2
@@ -80,7 +80,7 @@ def test_a_block_of_good_rows_is_decoded_at_once(uri):
     made, ended = decode(uri, table, Process())
     assert ended == 0
     assert made.equals(Process()(table))
-    assert Notes(Run(uri), "notes").held_against([1, 2, 3]) == (0, {})
+    assert AttemptLog(Run(uri), "notes").held_against([1, 2, 3]) == (0, {})
 
 
 @pytest.mark.parametrize("fs", ["memory", "local"])
@@ -131,21 +131,21 @@ def test_ends_that_are_not_the_rows_fault_cost_no_row(uri):
 
 
 def test_rows_that_others_have_in_hand_are_not_held_against_a_block(uri):
-    others = Notes(Run(uri), "notes")
+    others = AttemptLog(Run(uri), "notes")
     with others.trying([0, 5]), others.trying([7]), others.trying([7]):
         assert others.held_against([1, 2, 3]) == (0, {})
         assert others.held_against([0, 5, 7]) == (1, {7: 2})
 
 
 def test_an_exception_is_no_end_of_the_process(uri):
-    notes = Notes(Run(uri), "notes")
+    notes = AttemptLog(Run(uri), "notes")
     with pytest.raises(ValueError), notes.trying([1, 2]):
         raise ValueError
     assert notes.held_against([1, 2]) == (0, {})
 
 
 def test_each_row_that_is_decoded_alone_is_progress(uri):
-    notes = Notes(Run(uri), "notes")
+    notes = AttemptLog(Run(uri), "notes")
     for _ in range(TRIES):
         with pytest.raises(Ended), notes.trying([4, 9]):
             raise Ended
@@ -197,7 +197,7 @@ def test_a_row_is_tried_alone_while_other_threads_wait(uri):
                 at_once["calls"] -= 1
             return super().__call__(table)
 
-    notes = Notes(Run(uri), "notes")
+    notes = AttemptLog(Run(uri), "notes")
     for _ in range(TRIES):
         with suppress(Ended), notes.trying([0, 1, 2]):
             raise Ended  # is no Exception: the note stays
