@@ -21,6 +21,7 @@ import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from smotext_ray.tables import matrix
+from smotext_ray.utils.text import distinct_part
 
 SMALL_BYTES = 1 << 28  # embeddings of a corpus that is read whole, once
 HELD_BYTES = 1 << 30  # embeddings above this go to a file of this machine
@@ -253,7 +254,7 @@ def _digests(texts: pa.Array) -> NDArray[np.uint64]:
     digests = []
     for text in texts.to_pylist():
         digest = begin()
-        digest.update(text.strip().encode())
+        digest.update(distinct_part(text).encode())
         digests.append(digest.digest())
     joined = b"".join(digests)
     return np.frombuffer(joined, np.uint64).reshape(-1, 2)

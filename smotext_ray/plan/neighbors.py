@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from smotext_ray.config.choices import Metric
 from smotext_ray.plan.vectors import row_sums
+from smotext_ray.utils.text import distinct_part
 
 # queries, base, k, metric -> distances, rows of the base
 Nearest = Callable[
@@ -346,7 +347,7 @@ def _distinct_texts(
     place: dict[str, int] = {}
     text_of_row = np.empty(len(texts), dtype=np.int64)
     for row in np.argsort(np.asarray(ids), kind="stable").tolist():
-        text = str(texts[row]).strip()
+        text = distinct_part(str(texts[row]))
         if text not in place:
             place[text] = len(representatives)
             representatives.append(row)

@@ -114,8 +114,9 @@ def sources_of(weights: ds.Dataset, rows: ClassRows) -> Sources:
     table = weights.to_table(filter=wanted).sort_by("id")  # as `ClassRows` has its texts
     if not table["id"].combine_chunks().equals(rows.ids[: rows.distinct]):
         raise ValueError(f"The weights of class {rows.label!r} are not those of its texts.")
-    names = ("weight", "cluster", "reach")
-    return Sources(**{n: table[n].to_numpy() for n in names if n in table.column_names})
+    columns = {"weight": "weight", "cluster": "cluster", "reach": "step_scale"}
+    found = {columns[n]: table[n].to_numpy() for n in columns if n in table.column_names}
+    return Sources(**found)
 
 
 def count_sources(weights: pa.Table) -> dict[Any, int]:

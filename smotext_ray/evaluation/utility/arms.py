@@ -25,6 +25,7 @@ from smotext_ray.plan.strategy import check_class_sizes
 from smotext_ray.plan.strategy import targets as points_per_class
 from smotext_ray.plan.weights import count_sources, without_sources
 from smotext_ray.tables import fixed_size_list, matrix
+from smotext_ray.utils.text import distinct_part
 
 K_NEIGHBORS = 5
 
@@ -152,7 +153,9 @@ def embedding_variant(
         plan=PlanConfig(variant=variant, seed=seed),
     )
     source = _dataset(real)
-    texts = {(text.strip(), label) for text, label in zip(real.texts, real.labels, strict=True)}
+    texts = {
+        (distinct_part(text), label) for text, label in zip(real.texts, real.labels, strict=True)
+    }
     several, _ = check_class_sizes(Counter(k for _, k in texts), new, K_NEIGHBORS, "skip")
     made, kept = real, dict[str, int]()
     if several:
