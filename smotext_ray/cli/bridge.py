@@ -126,7 +126,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
     names += ["encoder", "pooling", "llm", "template", "stage", "start_from"]
     names += ["learning_rate", "lora_learning_rate", "save_minutes"]
     given |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    return given | ({"instructions": True} if options.instructions else {})
+    return given
 
 
 def bridge_eval(options: argparse.Namespace) -> int:
@@ -225,7 +225,6 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
         choices=get_args(TrainingStage),
         help="1: repeat the text; 2: answer questions about it (default 1)",
     )
-    add("--instructions", action="store_true", help="use instruction templates in stage 1 too")
     add("--from", dest="start_from", metavar="BRIDGE", help="start from a bridge, or 'default'")
     add(
         "--from-state",

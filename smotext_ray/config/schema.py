@@ -13,7 +13,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationInfo,
     field_validator,
 )
 
@@ -84,7 +83,6 @@ class PlanConfig(Section):
     sampling_strategy: str | float | dict[str, int] = "auto"
     variant: Variant = "smote"
     n_clusters: int = Field(8, ge=1)
-    interpolation: Literal["lerp", "slerp"] = "lerp"
     neighbors_per_point: int = Field(1, ge=1)
     alpha: float = Field(1.0, gt=0)
     seed: int = Field(0, ge=0)
@@ -96,13 +94,6 @@ class PlanConfig(Section):
     def _labels_as_text(cls, given: Any) -> Any:
         # YAML reads the label of {1: 50} as a number; JSON and the manifest hold text.
         return {str(k): v for k, v in given.items()} if isinstance(given, dict) else given
-
-    @field_validator("neighbors_per_point")
-    @classmethod
-    def _of_lines(cls, given: int, info: ValidationInfo) -> int:
-        if given > 1 and info.data.get("interpolation") == "slerp":
-            raise ValueError("plan.interpolation=slerp has one neighbour; use lerp")
-        return given
 
 
 class BridgeSection(Section):

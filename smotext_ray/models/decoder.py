@@ -24,11 +24,9 @@ class Decoder:
         Directory or hub name of a causal LLM.
     bridge : Bridge
     lora : Path, optional
-        Directory of the bridge, if it has LoRA layers for the LLM.
-    merge_lora : bool, default=True
-        Add those layers to the LLM's weights first, in a checkpoint in the cache directory. False
-        lets vLLM compute them next to the LLM, which is slower: on a CPU at a third of the speed
-        (benchmarks/lora_serving.py), on a GPU by many more kernels per step.
+        Directory of the bridge, if it has LoRA layers for the LLM. They are added to its weights
+        in a checkpoint in the cache directory: vLLM would compute them next to the LLM at a third
+        of the speed on a CPU (benchmarks/lora_serving.py), and by many more kernels on a GPU.
     int8 : bool, default=False
         Let the LLM's layers compute in int8, of a checkpoint in the cache directory; LoRA layers
         are merged first.
@@ -50,7 +48,6 @@ class Decoder:
         bridge: Bridge,
         *,
         lora: Path | None = None,
-        merge_lora: bool = True,
         int8: bool = False,
         **settings: Any,
     ) -> None:
@@ -65,14 +62,12 @@ class Decoder:
             )
         if (lora is not None) != (bridge.config.lora_rank > 0):
             raise ValueError("lora must be given for a bridge that has LoRA layers, and only then")
-        if lora and (merge_lora or int8):
-            model, lora = merged_llm(model, lora), None
+        if lora:
+            model = merged_llm(model, lora)
         if int8:
             model = int8_llm(model)
         self._bridge = bridge
-        self._engine = Engine(
-            model, bridge.prompt_length, lora=lora, lora_rank=bridge.config.lora_rank, **settings
-        )
+        self._engine = Engine(model, bridge.prompt_length, **settings)
 
     def set_sampling(self, num_candidates: int, temperature: float) -> None:
         """Decode from here on so many texts a point, at such a temperature (0: greedy)."""

@@ -22,7 +22,6 @@ class TrainConfig:
     soft_tokens: int = 8
     projector_hidden_size: int = 1024
     template: str = SOFT_PLACEHOLDER
-    instructions: bool = False  # stage 1 draws for each step from instruction templates too
     stage: TrainingStage = 1  # 1: paraphrase pretraining; 2: context-aware tuning
     lora_rank: int = 0  # of the LLM's LoRA layers; 0: none, and only the projector learns
     scale_of_table: float = 3.0  # output scale starts at so many std of the LLM's embeddings

@@ -192,10 +192,3 @@ def test_the_manifest_holds_no_keys_of_an_address(given, kept):
     config = load_config(options={"input.path": given})
     assert config.input.path == given
     assert config_json(config)["input"]["path"] == kept
-
-
-def test_the_sphere_has_one_neighbour():
-    message = sentence(overrides=["plan.interpolation=slerp", "plan.neighbors_per_point=2"])
-    assert "plan.neighbors_per_point does not fit" in message
-    assert "plan.interpolation=slerp has one neighbour" in message
-    load_config(overrides=["plan.interpolation=slerp", "plan.neighbors_per_point=1"])
