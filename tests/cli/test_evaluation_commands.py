@@ -138,7 +138,7 @@ def test_without_quick_the_llm_decodes_and_reads(evaluate, words, tmp_path, monk
         def __call__(self, texts):
             return [(1.0, 2)] * len(texts)
 
-    monkeypatch.setattr(perplexity, "Surprise", Reader)
+    monkeypatch.setattr(perplexity, "TokenNLL", Reader)
     monkeypatch.setattr("smotext_ray.models.files.locate_model", lambda spec: _Files)
     assert evaluate("--seeds", 1, "--classifiers", "embedding") == 0
     report = json.loads((tmp_path / "report" / "report.json").read_text())
