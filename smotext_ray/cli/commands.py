@@ -82,10 +82,10 @@ def decode(options: argparse.Namespace) -> int:
 
 def expand(options: argparse.Namespace) -> int:
     """``smotext expand``: take new rows into a run and top its classes up."""
-    from smotext_ray.pipeline.expand import Wish
+    from smotext_ray.pipeline.expand import ExpansionRequest
     from smotext_ray.pipeline.expand import expand as run_expand
 
-    wish = Wish(
+    wish = ExpansionRequest(
         options.input,
         _strategy(options.target),
         options.max_rounds,

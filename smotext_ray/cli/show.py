@@ -35,15 +35,15 @@ def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int =
     console.print(_speed_table(manifest))
     show_samples(run, manifest, console, rows=examples)
     for label, number in (manifest.shortfall or {}).items():
-        say(
+        print_line(
             console,
             f"Class {label!r} is {number} short of its target; {_why_short(manifest, label)}.",
         )
     for warning in manifest.warnings or []:
-        say(console, f"Note: {warning}")
+        print_line(console, f"Note: {warning}")
     result = manifest.written_result
-    say(console, f"Result: {run.uri.rstrip('/')}/{result.path} ({result.rows} rows).")
-    say_promise(manifest, console)
+    print_line(console, f"Result: {run.uri.rstrip('/')}/{result.path} ({result.rows} rows).")
+    print_promise(manifest, console)
 
 
 def show_samples(
@@ -98,15 +98,15 @@ def add_row(table: Table, *cells: Any) -> None:
     table.add_row(*(Text(str(cell)) for cell in cells))
 
 
-def say(console: Console, sentence: str) -> None:
+def print_line(console: Console, sentence: str) -> None:
     """Print without wrapping, so that paths can be copied."""
     console.print(Text(sentence), soft_wrap=True)
 
 
-def say_promise(manifest: Manifest, console: Console) -> None:
+def print_promise(manifest: Manifest, console: Console) -> None:
     """Print the privacy guarantee of a run with epsilon; nothing for other runs."""
     if manifest.privacy is not None:
-        say(console, manifest.privacy.in_words())
+        print_line(console, manifest.privacy.in_words())
 
 
 def _class_table(manifest: Manifest) -> Table:

@@ -7,10 +7,10 @@ import math
 import time
 from datetime import UTC, datetime
 
-from smotext_ray.cluster import connect, pools
+from smotext_ray.cluster import pools, session
 from smotext_ray.cluster.progress import stage_progress
 from smotext_ray.cluster.ray_data import MOST_BLOCKS, in_task, map_blocks, read_checkpointed, write
-from smotext_ray.cluster.restarts import bounded_restarts, lasting
+from smotext_ray.cluster.restarts import bounded_restarts, supervised
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.staging import stage_corpus
 from smotext_ray.errors import UserError
@@ -25,7 +25,7 @@ from smotext_ray.run.manifest import BadRows, InputFacts, Manifest, StageFacts
 from smotext_ray.run.opening import check_same, existing_manifest, new_manifest
 from smotext_ray.run.reference import build_reference
 from smotext_ray.run.result import write_input_schema
-from smotext_ray.run.throughput import written
+from smotext_ray.run.throughput import write_progress
 
 log = logging.getLogger("smotext_ray")
 
@@ -102,11 +102,11 @@ def _embed(config: RunConfig, run: Run, manifest: Manifest, actors: Actors) -> N
     job = f"embed-expansion-{expansion.number}" if expansion else "embed"
     total = expansion.new_rows if expansion else manifest.input.rows
     files = corpus_files(run, manifest)[before:]
-    resources = connect.connect()
+    resources = session.connect()
     pool = pools.encoder_pool(resources, config, len(files))
     started = time.monotonic()
     directory = NOISED if has_epsilon(config) else "embeddings"
-    there = written(run, directory, footers=None).rows
+    there = write_progress(run, directory, footers=None).rows
     with (
         stage_progress("embed", manifest.input.rows, run, before=there) as counter,
         bounded_restarts(
@@ -118,7 +118,7 @@ def _embed(config: RunConfig, run: Run, manifest: Manifest, actors: Actors) -> N
         corpus = read_checkpointed(run, files, len(files), columns, job, pool)
         embedded = map_blocks(
             corpus,
-            **lasting(actors.encode, encoder, "encoder", restarts, config.resources),
+            **supervised(actors.encode, encoder, "encoder", restarts, config.resources),
             **pools.pool_options(pool),
         )
         write(embedded, run, directory, pool)
@@ -131,7 +131,7 @@ def _denoise(config: RunConfig, run: Run, manifest: Manifest) -> None:
     if "denoise" not in manifest.stages:
         run.clear("corpus")  # from here on no stage has a text of it
         started = time.monotonic()
-        connect.connect()
+        session.connect()
         in_task(denoise, config, run, manifest.labels, manifest.input.rows)
         manifest.stages["denoise"] = StageFacts(seconds=time.monotonic() - started)
         manifest.save(run)
@@ -142,7 +142,7 @@ def _reference(run: Run, manifest: Manifest) -> None:
     if "reference" in manifest.stages:
         return
     started = time.monotonic()
-    connect.connect()
+    session.connect()
     in_task(build_reference, run, manifest.labels)
     manifest.stages["reference"] = StageFacts(seconds=time.monotonic() - started)
     manifest.save(run)

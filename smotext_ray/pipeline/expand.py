@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
+from smotext_ray.config.choices import OnProblem
 from smotext_ray.config.load import load_config
 from smotext_ray.config.schema import InputConfig, RunConfig
 from smotext_ray.errors import UserError
@@ -31,7 +32,7 @@ log = logging.getLogger("smotext_ray")
 
 
 @dataclass(frozen=True)
-class Wish:
+class ExpansionRequest:
     """What an expansion is asked for; None is what the run, or its last expansion, was.
 
     Attributes
@@ -49,12 +50,12 @@ class Wish:
     input: str | None = None
     target: Any = None
     max_rounds: int | None = None
-    on_singleton_class: Literal["error", "skip"] | None = None
+    on_singleton_class: OnProblem | None = None
     on_bad_row: str | None = None
 
 
 def expand(
-    uri: str, wish: Wish, overrides: Sequence[str] = (), actors: Actors = REAL
+    uri: str, wish: ExpansionRequest, overrides: Sequence[str] = (), actors: Actors = REAL
 ) -> tuple[Run, bool]:
     """Embed the rows that are new to a run, and top every class up to its target.
 
@@ -62,7 +63,7 @@ def expand(
     ----------
     uri : str
         The run directory. What is under way there is finished first.
-    wish : Wish
+    wish : ExpansionRequest
     overrides : sequence of str
         ``section.key=value``, of settings that a run may change.
     actors : Actors
@@ -100,7 +101,7 @@ def expand(
     return opened.run, True
 
 
-def _finish(wish: Wish, config: RunConfig, run: Run, actors: Actors) -> None:
+def _finish(wish: ExpansionRequest, config: RunConfig, run: Run, actors: Actors) -> None:
     if wish.on_singleton_class:  # it may be what an expansion stopped at
         with hold(run, "expand"):
             manifest = Manifest.read(run)
@@ -110,7 +111,7 @@ def _finish(wish: Wish, config: RunConfig, run: Run, actors: Actors) -> None:
     augment(config, run.uri, actors)
 
 
-def _begin(wish: Wish, opened: Opened, manifest: Manifest) -> bool:
+def _begin(wish: ExpansionRequest, opened: Opened, manifest: Manifest) -> bool:
     """Stage the new rows and note the expansion; False where there is nothing to do."""
     config, run = opened.config, opened.run
     files = [] if manifest.is_private else corpus_files(run, manifest)
@@ -128,7 +129,7 @@ def _begin(wish: Wish, opened: Opened, manifest: Manifest) -> bool:
 
 
 def _stage(
-    wish: Wish, config: RunConfig, run: Run, manifest: Manifest, files: list[str]
+    wish: ExpansionRequest, config: RunConfig, run: Run, manifest: Manifest, files: list[str]
 ) -> NewRows:
     given = {"path": wish.input, "on_bad_row": wish.on_bad_row}
     changed = {key: value for key, value in given.items() if value is not None}
@@ -140,7 +141,7 @@ def _stage(
 
 
 def _entry(
-    wish: Wish, config: RunConfig, manifest: Manifest, found: NewRows, files: int
+    wish: ExpansionRequest, config: RunConfig, manifest: Manifest, found: NewRows, files: int
 ) -> Expansion:
     """What the manifest says of an expansion when it begins."""
     now = manifest.effective_config

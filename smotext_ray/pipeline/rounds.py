@@ -6,7 +6,7 @@ import logging
 import time
 from datetime import UTC, datetime
 
-from smotext_ray.cluster import connect
+from smotext_ray.cluster import session
 from smotext_ray.cluster.ray_data import in_task
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline.actors import REAL, Actors
@@ -18,7 +18,7 @@ from smotext_ray.run.directory import Run
 from smotext_ray.run.lease import hold
 from smotext_ray.run.manifest import Decoded, Manifest, StageFacts
 from smotext_ray.run.result import write_result
-from smotext_ray.run.samples import tally
+from smotext_ray.run.samples import summarize_round
 
 log = logging.getLogger("smotext_ray")
 
@@ -82,7 +82,7 @@ def decode(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REA
         points=entry.points,
         actors=actors,
     )
-    outcome = in_task(tally, run, manifest.round_numbers)
+    outcome = in_task(summarize_round, run, manifest.round_numbers)
     entry.decode = Decoded(**dict(facts), **dict(outcome))
     manifest.save(run)
     return True
@@ -90,7 +90,7 @@ def decode(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REA
 
 def finish(run: Run, manifest: Manifest) -> None:
     """Write the augmented corpus and note which classes fell short."""
-    connect.connect()
+    session.connect()
     started = time.monotonic()
     wanted, got = manifest.targets or {}, manifest.accepted()
     manifest.shortfall = {

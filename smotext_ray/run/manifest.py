@@ -26,6 +26,7 @@ from pydantic import (
     model_serializer,
 )
 
+from smotext_ray.config.choices import OnProblem
 from smotext_ray.config.schema import RunConfig, config_json
 from smotext_ray.errors import UserError, one_line
 from smotext_ray.privacy.mechanism import Promise
@@ -188,7 +189,7 @@ class Expansion(Facts):
     files_before: int
     target: str | float | dict[str, int]
     max_rounds: int
-    on_singleton_class: Literal["error", "skip"]
+    on_singleton_class: OnProblem
     finished: str | None = None
     accepted: Counts | None = None
 

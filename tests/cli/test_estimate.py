@@ -11,11 +11,11 @@ from rich.console import Console
 from smotext_ray.cli import estimate
 from smotext_ray.cli.estimate import show_estimate
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.corpus.survey import BadRows, Survey
+from smotext_ray.corpus.survey import BadRows, CorpusSummary
 
 
 def survey(class_counts, bad_rows=None, mean_characters=80.0):
-    return Survey(
+    return CorpusSummary(
         rows=sum(class_counts.values()),
         class_counts=class_counts,
         bad_rows=bad_rows or {},
@@ -78,7 +78,7 @@ def test_rounds_are_told():
 def test_bad_rows_that_are_left_out():
     bad = {"text is null": BadRows(7, (3, 12))}
     text = printed(survey({"a": 5, "b": 9}, bad), {"a": 4})
-    assert "Left out: 7 rows whose text is null, such as 3, 12." in text
+    assert "Skipped: 7 rows whose text is null, such as 3, 12." in text
 
 
 @pytest.mark.parametrize("mark", ["[bold]", "[/x]", ":smile:"])

@@ -138,7 +138,7 @@ def test_without_quick_the_llm_decodes_and_reads(evaluate, words, tmp_path, monk
         def __call__(self, texts):
             return [(1.0, 2)] * len(texts)
 
-    monkeypatch.setattr(perplexity, "Surprise", Reader)
+    monkeypatch.setattr(perplexity, "TokenNLL", Reader)
     monkeypatch.setattr("smotext_ray.models.files.locate_model", lambda spec: _Files)
     assert evaluate("--seeds", 1, "--classifiers", "embedding") == 0
     report = json.loads((tmp_path / "report" / "report.json").read_text())
@@ -253,7 +253,7 @@ def test_canaries_of_another_corpus_are_refused(refused, tmp_path, capsys):
     assert main(["canaries", "--input", str(corpus), "--output", str(output)]) == 0
     capsys.readouterr()
     sentence = refused("--canaries", tmp_path / "out" / LIST)
-    assert "20 of the 20 canaries" in sentence
+    assert "20 of the 20 planted canaries" in sentence
 
 
 def test_a_corpus_that_cannot_be_planted_in(tmp_path, capsys):

@@ -23,7 +23,7 @@ from smotext_ray.run.manifest import Decoded, InputFacts, Round, StageFacts
 from smotext_ray.run.opening import new_manifest
 from smotext_ray.run.reference import build_reference
 from smotext_ray.run.result import write_input_schema, write_result
-from smotext_ray.run.samples import tally
+from smotext_ray.run.samples import summarize_round
 from smotext_ray.tables import fixed_size_list
 
 MODELS = {name: {"name": name, "sha256": "0"} for name in ("encoder", "llm", "bridge")}
@@ -114,7 +114,7 @@ def build(
             manifest.rounds.append(entry)
             if until != "plan":
                 write_samples(run, number, rejected or {}, set(errors), text_of)
-                outcome = tally(run, manifest.round_numbers)
+                outcome = summarize_round(run, manifest.round_numbers)
                 entry.decode = Decoded(seconds=4.0, tokens=400, actors=1, **dict(outcome))
     if until == "result":
         got = manifest.accepted()
