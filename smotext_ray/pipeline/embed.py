@@ -7,15 +7,14 @@ import math
 import time
 from datetime import UTC, datetime
 
-from smotext_ray.cluster import pools, session
-from smotext_ray.cluster.progress import stage_progress
-from smotext_ray.cluster.ray_data import MOST_BLOCKS, in_task, map_blocks, read_checkpointed, write
-from smotext_ray.cluster.restarts import bounded_restarts, supervised
+from smotext_ray.cluster.ray_data import MOST_BLOCKS
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.staging import stage_corpus
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline.actors import ENCODE_CHUNK, REAL, Actors
 from smotext_ray.pipeline.denoise import denoise
+from smotext_ray.pipeline.executor import Executor
+from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.preflight import Opened, has_epsilon, survey_input
 from smotext_ray.privacy.mechanism import promise
 from smotext_ray.run.corpus_files import corpus_files
@@ -25,12 +24,11 @@ from smotext_ray.run.manifest import BadRows, InputFacts, Manifest, StageFacts
 from smotext_ray.run.opening import check_same, existing_manifest, new_manifest
 from smotext_ray.run.reference import build_reference
 from smotext_ray.run.result import write_input_schema
-from smotext_ray.run.throughput import write_progress
 
 log = logging.getLogger("smotext_ray")
 
 
-def embed_corpus(opened: Opened, actors: Actors = REAL) -> Manifest:
+def embed_corpus(opened: Opened, actors: Actors = REAL, executor: Executor = ON_RAY) -> Manifest:
     """Stage the corpus and embed it, or what is left of that; for who holds the run's lease."""
     config, run = opened.config, opened.run
     # Another process may have begun it since it was opened.
@@ -43,10 +41,10 @@ def embed_corpus(opened: Opened, actors: Actors = REAL) -> Manifest:
     manifest.save(run)
     log_to_run(run)
     _stage_corpus(opened, manifest)
-    _embed(config, run, manifest, actors)
+    _embed(config, run, manifest, actors, executor)
     if manifest.is_private:
-        _denoise(config, run, manifest)
-    _reference(run, manifest)
+        _denoise(config, run, manifest, executor)
+    _reference(run, manifest, executor)
     return manifest
 
 
@@ -92,7 +90,9 @@ def _stage_corpus(opened: Opened, manifest: Manifest) -> None:
     manifest.save(run)
 
 
-def _embed(config: RunConfig, run: Run, manifest: Manifest, actors: Actors) -> None:
+def _embed(
+    config: RunConfig, run: Run, manifest: Manifest, actors: Actors, executor: Executor
+) -> None:
     if "embed" in manifest.stages:
         return
     # Of an expansion the files and the checkpoint are its own: what was embedded before
@@ -102,47 +102,35 @@ def _embed(config: RunConfig, run: Run, manifest: Manifest, actors: Actors) -> N
     job = f"embed-expansion-{expansion.number}" if expansion else "embed"
     total = expansion.new_rows if expansion else manifest.input.rows
     files = corpus_files(run, manifest)[before:]
-    resources = session.connect()
-    pool = pools.encoder_pool(resources, config, len(files))
     started = time.monotonic()
-    directory = NOISED if has_epsilon(config) else "embeddings"
-    there = write_progress(run, directory, footers=None).rows
-    with (
-        stage_progress("embed", manifest.input.rows, run, before=there) as counter,
-        bounded_restarts(
-            config.resources, lower="resources.encoder_actors", counter=counter
-        ) as restarts,
-    ):
-        encoder = {"config": config, "counter": counter}
-        columns = ["id", "text", "label"]
-        corpus = read_checkpointed(run, files, len(files), columns, job, pool)
-        embedded = map_blocks(
-            corpus,
-            **supervised(actors.encode, encoder, "encoder", restarts, config.resources),
-            **pools.pool_options(pool),
-        )
-        write(embedded, run, directory, pool)
+    number = executor.embed(
+        config,
+        run,
+        actors,
+        files=files,
+        directory=NOISED if has_epsilon(config) else "embeddings",
+        job=job,
+        rows=manifest.input.rows,
+    )
     seconds = time.monotonic() - started
-    manifest.stages["embed"] = StageFacts(rows=total, seconds=seconds, actors=pool.actors)
+    manifest.stages["embed"] = StageFacts(rows=total, seconds=seconds, actors=number)
     manifest.save(run)
 
 
-def _denoise(config: RunConfig, run: Run, manifest: Manifest) -> None:
+def _denoise(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> None:
     if "denoise" not in manifest.stages:
         run.clear("corpus")  # from here on no stage has a text of it
         started = time.monotonic()
-        session.connect()
-        in_task(denoise, config, run, manifest.labels, manifest.input.rows)
+        executor.call(denoise, config, run, manifest.labels, manifest.input.rows)
         manifest.stages["denoise"] = StageFacts(seconds=time.monotonic() - started)
         manifest.save(run)
     run.clear(NOISED)  # not before the stage is done, which a kill would undo
 
 
-def _reference(run: Run, manifest: Manifest) -> None:
+def _reference(run: Run, manifest: Manifest, executor: Executor) -> None:
     if "reference" in manifest.stages:
         return
     started = time.monotonic()
-    session.connect()
-    in_task(build_reference, run, manifest.labels)
+    executor.call(build_reference, run, manifest.labels)
     manifest.stages["reference"] = StageFacts(seconds=time.monotonic() - started)
     manifest.save(run)

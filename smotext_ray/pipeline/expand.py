@@ -19,7 +19,9 @@ from smotext_ray.config.schema import InputConfig, RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.pipeline.embed import embed_corpus, rows_per_file
+from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.new_rows import NewRows, stage_unseen
+from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.preflight import Opened, check_feasible, open_checked
 from smotext_ray.pipeline.rounds import augment, make_texts
 from smotext_ray.run.corpus_files import corpus_files
@@ -55,7 +57,11 @@ class ExpansionRequest:
 
 
 def expand(
-    uri: str, wish: ExpansionRequest, overrides: Sequence[str] = (), actors: Actors = REAL
+    uri: str,
+    wish: ExpansionRequest,
+    overrides: Sequence[str] = (),
+    actors: Actors = REAL,
+    executor: Executor = ON_RAY,
 ) -> tuple[Run, bool]:
     """Embed the rows that are new to a run, and top every class up to its target.
 
@@ -67,6 +73,7 @@ def expand(
     overrides : sequence of str
         ``section.key=value``, of settings that a run may change.
     actors : Actors
+    executor : Executor
 
     Returns
     -------
@@ -90,25 +97,27 @@ def expand(
         )
     if not manifest.is_finished(config):
         log.info("%s is not finished; that comes first", uri)
-        _finish(wish, config, run, actors)
-    opened = open_checked(config, uri, actors)
+        _finish(wish, config, run, actors, executor)
+    opened = open_checked(config, uri, actors, executor)
     with hold(opened.run, "expand"):
         manifest = Manifest.read(opened.run)
         if not _begin(wish, opened, manifest):
             return opened.run, False
-        manifest = embed_corpus(opened, actors)
-        make_texts(manifest.effective_config, opened.run, manifest, actors)
+        manifest = embed_corpus(opened, actors, executor)
+        make_texts(manifest.effective_config, opened.run, manifest, actors, executor)
     return opened.run, True
 
 
-def _finish(wish: ExpansionRequest, config: RunConfig, run: Run, actors: Actors) -> None:
+def _finish(
+    wish: ExpansionRequest, config: RunConfig, run: Run, actors: Actors, executor: Executor
+) -> None:
     if wish.on_singleton_class:  # it may be what an expansion stopped at
         with hold(run, "expand"):
             manifest = Manifest.read(run)
             if manifest.last_expansion is not None and manifest.is_expanding:
                 manifest.last_expansion.on_singleton_class = wish.on_singleton_class
                 manifest.save(run)
-    augment(config, run.uri, actors)
+    augment(config, run.uri, actors, executor)
 
 
 def _begin(wish: ExpansionRequest, opened: Opened, manifest: Manifest) -> bool:

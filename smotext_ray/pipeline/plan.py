@@ -10,17 +10,15 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from smotext_ray.cluster import pools, session
-from smotext_ray.cluster.progress import stage_progress, task_progress
-from smotext_ray.cluster.ray_data import in_task, set_up_data
-from smotext_ray.cluster.restarts import bounded_restarts, supervised
+from smotext_ray.cluster import session
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline.actors import REAL, Actors
+from smotext_ray.pipeline.executor import Executor
+from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.plan_files import (
     group_item,
     weight_shards,
     weights_directory,
-    write_groups,
 )
 from smotext_ray.plan.classes import is_small, rows_gib
 from smotext_ray.plan.shards import Shard, shards
@@ -38,10 +36,16 @@ LIGHT_FILES = 4
 LIGHT_PRODUCTS = 2e11  # of two numbers, in the search for neighbours
 
 
-def plan(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REAL) -> bool:
+def plan(
+    config: RunConfig,
+    run: Run,
+    manifest: Manifest,
+    actors: Actors = REAL,
+    executor: Executor = ON_RAY,
+) -> bool:
     """Plan the next round; False where nothing is left to plan."""
     if manifest.targets is None:
-        settle_targets(config, run, manifest, actors)
+        settle_targets(config, run, manifest, actors, executor)
     to_plan = points_to_plan(config, manifest)
     if not to_plan or manifest.rounds_used >= config.plan.max_rounds:
         return False
@@ -51,7 +55,7 @@ def plan(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REAL)
     # Files of equal size: Ray Data cuts each into equally many blocks, whatever its size.
     groups = shards(to_plan, round_, manifest.points, math.ceil(points / files))
     started = time.monotonic()
-    written = _write_plan(config, run, manifest, groups, to_plan, actors)
+    written = _write_plan(config, run, manifest, groups, to_plan, actors, executor)
     manifest.rounds.append(
         Round(
             round=round_,
@@ -71,7 +75,13 @@ def points_to_plan(config: RunConfig, manifest: Manifest) -> dict[Any, int]:
     return lacking(targets, manifest.accepted(), manifest.planned(), expected)
 
 
-def settle_targets(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REAL) -> None:
+def settle_targets(
+    config: RunConfig,
+    run: Run,
+    manifest: Manifest,
+    actors: Actors = REAL,
+    executor: Executor = ON_RAY,
+) -> None:
     """Settle how many new texts each class is to get, and weigh its texts if the variant does.
 
     Classes are left out in which there is nothing to interpolate, which the embeddings tell.
@@ -89,7 +99,7 @@ def settle_targets(config: RunConfig, run: Run, manifest: Manifest, actors: Acto
         config.neighbors.on_singleton_class,
     )
     if config.plan.variant != "smote" and kept:
-        manifest.weights, sources = _weigh(config, run, manifest, kept, actors)
+        manifest.weights, sources = _weigh(config, run, manifest, kept, actors, executor)
         kept, sourceless = without_sources(kept, sources, config)
         warnings += sourceless
     for warning in warnings:
@@ -105,21 +115,27 @@ def _write_plan(
     groups: list[list[Shard]],
     to_plan: dict[Any, int],
     actors: Actors,
+    executor: Executor,
 ) -> list[dict[str, str]]:
     """A file for each group, by one task or a pool of planners; rows of ``file`` and ``sha256``."""
     items = [group_item(groups[0][0].round, i, group) for i, group in enumerate(groups)]
     points, counts, dim = sum(to_plan.values()), manifest.class_counts, _dim(run)
     weights = None if config.plan.variant == "smote" else weights_directory(manifest)
-    if len(items) <= LIGHT_FILES and fits_one_task(counts, to_plan, dim):
-        with task_progress("plan", points, run):
-            written: list[dict[str, str]] = in_task(write_groups, run, config, items, weights)
-        return written
     largest = max(sum(counts[shard.label] for shard in group) for group in groups)
     memory_gib = planner_gib(sum(counts.values()), largest, dim)
     if config.plan.variant == "kmeans":  # neighbours are looked for in a copy of their cluster
         memory_gib += 4 * largest * dim / session.GIB
-    return _in_planners(
-        actors.plan, "plan", config, run, items, points, memory_gib, weights=weights
+    if len(items) <= LIGHT_FILES and fits_one_task(counts, to_plan, dim):
+        memory_gib = 0.0
+    return executor.plan(
+        config,
+        run,
+        actors.plan,
+        items,
+        stage="plan",
+        rows=points,
+        memory_gib=memory_gib,
+        weights=weights,
     )
 
 
@@ -139,38 +155,6 @@ def fits_one_task(counts: Mapping[Any, int], points: Mapping[Any, int], dim: int
     return is_small(sum(counts.values()), dim) and searched * dim <= LIGHT_PRODUCTS
 
 
-def _in_planners(
-    actor: Any,
-    stage: str,
-    config: RunConfig,
-    run: Run,
-    items: list[dict[str, str]],
-    total: int,
-    memory_gib: float,
-    **given: Any,
-) -> list[dict[str, str]]:
-    """Write a file for each item, spread over a pool of planners; a row a file, by its name."""
-    import ray
-
-    resources = session.connect()
-    pool = pools.planner_pool(resources, config, len(items), memory_gib)
-    with (
-        stage_progress(stage, total, run) as counter,
-        bounded_restarts(config.resources, counter=counter) as restarts,
-    ):
-        planner = {"config": config, "run_uri": run.uri, "counter": counter, **given}
-        set_up_data(None, None)
-        written = (
-            ray.data.from_items(items, override_num_blocks=len(items))
-            .map(
-                **supervised(actor, planner, "planner", restarts, config.resources),
-                **pools.pool_options(pool),
-            )
-            .take_all()  # one row a file
-        )
-    return sorted(written, key=lambda row: row["file"])
-
-
 def planner_gib(corpus: int, classes: int, dim: int) -> float:
     """Memory of a planner, by the rows of the corpus and of the classes of its largest file.
 
@@ -185,7 +169,12 @@ def _dim(run: Run) -> int:
 
 
 def _weigh(
-    config: RunConfig, run: Run, manifest: Manifest, points: dict[Any, int], actors: Actors
+    config: RunConfig,
+    run: Run,
+    manifest: Manifest,
+    points: dict[Any, int],
+    actors: Actors,
+    executor: Executor,
 ) -> tuple[WeightFacts, dict[Any, int]]:
     """Write what a variant needs to know of the classes that get points.
 
@@ -205,14 +194,14 @@ def _weigh(
         for number, part in enumerate(weight_shards(config, counts, points))
     ]
     corpus = sum(counts.values())
-    written = _in_planners(
-        actors.weigh,
-        "weigh",
+    written = executor.plan(
         config,
         run,
+        actors.weigh,
         items,
-        sum(counts[label] for label in points),
-        planner_gib(corpus, corpus, _dim(run)),
+        stage="weigh",
+        rows=sum(counts[label] for label in points),
+        memory_gib=planner_gib(corpus, corpus, _dim(run)),
         counts=counts,
         points=points,
     )

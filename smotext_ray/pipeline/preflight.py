@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from smotext_ray.cluster import pools, session
-from smotext_ray.cluster.ray_data import MOST_BLOCKS
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.staging import without_other_columns
 from smotext_ray.corpus.survey import CorpusSummary, survey_corpus
 from smotext_ray.pipeline.actors import REAL, Actors
+from smotext_ray.pipeline.executor import Executor
+from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.plan.strategy import check_class_sizes, targets
 from smotext_ray.plan.variants import check_rows
 from smotext_ray.privacy.directions import check_directions
@@ -18,7 +18,6 @@ from smotext_ray.privacy.release import check_input
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.opening import check_same, existing_manifest
-from smotext_ray.utils.cpu import cpu_dtype
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,9 @@ class Opened:
     survey: CorpusSummary | None
 
 
-def open_checked(config: RunConfig, uri: str, actors: Actors = REAL) -> Opened:
+def open_checked(
+    config: RunConfig, uri: str, actors: Actors = REAL, executor: Executor = ON_RAY
+) -> Opened:
     """Open a run and check all that can be checked before anything is written.
 
     Raises
@@ -64,10 +65,7 @@ def open_checked(config: RunConfig, uri: str, actors: Actors = REAL) -> Opened:
         return Opened(run, config, models, manifest, None)
     survey = survey_input(config)
     check_feasible(survey.class_counts, config)
-    resources = session.connect()
-    encoders = pools.encoder_pool(resources, config, blocks=MOST_BLOCKS)
-    pools.decoder_pools(resources, config, blocks=MOST_BLOCKS)
-    config = _with_dtype(config, "bfloat16" if encoders.gpus else cpu_dtype())
+    config = _with_dtype(config, executor.encoder_dtype(config))
     return Opened(run, config, models, None, survey)
 
 

@@ -6,12 +6,11 @@ import logging
 import time
 from datetime import UTC, datetime
 
-from smotext_ray.cluster import session
-from smotext_ray.cluster.ray_data import in_task
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline.actors import REAL, Actors
-from smotext_ray.pipeline.decode import decode_directory
 from smotext_ray.pipeline.embed import embed_corpus
+from smotext_ray.pipeline.executor import Executor
+from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.plan import plan
 from smotext_ray.pipeline.preflight import open_checked
 from smotext_ray.run.directory import Run
@@ -23,7 +22,7 @@ from smotext_ray.run.samples import summarize_round
 log = logging.getLogger("smotext_ray")
 
 
-def augment(config: RunConfig, uri: str, actors: Actors = REAL) -> Run:
+def augment(config: RunConfig, uri: str, actors: Actors = REAL, executor: Executor = ON_RAY) -> Run:
     """Run, or go on with, all stages: the whole of ``smotext augment``.
 
     Parameters
@@ -32,6 +31,7 @@ def augment(config: RunConfig, uri: str, actors: Actors = REAL) -> Run:
     uri : str
         The run directory. An expansion of it that was stopped is finished too.
     actors : Actors
+    executor : Executor
 
     Returns
     -------
@@ -39,58 +39,71 @@ def augment(config: RunConfig, uri: str, actors: Actors = REAL) -> Run:
         Its manifest tells the outcome: ``Manifest.read(run).shortfall`` has the classes that
         fell short of their targets.
     """
-    opened = open_checked(config, uri, actors)
+    opened = open_checked(config, uri, actors, executor)
     if opened.manifest is not None and opened.manifest.is_finished(opened.config):
         log.info("%s is finished already", uri)
         return opened.run
     with hold(opened.run, "augment"):
-        manifest = embed_corpus(opened, actors)
-        make_texts(manifest.effective_config, opened.run, manifest, actors)
+        manifest = embed_corpus(opened, actors, executor)
+        make_texts(manifest.effective_config, opened.run, manifest, actors, executor)
     return opened.run
 
 
-def embed(config: RunConfig, uri: str, actors: Actors = REAL) -> tuple[Run, Manifest]:
+def embed(
+    config: RunConfig, uri: str, actors: Actors = REAL, executor: Executor = ON_RAY
+) -> tuple[Run, Manifest]:
     """Stage the corpus and embed it."""
-    opened = open_checked(config, uri, actors)
+    opened = open_checked(config, uri, actors, executor)
     with hold(opened.run, "embed"):
-        return opened.run, embed_corpus(opened, actors)
+        return opened.run, embed_corpus(opened, actors, executor)
 
 
-def make_texts(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REAL) -> None:
+def make_texts(
+    config: RunConfig,
+    run: Run,
+    manifest: Manifest,
+    actors: Actors = REAL,
+    executor: Executor = ON_RAY,
+) -> None:
     """Plan and decode, round by round, until nothing is lacking; then the result."""
     while True:
         if manifest.undecoded_round is not None:
-            decode(config, run, manifest, actors)
-        elif not plan(config, run, manifest, actors):
+            decode(config, run, manifest, actors, executor)
+        elif not plan(config, run, manifest, actors, executor):
             break
-    finish(run, manifest)
+    finish(run, manifest, executor)
 
 
-def decode(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REAL) -> bool:
+def decode(
+    config: RunConfig,
+    run: Run,
+    manifest: Manifest,
+    actors: Actors = REAL,
+    executor: Executor = ON_RAY,
+) -> bool:
     """Decode the round that is planned and not decoded; False where there is none."""
     entry = manifest.undecoded_round
     if entry is None:
         return False
-    facts = decode_directory(
+    facts = executor.decode(
         config,
         run,
-        manifest.labels,
+        actors,
+        classes=manifest.labels,
         plan=f"plan/{entry.name}",
         samples=f"samples/{entry.name}",
         job=f"decode-{entry.round}",
         stage=f"decode {entry.name}",
         points=entry.points,
-        actors=actors,
     )
-    outcome = in_task(summarize_round, run, manifest.round_numbers)
+    outcome = executor.call(summarize_round, run, manifest.round_numbers)
     entry.decode = Decoded(**dict(facts), **dict(outcome))
     manifest.save(run)
     return True
 
 
-def finish(run: Run, manifest: Manifest) -> None:
+def finish(run: Run, manifest: Manifest, executor: Executor = ON_RAY) -> None:
     """Write the augmented corpus and note which classes fell short."""
-    session.connect()
     started = time.monotonic()
     wanted, got = manifest.targets or {}, manifest.accepted()
     manifest.shortfall = {
@@ -98,7 +111,7 @@ def finish(run: Run, manifest: Manifest) -> None:
         for label, number in wanted.items()
         if got.get(label, 0) < number
     }
-    manifest.result = in_task(write_result, run, manifest, wanted)
+    manifest.result = executor.call(write_result, run, manifest, wanted)
     expansion = manifest.last_expansion
     if expansion is not None and manifest.is_expanding:
         expansion.finished = datetime.now(UTC).isoformat(timespec="seconds")

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import fake_stages
 import pytest
@@ -15,16 +16,27 @@ import ray
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline import expand as expand_module
 from smotext_ray.pipeline import rounds
+from smotext_ray.pipeline.local import Local
+
+# For `augment` and its kin: the same stages without Ray.
+HERE: dict[str, Any] = {"actors": fake_stages.FAKES, "executor": Local()}
+
+
+@contextmanager
+def fakes_told(directory: Path) -> Iterator[None]:
+    """Within the block the fakes know where they and the test meet."""
+    (directory / "faults").mkdir(parents=True)
+    (directory / "seconds").write_text("0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(fake_stages.HERE, str(directory))
+        yield
 
 
 @contextmanager
 def fake_pipeline(directory: Path) -> Iterator[None]:
     """Within the block a run may be made with `FAKES`, on a Ray of its own."""
-    (directory / "faults").mkdir(parents=True)
-    (directory / "seconds").write_text("0")
     tests = Path(__file__).parent
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(fake_stages.HERE, str(directory))
+    with fakes_told(directory), pytest.MonkeyPatch.context() as patch:
         # Ray's workers import the fakes.
         # And what test files define, by the names that pytest gives these.
         folders = [tests, tests.parents[1], *(tests.parent / name for name in ("api", "ray"))]

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray
-from ray import cloudpickle
 from tiny_models import WORDS, tiny_encoder
 
 from smotext_ray.config.schema import EncoderConfig, PrivacyConfig, RunConfig
@@ -20,12 +17,11 @@ from smotext_ray.models.engine import Candidates
 from smotext_ray.models.files import locate_model
 from smotext_ray.pipeline import denoise, embed, rounds
 from smotext_ray.pipeline.actors import Actors
+from smotext_ray.pipeline.local import Local
 from smotext_ray.privacy.directions import principal_directions, write_directions
 from smotext_ray.run.directory import MANIFEST, Run
 from smotext_ray.run.manifest import BadRows, Manifest
 from smotext_ray.run.verify import verify
-
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 SECRETS = ["quokkasphere", "zyzzogeton", "vellichor", "nudiustertian"]
 ROWS = {"corn": 9, "ship": 16}
@@ -94,9 +90,6 @@ def finished(setting, tmp_path_factory):
     def fail(*arguments):
         raise OSError("the disk is full")
 
-    # Ray's workers cannot import this file.
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
     log = logging.getLogger("smotext_ray")
     level = log.level
     log.setLevel(logging.DEBUG)  # as the command line has it
@@ -105,11 +98,10 @@ def finished(setting, tmp_path_factory):
         patch.setattr(embed, "denoise", fail)
         try:
             with pytest.raises(Exception, match="the disk is full"):
-                rounds.augment(config, uri, actors)
+                rounds.augment(config, uri, actors, Local())
             patch.setattr(embed, "denoise", whole)
-            run = rounds.augment(config, uri, actors)
+            run = rounds.augment(config, uri, actors, Local())
         finally:
-            ray.shutdown()  # which the pipeline started in this process
             log.setLevel(level)
     return run
 

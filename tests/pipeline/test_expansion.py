@@ -10,8 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fake_run import fake_config, fake_pipeline
-from fake_stages import FAKES
+from fake_run import HERE, fake_config, fakes_told
 from handmade_run import changed
 
 from smotext_ray.config.schema import RunConfig
@@ -24,8 +23,6 @@ from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import InputFacts, Manifest
 from smotext_ray.run.opening import new_manifest
 from smotext_ray.run.verify import verify
-
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 
 def rows(label: str, first: int, stop: int) -> list[tuple[str, str]]:
@@ -43,7 +40,7 @@ def write(path: Path, *parts: list[tuple[str, str]], ids: bool = False) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def fakes(tmp_path_factory):
-    with fake_pipeline(tmp_path_factory.mktemp("fakes") / "stage"):
+    with fakes_told(tmp_path_factory.mktemp("fakes") / "stage"):
         yield
 
 
@@ -52,7 +49,7 @@ def made(tmp_path_factory) -> Path:
     """A directory with a run of 12 corn and 5 ship, balanced, and its corpus."""
     home = tmp_path_factory.mktemp("made")
     corpus = write(home / "corpus.parquet", rows("corn", 0, 12), rows("ship", 0, 5))
-    rounds.augment(fake_config(corpus), str(home / "run"), actors=FAKES)
+    rounds.augment(fake_config(corpus), str(home / "run"), **HERE)
     return home
 
 
@@ -97,7 +94,7 @@ def test_new_rows_are_embedded_and_their_classes_topped_up(finished, tmp_path):
         tmp_path / "corpus.parquet",
         *(rows("corn", 0, 15), rows("ship", 0, 6), rows("bank", 0, 3), rows("bank", 1, 2)),
     )
-    run, done = expand(finished.uri, ExpansionRequest(), actors=FAKES)
+    run, done = expand(finished.uri, ExpansionRequest(), **HERE)
     assert done and is_sound(run)
     found = labels_of(run)
     assert found == {
@@ -117,19 +114,19 @@ def test_new_rows_are_embedded_and_their_classes_topped_up(finished, tmp_path):
 
 def test_a_second_time_there_is_nothing_to_do(finished):
     before = contents(finished)
-    run, done = expand(finished.uri, ExpansionRequest(), actors=FAKES)
+    run, done = expand(finished.uri, ExpansionRequest(), **HERE)
     assert not done
     assert contents(run) == before
 
 
 def test_a_higher_target_is_met_and_a_lower_one_is_reached_already(finished):
-    run, done = expand(finished.uri, ExpansionRequest(target={"ship": 14}), actors=FAKES)
+    run, done = expand(finished.uri, ExpansionRequest(target={"ship": 14}), **HERE)
     assert done and labels_of(run)[True] == {"ship": 9}
-    assert not expand(finished.uri, ExpansionRequest(), actors=FAKES)[1]  # the target stays
-    run, done = expand(finished.uri, ExpansionRequest(target={"ship": 3}), actors=FAKES)
+    assert not expand(finished.uri, ExpansionRequest(), **HERE)[1]  # the target stays
+    run, done = expand(finished.uri, ExpansionRequest(target={"ship": 3}), **HERE)
     assert done and labels_of(run)[True] == {} and is_sound(run)
     # The samples are kept, and count when the target comes back.
-    run, done = expand(finished.uri, ExpansionRequest(target={"ship": 14}), actors=FAKES)
+    run, done = expand(finished.uri, ExpansionRequest(target={"ship": 14}), **HERE)
     assert done and labels_of(run)[True] == {"ship": 9}
     assert len(Manifest.read(run).rounds) == 2
 
@@ -144,17 +141,17 @@ def test_a_stopped_expansion_is_gone_on_with(finished, tmp_path, monkeypatch, st
     with monkeypatch.context() as patch:
         patch.setattr(expand_module, stage, fail)
         with pytest.raises(OSError, match="the disk is full"):
-            expand(finished.uri, ExpansionRequest(input=str(new)), actors=FAKES)
+            expand(finished.uri, ExpansionRequest(input=str(new)), **HERE)
     assert Manifest.read(finished).is_expanding
     assert "result" not in Manifest.read(finished).stages
     new.unlink()  # its rows are in the run
     if command == "expand":
         run, done = expand(
-            finished.uri, ExpansionRequest(input=str(tmp_path / "corpus.parquet")), actors=FAKES
+            finished.uri, ExpansionRequest(input=str(tmp_path / "corpus.parquet")), **HERE
         )
         assert not done  # but what was under way
     else:
-        run = rounds.augment(_config_of(finished), finished.uri, actors=FAKES)
+        run = rounds.augment(_config_of(finished), finished.uri, **HERE)
     assert is_sound(run) and not Manifest.read(run).is_expanding
     assert labels_of(run) == {False: {"corn": 20, "ship": 5}, True: {"ship": 15}}
 
@@ -169,13 +166,13 @@ def test_files_of_a_staging_that_was_killed_count_for_nothing(finished, tmp_path
 
     new = write(tmp_path / "new.parquet", rows("corn", 12, 20))
     with monkeypatch.context() as patch:
-        patch.setattr(expand_module, "_begin", fail)
+        patch.setattr(expand_module, "_note", fail)
         with pytest.raises(OSError, match="the disk is full"):
-            expand(finished.uri, ExpansionRequest(input=str(new)), actors=FAKES)
+            expand(finished.uri, ExpansionRequest(input=str(new)), **HERE)
     assert len(list(Path(finished.at("corpus")).iterdir())) == 2
     assert is_sound(finished)
     other = write(tmp_path / "b.parquet", rows("bank", 0, 2))
-    run, _ = expand(finished.uri, ExpansionRequest(input=str(other)), actors=FAKES)
+    run, _ = expand(finished.uri, ExpansionRequest(input=str(other)), **HERE)
     assert is_sound(run)
     assert labels_of(run)[False] == {"corn": 12, "ship": 5, "bank": 2}
 
@@ -183,10 +180,10 @@ def test_files_of_a_staging_that_was_killed_count_for_nothing(finished, tmp_path
 def test_rows_are_known_by_their_ids(tmp_path):
     corpus = write(tmp_path / "c.parquet", rows("corn", 0, 6), rows("ship", 0, 3), ids=True)
     config = fake_config(corpus, input={"path": str(corpus), "id_column": "key"})
-    run = rounds.augment(config, str(tmp_path / "run"), actors=FAKES)
+    run = rounds.augment(config, str(tmp_path / "run"), **HERE)
     # Two rows have another text; a text that is there already has another id.
     write(corpus, rows("corn", 0, 4), rows("corn", 20, 22), rows("ship", 0, 4), ids=True)
-    run, done = expand(run.uri, ExpansionRequest(), actors=FAKES)
+    run, done = expand(run.uri, ExpansionRequest(), **HERE)
     assert done and is_sound(run)
     assert labels_of(run)[False] == {"corn": 6, "ship": 4}
     assert Manifest.read(run).expansions[0].changed_rows == 2
@@ -208,7 +205,7 @@ def test_an_input_that_does_not_fit_is_refused_and_changes_nothing(
     pq.write_table(pa.table(columns), tmp_path / "new.parquet")
     before = contents(finished)
     with pytest.raises(UserError, match=message):
-        expand(finished.uri, ExpansionRequest(input=str(tmp_path / "new.parquet")), actors=FAKES)
+        expand(finished.uri, ExpansionRequest(input=str(tmp_path / "new.parquet")), **HERE)
     assert contents(finished) == before
 
 
@@ -222,15 +219,15 @@ def test_keys_of_an_address_are_not_noted():
 def test_an_empty_export_is_no_mistake(finished, tmp_path):
     schema = pa.schema([("text", pa.string()), ("label", pa.string())])
     pq.write_table(schema.empty_table(), tmp_path / "new.parquet")
-    assert not expand(
-        finished.uri, ExpansionRequest(input=str(tmp_path / "new.parquet")), actors=FAKES
-    )[1]
+    assert not expand(finished.uri, ExpansionRequest(input=str(tmp_path / "new.parquet")), **HERE)[
+        1
+    ]
 
 
 def test_what_was_accepted_stays_accepted(finished, tmp_path):
     """More real rows than asked for: the samples are too many, and stay in samples/."""
     new = write(tmp_path / "new.parquet", rows("ship", 5, 15))
-    run, done = expand(finished.uri, ExpansionRequest(input=str(new)), actors=FAKES)
+    run, done = expand(finished.uri, ExpansionRequest(input=str(new)), **HERE)
     assert done and is_sound(run)
     assert labels_of(run) == {False: {"corn": 12, "ship": 15}, True: {"corn": 3}}
     assert Manifest.read(run).accepted() == {"ship": 7, "corn": 3}

@@ -1,12 +1,11 @@
-"""``weights/`` on Ray: the same as in one process, made once, and anew with new embeddings."""
+"""``weights/``: the same as of all classes at once, made once, and again with new embeddings."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from fake_run import fake_config, fake_pipeline
-from fake_stages import FAKES
+from fake_run import HERE, fake_config, fakes_told
 from test_expansion import _config_of, is_sound, labels_of, rows, write
 
 from smotext_ray.errors import UserError
@@ -14,28 +13,28 @@ from smotext_ray.pipeline import plan as plan_module
 from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.expand import ExpansionRequest, expand
 from smotext_ray.pipeline.in_process import plan_here, weigh_here
+from smotext_ray.pipeline.local import Local
 from smotext_ray.pipeline.plan_files import weights_directory
 from smotext_ray.plan import variants
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import verify
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
-
 
 @pytest.fixture(scope="module", autouse=True)
 def fakes(tmp_path_factory):
-    with fake_pipeline(tmp_path_factory.mktemp("fakes") / "stage"):
+    with fakes_told(tmp_path_factory.mktemp("fakes") / "stage"):
         yield
 
 
-def planned(tmp_path, points_per_file: int = 6, **plan) -> Run:
+def planned(tmp_path, points_per_file: int = 6, executor=HERE["executor"], **plan) -> Run:
     """A run of a variant until its first plan, of classes whose texts lie among each other."""
     corpus = write(tmp_path / "corpus.parquet", rows("corn", 0, 40), rows("ship", 0, 15))
     settings = {"plan": plan, "resources": {"plan_points_per_file": points_per_file}}
     config = fake_config(corpus, **settings)
-    run = rounds.embed(config, str(tmp_path / "run"), actors=FAKES)
-    assert plan_module.plan(config, run, actors=FAKES)
+    here = HERE | {"executor": executor}
+    run, manifest = rounds.embed(config, str(tmp_path / "run"), **here)
+    assert plan_module.plan(config, run, manifest, **here)
     return run
 
 
@@ -61,18 +60,17 @@ def test_a_variant_of_the_whole_is_one_file_and_a_change_of_it_is_found(tmp_path
     assert [finding.check for finding in verify(run) if not finding.ok] == ["weights: hashes"]
 
 
-def test_a_small_plan_needs_no_actors_and_is_the_same(tmp_path, monkeypatch):
-    asked: list[str] = []
-    in_planners = plan_module._in_planners
+def test_a_small_plan_needs_no_actors_of_its_own(tmp_path):
+    asked: dict[str, float] = {}
 
-    def watched(actor, stage, *rest, **more):
-        asked.append(stage)
-        return in_planners(actor, stage, *rest, **more)
+    class Watched(Local):
+        def plan(self, *arguments, stage, memory_gib, **rest):
+            asked[stage] = memory_gib
+            return super().plan(*arguments, stage=stage, memory_gib=memory_gib, **rest)
 
-    monkeypatch.setattr(plan_module, "_in_planners", watched)
-    run = planned(tmp_path, points_per_file=20, variant="borderline")
+    run = planned(tmp_path, points_per_file=20, executor=Watched(), variant="borderline")
     assert len(run.table("plan", "round-1").files) == 2 <= plan_module.LIGHT_FILES
-    assert asked == ["weigh"]
+    assert asked["plan"] == 0 and asked["weigh"] > 1
     assert is_that_of_one_process(run, {"ship": 25}) and is_sound(run)
 
 
@@ -92,14 +90,14 @@ def test_weights_are_made_once_and_anew_when_the_corpus_has_grown(tmp_path):
         setattr(manifest, name, None)
     manifest.rounds = []
     manifest.save(run)
-    assert plan_module.plan(_config_of(run), run, Manifest.read(run), actors=FAKES)
+    assert plan_module.plan(_config_of(run), run, Manifest.read(run), **HERE)
     assert Manifest.read(run).weights.files == first and len(first) == 3
     assert {n: Path(run.at(n)).stat().st_mtime_ns for n in stays} == stays and len(stays) == 2
     assert Manifest.read(run).rounds[0].plan_files == plan
-    run = rounds.augment(_config_of(run), run.uri, actors=FAKES)
+    run = rounds.augment(_config_of(run), run.uri, **HERE)
 
     new = write(tmp_path / "new.parquet", rows("corn", 40, 60))
-    run, done = expand(run.uri, ExpansionRequest(input=str(new)), actors=FAKES)
+    run, done = expand(run.uri, ExpansionRequest(input=str(new)), **HERE)
     assert done and is_sound(run) and labels_of(run)[True] == {"ship": 45}
     again = Manifest.read(run).weights.files
     assert again.keys().isdisjoint(first) and set(again.values()) != set(first.values())
@@ -118,7 +116,7 @@ def test_a_class_without_a_source_is_left_as_it_is(tmp_path):
     corpus = write(tmp_path / "corpus.parquet", rows("corn", 0, 12), rows("ship", 0, 5))
     # At least half of one neighbour, and not all of it: no text can be in danger.
     config = fake_config(corpus, plan={"variant": "borderline"}, neighbors={"m_neighbors": 1})
-    run = rounds.augment(config, str(tmp_path / "run"), actors=FAKES)
+    run = rounds.augment(config, str(tmp_path / "run"), **HERE)
     assert is_sound(run) and labels_of(run)[True] == {}
     *_, warning = Manifest.read(run).warnings
     assert "'ship' is skipped: none of its texts is in danger" in warning
@@ -128,8 +126,6 @@ def test_a_class_without_a_source_is_left_as_it_is(tmp_path):
 def test_too_many_rows_are_refused_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(variants, "MOST_SVM_ROWS", 10)
     corpus = write(tmp_path / "corpus.parquet", rows("corn", 0, 12), rows("ship", 0, 5))
-    with pytest.raises(UserError, match="at most 10; there are 17"):
-        rounds.augment(
-            fake_config(corpus, plan={"variant": "svm"}), str(tmp_path / "run"), actors=FAKES
-        )
+    with pytest.raises(UserError, match="at most 10 rows, but the corpus has 17"):
+        rounds.augment(fake_config(corpus, plan={"variant": "svm"}), str(tmp_path / "run"), **HERE)
     assert not (tmp_path / "run").exists()

@@ -1,0 +1,157 @@
+"""The stages in this process: one actor of each kind, block by block, without Ray.
+
+A block's rows are written whole, and skipped when the job is called again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from smotext_ray.cluster.progress import Counter
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.pipeline.actors import Actors
+from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import JobFacts
+from smotext_ray.utils.cpu import Dtype, cpu_dtype
+
+DECODE_ROWS = 2048  # of a block, which is what a kill loses
+
+
+class Local:
+    """An `Executor` in this process, for inputs that are small."""
+
+    def encoder_dtype(self, config: RunConfig) -> Dtype:
+        return cpu_dtype()
+
+    def call(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        return function(*arguments, **named)
+
+    def embed(
+        self,
+        config: RunConfig,
+        run: Run,
+        actors: Actors,
+        *,
+        files: list[str],
+        directory: str,
+        job: str,
+        rows: int,
+    ) -> int:
+        encode: Any = None
+        for block in _blocks(run, files, directory, job, "id", ["id", "text", "label"]):
+            encode = encode or actors.encode(config=config, counter=LocalCounter())
+            _keep(run, encode(block), directory, job, "id")
+        run.make(directory)
+        return 1
+
+    def plan(
+        self,
+        config: RunConfig,
+        run: Run,
+        actor: Any,
+        items: list[dict[str, str]],
+        *,
+        stage: str,
+        rows: int,
+        memory_gib: float,
+        **given: Any,
+    ) -> list[dict[str, str]]:
+        write = actor(config=config, run_uri=run.uri, counter=LocalCounter(), **given)
+        return [write(item) for item in items]
+
+    def decode(
+        self,
+        config: RunConfig,
+        run: Run,
+        actors: Actors,
+        *,
+        classes: list[Any],
+        plan: str,
+        samples: str,
+        job: str,
+        stage: str,
+        points: int,
+    ) -> JobFacts:
+        started = time.monotonic()
+        counter = LocalCounter()
+        decode: Any = None
+        gate: Any = None
+        files = sorted(run.table(plan).files)
+        for block in _blocks(run, files, samples, job, "sample_id", None, DECODE_ROWS):
+            if gate is None:
+                decode = actors.decode(config=config, counter=counter, points=points)
+                label_type = run.table("embeddings").schema.field("label").type
+                gate = actors.gate(
+                    config=config,
+                    run_uri=run.uri,
+                    labels=classes,
+                    label_type=label_type,
+                    counter=counter,
+                )
+            _keep(run, gate(decode(block)), samples, job, "sample_id")
+        tokens = counter.counter.get()[1]
+        return JobFacts(seconds=time.monotonic() - started, tokens=tokens, actors=1)
+
+
+class LocalCounter:
+    """A stage's counter as actors call it: ``counter.add.remote(...)``."""
+
+    def __init__(self) -> None:
+        self.counter = Counter()
+
+    def __getattr__(self, name: str) -> _Method:
+        return _Method(getattr(self.counter, name))
+
+
+class _Method:
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self.remote = method
+
+
+def _blocks(
+    run: Run,
+    files: list[str],
+    directory: str,
+    job: str,
+    id_column: str,
+    columns: list[str] | None,
+    most: int | None = None,
+) -> Iterator[pa.Table]:
+    """The rows of files whose ids are not done, a table a file or of at most so many rows."""
+    done = _done(run, job, id_column)
+    for file in files:
+        with run.fs.open_input_file(file) as stream:
+            table = pq.read_table(stream, columns=columns)
+        if done is not None:
+            table = table.filter(pc.invert(pc.is_in(table[id_column], done)))
+        table = table.combine_chunks()
+        for start in range(0, len(table), most or max(1, len(table))):
+            yield table.slice(start, most)
+
+
+def _done(run: Run, job: str, id_column: str) -> pa.Array | None:
+    """Ids that the job has written, on Ray or here."""
+    if not run.has("checkpoints", job):
+        return None
+    table = run.table("checkpoints", job)
+    return table.to_table(columns=[id_column])[id_column] if table.files else None
+
+
+def _keep(run: Run, table: pa.Table, directory: str, job: str, id_column: str) -> None:
+    """Write a block, and that its rows are done, as the checkpoints of Ray Data have it."""
+    if not len(table):
+        return
+    # Ids may hold what no file name may. The block that a kill has left is written over.
+    first = hashlib.sha256(repr(table[id_column][0].as_py()).encode()).hexdigest()
+    name = f"block-{first[:16]}.parquet"
+    for content, place in ((table, directory), (table.select([id_column]), f"checkpoints/{job}")):
+        sink = pa.BufferOutputStream()
+        pq.write_table(content, sink)
+        run.write(sink.getvalue().to_pybytes(), *place.split("/"), name)

@@ -1,0 +1,88 @@
+"""One pipeline, two executors: the same tables on Ray and in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fake_run import HERE, fake_config, fake_pipeline
+from fake_stages import FAKES
+
+from smotext_ray.pipeline import rounds
+from smotext_ray.pipeline.expand import ExpansionRequest, expand
+from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
+from smotext_ray.run.verify import verify
+
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+
+ON_RAY = {"actors": FAKES}
+
+
+def write(path: Path, corn: int, ship: int) -> Path:
+    rows = [(f"corn{i % 8} number {i}", "corn") for i in range(corn)]
+    rows += [(f"ship{i % 8} number {i}", "ship") for i in range(ship)]
+    texts, labels = zip(*rows, strict=True)
+    pq.write_table(pa.table({"text": texts, "label": labels}), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> dict[str, Run]:
+    """A run of a variant with an expansion, on each; and one that went from this one to Ray."""
+    home = tmp_path_factory.mktemp("executors")
+    made = {}
+    with fake_pipeline(home / "stage"):
+        corpus = write(home / "corpus.parquet", 40, 15)
+        config = fake_config(
+            corpus,
+            plan={"variant": "borderline"},
+            resources={"plan_points_per_file": 6, "decode_rows_per_block": 4},
+        )
+        for name, (first, then) in {
+            "here": (HERE, HERE),
+            "ray": (ON_RAY, ON_RAY),
+            "both": (HERE, ON_RAY),
+        }.items():
+            write(corpus, 40, 15)
+            run = rounds.augment(config, str(home / name), **first)
+            write(corpus, 50, 15)
+            made[name], done = expand(run.uri, ExpansionRequest(), **then)
+            assert done
+    return made
+
+
+@pytest.mark.parametrize("other", ["ray", "both"])
+@pytest.mark.parametrize(
+    ("directory", "key"),
+    [
+        ("corpus", "id"),
+        ("embeddings", "id"),
+        ("weights", "id"),
+        ("plan", "sample_id"),
+        ("samples", "sample_id"),
+    ],
+)
+def test_the_same_rows_are_made(runs, directory, key, other):
+    tables = [runs[name].table(directory).to_table().sort_by(key) for name in ("here", other)]
+    assert tables[0].combine_chunks().equals(tables[1].combine_chunks()) and len(tables[0])
+
+
+def test_the_same_files_are_made_where_hashes_are_kept(runs):
+    manifests = [Manifest.read(run) for run in runs.values()]
+    for manifest in manifests[1:]:
+        for one, other in zip(manifests[0].rounds, manifest.rounds, strict=True):
+            assert one.plan_files == other.plan_files and one.planned == other.planned
+        assert manifest.weights.files == manifests[0].weights.files
+        assert manifest.result == manifests[0].result and manifest.result.synthetic == 35
+        assert manifest.accepted() == manifests[0].accepted()
+
+
+def test_all_are_sound_and_keep_the_done_ids_alone(runs):
+    for run in runs.values():
+        assert all(finding.ok for finding in verify(run)), verify(run)
+        for job in ("embed", "decode-1"):
+            (column,) = run.table("checkpoints", job).schema.names
+            assert column in ("id", "sample_id")
