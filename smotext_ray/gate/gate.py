@@ -1,4 +1,4 @@
-"""Candidate texts -> samples: the gate's verdicts as a table."""
+"""Apply the gate to candidate texts: a table of samples."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from smotext_ray.tables import matrix, sample_table
 
 
 class Gate:
-    """Plan rows with candidate texts -> one sample a row, accepted or rejected with a reason.
+    """Plan rows with candidate texts -> one sample per row, accepted or rejected with a reason.
 
     Parameters
     ----------
     encoder : object
-        ``encode(texts, batch_size)`` gives their embeddings.
+        Has ``encode(texts, batch_size)``, which returns embeddings.
     config : RunConfig
     reference : ClassReference
-        Its classes are ``labels``.
+        Reference with the classes ``labels``.
     labels : sequence
     label_type : pyarrow.DataType
     cleaning : Cleaning, optional
-        Of the corpus with these labels; None where ``gate.cleaning`` is "none".
+        Cleaning with the same labels; None if ``gate.cleaning`` is "none".
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Why a text is rejected: the reasons, and their words."""
+"""The reasons for rejecting a text, and their descriptions."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ REPEATED = "repeated"  # an accepted text that another sample of its class has t
 ERROR: SampleStatus = "error"
 REJECTED_IN_WORDS: dict[str, str] = {
     "empty": "no words",
-    "truncated": "cut off at decoder.max_tokens",
+    "truncated": "truncated at decoder.max_tokens",
     "repetitive": "repeats itself",
-    "copy_of_corpus": "a text of the corpus",
+    "copy_of_corpus": "equal to a text of the corpus",
     "copy_of_parent": "copies a parent",
     "low_similarity": "too far from its point",
-    "wrong_class": "nearer to another class",
+    "wrong_class": "closer to another class",
     "other_neighbors": "a nearest text is of another class",
     "tomek_link": "nearest to a text of another class, and that to it",
     REPEATED: "another sample has the same text",

@@ -1,9 +1,8 @@
-"""The gate: is a decoded text near its point, of its class, new, and well formed?
+"""The gate's rules: a text must be close to its point, of its class, new, and well-formed.
 
-Pure numpy; the embeddings of the texts come from outside. The class of a text is that
-of the nearest class mean in the metric of the pooled within-class covariance: linear
-discriminant analysis with equal priors (Fisher, 1936), whose sums can be taken in one
-pass over any number of rows.
+Pure numpy; the caller provides the embeddings. A text's class is that of the nearest class mean in
+the metric of the pooled within-class covariance: linear discriminant analysis with equal priors
+(Fisher, 1936), whose sums can be computed in one pass over any number of rows.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from smotext_ray.gate.reasons import REASON_OF_CLEANING, Reason
 from smotext_ray.gate.reference import ClassReference
 from smotext_ray.utils.text import words
 
-NGRAM = 4  # words; what two texts must share to be called copies
+NGRAM = 4  # words; unit of overlap when checking for copies
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The gate's word on one point.
+    """The gate's decision on one point.
 
     Attributes
     ----------
     chosen : int
-        Which candidate is kept.
+        Index of the candidate that is kept.
     accepted : bool
     reason : str
-        Why not; empty where accepted.
+        Reason for rejection; empty if accepted.
     """
 
     chosen: int
@@ -71,10 +70,10 @@ def choose_candidate(
     reference: ClassReference,
     config: GateConfig,
 ) -> Verdict:
-    """Choose among a point's candidates.
+    """Choose one of a point's candidates.
 
-    Of those that pass every check the one nearest to the point is kept; where none
-    passes, the nearest of all, with its reason.
+    Keep the one closest to the point among those that pass every check; if none passes, the closest
+    of all, with its reason.
 
     Parameters
     ----------
@@ -123,7 +122,7 @@ def why_rejected(
 
 
 def repetition(text: str) -> float:
-    """Share of a text's word pairs that stood in it before, in [0, 1].
+    """Share of a text's word pairs that occurred in it before, in [0, 1].
 
     Examples
     --------
@@ -136,9 +135,9 @@ def repetition(text: str) -> float:
 
 
 def overlap(text: str, other: str) -> float:
-    """Share of the text's word 4-grams that the other text holds too, in [0, 1].
+    """Share of the text's word 4-grams that also occur in the other text, in [0, 1].
 
-    Shorter texts are compared as one gram.
+    Shorter texts are compared as a single n-gram.
     """
     grams = _ngrams(words(text))
     return len(grams & _ngrams(words(other), len(next(iter(grams))))) / len(grams)

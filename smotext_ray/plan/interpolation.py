@@ -1,4 +1,4 @@
-"""Points between embeddings; every row is computed on its own."""
+"""Points between embeddings; every row is computed independently."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def interpolate(
     lam : ndarray of float32, shape (n,)
         0 is at ``x``, 1 at ``neighbor``, below 0 beyond ``x``.
     unit_norm : bool
-        Rescale the points to length 1, for an encoder that does so: the bridge has seen
-        nothing else. A point that falls on the origin becomes ``x``.
+        Normalize the points to length 1, as the encoder does: the bridge has seen nothing else. A
+        point at the origin becomes ``x``.
 
     Returns
     -------
     ndarray of float32, shape (n, d)
-        Computed in float64, each row on its own.
+        Computed in float64, each row independently.
 
     References
     ----------
@@ -58,7 +58,7 @@ def mix(
     lam: NDArray[np.float32],
     unit_norm: bool,
 ) -> NDArray[np.float32]:
-    """Points among rows and several neighbours of each: ``x + sum_j lam_j * (nn_j - x)``.
+    """Mix rows with several neighbors each: ``x + sum_j lam_j * (nn_j - x)``.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def mix(
     neighbors : ndarray of float32, shape (n, j, d)
     lam : ndarray of float32, shape (n, j)
     unit_norm : bool
-        As for `interpolate`, which this is for one neighbour.
+        As in `interpolate`, which is equivalent for one neighbor.
 
     Returns
     -------
@@ -90,14 +90,14 @@ def mix(
 
 
 def beta_lam(u: NDArray[np.float32], alpha: float) -> NDArray[np.float32]:
-    """Weights by the Beta(alpha, alpha) law, as mixup draws them [1]_; by inversion, one a number.
+    """Weights from Beta(alpha, alpha), as in mixup [1]_; by inversion, one per number.
 
     Parameters
     ----------
     u : ndarray of float32, shape (n,), in [0, 1)
         Uniform random numbers.
     alpha : float
-        Above 0. At 1 the weights are ``u`` themselves.
+        Positive. At 1 the weights are ``u`` itself.
 
     Returns
     -------
@@ -119,23 +119,23 @@ def beta_lam(u: NDArray[np.float32], alpha: float) -> NDArray[np.float32]:
 
 
 def dirichlet_lam(u: NDArray[np.float32], alpha: float) -> NDArray[np.float32]:
-    """Weights of several neighbours by the law Dirichlet(alpha, ..., alpha).
+    """Weights of several neighbors from Dirichlet(alpha, ..., alpha).
 
-    The law has a part for each neighbour and one for the row itself, which is what is left.
-    Mixup's authors name it for more than two examples [1]_; with one neighbour it is that
-    of `beta_lam`. A stick is broken, each time by inversion [2]_.
+    The distribution has one component per neighbor and one for the row itself, the remainder.
+    Mixup's authors suggest it for more than two examples [1]_; with one neighbor it equals
+    `beta_lam`. Sampled by stick breaking, each step by inversion [2]_.
 
     Parameters
     ----------
     u : ndarray of float32, shape (n, j), in [0, 1)
         Uniform random numbers.
     alpha : float
-        Above 0. At 1 all mixtures are equally likely.
+        Positive. At 1 all mixtures are equally likely.
 
     Returns
     -------
     ndarray of float32, shape (n, j), in [0, 1]
-        No row sums to more than 1, but for rounding.
+        No row sums to more than 1, up to rounding.
 
     References
     ----------
@@ -176,7 +176,7 @@ def _between(
 
 
 def _to_length_one(points: NDArray[np.float64], a: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points on the unit sphere; what falls on the origin is ``a``."""
+    """Normalize points to the unit sphere; points at the origin become ``a``."""
     points = np.where(_lengths(points) < 1e-9, a, points)
     lengths = _lengths(points)
     return np.asarray(points / np.where(lengths == 0, 1.0, lengths))

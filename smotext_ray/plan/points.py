@@ -1,7 +1,7 @@
-"""The plan: shards, and the rows that say which points are to be made.
+"""Plan rows: the target points of a shard.
 
-Every draw is a function of (seed, label, round, index in the class) and all arithmetic sees
-one row at a time, so the plan is the same, byte for byte, however it is cut into shards.
+Every draw is a function of (seed, label, round, index in the class), and all arithmetic is row by
+row, so the plan is the same, byte for byte, however it is split into shards.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from smotext_ray.tables import PARENTS, plan_schema
 
 
 class NeighborCache:
-    """The neighbours of a class's rows, each looked for once: many shards draw the same rows."""
+    """Cache of neighbors of a class's rows, because many shards draw the same rows."""
 
     def __init__(self) -> None:
         self._near = np.empty((0, 0), np.int32)
@@ -40,7 +40,7 @@ class NeighborCache:
         rows: int,
         search: Callable[[NDArray[np.int64]], NDArray[np.int64]],
     ) -> NDArray[np.int64]:
-        """Neighbours of some of so many rows; ``search`` finds those of the ones not known."""
+        """Neighbors of some rows; ``search`` is called for those not in the cache."""
         if not len(self._is_known):
             self._is_known = np.zeros(rows, bool)
         unknown = drawn[~self._is_known[drawn]]
@@ -101,7 +101,7 @@ def plan_class(
     sources: Sources | None = None,
     known: NeighborCache | None = None,
 ) -> pa.Table:
-    """The plan rows of one shard.
+    """Plan the rows of one shard.
 
     Parameters
     ----------
@@ -120,17 +120,17 @@ def plan_class(
     Returns
     -------
     pyarrow.Table
-        One row a point, by rising sample_id: the columns of `plan_schema`, but for the texts
-        ``source_row``, ``neighbor_row`` and ``other_neighbor_rows``, the parents' numbers in
-        the files. Each of a source's neighbours is equally likely; ``neighbor_id`` names the
-        one of the largest weight, which is ``lam``.
+        One row per point, sorted by sample_id: the columns of `plan_schema`, with ``source_row``,
+        ``neighbor_row`` and ``other_neighbor_rows``, the parents' row numbers in the files, instead
+        of the texts. Each of a source's neighbors is equally likely; ``neighbor_id`` is the one
+        with the largest weight, which is ``lam``.
 
     Raises
     ------
     UserError
-        When the class has one distinct text only, or no source.
+        If the class has only one distinct text, or no source.
     ValueError
-        When ``rows`` are of another class, or embeddings hold NaN.
+        If ``rows`` belong to another class, or embeddings have NaN.
     """
     if rows.label != shard.label:
         raise ValueError(f"The rows given for class {shard.label!r} are of {rows.label!r}.")
@@ -182,7 +182,7 @@ def _chosen(rows: ClassRows, u: NDArray[np.float64], sources: Sources | None) ->
     if not upto[-1] > 0:
         raise UserError(f"Class {rows.label!r} has no text that a point could start from.")
     place = np.searchsorted(upto, u * upto[-1], side="right")
-    # That product may round up to the whole, which the last row with a weight reaches.
+    # This product may round up to the total, which maps to the last row with a weight.
     return rows.by_id[np.minimum(place, np.searchsorted(upto, upto[-1]))]
 
 
@@ -212,9 +212,9 @@ def _neighbors(
 def _weighted(
     shard: Shard, settings: PlanSettings, draws: Draws, k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Which of the k neighbours make a point, by falling weight, and the weights.
+    """Which of the k neighbors are mixed into a point, by descending weight, and the weights.
 
-    Each of shape (points, min(mixed, k)).
+    Both of shape (points, min(mixed, k)).
     """
     mixed, alpha = settings.neighbors_per_point, settings.alpha
     columns = np.floor(draws.u_neighbor * k).astype(np.int64)[:, None]
@@ -223,7 +223,7 @@ def _weighted(
     others = min(mixed, k) - 1
     u, lam = draw_others(settings.seed, shard.label, shard.round, shard.start, shard.stop, others)
     for i in range(others):
-        # The place among those that are left; each one before it that is taken moves it on.
+        # Index among the remaining ones; each taken one before it shifts it by one.
         column = np.floor(u[:, i] * (k - i - 1)).astype(np.int64)
         for taken in np.sort(columns, axis=1).T:
             column += column >= taken
@@ -236,7 +236,7 @@ def _weighted(
 def _others(
     rows: ClassRows, parents: NDArray[np.int64], lam: NDArray[np.float32]
 ) -> dict[str, pa.ListArray]:
-    """The columns of neighbours beyond the first: a list a point, each of the same length."""
+    """The columns of neighbors beyond the first: one list per point, all of the same length."""
     count, each = parents.shape
     ends = pa.array(np.arange(count + 1) * each, pa.int32())
     flat = parents.ravel()
@@ -263,13 +263,13 @@ def plan_shard(
 
 
 def with_texts(table: pa.Table, read: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> pa.Table:
-    """Plan rows of `plan_class` with the texts of the parents, as `plan_schema` has them.
+    """Plan rows from `plan_class` with the parents' texts, in the form of `plan_schema`.
 
     Parameters
     ----------
     table : pyarrow.Table
     read : callable
-        Numbers in the files -> texts.
+        Maps row numbers in the files to texts.
     """
     parents = [name for name in PARENTS if name in table.column_names]
     numbers = [table[name].combine_chunks() for name in parents]
@@ -289,5 +289,5 @@ def with_texts(table: pa.Table, read: Callable[[pa.ChunkedArray], pa.ChunkedArra
         len(parents) - 1,
     )
     columns = [found.get(name, table[name]) for name in table.column_names]
-    # One piece each: the bytes of a plan file must not tell how the corpus was cut.
+    # One chunk each: the bytes of a plan file must not depend on how the corpus was split.
     return pa.table(columns, schema=schema).combine_chunks()

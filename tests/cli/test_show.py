@@ -54,9 +54,9 @@ def test_outcome(finished):
     assert "error the decoder failed on it 1" in text
     assert "embed 2.0 5" in text
     assert "decode round 2 4.0 1.2 100" in text
-    assert text.count("new text") == 2 * 3  # examples, and their names
-    assert "augmented.parquet: 15 rows." in text
-    assert "fell short" not in text
+    assert text.count("synthetic new text") == 3
+    assert "augmented.parquet (15 rows)." in text
+    assert "short of its target" not in text
 
 
 def test_the_weights_of_a_variant_are_in_the_table_of_times(tmp_path):
@@ -86,7 +86,7 @@ def test_a_sample_stands_beside_its_parents(finished):
     planned = {row["sample_id"]: row for row in plan}
     text = words(printed(show_samples, finished, rows=1))
     parents = planned[7]
-    assert f"source {parents['source_text']} neighbour {parents['neighbor_text']}" in text
+    assert f"source {parents['source_text']} neighbor {parents['neighbor_text']}" in text
     assert "synthetic new text 7 on grain" in text
     assert f"grain (sample 7; cosine to point 0.51, lam {parents['lam']:.2f})" in text
 
@@ -171,9 +171,9 @@ def test_a_long_path_is_printed_in_one_piece(tmp_path):
 
 def test_findings(finished):
     text = words(printed(show_findings, verify(finished)))
-    assert "result: unique sample ids yes 5 new" in text
+    assert "result: unique sample ids ok 5 new" in text
     text = words(printed(show_findings, [Finding("plan [/x]", False, "[bold] 1 changed")]))
-    assert "plan [/x] NO [bold] 1 changed" in text
+    assert "plan [/x] FAILED [bold] 1 changed" in text
 
 
 def test_a_class_whose_label_is_a_number(tmp_path):
@@ -185,4 +185,4 @@ def test_a_class_whose_label_is_a_number(tmp_path):
 def test_all_neighbours_of_a_mixture_are_shown(tmp_path):
     run = build(tmp_path, WANTED, plan={"neighbors_per_point": 3})
     text = printed(show_samples, run, rows=5)
-    assert text.count("neighbour") == 5 * 3 and text.count("source") == 5
+    assert text.count("neighbor") == 5 * 3 and text.count("source") == 5

@@ -137,7 +137,7 @@ def test_a_point_that_is_not_finite_never_reaches_the_engine(decoder, bad):
     given[1, 2] = bad
     results = decoder.decode(given, [7, 8, 9])
     assert [r.texts[:1] for r in results] == [["1 7 0"], [], ["3 9 0"]]
-    assert [r.error for r in results] == ["", "the point holds NaN or infinity", ""]
+    assert [r.error for r in results] == ["", "the point has NaN or infinite values", ""]
     assert decoder._engine.llm.batches == [[1, 3]]
 
 

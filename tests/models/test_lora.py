@@ -250,7 +250,7 @@ def test_an_llm_whose_weights_cannot_be_added_to_is_refused(config, trained, tmp
     refused(str(llm), trained[1], tmp_path, "lacks model-00001-of-00002.safetensors")
     (llm / "model.safetensors.index.json").unlink()
     (llm / "model.safetensors").unlink()
-    refused(str(llm), trained[1], tmp_path, "holds no weights")
+    refused(str(llm), trained[1], tmp_path, "has no weights")
     refused("nobody/no-such-llm", trained[1], tmp_path, "cannot be downloaded")
 
 

@@ -92,7 +92,9 @@ def test_a_decoder_that_fails_is_no_low_figure():
         def decode(self, points, seeds):
             return [SimpleNamespace(texts=[], error="out of memory") for _ in points]
 
-    with pytest.raises(RuntimeError, match="6 points could not be decoded, the first: out of"):
+    with pytest.raises(
+        RuntimeError, match="6 points could not be decoded; the first error: out of"
+    ):
         evaluate(TEXTS, LABELS, LOSS, WordCounts(), Failing())
 
 

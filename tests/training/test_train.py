@@ -336,7 +336,7 @@ def test_a_decay_is_started_on_a_copy_of_a_running_training(trained, config, tmp
     assert curve(tmp_path, "step") == list(range(1, 71))
     assert curve(tmp_path)[:60] == curve(trained[1])
     assert {file.name: file.read_bytes() for file in trained[1].glob("*.*")} == before
-    with pytest.raises(UserError, match="no state of a training"):
+    with pytest.raises(UserError, match="no training state"):
         settings_of(tmp_path / "none")
 
 
@@ -373,7 +373,7 @@ def test_a_text_that_is_too_long_is_left_out_whole(config, tmp_path):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(training, "Paraphrase", Watched)
         train(texts, replace(config, steps=40, held_out=40), tmp_path, log=lines.append)
-    assert lines[0] == "2 of 82 texts have more than 6 tokens and are left out"
+    assert lines[0] == "2 of 82 texts have more than 6 tokens and are skipped"
     assert set(seen) == set(range(80))
     with pytest.raises(UserError, match="Too few texts have at most 1 tokens"):
         train(TEXTS, replace(config, max_text_tokens=1), tmp_path / "none", log=quiet)
