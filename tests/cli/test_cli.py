@@ -192,9 +192,9 @@ def test_one_class_only(refused, tmp_path, output):
         ('{"ship": 3.5}', "3.5"),
         ("{ship: 3}", "is not JSON"),
         ('{"ship": 3', "is not JSON"),
-        ("[1, 2]", "'[1, 2]' is not known"),
-        ("true", "'true' is not known"),
-        ("null", "'null' is not known"),
+        ("[1, 2]", "Unknown sampling strategy '[1, 2]'"),
+        ("true", "Unknown sampling strategy 'true'"),
+        ("null", "Unknown sampling strategy 'null'"),
         ("most", "'most'"),
         ("1.5", "1.5"),
         ("-1", "-1"),
@@ -208,9 +208,9 @@ def test_a_strategy_does_not_fit(refused, corpus, output, strategy, told):
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--preset", "offlin"], "did you mean 'offline'"),
-        (["decoder.max_token=3"], "did you mean 'max_tokens'"),
-        (["decode.max_tokens=3"], "did you mean 'decoder'"),
+        (["--preset", "offlin"], "Did you mean 'offline'"),
+        (["decoder.max_token=3"], "Did you mean 'max_tokens'"),
+        (["decode.max_tokens=3"], "Did you mean 'decoder'"),
         (["max_tokens=3"], "max_tokens"),
         (["decoder.max_tokens"], "section.key=value"),
         (["decoder.max_tokens=many"], "decoder.max_tokens"),
@@ -291,7 +291,7 @@ def test_the_output_is_a_file(refused, corpus):
 @pytest.mark.parametrize(
     ("there", "more", "told"),
     [
-        (Cluster(6, 0, 8), ["resources.encoder_actors=9"], "asks for 9 actors"),
+        (Cluster(6, 0, 8), ["resources.encoder_actors=9"], "encoder_actors is 9"),
         (Cluster(1, 0, 8), [], "has 1 CPUs"),
         (Cluster(6, 0, 0.5), [], "0.5 GiB"),
     ],

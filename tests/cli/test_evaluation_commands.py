@@ -188,7 +188,7 @@ def test_the_output_holds_something_else(refused, tmp_path):
 
 def test_an_option_does_not_fit(refused, tmp_path, monkeypatch):
     monkeypatch.setattr(variants, "MOST_SVM_ROWS", 5)
-    assert "fits a support vector machine to all rows, at most 5" in refused("--variants", "svm")
+    assert "fits a support vector machine to at most 5" in refused("--variants", "svm")
     assert "--seeds is 0" in refused("--seeds", 0)
     assert "'svm'" in refused("--classifiers", "svm")
     assert "cannot be loaded" in refused("--teacher", "no-such/model")
