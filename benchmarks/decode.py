@@ -321,9 +321,9 @@ def mean_cosine(uri: str, texts: Sequence[str], plan: pa.Table) -> float:
 
 def _models(uri: str) -> tuple[Any, Any, str]:
     """The run's config, its bridge, and the LLM with the bridge's LoRA layers in it."""
-    from smotext_ray.models.checkpoints import merged_llm
     from smotext_ray.models.files import locate_model
     from smotext_ray.models.load import load_bridge
+    from smotext_ray.models.served_llm import merged_llm
 
     config = _config(uri)
     bridge, lora = load_bridge(config.bridge.path)

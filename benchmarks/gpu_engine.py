@@ -133,9 +133,9 @@ def generate(toy: bool, home: Path) -> dict[str, Any]:
     from decode import generated_tokens, generation, soft_prompts
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from smotext_ray.models.checkpoints import merged_llm
     from smotext_ray.models.files import locate_model
     from smotext_ray.models.load import load_bridge
+    from smotext_ray.models.served_llm import merged_llm
     from smotext_ray.utils.cpu import cpu_dtype
 
     sizes = _sizes(toy)

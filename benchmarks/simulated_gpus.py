@@ -106,7 +106,7 @@ def simulate(gpus: int, name: str, options: argparse.Namespace) -> dict[str, Any
     """Decode some blocks per decoder; how busy all were."""
     import ray
 
-    from smotext_ray.cluster import connect, pools
+    from smotext_ray.cluster import pools, session
     from smotext_ray.cluster.ray_data import MOST_BLOCKS
     from smotext_ray.config.schema import RunConfig
     from smotext_ray.pipeline import decode as decode_module
@@ -137,7 +137,7 @@ def simulate(gpus: int, name: str, options: argparse.Namespace) -> dict[str, Any
         logging_level="ERROR",
         log_to_driver=False,
     )
-    decoders, gates = pools.decoder_pools(connect.connect(), config, MOST_BLOCKS)
+    decoders, gates = pools.decoder_pools(session.connect(), config, MOST_BLOCKS)
     rows = decode_module.rows_per_block(config, decoders)
     run = Run(str(home / "run"))
     (home / "gpus").mkdir(parents=True)

@@ -98,7 +98,7 @@ class Bench:
     def measure(self, seed: int) -> None:
         """One seed: the run, its controls, and the scores of all arms."""
         from smotext_ray.evaluation.controls.decode import decode_controls
-        from smotext_ray.evaluation.material import read_material
+        from smotext_ray.evaluation.inputs import read_evaluation_data
         from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS
         from smotext_ray.evaluation.utility.trials import available, score_arms, training_sets
         from smotext_ray.pipeline.rounds import augment
@@ -106,7 +106,7 @@ class Bench:
         config = self.config(seed)
         run = augment(config, str(self.directory(seed) / "run"))
         decoded = decode_controls(run, config, self.encode, self.options.controls)
-        material = read_material(run, self.held_out, self.encode)
+        material = read_evaluation_data(run, self.held_out, self.encode)
         sets = training_sets(material.real, material.synthetic, seed, available(), decoded)
         found = score_arms(sets, material.test, seed, CLASSIFIERS, self.encode)
         scores: dict[str, dict[str, Any]] = {}

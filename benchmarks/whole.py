@@ -186,7 +186,7 @@ class _NoCounter:
     """Where the actors of a job count what they finish."""
 
     def __init__(self) -> None:
-        self.add = self.tell = self
+        self.add = self.log_event = self
 
     def remote(self, *_: Any, **__: Any) -> None:
         """Nobody asks."""

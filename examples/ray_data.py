@@ -16,7 +16,7 @@ import ray
 import yaml
 
 import smotext_ray
-from smotext_ray.cluster.connect import connect
+from smotext_ray.cluster.session import connect
 from smotext_ray.corpus.demo import load_dataset
 
 ROWS = {"grain": 12, "crude": 16}

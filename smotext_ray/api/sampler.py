@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from smotext_ray.api.containers import read_texts
+from smotext_ray.config.choices import Metric, Variant
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
-from smotext_ray.plan.neighbors import Metric, nearest_neighbors
+from smotext_ray.plan.neighbors import nearest_neighbors
 from smotext_ray.tables import FRAME_LINEAGE, KEPT_OTHERS
 
 # From here on "auto" means Ray: about where starting it costs less than it brings.
@@ -109,7 +110,7 @@ class SMOTExT(BaseOverSampler):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseOverSampler._parameter_constraints,
-        "variant": [StrOptions({"smote", "borderline", "adasyn", "kmeans", "svm"})],
+        "variant": [StrOptions(set(get_args(Variant)))],
         "k_neighbors": "no_validation",
         "m_neighbors": [Interval(Integral, 1, None, closed="left")],
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
@@ -344,8 +345,8 @@ def _on_ray(
     from smotext_ray.config.load import load_config
     from smotext_ray.pipeline import rounds as rounds_module
     from smotext_ray.run.manifest import accepted
-    from smotext_ray.run.result import first_wanted
-    from smotext_ray.run.samples import usable_samples
+    from smotext_ray.run.result import up_to_target
+    from smotext_ray.run.samples import accepted_unique_samples
 
     counts = Counter(corpus["label"].to_pylist())
     with tempfile.TemporaryDirectory() as here:
@@ -361,7 +362,9 @@ def _on_ray(
         _warn(manifest["warnings"], dict(planned - Counter(accepted(manifest))))
         rounds = [int(entry["round"]) for entry in manifest["rounds"]]
         used: Counter[Any] = Counter()
-        parts = [first_wanted(table, used, wanted) for table in usable_samples(run, rounds)]
+        parts = [
+            up_to_target(table, used, wanted) for table in accepted_unique_samples(run, rounds)
+        ]
     return pa.concat_tables(parts) if parts else None
 
 

@@ -6,7 +6,9 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
+
+from smotext_ray.config.choices import Pooling, TrainingStage
 
 # Integer settings of a training.
 COUNTS = (
@@ -124,7 +126,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
     names += ["encoder", "pooling", "llm", "template", "stage", "start_from"]
     names += ["learning_rate", "lora_learning_rate", "save_minutes"]
     given |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    return given | ({"instructions": True} if options.instructions else {})
+    return given
 
 
 def bridge_eval(options: argparse.Namespace) -> int:
@@ -214,16 +216,15 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
         help="texts for the held-out loss (default: part of --input)",
     )
     add("--encoder", metavar="MODEL", help="default: all-MiniLM-L6-v2 from its package")
-    add("--pooling", choices=["mean", "cls", "last"], help="default: mean")
+    add("--pooling", choices=get_args(Pooling), help="default: mean")
     add("--llm", metavar="MODEL", help="default: SmolLM2-135M-Instruct from its package")
     add("--template", metavar="TEXT", help="prompt around <xRAG> (default: nothing)")
     add(
         "--stage",
         type=int,
-        choices=[1, 2],
+        choices=get_args(TrainingStage),
         help="1: repeat the text; 2: answer questions about it (default 1)",
     )
-    add("--instructions", action="store_true", help="use instruction templates in stage 1 too")
     add("--from", dest="start_from", metavar="BRIDGE", help="start from a bridge, or 'default'")
     add(
         "--from-state",

@@ -32,8 +32,8 @@ from smotext_ray.cli.machine_checks import (
     memory,
     nvidia_gpus,
 )
-from smotext_ray.cluster.connect import Cluster, connect
 from smotext_ray.cluster.pools import Pool, decoder_pools, encoder_pool
+from smotext_ray.cluster.session import Cluster, connect
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.utils.cache import cache_dir

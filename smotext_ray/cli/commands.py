@@ -84,10 +84,10 @@ def expand(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from smotext_ray.cli.show import show_outcome
-    from smotext_ray.pipeline.expand import Wish
+    from smotext_ray.pipeline.expand import ExpansionRequest
     from smotext_ray.pipeline.expand import expand as run_expand
 
-    wish = Wish(
+    wish = ExpansionRequest(
         options.input,
         _strategy(options.target),
         options.max_rounds,

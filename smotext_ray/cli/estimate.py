@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smotext_ray.cluster.connect import usable_cores
+from smotext_ray.cluster.session import usable_cores
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.corpus.survey import Survey
+from smotext_ray.corpus.survey import CorpusSummary
 from smotext_ray.utils.cpu import cpu_dtype
 
 CHARACTERS_PER_TOKEN = 4.0  # English text with the vocabularies of today's LLMs
@@ -22,7 +22,7 @@ START_UP_SECONDS = 25.0  # starting Ray and loading an engine, per round
 
 
 def show_estimate(
-    survey: Survey, new_points: dict[Any, int], config: RunConfig, console: Console
+    survey: CorpusSummary, new_points: dict[Any, int], config: RunConfig, console: Console
 ) -> None:
     """Print rows per class before and after, points, and estimates for the first round."""
     table = Table("class", "before", "new", "after", title="Classes")

@@ -6,13 +6,13 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from smotext_ray.config.choices import ClassifierName, OtherVariant
 from smotext_ray.errors import UserError
 
 # Names only, to keep the command line's imports light.
-CLASSIFIERS = ("embedding", "tfidf", "bert")
-VARIANTS = ("borderline", "adasyn", "kmeans", "svm")
+CLASSIFIERS = get_args(ClassifierName)
 
 
 def add_evaluation_commands(commands: Any, command: Callable[..., Any]) -> None:
@@ -35,8 +35,8 @@ def evaluate(options: argparse.Namespace) -> int:
     if options.seeds < 1:
         raise UserError(f"--seeds is {options.seeds}; it must be at least 1.")
     from smotext_ray.config.schema import RunConfig
+    from smotext_ray.evaluation.inputs import read_corpus, read_evaluation_data, read_held_out
     from smotext_ray.evaluation.leakage.planting import read_canaries
-    from smotext_ray.evaluation.material import read_corpus, read_held_out, read_material
     from smotext_ray.evaluation.report.directory import check_directory, write
     from smotext_ray.evaluation.utility.epsilons import check_runs
     from smotext_ray.plan.variants import check_rows
@@ -66,7 +66,7 @@ def evaluate(options: argparse.Namespace) -> int:
     # Before the encoder is loaded: the engine takes as much memory as it is allowed, and the gate
     # loads its own encoder.
     of_llm = {} if options.quick else _from_llm(run, config, encode)
-    material = read_material(run, held_out, encode, corpus)
+    material = read_evaluation_data(run, held_out, encode, corpus)
     taught = teach(material) if teach else None
     report = measure(
         run,
@@ -128,10 +128,10 @@ def _load_encode(config: Any) -> Callable[[list[str]], Any]:
 
 
 def _load_surprise(config: Any) -> Callable[[list[str]], Any]:
-    from smotext_ray.evaluation.fidelity.perplexity import Surprise
+    from smotext_ray.evaluation.fidelity.perplexity import TokenNLL
     from smotext_ray.models.files import locate_model
 
-    return Surprise(locate_model(config.decoder.model).path, config.decoder.max_tokens)
+    return TokenNLL(locate_model(config.decoder.model).path, config.decoder.max_tokens)
 
 
 def _quiet_transformers() -> None:
@@ -175,7 +175,7 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
     add(
         "--variants",
         nargs="+",
-        choices=VARIANTS,
+        choices=get_args(OtherVariant),
         default=[],
         help="SMOTE variants on embeddings, as additional controls",
     )

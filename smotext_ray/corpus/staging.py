@@ -13,8 +13,8 @@ from pyarrow import fs
 from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.column_types import is_string
 from smotext_ray.corpus.sources import read_blocks
-from smotext_ray.corpus.survey import Survey, _decoded, _is_dictionary, _roles
-from smotext_ray.corpus.validation import judge, plain_column, read_ids
+from smotext_ray.corpus.survey import CorpusSummary, _decoded, _is_dictionary, _roles
+from smotext_ray.corpus.validation import plain_column, read_ids, validate_rows
 from smotext_ray.errors import UserError
 
 EXTRA = "extra."
@@ -22,7 +22,7 @@ EXTRA = "extra."
 
 def stage_corpus(
     config: InputConfig,
-    survey: Survey,
+    survey: CorpusSummary,
     filesystem: fs.FileSystem,
     directory: str,
     rows_per_file: int = 10_000,
@@ -35,7 +35,7 @@ def stage_corpus(
     Parameters
     ----------
     config : InputConfig
-    survey : Survey
+    survey : CorpusSummary
         Survey of the same input.
     filesystem : pyarrow.fs.FileSystem
     directory : str
@@ -66,7 +66,7 @@ def stage_corpus(
         raise _changed(config)
 
 
-def without_other_columns(survey: Survey, config: InputConfig) -> Survey:
+def without_other_columns(survey: CorpusSummary, config: InputConfig) -> CorpusSummary:
     """The survey as if the input had only text and label, so that nothing else is staged."""
     names = (config.text_column, config.label_column)
     return replace(survey, schema=pa.schema([survey.schema.field(name) for name in names]))
@@ -81,7 +81,7 @@ def original_columns(table: pa.Table, config: InputConfig, schema: pa.Schema) ->
         Staged rows.
     config : InputConfig
     schema : pyarrow.Schema
-        ``Survey.schema``.
+        ``CorpusSummary.schema``.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def _as(column: Any, kind: pa.DataType) -> Any:
     return column.dictionary_encode().cast(kind) if _is_dictionary(kind) else column.cast(kind)
 
 
-def staged_rows(config: InputConfig, survey: Survey) -> Iterator[pa.Table]:
+def staged_rows(config: InputConfig, survey: CorpusSummary) -> Iterator[pa.Table]:
     """Yield the valid rows with the staged columns, block by block."""
     roles = _roles(config)
     label_type = _decoded(survey.schema.field(config.label_column).type)
@@ -112,7 +112,7 @@ def staged_rows(config: InputConfig, survey: Survey) -> Iterator[pa.Table]:
     row = 0
     for block in read_blocks(config, survey.schema):
         try:
-            text, label, verdict = judge(block, config)
+            text, label, verdict = validate_rows(block, config)
             columns = {
                 "id": read_ids(block, config, row),
                 "text": text,

@@ -19,7 +19,7 @@ from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.column_types import ColumnTypes, is_string
 from smotext_ray.corpus.formats import Block, require_columns
 from smotext_ray.corpus.sources import read_blocks
-from smotext_ray.corpus.validation import REASONS, check_names, judge, read_ids
+from smotext_ray.corpus.validation import REASONS, check_names, read_ids, validate_rows
 from smotext_ray.errors import UserError
 
 EXAMPLES = 5
@@ -41,7 +41,7 @@ class BadRows:
 
 
 @dataclass(frozen=True)
-class Survey:
+class CorpusSummary:
     """The result of surveying the input.
 
     Attributes
@@ -65,7 +65,7 @@ class Survey:
     mean_characters: float
 
 
-def survey_corpus(config: InputConfig, least_classes: int = 2) -> Survey:
+def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
     """Check every row of the input, without writing anything.
 
     Parameters
@@ -76,7 +76,7 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> Survey:
 
     Returns
     -------
-    Survey
+    CorpusSummary
 
     Raises
     ------
@@ -96,13 +96,13 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> Survey:
     if not tally.seen:
         if least_classes:
             raise UserError(f"{config.path} has no rows; use a corpus that does.")
-        return Survey(0, {}, {}, schema, 0.0)
+        return CorpusSummary(0, {}, {}, schema, 0.0)
     # JSON lines and directories can only be checked after the last row.
     require_columns(schema.names, config, config.path)
     _check_storable(schema, config)
     if config.id_column is not None:
         _check_unique(tally, config)
-    survey = Survey(
+    survey = CorpusSummary(
         rows=tally.good,
         class_counts=_class_counts(tally.labels, schema.field(config.label_column).type),
         bad_rows=_bad_rows(tally, schema, config),
@@ -128,7 +128,7 @@ class _Tally:
     hashes: array[int] = field(default_factory=lambda: array("q"))
 
     def add(self, block: Block, config: InputConfig) -> None:
-        text, label, verdict = judge(block, config)
+        text, label, verdict = validate_rows(block, config)
         ids = read_ids(block, config, self.seen)
         for code, reason in enumerate(REASONS, 1):
             rows = np.flatnonzero(verdict == code)
@@ -196,7 +196,7 @@ def _roles(config: InputConfig) -> dict[str, str]:
     return roles if config.id_column is None else {**roles, config.id_column: "id"}
 
 
-def _check_rows(survey: Survey, seen: int, config: InputConfig, least_classes: int) -> None:
+def _check_rows(survey: CorpusSummary, seen: int, config: InputConfig, least_classes: int) -> None:
     listed = ", ".join(
         f"{reason} in {bad.count} (id {', '.join(map(str, bad.examples))}"
         f"{', ...' if bad.count > len(bad.examples) else ''})"

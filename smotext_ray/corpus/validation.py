@@ -22,7 +22,7 @@ REASONS = (
 )
 
 
-def judge(block: Block, config: InputConfig) -> tuple[pa.Array, pa.Array, np.ndarray]:
+def validate_rows(block: Block, config: InputConfig) -> tuple[pa.Array, pa.Array, np.ndarray]:
     """Validate every row of a block.
 
     Parameters

@@ -7,25 +7,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 
+from smotext_ray.config.choices import Decided
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.evaluation.controls.decode import Control
 from smotext_ray.evaluation.fidelity.agreement import FEWEST, label_agreement
 from smotext_ray.evaluation.fidelity.coverage import density_coverage, round_trip
 from smotext_ray.evaluation.fidelity.diversity import compare_diversity
 from smotext_ray.evaluation.fidelity.perplexity import perplexity
+from smotext_ray.evaluation.inputs import EvaluationData
 from smotext_ray.evaluation.leakage.planting import Canaries
 from smotext_ray.evaluation.leakage.section import copy_check
-from smotext_ray.evaluation.material import Material
 from smotext_ray.evaluation.report.schema import Report
 from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS, Classifier
 from smotext_ray.evaluation.utility.distillation import STUDENTS, Student, distil
 from smotext_ray.evaluation.utility.epsilons import utility_at_epsilons
 from smotext_ray.evaluation.utility.fine_tuning import FineTuned
-from smotext_ray.evaluation.utility.teacher import Taught
+from smotext_ray.evaluation.utility.teacher import TeacherLabels
 from smotext_ray.evaluation.utility.trials import available, run_trials, utility_section
 from smotext_ray.models.files import locate_model
 from smotext_ray.run.directory import Run
@@ -35,19 +36,19 @@ READ = 500  # texts the LLM reads from each side, sampled at random if there are
 BINS = 30
 
 # Maps texts to (negative log-likelihood in nats, number of tokens) per text.
-Surprise = Callable[[list[str]], list[tuple[float, int]]]
+TokenScores = Callable[[list[str]], list[tuple[float, int]]]
 
 
 def evaluate(
     run: Run,
     config: RunConfig,
-    material: Material,
+    material: EvaluationData,
     seeds: Sequence[int],
     encode: Callable[[list[str]], np.ndarray],
     classifiers: Sequence[str] = tuple(CLASSIFIERS),
     decoded: Mapping[str, Control] | None = None,
-    taught: Taught | None = None,
-    surprise: Surprise | None = None,
+    taught: TeacherLabels | None = None,
+    surprise: TokenScores | None = None,
     canaries: Canaries | None = None,
     compare: Sequence[Run] = (),
     variants: Sequence[str] = (),
@@ -60,7 +61,7 @@ def evaluate(
     run : Run
     config : RunConfig
         The run's settings.
-    material : Material
+    material : EvaluationData
     seeds : sequence of int
         Seeds for drawing real texts; one repetition each, for the confidence intervals.
     encode : callable
@@ -69,7 +70,7 @@ def evaluate(
         ``"bert"`` fine-tunes the run's own encoder.
     decoded : mapping of str to Control, optional
         Controls decoded by the LLM.
-    taught : Taught, optional
+    taught : TeacherLabels, optional
         Teacher labels; without them, distillation is skipped.
     surprise : callable, optional
         Token likelihoods from the LLM; without it, perplexity is skipped.
@@ -135,7 +136,7 @@ def _bert(config: RunConfig) -> FineTuned:
     return FineTuned(locate_model(config.encoder.model).path)
 
 
-def _run_facts(run: Run, config: RunConfig, material: Material) -> dict[str, Any]:
+def _run_facts(run: Run, config: RunConfig, material: EvaluationData) -> dict[str, Any]:
     models = run.manifest["models"]
     status = Counter(sample["status"] for sample in material.samples)
     return {
@@ -149,7 +150,7 @@ def _run_facts(run: Run, config: RunConfig, material: Material) -> dict[str, Any
     }
 
 
-def _classes(run: Run, material: Material) -> list[dict[str, Any]]:
+def _classes(run: Run, material: EvaluationData) -> list[dict[str, Any]]:
     real, new = Counter(material.real.labels), Counter(material.synthetic.labels)
     wanted = {str(label): number for label, number in run.manifest["targets"]}
     return [
@@ -164,7 +165,7 @@ def _classes(run: Run, material: Material) -> list[dict[str, Any]]:
 
 
 def _fidelity(
-    material: Material, decoded: Mapping[str, Control], surprise: Surprise | None
+    material: EvaluationData, decoded: Mapping[str, Control], surprise: TokenScores | None
 ) -> dict[str, Any]:
     real, new = material.real, material.synthetic
     x, labels = real.embeddings, real.labels
@@ -205,7 +206,7 @@ def _of_classes(real: Any, new: Any) -> list[str]:
     return [text for text, label in zip(real.texts, real.labels, strict=True) if label in wanted]
 
 
-def _map(material: Material, show_texts: bool) -> dict[str, Any]:
+def _map(material: EvaluationData, show_texts: bool) -> dict[str, Any]:
     """Real and synthetic texts on the first two principal components of the real ones."""
     from sklearn.decomposition import PCA
 
@@ -227,14 +228,14 @@ def _map(material: Material, show_texts: bool) -> dict[str, Any]:
     return {"method": "PCA", "points": points}
 
 
-def _histograms(material: Material) -> list[dict[str, Any]]:
+def _histograms(material: EvaluationData) -> list[dict[str, Any]]:
     cosine = {
         status: [
             s["cosine"]
             for s in material.samples
             if s["status"] == status and s["cosine"] is not None
         ]
-        for status in ("accepted", "rejected")
+        for status in get_args(Decided)
     }
     words = {
         "real": [len(t.split()) for t in _of_classes(material.real, material.synthetic)],
@@ -256,6 +257,6 @@ def _series(groups: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
     ]
 
 
-def _rejections(material: Material) -> list[dict[str, Any]]:
+def _rejections(material: EvaluationData) -> list[dict[str, Any]]:
     reasons = Counter(s["reason"] for s in material.samples if s["status"] != "accepted")
     return [{"reason": reason, "count": count} for reason, count in reasons.most_common()]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from smotext_ray.cluster import connect, pools
+from smotext_ray.cluster import pools, session
 from smotext_ray.config.schema import RunConfig
 
 Model = Callable[[list[str]], Any]
@@ -85,7 +85,7 @@ def gpu_share(config: RunConfig) -> float:
 
     if not torch.cuda.is_available() and not os.environ.get("RAY_ADDRESS"):
         return 0.0
-    return pools.encoder_pool(connect.connect(), config, blocks=1).gpus
+    return pools.encoder_pool(session.connect(), config, blocks=1).gpus
 
 
 def _writable(found: Any) -> Any:

@@ -8,17 +8,17 @@ were the only one added, so that the decision does not depend on the other texts
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
+from smotext_ray.config.choices import CleaningRule, Metric
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.plan.classes import read_classes, rows_gib
-from smotext_ray.plan.neighbors import Metric, nearest_neighbors
+from smotext_ray.plan.neighbors import nearest_neighbors
 
-Rule = Literal["enn", "tomek"]
 NEIGHBORS = 3  # EditedNearestNeighbours' default
 
 
@@ -33,7 +33,9 @@ class Cleaning:
     metric : {"cosine", "euclidean"}
     """
 
-    def __init__(self, rule: Rule, classes: Sequence[NDArray[np.float32]], metric: Metric) -> None:
+    def __init__(
+        self, rule: CleaningRule, classes: Sequence[NDArray[np.float32]], metric: Metric
+    ) -> None:
         self._removed = {"enn": has_other_neighbors, "tomek": has_tomek_link}[rule]
         self._classes = classes
         self._metric = metric

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-REASON_OF_CLEANING = {"none": "", "enn": "other_neighbors", "tomek": "tomek_link"}
-REPEATED = "repeated"  # an accepted text that duplicates another sample of its class
-REJECTED_IN_WORDS = {
+from typing import Literal
+
+from smotext_ray.config.choices import CleaningRule, SampleStatus
+
+Reason = Literal[  # of the gate, in the order of its checks
+    "empty",
+    "truncated",
+    "repetitive",
+    "copy_of_corpus",
+    "copy_of_parent",
+    "low_similarity",
+    "wrong_class",
+    "other_neighbors",
+    "tomek_link",
+]
+REASON_OF_CLEANING: dict[CleaningRule, Reason] = {
+    "enn": "other_neighbors",
+    "tomek": "tomek_link",
+}
+REPEATED = "repeated"  # an accepted text that another sample of its class has too
+ERROR: SampleStatus = "error"
+REJECTED_IN_WORDS: dict[str, str] = {
     "empty": "no words",
     "truncated": "truncated at decoder.max_tokens",
     "repetitive": "repeats itself",
@@ -13,7 +32,7 @@ REJECTED_IN_WORDS = {
     "low_similarity": "too far from its point",
     "wrong_class": "closer to another class",
     "other_neighbors": "a nearest text is of another class",
-    "tomek_link": "it and a text of another class are each other's nearest",
-    "repeated": "another sample has the same text",
-    "error": "decoding failed",
+    "tomek_link": "nearest to a text of another class, and that to it",
+    REPEATED: "another sample has the same text",
+    ERROR: "the decoder failed on it",
 }

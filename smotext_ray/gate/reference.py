@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from smotext_ray.tables import matrix
-from smotext_ray.utils.text import fingerprint
+from smotext_ray.utils.text import distinct_part, fingerprint, text_hash
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,10 @@ def class_reference(
 def sum_up(embeddings: ds.Dataset, labels: Sequence[Any]) -> tuple[ClassReference, list[int]]:
     """Compute the gate's reference, and the number of distinct texts per class.
 
-    In addition to sums, it holds one 64-bit fingerprint per row in memory. Without texts (epsilon),
-    no text counts as a copy, and each row counts as a distinct text.
+    Holds, beside sums, two 64-bit numbers a row: hashes of the text, as a copy of it and as a
+    distinct text are told (`smotext_ray.utils.text`). Where there
+    are no texts (epsilon), no text is known to be a copy, and each row counts as a text of
+    its own.
 
     Parameters
     ----------
@@ -94,7 +96,8 @@ def sum_up(embeddings: ds.Dataset, labels: Sequence[Any]) -> tuple[ClassReferenc
     has_texts = "text" in embeddings.schema.names
     dim = embeddings.schema.field("embedding").type.list_size
     sums, scatter = np.zeros((len(labels), dim)), np.zeros((dim, dim))
-    prints = [np.empty((0, 2), np.int64)]  # class and fingerprint
+    prints = [np.empty(0, np.int64)]
+    distinct = [np.empty((0, 2), np.int64)]  # class and hash
     columns = ["label", "embedding", *(["text"] if has_texts else [])]
     for batch in embeddings.to_batches(columns=columns):
         if not len(batch):
@@ -106,11 +109,12 @@ def sum_up(embeddings: ds.Dataset, labels: Sequence[Any]) -> tuple[ClassReferenc
         np.add.at(counts, rows, 1)
         scatter += x.T @ x
         if has_texts:
-            hashes = np.array([fingerprint(t) for t in table["text"].to_pylist()], np.int64)
-            prints.append(np.stack([rows, hashes], axis=1))
-    owners_and_hashes = np.concatenate(prints)
-    reference = class_reference(counts, sums, scatter, owners_and_hashes[:, 1])
+            texts = table["text"].to_pylist()
+            prints.append(np.array([fingerprint(text) for text in texts], np.int64))
+            hashes = np.array([text_hash(distinct_part(text)) for text in texts], np.int64)
+            distinct.append(np.stack([rows, hashes], axis=1))
+    reference = class_reference(counts, sums, scatter, np.concatenate(prints))
     if has_texts:
-        distinct = np.unique(owners_and_hashes, axis=0)[:, 0]
-        counts = np.bincount(distinct, minlength=len(labels))
+        owners = np.unique(np.concatenate(distinct), axis=0)[:, 0]
+        counts = np.bincount(owners, minlength=len(labels))
     return reference, counts.tolist()

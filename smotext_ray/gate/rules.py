@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from smotext_ray.config.schema import GateConfig
-from smotext_ray.gate.reasons import REASON_OF_CLEANING
+from smotext_ray.gate.reasons import REASON_OF_CLEANING, Reason
 from smotext_ray.gate.reference import ClassReference
 from smotext_ray.utils.text import words
 
@@ -36,15 +37,35 @@ class Verdict:
 
     chosen: int
     accepted: bool
-    reason: str
+    reason: Reason | Literal[""]
 
 
-def judge(
-    texts: Sequence[str],
-    finish_reasons: Sequence[str],
-    cosines: np.ndarray,
-    right_class: np.ndarray,
-    unclean: np.ndarray,
+@dataclass(frozen=True)
+class Candidate:
+    """What the gate knows of one text that was decoded from a point.
+
+    Attributes
+    ----------
+    text : str
+    finish_reason : str
+        The engine's; ``"stop"`` where the text has come to its end.
+    cosine : float
+        Of the text's embedding to the point; NaN where it has none.
+    right_class : bool
+        Whether the text is nearest to its own class.
+    unclean : bool
+        Whether ``gate.cleaning`` would remove the text from the corpus.
+    """
+
+    text: str
+    finish_reason: str
+    cosine: float
+    right_class: bool
+    unclean: bool
+
+
+def choose_candidate(
+    candidates: Sequence[Candidate],
     parents: Sequence[str],
     reference: ClassReference,
     config: GateConfig,
@@ -56,15 +77,9 @@ def judge(
 
     Parameters
     ----------
-    texts, finish_reasons : sequence of str, length n
-    cosines : ndarray of shape (n,)
-        Cosine of each text's embedding to the point.
-    right_class : ndarray of shape (n,), bool
-        Whether the text is closest to its own class.
-    unclean : ndarray of shape (n,), bool
-        Whether ``config.cleaning`` would remove the text from the corpus.
+    candidates : sequence of Candidate, at least one
     parents : sequence of str
-        The texts that the point is interpolated from.
+        The texts that the point lies among.
     reference : ClassReference
     config : GateConfig
 
@@ -72,43 +87,24 @@ def judge(
     -------
     Verdict
     """
-    nearest_first = np.argsort(-cosines, kind="stable")
+    cosines = np.array([candidate.cosine for candidate in candidates])
+    nearest_first = np.argsort(-cosines, kind="stable").tolist()
     reasons = {}
-    for i in map(int, nearest_first):
-        reasons[i] = why_rejected(
-            texts[i],
-            finish_reasons[i],
-            float(cosines[i]),
-            bool(right_class[i]),
-            bool(unclean[i]),
-            parents,
-            reference,
-            config,
-        )
+    for i in nearest_first:
+        reasons[i] = why_rejected(candidates[i], parents, reference, config)
         if not reasons[i]:
             return Verdict(i, True, "")
-    return Verdict(int(nearest_first[0]), False, reasons[int(nearest_first[0])])
+    return Verdict(nearest_first[0], False, reasons[nearest_first[0]])
 
 
 def why_rejected(
-    text: str,
-    finish_reason: str,
-    cosine: float,
-    right_class: bool,
-    unclean: bool,
-    parents: Sequence[str],
-    reference: ClassReference,
-    config: GateConfig,
-) -> str:
-    """The first check that a text fails: a reason, or "" for none.
-
-    Reasons are ``empty``, ``truncated``, ``repetitive``, ``copy_of_corpus``,
-    ``copy_of_parent``, ``low_similarity``, ``wrong_class``, ``other_neighbors``,
-    ``tomek_link``.
-    """
+    candidate: Candidate, parents: Sequence[str], reference: ClassReference, config: GateConfig
+) -> Reason | Literal[""]:
+    """The first check that a text fails, or "" where it fails none."""
+    text = candidate.text
     if not words(text):
         return "empty"
-    if config.reject_truncated and finish_reason != "stop":
+    if config.reject_truncated and candidate.finish_reason != "stop":
         return "truncated"
     if repetition(text) > config.max_repetition:
         return "repetitive"
@@ -116,11 +112,13 @@ def why_rejected(
         return "copy_of_corpus"
     if any(overlap(text, parent) > config.max_parent_overlap for parent in parents):
         return "copy_of_parent"
-    if not cosine >= config.min_cosine:  # written this way so that NaN is rejected too
+    if not candidate.cosine >= config.min_cosine:  # written so that NaN is rejected, too
         return "low_similarity"
-    if config.same_class and not right_class:
+    if config.same_class and not candidate.right_class:
         return "wrong_class"
-    return REASON_OF_CLEANING[config.cleaning] if unclean else ""
+    if candidate.unclean and config.cleaning != "none":
+        return REASON_OF_CLEANING[config.cleaning]
+    return ""
 
 
 def repetition(text: str) -> float:

@@ -73,24 +73,19 @@ class Bridge(nn.Module):
         projected = self.projector(points * self.config.input_scale) * self.output_scale
         return projected.view(len(points), self.config.soft_tokens, self.config.llm_hidden_size)
 
-    def prompt_embeds(
-        self, points: torch.Tensor, around: tuple[torch.Tensor, torch.Tensor] | None = None
-    ) -> torch.Tensor:
-        """The full prompt of each point: the template's text around the soft tokens.
+    def prompt_embeds(self, points: torch.Tensor) -> torch.Tensor:
+        """The whole prompt of each point: the template's text around the soft tokens.
 
         Parameters
         ----------
         points : Tensor of shape (n, encoder_dim), float32
-        around : pair of Tensors of shape (length, llm_hidden_size), optional
-            The LLM's embeddings of another template's text, before and after.
 
         Returns
         -------
         Tensor of shape (n, prompt_length, llm_hidden_size), float32
         """
         n = len(points)
-        before, after = around or (self.before, self.after)
-        parts = [before.expand(n, -1, -1), self(points), after.expand(n, -1, -1)]
+        parts = [self.before.expand(n, -1, -1), self(points), self.after.expand(n, -1, -1)]
         return torch.cat(parts, dim=1)
 
     @property

@@ -11,8 +11,8 @@ import torch
 
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
-from smotext_ray.models.checkpoints import int8_llm, merged_llm
 from smotext_ray.models.engine import Candidates, Engine
+from smotext_ray.models.served_llm import int8_llm, merged_llm
 
 
 class Decoder:
@@ -24,11 +24,9 @@ class Decoder:
         Directory or hub name of a causal LLM.
     bridge : Bridge
     lora : Path, optional
-        Directory of the bridge, if it has LoRA layers for the LLM.
-    merge_lora : bool, default=True
-        Merge those layers into the LLM's weights, in a checkpoint in the cache directory. With
-        False vLLM applies them separately, which is slower: a third of the speed on a CPU
-        (benchmarks/lora_serving.py), many more kernels per step on a GPU.
+        Directory of the bridge, if it has LoRA layers for the LLM. They are added to its weights
+        in a checkpoint in the cache directory: vLLM would compute them next to the LLM at a third
+        of the speed on a CPU (benchmarks/lora_serving.py), and by many more kernels on a GPU.
     int8 : bool, default=False
         Run the LLM's layers in int8, from a checkpoint in the cache directory; LoRA layers are
         merged first.
@@ -49,7 +47,6 @@ class Decoder:
         bridge: Bridge,
         *,
         lora: Path | None = None,
-        merge_lora: bool = True,
         int8: bool = False,
         **settings: Any,
     ) -> None:
@@ -63,15 +60,13 @@ class Decoder:
                 "use the LLM that the bridge was trained for, or train a bridge for this one."
             )
         if (lora is not None) != (bridge.config.lora_rank > 0):
-            raise ValueError("lora must be given if and only if the bridge has LoRA layers")
-        if lora and (merge_lora or int8):
-            model, lora = merged_llm(model, lora), None
+            raise ValueError("lora must be given for a bridge that has LoRA layers, and only then")
+        if lora:
+            model = merged_llm(model, lora)
         if int8:
             model = int8_llm(model)
         self._bridge = bridge
-        self._engine = Engine(
-            model, bridge.prompt_length, lora=lora, lora_rank=bridge.config.lora_rank, **settings
-        )
+        self._engine = Engine(model, bridge.prompt_length, **settings)
 
     def set_sampling(self, num_candidates: int, temperature: float) -> None:
         """Set the number of texts per point and the temperature (0: greedy) from now on."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
+from smotext_ray.config.choices import Pooling
 from smotext_ray.utils.cpu import cpu_dtype
 
-Pooling = Literal["mean", "cls", "last"]
-
-# A GPU is slow on small batches and a CPU is not, so GPU batches are sized in tokens.
+# A GPU is slow on small batches and a CPU is not, so a GPU's batches are counted in tokens.
 GPU_TOKENS_PER_TEXT = 512
 GPU_ROWS = 512
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from smotext_ray.models.checkpoint_files import rewrite
+from smotext_ray.models.checkpoint_rewrite import rewrite
 
 HEAD = "lm_head"
 STEPS = 127

@@ -19,7 +19,7 @@ from torch import nn
 
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge_config import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE
-from smotext_ray.models.checkpoint_files import rewrite
+from smotext_ray.models.checkpoint_rewrite import rewrite
 
 ALPHA_OF_RANK = 2  # LoRA's alpha as a multiple of the rank: updates are scaled by it
 # peft's names of the weights, and the peft settings with which an update is not just B @ A * alpha

@@ -7,19 +7,6 @@ from typing import Any
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge_config import SOFT_PLACEHOLDER
 
-# Paraphrase pretraining with several templates, as in xRAG, so that the soft tokens mean the text
-# and not just "continue like this".
-INSTRUCTIONS = (
-    f"Background: {SOFT_PLACEHOLDER} Say the same.",
-    f"{SOFT_PLACEHOLDER} These words can be written out as:",
-    f"Write out what this stands for: {SOFT_PLACEHOLDER}",
-    f"What is the text behind {SOFT_PLACEHOLDER}?",
-    f"Put {SOFT_PLACEHOLDER} in other words.",
-    f"{SOFT_PLACEHOLDER} is short for a text. Which one?",
-    f"Repeat the message: {SOFT_PLACEHOLDER}",
-    f"Here is something to read: {SOFT_PLACEHOLDER} Now tell it in full.",
-)
-
 
 def template_token_ids(template: str, tokenizer: Any) -> tuple[list[int], list[int]]:
     """Token ids of the template's text before and after the soft tokens.

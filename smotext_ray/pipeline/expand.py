@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from smotext_ray.config.choices import OnProblem
 from smotext_ray.config.load import load_config
 from smotext_ray.config.schema import InputConfig, RunConfig
 from smotext_ray.errors import UserError
@@ -37,7 +38,7 @@ log = logging.getLogger("smotext_ray")
 
 
 @dataclass(frozen=True)
-class Wish:
+class ExpansionRequest:
     """What an expansion is asked for; None is what the run, or its last expansion, was.
 
     Attributes
@@ -55,12 +56,12 @@ class Wish:
     input: str | None = None
     target: Any = None
     max_rounds: int | None = None
-    on_singleton_class: str | None = None
-    on_bad_row: str | None = None
+    on_singleton_class: OnProblem | None = None
+    on_bad_row: OnProblem | None = None
 
 
 def expand(
-    uri: str, wish: Wish, overrides: Sequence[str] = (), actors: Actors = REAL
+    uri: str, wish: ExpansionRequest, overrides: Sequence[str] = (), actors: Actors = REAL
 ) -> tuple[Run, bool]:
     """Embed the rows that are new to a run, and top every class up to its target.
 
@@ -68,7 +69,7 @@ def expand(
     ----------
     uri : str
         The run directory. What is under way there is finished first.
-    wish : Wish
+    wish : ExpansionRequest
     overrides : sequence of str
         ``section.key=value``, of settings that a run may change.
     actors : Actors
@@ -114,7 +115,7 @@ def expand(
     return run, True
 
 
-def _finish(wish: Wish, config: RunConfig, run: Run, actors: Actors) -> None:
+def _finish(wish: ExpansionRequest, config: RunConfig, run: Run, actors: Actors) -> None:
     if wish.on_singleton_class and is_expanding(run.manifest):  # it may be what the run stopped at
         with hold(run, "expand"):
             manifest = run.manifest
@@ -123,7 +124,7 @@ def _finish(wish: Wish, config: RunConfig, run: Run, actors: Actors) -> None:
     augment(config, run.uri, actors)
 
 
-def _stage(wish: Wish, config: RunConfig, run: Run, files: list[str]) -> NewRows:
+def _stage(wish: ExpansionRequest, config: RunConfig, run: Run, files: list[str]) -> NewRows:
     given = {"path": wish.input, "on_bad_row": wish.on_bad_row}
     changed = {key: value for key, value in given.items() if value is not None}
     source = InputConfig.model_validate(config.input.model_dump() | changed)
@@ -134,7 +135,7 @@ def _stage(wish: Wish, config: RunConfig, run: Run, files: list[str]) -> NewRows
 
 
 def _entry(
-    wish: Wish, config: RunConfig, manifest: dict[str, Any], found: NewRows
+    wish: ExpansionRequest, config: RunConfig, manifest: dict[str, Any], found: NewRows
 ) -> dict[str, Any]:
     """What the manifest says of an expansion when it begins."""
     now = in_force(config, manifest)

@@ -17,11 +17,11 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from smotext_ray.cluster.restarts import tell_done
+from smotext_ray.cluster.restarts import report_done
 from smotext_ray.run.directory import Run
 
 
-class SparingActor:
+class RowQuarantine:
     """A decoder that gives a row up rather than its block.
 
     A block is decoded whole until it has ended a process ``max_attempts`` times, and then row by
@@ -38,7 +38,7 @@ class SparingActor:
     given : dict
         For its constructor.
     run_uri : str
-    notes : str
+    attempts : str
         Directory of the run, for the notes.
     max_attempts : int
     restarts : actor handle
@@ -50,13 +50,13 @@ class SparingActor:
         actor: Any,
         given: dict[str, Any],
         run_uri: str,
-        notes: str,
+        attempts: str,
         max_attempts: int,
         restarts: Any,
     ) -> None:
         self._actor = actor(**given)
-        self._turns = Turns()
-        self._notes = Notes(Run(run_uri), notes)
+        self._lock = ReadWriteLock()
+        self._attempts = AttemptLog(Run(run_uri), attempts)
         self._max_attempts = max_attempts
         self._restarts = restarts
 
@@ -64,13 +64,13 @@ class SparingActor:
         ids = table["sample_id"].to_pylist()
         if not ids:
             return self._actor(table)
-        with self._turns.shared():
-            together, alone = self._notes.held_against(ids)
+        with self._lock.shared():
+            together, alone = self._attempts.held_against(ids)
             if not alone and together < self._max_attempts:
-                with self._notes.trying(ids):
+                with self._attempts.trying(ids):
                     return self._actor(table)
         made: dict[int, pa.Table] = {}
-        with self._turns.alone():
+        with self._lock.alone():
             for at in sorted(range(len(ids)), key=lambda at: alone[ids[at]]):
                 made[at] = self._row(table.slice(at, 1), ids[at], together, alone[ids[at]])
         return pa.concat_tables([made[at] for at in range(len(ids))]).combine_chunks()
@@ -82,13 +82,13 @@ class SparingActor:
         if alone >= self._max_attempts and together + alone >= 2 * self._max_attempts:
             error = f"the engine ended {together + alone} times on it, {alone} of them on it alone"
             return with_candidates(row, [Candidates([], [], [], error)])
-        with self._notes.trying([id_]):
+        with self._attempts.trying([id_]):
             made = self._actor(row)
-        tell_done(self._restarts)  # before the next one may end this process
+        report_done(self._restarts)  # before the next one may end this process
         return made
 
 
-class Turns:
+class ReadWriteLock:
     """Many threads at once, or one alone."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class Turns:
                 self._changed.notify_all()
 
 
-class Notes:
+class AttemptLog:
     """Empty files, one a try, named by the first and the last row of it.
 
     Parameters

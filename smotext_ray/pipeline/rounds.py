@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from smotext_ray.cluster import connect
+from smotext_ray.cluster import session
 from smotext_ray.cluster.ray_data import in_task
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline.actors import REAL, Actors
@@ -26,7 +26,7 @@ from smotext_ray.run.manifest import (
     undecoded_round,
 )
 from smotext_ray.run.result import write_result
-from smotext_ray.run.samples import tally
+from smotext_ray.run.samples import summarize_round
 
 log = logging.getLogger("smotext_ray")
 
@@ -102,14 +102,14 @@ def decode(config: RunConfig, run: Run, actors: Actors = REAL) -> bool:
         actors=actors,
     )
     rounds = [int(entry["round"]) for entry in manifest["rounds"]]
-    manifest["rounds"][round_ - 1]["decode"] = facts | in_task(tally, run, rounds)
+    manifest["rounds"][round_ - 1]["decode"] = facts | in_task(summarize_round, run, rounds)
     run.save(manifest)
     return True
 
 
 def finish(run: Run) -> None:
     """Write the augmented corpus and say which classes fell short."""
-    connect.connect()
+    session.connect()
     started = time.monotonic()
     manifest = run.manifest
     wanted, got = dict(manifest["targets"]), accepted(manifest)

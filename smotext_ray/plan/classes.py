@@ -21,6 +21,7 @@ import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from smotext_ray.tables import matrix
+from smotext_ray.utils.text import distinct_part
 
 SMALL_BYTES = 1 << 28  # a corpus with fewer bytes of embeddings is read completely, once
 HELD_BYTES = 1 << 30  # larger embeddings go to a local file
@@ -63,7 +64,7 @@ class ClassRows:
 
 
 @dataclass(frozen=True)
-class CorpusTexts:
+class DistinctTexts:
     """The texts of all classes, one row each: by class, then by id.
 
     As in `ClassRows`, equal texts of a class count as one; with different labels they stay
@@ -183,7 +184,7 @@ def read_classes(source: ds.Dataset, labels: Sequence[Any]) -> list[ClassRows]:
     return classes
 
 
-def read_corpus(source: ds.Dataset, labels: Sequence[Any]) -> CorpusTexts:
+def read_corpus(source: ds.Dataset, labels: Sequence[Any]) -> DistinctTexts:
     """Read the texts of a whole corpus; large embeddings are kept on disk.
 
     Parameters
@@ -199,7 +200,7 @@ def read_corpus(source: ds.Dataset, labels: Sequence[Any]) -> CorpusTexts:
     number = np.cumsum(~repeats) - 1  # index of the text, for representative rows
     stands = ~repeats[row_of]
     texts = order[~repeats]
-    return CorpusTexts(
+    return DistinctTexts(
         labels=labels,
         label_type=source.schema.field("label").type,
         code=found.code[texts],
@@ -256,7 +257,7 @@ def _digests(texts: pa.Array) -> NDArray[np.uint64]:
     digests = []
     for text in texts.to_pylist():
         digest = begin()
-        digest.update(text.strip().encode())
+        digest.update(distinct_part(text).encode())
         digests.append(digest.digest())
     joined = b"".join(digests)
     return np.frombuffer(joined, np.uint64).reshape(-1, 2)

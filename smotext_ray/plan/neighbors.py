@@ -13,14 +13,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smotext_ray.config.choices import Metric
 from smotext_ray.plan.vectors import row_sums
+from smotext_ray.utils.text import distinct_part
 
-Metric = Literal["cosine", "euclidean"]
 # queries, base, k, metric -> distances, rows of the base
 Nearest = Callable[
     [NDArray[np.float32], NDArray[np.float32], int, Metric],
@@ -175,7 +176,7 @@ def other_texts(
 
 
 def _check(queries: NDArray[Any], base: NDArray[Any], k: int, metric: str) -> None:
-    if metric not in ("cosine", "euclidean"):
+    if metric not in get_args(Metric):
         raise ValueError(f"metric must be 'cosine' or 'euclidean', not {metric!r}.")
     if queries.ndim != 2 or base.ndim != 2 or queries.shape[1] != base.shape[1]:
         raise ValueError(f"queries {queries.shape} and base {base.shape} differ in width.")
@@ -347,7 +348,7 @@ def _distinct_texts(
     place: dict[str, int] = {}
     text_of_row = np.empty(len(texts), dtype=np.int64)
     for row in np.argsort(np.asarray(ids), kind="stable").tolist():
-        text = str(texts[row]).strip()
+        text = distinct_part(str(texts[row]))
         if text not in place:
             place[text] = len(representatives)
             representatives.append(row)

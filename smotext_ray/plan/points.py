@@ -7,25 +7,27 @@ row, so the plan is the same, byte for byte, however it is split into shards.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from smotext_ray.config.choices import Metric
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.plan.classes import ClassRows
 from smotext_ray.plan.draws import Draws, draw, draw_others
-from smotext_ray.plan.interpolation import Interpolation, beta_lam, dirichlet_lam, interpolate, mix
-from smotext_ray.plan.neighbors import Metric, Nearest, other_texts
+from smotext_ray.plan.interpolation import beta_lam, dirichlet_lam, interpolate, mix
+from smotext_ray.plan.neighbors import Nearest, other_texts
 from smotext_ray.plan.shards import Shard
 from smotext_ray.plan.strategy import singleton_sentence
 from smotext_ray.plan.variants import Sources
 from smotext_ray.tables import PARENTS, plan_schema
 
 
-class KnownNeighbors:
+class NeighborCache:
     """Cache of neighbors of a class's rows, because many shards draw the same rows."""
 
     def __init__(self) -> None:
@@ -51,19 +53,53 @@ class KnownNeighbors:
         return self._near[drawn].astype(np.int64)
 
 
+@dataclass(frozen=True)
+class PlanSettings:
+    """The settings that decide where the points of a run lie.
+
+    Attributes
+    ----------
+    seed : int
+        The run's seed.
+    k_neighbors : int
+        Shrunk to the number of other distinct texts where the class is small.
+    metric : {"cosine", "euclidean"}
+    unit_norm : bool
+        See `interpolate`.
+    alpha : float, default=1.0
+        See `smotext_ray.plan.interpolation.beta_lam`.
+    neighbors_per_point : int, default=1
+        How many of the k neighbors, all different and no more than there are, share a point
+        by the law of `smotext_ray.plan.interpolation.dirichlet_lam`.
+    """
+
+    seed: int
+    k_neighbors: int
+    metric: Metric
+    unit_norm: bool
+    alpha: float = 1.0
+    neighbors_per_point: int = 1
+
+    @classmethod
+    def of(cls, config: RunConfig) -> PlanSettings:
+        """Those of a run."""
+        return cls(
+            seed=config.plan.seed,
+            k_neighbors=config.neighbors.k_neighbors,
+            metric=config.neighbors.metric,
+            unit_norm=config.encoder.normalize,
+            alpha=config.plan.alpha,
+            neighbors_per_point=config.plan.neighbors_per_point,
+        )
+
+
 def plan_class(
     rows: ClassRows,
     shard: Shard,
-    seed: int,
-    k_neighbors: int,
-    metric: Metric,
-    interpolation: Interpolation,
-    unit_norm: bool,
-    alpha: float = 1.0,
+    settings: PlanSettings,
     nearest: Nearest | None = None,
     sources: Sources | None = None,
-    neighbors_per_point: int = 1,
-    known: KnownNeighbors | None = None,
+    known: NeighborCache | None = None,
 ) -> pa.Table:
     """Plan the rows of one shard.
 
@@ -72,26 +108,14 @@ def plan_class(
     rows : ClassRows
         All rows of the shard's class.
     shard : Shard
-    seed : int
-        The run's seed.
-    k_neighbors : int
-        Capped at the number of other distinct texts in a small class.
-    metric : {"cosine", "euclidean"}
-    interpolation : {"lerp", "slerp"}
-    unit_norm : bool
-        See `interpolate`.
-    alpha : float, default=1.0
-        See `smotext_ray.plan.interpolation.beta_lam`.
+    settings : PlanSettings
     nearest : callable, optional
         See `smotext_ray.plan.neighbors.other_texts`.
     sources : Sources, optional
-        Sources among the distinct texts of ``rows``, from a SMOTE variant. By default each row is
-        equally likely as a source.
-    neighbors_per_point : int, default=1
-        Number of distinct neighbors, out of the k, that are mixed into a point with weights from
-        `smotext_ray.plan.interpolation.dirichlet_lam`.
-    known : KnownNeighbors, optional
-        Cache for the class, from earlier shards with the same settings.
+        Of the distinct texts of ``rows``, as a variant of SMOTE gives them. Without it each
+        row is equally likely as a source.
+    known : NeighborCache, optional
+        Of the class, from earlier shards with the same settings.
 
     Returns
     -------
@@ -109,27 +133,27 @@ def plan_class(
         If ``rows`` belong to another class, or embeddings have NaN.
     """
     if rows.label != shard.label:
-        raise ValueError(f"The rows given for class {shard.label!r} belong to {rows.label!r}.")
-    draws = draw(seed, shard.label, shard.round, shard.start, shard.stop)
+        raise ValueError(f"The rows given for class {shard.label!r} are of {rows.label!r}.")
+    draws = draw(settings.seed, shard.label, shard.round, shard.start, shard.stop)
     chosen = _chosen(rows, draws.u_source, sources)
     drawn, place = np.unique(chosen, return_inverse=True)
     cluster = sources.cluster if sources else None
-    near = (known or KnownNeighbors())(
+    near = (known or NeighborCache())(
         drawn,
         len(rows.ids),
-        lambda unknown: _neighbors(rows, unknown, cluster, k_neighbors, metric, nearest),
+        lambda unknown: _neighbors(rows, unknown, cluster, settings, nearest),
     )
     if near.shape[1] == 0:
         raise UserError(singleton_sentence([shard.label]))
-    columns, lam = _weighted(shard, seed, draws, near.shape[1], neighbors_per_point, alpha)
-    if sources and sources.reach is not None:
-        lam = lam * sources.reach[rows.text_of_row[chosen], None]
+    columns, lam = _weighted(shard, settings, draws, near.shape[1])
+    if sources and sources.step_scale is not None:
+        lam = lam * sources.step_scale[rows.text_of_row[chosen], None]
     parents = np.take_along_axis(near[place], columns, axis=1)
-    if neighbors_per_point == 1:
+    if settings.neighbors_per_point == 1:
         ends = rows.embeddings[chosen], rows.embeddings[parents[:, 0]]
-        points = interpolate(*ends, lam[:, 0], interpolation, unit_norm)
+        points = interpolate(*ends, lam[:, 0], settings.unit_norm)
     else:
-        points = mix(rows.embeddings[chosen], rows.embeddings[parents], lam, unit_norm)
+        points = mix(rows.embeddings[chosen], rows.embeddings[parents], lam, settings.unit_norm)
     dim, count = points.shape[1], len(chosen)
     first = shard.first_sample_id
     table = {
@@ -143,7 +167,7 @@ def plan_class(
         "source_row": rows.file_rows[chosen],
         "neighbor_row": rows.file_rows[parents[:, 0]],
     }
-    if neighbors_per_point > 1:
+    if settings.neighbors_per_point > 1:
         table |= _others(rows, parents[:, 1:], lam[:, 1:])
     table["point"] = pa.FixedSizeListArray.from_arrays(pa.array(points.ravel()), dim)
     return pa.table(table)
@@ -166,11 +190,11 @@ def _neighbors(
     rows: ClassRows,
     drawn: NDArray[np.int64],
     cluster: NDArray[np.int32] | None,
-    k: int,
-    metric: Metric,
+    settings: PlanSettings,
     nearest: Nearest | None,
 ) -> NDArray[np.int64]:
-    """Neighbors of some rows, within the class or their cluster; shape (drawn, k)."""
+    """The neighbours of some rows, in the class or in their cluster of it; shape (drawn, k)."""
+    k, metric = settings.k_neighbors, settings.metric
     texts, distinct = rows.text_of_row[drawn], rows.embeddings[: rows.distinct]
     if cluster is None:
         return other_texts(rows.embeddings[drawn], texts, distinct, k, metric, nearest)
@@ -186,17 +210,18 @@ def _neighbors(
 
 
 def _weighted(
-    shard: Shard, seed: int, draws: Draws, k: int, mixed: int, alpha: float
+    shard: Shard, settings: PlanSettings, draws: Draws, k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Which of the k neighbors are mixed into a point, by descending weight, and the weights.
 
     Both of shape (points, min(mixed, k)).
     """
+    mixed, alpha = settings.neighbors_per_point, settings.alpha
     columns = np.floor(draws.u_neighbor * k).astype(np.int64)[:, None]
     if mixed == 1:
         return columns, beta_lam(draws.lam, alpha)[:, None]
     others = min(mixed, k) - 1
-    u, lam = draw_others(seed, shard.label, shard.round, shard.start, shard.stop, others)
+    u, lam = draw_others(settings.seed, shard.label, shard.round, shard.start, shard.stop, others)
     for i in range(others):
         # Index among the remaining ones; each taken one before it shifts it by one.
         column = np.floor(u[:, i] * (k - i - 1)).astype(np.int64)
@@ -229,25 +254,12 @@ def plan_shard(
     config: RunConfig,
     nearest: Nearest | None = None,
     sources: Sources | None = None,
-    known: KnownNeighbors | None = None,
+    known: NeighborCache | None = None,
 ) -> pa.Table:
     """`plan_class` with the settings of a run."""
     if sources is None and config.plan.variant != "smote":
         raise ValueError(f"plan.variant={config.plan.variant} needs sources.")
-    return plan_class(
-        rows,
-        shard,
-        config.plan.seed,
-        config.neighbors.k_neighbors,
-        config.neighbors.metric,
-        config.plan.interpolation,
-        config.encoder.normalize,
-        config.plan.alpha,
-        nearest,
-        sources,
-        config.plan.neighbors_per_point,
-        known,
-    )
+    return plan_class(rows, shard, PlanSettings.of(config), nearest, sources, known)
 
 
 def with_texts(table: pa.Table, read: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> pa.Table:

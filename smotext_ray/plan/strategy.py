@@ -6,10 +6,11 @@ import contextlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from smotext_ray.config.choices import OnProblem
 from smotext_ray.errors import UserError
 
 STRATEGIES = ("auto", "minority", "not minority", "not majority", "all")
@@ -81,7 +82,7 @@ def check_class_sizes(
     distinct: Mapping[Any, int],
     new_points: Mapping[Any, int],
     k_neighbors: int,
-    on_singleton_class: Literal["error", "skip"],
+    on_singleton_class: OnProblem,
 ) -> tuple[dict[Any, int], list[str]]:
     """Skip or reject classes without neighbors; warn about those with few.
 

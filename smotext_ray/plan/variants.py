@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smotext_ray.config.choices import Metric, Variant
 from smotext_ray.errors import UserError
-from smotext_ray.plan.neighbors import Metric, Nearest, other_texts
+from smotext_ray.plan.neighbors import Nearest, other_texts
 
-Variant = Literal["smote", "borderline", "adasyn", "kmeans", "svm"]
-
-WHOLE = ("kmeans", "svm")  # these are fitted to all classes at once, in one task
-MOST_SVM_ROWS = 20_000  # a support vector machine takes quadratic time: minutes for this many
-OUT_STEP = 0.5  # share of the distance to the neighbor, on the other side of the source
+# Fitted to all classes at once, in one task.
+NEEDS_WHOLE_CORPUS: tuple[Variant, ...] = ("kmeans", "svm")
+MOST_SVM_ROWS = 20_000  # a support vector machine takes time with the square of them: minutes
+OUT_STEP = 0.5  # of the way to the neighbour, on the other side of the source
 
 
 @dataclass(frozen=True)
@@ -37,15 +36,15 @@ class Sources:
         Unnormalized probability that a row with the text is a source. Non-negative; all 0 if the
         variant finds no source.
     cluster : ndarray of int32, shape (t,), or None
-        Neighbors are in the same cluster; None if they may be anywhere in the class.
-    reach : ndarray of float32, shape (t,), or None
-        Factor applied to lam: if negative, a point extrapolates beyond its source, away from the
-        neighbor. None means 1.
+        Neighbours are of the same cluster; None where they are of the whole class.
+    step_scale : ndarray of float32, shape (t,), or None
+        What lam is multiplied with: below 0 a point lies beyond its source, seen from the
+        neighbour. None where it is 1.
     """
 
     weight: NDArray[np.float64]
     cluster: NDArray[np.int32] | None = None
-    reach: NDArray[np.float32] | None = None
+    step_scale: NDArray[np.float32] | None = None
 
 
 def check_rows(variant: Variant, rows: int) -> None:
@@ -254,4 +253,4 @@ def svm_sources(is_support: NDArray[np.bool_], others: NDArray[np.int64], m: int
     weight = np.zeros(len(others))
     for kind in (danger, safe):
         weight[kind] = 1 / max(kind.sum(), 1)
-    return Sources(weight, reach=np.where(safe, -OUT_STEP, 1).astype(np.float32))
+    return Sources(weight, step_scale=np.where(safe, -OUT_STEP, 1).astype(np.float32))

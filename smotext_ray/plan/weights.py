@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from smotext_ray.config.choices import Variant
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.plan.classes import ClassRows, CorpusTexts
+from smotext_ray.plan.classes import ClassRows, DistinctTexts
 from smotext_ray.plan.neighbors import Nearest
 from smotext_ray.plan.shards import Shard
 from smotext_ray.plan.variants import (
@@ -29,7 +30,7 @@ from smotext_ray.plan.variants import (
     svm_sources,
 )
 
-WHY_NONE = {
+WHY_NONE: dict[Variant, str] = {
     "borderline": "none of its texts is in danger, with at least half of the {m} nearest texts of "
     "other classes, but not all",
     "adasyn": "none of its texts has a text of another class among the {k} nearest",
@@ -38,8 +39,8 @@ WHY_NONE = {
 }
 
 
-def weigh(
-    texts: CorpusTexts,
+def source_weights(
+    texts: DistinctTexts,
     group: Sequence[Shard],
     points: Mapping[Any, int],
     config: RunConfig,
@@ -49,7 +50,7 @@ def weigh(
 
     Parameters
     ----------
-    texts : CorpusTexts
+    texts : DistinctTexts
     group : sequence of Shard
         ``start`` and ``stop`` index the texts of a class, and may exceed their number.
     points : mapping of label to int
@@ -91,13 +92,13 @@ def weigh(
     return pa.concat_tables(tables)
 
 
-def _table(texts: CorpusTexts, label: Any, rows: np.ndarray, found: Sources) -> pa.Table:
+def _table(texts: DistinctTexts, label: Any, rows: np.ndarray, found: Sources) -> pa.Table:
     columns = {
         "label": pa.repeat(pa.scalar(label, texts.label_type), len(rows)),
         "id": texts.ids.take(pa.array(rows)),
         "weight": found.weight,
     }
-    extra = {"cluster": found.cluster, "reach": found.reach}
+    extra = {"cluster": found.cluster, "reach": found.step_scale}
     return pa.table(columns | {name: x for name, x in extra.items() if x is not None})
 
 
@@ -112,9 +113,10 @@ def sources_of(weights: ds.Dataset, rows: ClassRows) -> Sources:
     wanted = pc.field("label") == pa.scalar(rows.label, rows.label_type)
     table = weights.to_table(filter=wanted).sort_by("id")  # the order of texts in `ClassRows`
     if not table["id"].combine_chunks().equals(rows.ids[: rows.distinct]):
-        raise ValueError(f"The weights of class {rows.label!r} do not match its texts.")
-    names = ("weight", "cluster", "reach")
-    return Sources(**{n: table[n].to_numpy() for n in names if n in table.column_names})
+        raise ValueError(f"The weights of class {rows.label!r} are not those of its texts.")
+    columns = {"weight": "weight", "cluster": "cluster", "reach": "step_scale"}
+    found = {columns[n]: table[n].to_numpy() for n in columns if n in table.column_names}
+    return Sources(**found)
 
 
 def count_sources(weights: pa.Table) -> dict[Any, int]:
@@ -126,7 +128,7 @@ def count_sources(weights: pa.Table) -> dict[Any, int]:
     return counts
 
 
-def without_sourceless(
+def without_sources(
     points: Mapping[Any, int], sources: Mapping[Any, int], config: RunConfig
 ) -> tuple[dict[Any, int], list[str]]:
     """The points of classes with a source, and a warning for each class without one."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from smotext_ray.errors import UserError
+
 SETTINGS = {
     "neighbors": {"lonely_class": "on_singleton_class"},
     "plan": {"lam_alpha": "alpha", "mixed_neighbors": "neighbors_per_point"},
@@ -23,6 +25,7 @@ SETTINGS = {
         "gate_gpus": "gpus_per_gate",
     },
 }
+LAST_WITH_SLERP = "a21507a"  # the last commit that has plan.interpolation
 REASONS = {
     "cut_off": "truncated",
     "other_class": "wrong_class",
@@ -41,7 +44,12 @@ def renamed_manifest(stored: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        The same facts in the same order.
+        The same facts in the same order, without ``plan.interpolation``, a setting that is gone.
+
+    Raises
+    ------
+    UserError
+        For an unfinished run that interpolates on the sphere, as no version does anymore.
 
     Examples
     --------
@@ -52,6 +60,8 @@ def renamed_manifest(stored: Mapping[str, Any]) -> dict[str, Any]:
     if "config" in manifest:
         sections = manifest["config"].items()
         manifest["config"] = {name: _renamed(s, SETTINGS.get(name, {})) for name, s in sections}
+        if manifest["config"].get("plan", {}).pop("interpolation", "lerp") != "lerp":
+            _check_finished(manifest)
     if "expansions" in manifest:
         words = SETTINGS["neighbors"]
         manifest["expansions"] = [_renamed(entry, words) for entry in manifest["expansions"]]
@@ -75,6 +85,14 @@ def renamed_reason(stored: str | None) -> str | None:
     ('truncated', 'empty')
     """
     return stored if stored is None else REASONS.get(stored, stored)
+
+
+def _check_finished(manifest: Mapping[str, Any]) -> None:
+    if "result" not in manifest["stages"]:
+        raise UserError(
+            "This run was begun with plan.interpolation=slerp, which is gone; finish it with "
+            f"smotext-ray of commit {LAST_WITH_SLERP}, or begin it again in another directory."
+        )
 
 
 def _renamed(content: Mapping[str, Any], words: Mapping[str, str]) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from smotext_ray.run.directory import NOISED, Run
 from smotext_ray.run.lease import read_claims
 from smotext_ray.run.log import run_name
 from smotext_ray.run.manifest import planned_points
-from smotext_ray.run.throughput import Written, written
+from smotext_ray.run.throughput import WriteProgress, write_progress
 from smotext_ray.utils.redact import without_credentials
 
+State = Literal["done", "running", "pending"]
 QUIET_SECONDS = 300.0  # without a block, and three times as long as it ever was
 
 
@@ -49,7 +50,7 @@ class Stage:
     """
 
     stage: str
-    state: Literal["done", "running", "pending"]
+    state: State
     rows: int | None = None
     of: int | None = None
     rows_are_exact: bool = True
@@ -125,7 +126,7 @@ def _embed(run: Run, manifest: dict[str, Any], rows: int, now: float) -> Stage:
     if "embed" in manifest["stages"]:
         return _once("embed", manifest, rows)
     directory = NOISED if "privacy" in manifest else "embeddings"
-    there = written(run, directory)
+    there = write_progress(run, directory)
     return _running("embed", there, rows, now) if there.rows else Stage("embed", "pending")
 
 
@@ -133,7 +134,7 @@ def _decode(run: Run, entry: dict[str, Any], points: int, name: str, now: float)
     stage, facts = f"decode {name}", entry.get("decode")
     if facts:
         return Stage(stage, "done", points, points, seconds=facts["seconds"])
-    there = written(run, "samples", name)
+    there = write_progress(run, "samples", name)
     return _running(stage, there, points, now) if there.rows else Stage(stage, "pending", 0, points)
 
 
@@ -142,11 +143,11 @@ def _running_plan(run: Run, manifest: dict[str, Any], now: float) -> list[Stage]
     if "embed" not in manifest["stages"] or "result" in manifest["stages"]:
         return []
     name = f"round-{len(manifest['rounds']) + 1}"
-    there = written(run, "plan", name)
+    there = write_progress(run, "plan", name)
     return [_running(f"plan {name}", there, None, now)] if there.rows else []
 
 
-def _running(stage: str, there: Written, of: int | None, now: float) -> Stage:
+def _running(stage: str, there: WriteProgress, of: int | None, now: float) -> Stage:
     left = None
     if of is not None and there.rows_per_second:
         left = max(0, of - there.rows) / there.rows_per_second

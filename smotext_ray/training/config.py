@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import get_args
 
+from smotext_ray.config.choices import Pooling, TrainingStage
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge_config import SOFT_PLACEHOLDER
-
-if TYPE_CHECKING:
-    from smotext_ray.models.encoder import Pooling
 
 
 @dataclass(frozen=True)
@@ -24,15 +22,12 @@ class TrainConfig:
     soft_tokens: int = 8
     projector_hidden_size: int = 1024
     template: str = SOFT_PLACEHOLDER
-    instructions: bool = False  # stage 1 also draws from instruction templates, per step
-    stage: int = 1  # 1: paraphrase pretraining; 2: context-aware tuning
-    lora_rank: int = 0  # rank of the LLM's LoRA layers; 0: only the projector is trained
-    scale_of_table: float = 3.0  # initial output scale, in std of the LLM's embeddings
-    max_text_tokens: int = (
-        160  # longer texts are skipped: a truncated one would not teach where to end
-    )
-    steps: int = 300  # before the decay, warmup included
-    decay_steps: int | None = None  # additional steps while the rate decays to 0; None: steps // 5
+    stage: TrainingStage = 1  # 1: paraphrase pretraining; 2: context-aware tuning
+    lora_rank: int = 0  # of the LLM's LoRA layers; 0: none, and only the projector learns
+    scale_of_table: float = 3.0  # output scale starts at so many std of the LLM's embeddings
+    max_text_tokens: int = 160  # longer texts are left out whole: a cut one teaches no end
+    steps: int = 300  # at a constant rate, after the warm-up, which counts
+    decay_steps: int | None = None  # more steps, in which the rate falls to 0; None: steps // 5
     tokens_per_step: int = 8000  # tokens of text, over all workers
     batch_tokens: int = 512  # positions per forward pass of a worker, soft tokens included
     learning_rate: float = 1e-3
@@ -49,7 +44,7 @@ class TrainConfig:
         least: dict[str, float] = dict.fromkeys(
             ("steps", "tokens_per_step", "batch_tokens", "eval_every", "max_text_tokens"), 1
         )
-        if self.stage not in (1, 2):
+        if self.stage not in get_args(TrainingStage):
             raise UserError(f"stage is {self.stage}; xRAG's stages are 1 and 2.")
         zeros = ("lora_rank", "warmup_steps", "save_minutes", "decay_length")
         for name, lowest in (least | {"held_out": 2} | dict.fromkeys(zeros, 0)).items():

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from smotext_ray.cluster.connect import Cluster, connect
+from smotext_ray.cluster.session import Cluster, connect
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.training.config import TrainConfig

@@ -128,7 +128,7 @@ def _loss(
         frozen.adapter.load(lora)
     loss = held_out_loss(
         bridge.to(frozen.device),
-        Paraphrase(frozen, texts, training.seed),
+        Paraphrase(frozen, texts),
         np.arange(len(texts)),
         encoder.encode(texts, config.encoder.batch_size),
         training.batch_tokens,
@@ -228,7 +228,7 @@ def _interpolated(
     cosines = {}
     for lam in LAMS:
         lams = np.full(len(pairs), lam, np.float32)
-        points = interpolate(x[pairs[:, 0]], x[pairs[:, 1]], lams, "lerp", True)
+        points = interpolate(x[pairs[:, 0]], x[pairs[:, 1]], lams, True)
         decoded = _decoded(decoder, points)
         y = unit(encoder.encode([found[0] for found in decoded]))
         cosines[str(lam)] = float((y * unit(points)).sum(1).mean())

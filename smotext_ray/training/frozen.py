@@ -18,7 +18,7 @@ from smotext_ray.models.bridge_config import BridgeConfig
 from smotext_ray.models.encoder import Encoder, fastest_dtype
 from smotext_ray.models.files import bridge_directory, locate_model
 from smotext_ray.models.lora import Adapter
-from smotext_ray.models.prompts import INSTRUCTIONS, instruction_token_ids, template_token_ids
+from smotext_ray.models.prompts import template_token_ids
 from smotext_ray.training.state import averaged_weights
 
 if TYPE_CHECKING:
@@ -64,10 +64,9 @@ class FrozenModels:
     encoder : Encoder
         Loaded on first use.
     adapter : Adapter
-        The LLM's LoRA layers, its only trainable part; may be empty.
-    templates : list of (before, after)
-        The LLM's embeddings of the text around the soft tokens. The first is the one used with the
-        finished bridge; paraphrase pretraining draws from all.
+        The LLM's LoRA layers, the one part of it that may learn; often none.
+    template : pair of before, after
+        The LLM's embeddings of the text around the soft tokens.
     head : Tensor of shape (vocabulary, hidden)
     dtype : torch.dtype
         The LLM's dtype; trainable weights are always float32.
@@ -99,10 +98,7 @@ class FrozenModels:
                 layer.compile(dynamic=True)
         self.max_text_tokens = config.max_text_tokens
         self.head = self.llm.lm_head.weight
-        self.templates = [self.around(template_token_ids(config.template, self.tokenizer))]
-        if config.instructions:
-            ids = [instruction_token_ids(text, self.tokenizer) for text in INSTRUCTIONS]
-            self.templates += map(self.around, ids)
+        self.template = self.around(template_token_ids(config.template, self.tokenizer))
         start = self.tokenizer.bos_token_id
         self.start = self._embed([self.tokenizer.eos_token_id if start is None else start])
 
@@ -167,7 +163,7 @@ class FrozenModels:
                 lora_rank=config.lora_rank,
             ),
             config.scale_of_table * table.float().std().item(),
-            *self.templates[0],
+            *self.template,
         ).to(self.device)
 
     def batch(self, texts: Sequence[str], embeddings: np.ndarray | None = None) -> Batch:

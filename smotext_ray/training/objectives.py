@@ -45,26 +45,21 @@ class Paraphrase:
     """
 
     def __init__(
-        self, frozen: FrozenModels, texts: Sequence[str], seed: int, cache: Path | None = None
+        self, frozen: FrozenModels, texts: Sequence[str], cache: Path | None = None
     ) -> None:
-        self._frozen, self._seed = frozen, seed
+        self._frozen = frozen
         self.texts = texts
         self.tokens = count_tokens(texts, frozen, cache) + 1
-        around = max(len(before) + len(after) for before, after in frozen.templates)
+        around = sum(map(len, frozen.template))
         self.positions = self.tokens + around + frozen.config.soft_tokens - 1
 
     def batch(self, rows: np.ndarray, embeddings: np.ndarray) -> Batch:
         """Training rows prepared for the LLM."""
         return self._frozen.batch([self.texts[row] for row in rows], embeddings)
 
-    def loss(self, bridge: Bridge, batch: Batch, step: int | None = None) -> torch.Tensor:
-        """Loss of each token; each training step uses a random template."""
-        templates = self._frozen.templates
-        chosen = 0
-        if step is not None and len(templates) > 1:
-            chosen = int(np.random.default_rng([self._seed, 2, step]).integers(len(templates)))
-        prompts = bridge.prompt_embeds(batch.embeddings, templates[chosen])
-        return self._frozen.nll(prompts, batch)
+    def loss(self, bridge: Bridge, batch: Batch) -> torch.Tensor:
+        """Loss of each token."""
+        return self.nll(bridge, batch, batch.embeddings)
 
     def nll(self, bridge: Bridge, batch: Batch, embeddings: torch.Tensor | None) -> torch.Tensor:
         """Loss of each token with the given embeddings instead of the batch's, or with none."""
@@ -117,8 +112,8 @@ class Tuning:
         batch.backgrounds = self._frozen.embed_texts([task.background for task in tasks])
         return batch
 
-    def loss(self, bridge: Bridge, batch: Batch, step: int | None = None) -> torch.Tensor:
-        """NLL of each answer token plus KL_WEIGHT times the divergence from the teacher."""
+    def loss(self, bridge: Bridge, batch: Batch) -> torch.Tensor:
+        """NLL of each answer token, and KL_WEIGHT times the divergence from the teacher's."""
         with torch.no_grad():
             teacher = self._frozen.answers(_between(batch, batch.backgrounds), batch, adapted=False)
         student = self._frozen.answers(_between(batch, bridge(batch.embeddings)), batch)

@@ -19,7 +19,7 @@ from smotext_ray.models.bridge_config import (
     check_weights,
     read_bridge_config,
 )
-from smotext_ray.utils.hub import CARD_FILE, upload
+from smotext_ray.utils.hub import CARD_FILE, HubTarget, upload
 
 COMMIT_MESSAGE = "Upload a bridge"
 WHAT = "The bridge"
@@ -64,16 +64,8 @@ def push_directory(
             f"The bridge in {directory} has no model card ({CARD_FILE}); write it first with: "
             f"smotext bridge card --bridge {directory} --eval FILE"
         )
-    return upload(
-        directory,
-        _files(config),
-        repo_id,
-        kind="model",
-        what=WHAT,
-        private=private,
-        token=token,
-        commit_message=commit_message,
-    )
+    target = HubTarget(repo_id, "model", private, token, commit_message)
+    return upload(directory, _files(config), target, WHAT)
 
 
 def _files(config: BridgeConfig) -> list[str]:

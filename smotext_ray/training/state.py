@@ -187,6 +187,17 @@ def branch_off(source: Path, output: Path) -> None:
                 shutil.copyfileobj(file, to)
 
 
+def _without_gone_settings(state: dict[str, Any]) -> dict[str, Any]:
+    """The state of a training, which may have begun when there was a setting ``instructions``."""
+    settings = state.get("identity", {}).get("settings", {})
+    if settings.pop("instructions", False):
+        raise UserError(
+            "This training draws its prompts with --instructions, which is gone; finish it with "
+            "smotext-ray of commit a21507a, or train into another --output."
+        )
+    return state
+
+
 def _read(file: Path) -> dict[str, Any] | None:
     """Read a state file, or the previous one if it is missing or damaged."""
     for candidate in (file, _previous(file)):
@@ -195,9 +206,9 @@ def _read(file: Path) -> dict[str, Any] | None:
                 # To the CPU: workers on a machine use different GPUs, and a training may resume on
                 # a machine without one.
                 found: dict = torch.load(candidate, map_location="cpu", weights_only=True)
-                return found
             except Exception:
                 continue
+            return _without_gone_settings(found)
     if file.exists():
         raise UserError(f"{file} cannot be read, and there is no earlier state; delete it.")
     return None

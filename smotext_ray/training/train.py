@@ -164,8 +164,7 @@ def run_steps(
             mine = [training[batch] for batch in workers.share(batches, costs)]
             embeddings.prepare(np.concatenate([np.empty(0, np.int64), *mine]))
             losses = (
-                objective.loss(bridge, objective.batch(batch, embeddings[batch]), step)
-                for batch in mine
+                objective.loss(bridge, objective.batch(batch, embeddings[batch])) for batch in mine
             )
             limit = CLIP * state.typical_norm or float("inf")
             loss, tokens, norm = gradient_step(optimizer, losses, workers, limit)
@@ -324,7 +323,7 @@ def _running_mean(before: float, now: float) -> float:
 
 def _objective(texts: Sequence[Any], frozen: FrozenModels, cache: Path) -> Paraphrase | Tuning:
     if frozen.config.stage == 1:
-        return Paraphrase(frozen, texts, frozen.config.seed, cache)
+        return Paraphrase(frozen, texts, cache)
     return Tuning(frozen, texts, cache)
 
 

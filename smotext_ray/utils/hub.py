@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from smotext_ray.errors import UserError, one_line
 
@@ -37,18 +38,33 @@ def last_part(name: str) -> str:
     return Path(name).name or name
 
 
-def upload(
-    directory: Path,
-    files: Sequence[str],
-    repo_id: str,
-    *,
-    kind: Literal["model", "dataset"],
-    what: str,
-    private: bool | None,
-    token: str | None,
-    commit_message: str,
-    replace_card: bool = True,
-) -> str:
+@dataclass(frozen=True)
+class HubTarget:
+    """Where on the hub something goes, and as whom.
+
+    Attributes
+    ----------
+    repo_id : str
+        ``user/name``, or a name alone for a repository of the token's owner. It is made
+        where there is none.
+    kind : {"model", "dataset"}
+        Of the repository.
+    private : bool or None
+        Make a private repository; True refuses one that is there and public. None: as the
+        owner's new repositories are.
+    token : str or None
+        None: the one that ``hf auth login`` has stored, or ``HF_TOKEN``.
+    commit_message : str
+    """
+
+    repo_id: str
+    kind: Literal["model", "dataset"]
+    private: bool | None
+    token: str | None
+    commit_message: str
+
+
+def upload(directory: Path, files: Sequence[str], target: HubTarget, what: str) -> str:
     """Upload some files of a directory.
 
     Parameters
@@ -56,20 +72,9 @@ def upload(
     directory : Path
     files : sequence of str
         Their names in the directory and in the repository.
-    repo_id : str
-        ``user/name``, or just a name for a repository of the token's owner. Created if missing.
-    kind : {"model", "dataset"}
-        Type of the repository.
+    target : HubTarget
     what : str
-        What is uploaded, for error messages.
-    private : bool or None
-        Create a private repository; True rejects an existing public one. None: the account's
-        default visibility.
-    token : str or None
-        None: the one stored by ``hf auth login``, or ``HF_TOKEN``.
-    commit_message : str
-    replace_card : bool, default=True
-        Whether to replace the repository's card, if it has one.
+        What is uploaded, for the sentence where it fails.
 
     Returns
     -------
@@ -81,34 +86,30 @@ def upload(
     UserError
         If the hub refuses, or cannot be reached.
     """
-    from huggingface_hub import create_repo, file_exists, repo_info, upload_folder
+    from huggingface_hub import create_repo, repo_info, upload_folder
 
+    where: dict[str, Any] = {"repo_type": target.kind, "token": target.token}
     try:
-        name = create_repo(
-            repo_id, private=private, token=token, exist_ok=True, repo_type=kind
-        ).repo_id
-        # create_repo ignores `private` if the repository exists.
-        if private and not repo_info(name, token=token, repo_type=kind).private:
+        name = create_repo(target.repo_id, private=target.private, exist_ok=True, **where).repo_id
+        # For a repository that is there, create_repo passes over what it was told.
+        if target.private and not repo_info(name, **where).private:
             raise UserError(
                 f"The repository {name} already exists and is public; make "
                 "it private in its settings "
                 "on the hub, or use another name."
             )
-        if not replace_card and file_exists(name, CARD_FILE, token=token, repo_type=kind):
-            files = [file for file in files if file != CARD_FILE]
         upload_folder(
             repo_id=name,
-            repo_type=kind,
             folder_path=directory,
             allow_patterns=list(files),
-            commit_message=commit_message,
-            token=token,
+            commit_message=target.commit_message,
+            **where,
         )
     except UserError:
         raise
     except Exception as error:  # several libraries raise many different classes
         raise UserError(
-            f"{what} cannot be uploaded to {repo_id} on the hub ({why_refused(error)})."
+            f"{what} cannot be uploaded to {target.repo_id} on the hub ({why_refused(error)})."
         ) from error
     return name
 

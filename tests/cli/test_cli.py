@@ -16,8 +16,8 @@ from handmade_run import MODELS, build
 from smotext_ray import __version__
 from smotext_ray.cli import main as cli_main
 from smotext_ray.cli.main import main
-from smotext_ray.cluster import connect as connect_module
-from smotext_ray.cluster.connect import Cluster
+from smotext_ray.cluster import session
+from smotext_ray.cluster.session import Cluster
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.actors import Actors
@@ -38,7 +38,7 @@ def no_ray(monkeypatch):
     def connect():
         raise AssertionError("this was to be refused before Ray is started")
 
-    monkeypatch.setattr(connect_module, "connect", connect)
+    monkeypatch.setattr(session, "connect", connect)
 
 
 @pytest.fixture
@@ -297,7 +297,7 @@ def test_the_output_is_a_file(refused, corpus):
     ],
 )
 def test_the_cluster_is_too_small(refused, corpus, output, monkeypatch, there, more, told):
-    monkeypatch.setattr(connect_module, "connect", lambda: there)
+    monkeypatch.setattr(session, "connect", lambda: there)
     assert told in refused("augment", "--input", corpus, "--output", output, *more)
 
 

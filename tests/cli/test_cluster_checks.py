@@ -23,8 +23,8 @@ from smotext_ray.cli.cluster_checks import (
     versions,
 )
 from smotext_ray.cli.main import main
-from smotext_ray.cluster.connect import Cluster
 from smotext_ray.cluster.pools import decoder_pools, encoder_pool
+from smotext_ray.cluster.session import Cluster
 from smotext_ray.config.schema import RunConfig
 
 OURS = {

@@ -11,11 +11,11 @@ from rich.console import Console
 from smotext_ray.cli import estimate
 from smotext_ray.cli.estimate import show_estimate
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.corpus.survey import BadRows, Survey
+from smotext_ray.corpus.survey import BadRows, CorpusSummary
 
 
 def survey(class_counts, bad_rows=None, mean_characters=80.0):
-    return Survey(
+    return CorpusSummary(
         rows=sum(class_counts.values()),
         class_counts=class_counts,
         bad_rows=bad_rows or {},

@@ -138,7 +138,7 @@ def test_without_quick_the_llm_decodes_and_reads(evaluate, words, tmp_path, monk
         def __call__(self, texts):
             return [(1.0, 2)] * len(texts)
 
-    monkeypatch.setattr(perplexity, "Surprise", Reader)
+    monkeypatch.setattr(perplexity, "TokenNLL", Reader)
     monkeypatch.setattr("smotext_ray.models.files.locate_model", lambda spec: _Files)
     assert evaluate("--seeds", 1, "--classifiers", "embedding") == 0
     report = json.loads((tmp_path / "report" / "report.json").read_text())
@@ -222,7 +222,7 @@ def test_canaries_are_planted_and_looked_for(words, tmp_path, test_file, capsys)
     assert lines["leaked canaries"]["value"] == "3 of 10"
     assert "are in 3 synthetic texts; 10 of the 10 are" in lines["leaked canaries"]["note"]
     assert lines["exposure of canaries"]["value"]["count"] == 10
-    assert "3.46 the most" in lines["exposure of canaries"]["note"]
+    assert "3.46 the maximum" in lines["exposure of canaries"]["note"]
 
 
 def test_canaries_of_classes_without_new_texts_leave_no_trace(words, tmp_path, test_file):

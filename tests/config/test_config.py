@@ -104,7 +104,7 @@ def test_an_unknown_key_is_told_the_nearest_of_its_section():
 
 def test_a_name_like_none_is_told_them_all():
     message = sentence(overrides=["neighbors.zzz=1"])
-    assert "Available: k_neighbors, on_singleton_class, m_neighbors, metric." in message
+    assert "Available: k_neighbors, m_neighbors, metric, on_singleton_class." in message
     assert "Did you mean" not in message
 
 
@@ -192,10 +192,3 @@ def test_the_manifest_holds_no_keys_of_an_address(given, kept):
     config = load_config(options={"input.path": given})
     assert config.input.path == given
     assert config_json(config)["input"]["path"] == kept
-
-
-def test_the_sphere_has_one_neighbour():
-    message = sentence(overrides=["plan.interpolation=slerp", "plan.neighbors_per_point=2"])
-    assert "plan.neighbors_per_point is invalid" in message
-    assert "plan.interpolation=slerp takes one neighbor" in message
-    load_config(overrides=["plan.interpolation=slerp", "plan.neighbors_per_point=1"])

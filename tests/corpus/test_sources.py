@@ -249,7 +249,7 @@ def test_a_cut_off_compressed_file(tmp_path, packed):
 def test_an_unknown_ending(tmp_path):
     (tmp_path / "c.xlsx").write_text("x")
     message = refused(tmp_path / "c.xlsx")
-    assert "unknown ending" in message and ".parquet" in message and ".zst" in message
+    assert "unknown extension" in message and ".parquet" in message and ".zst" in message
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

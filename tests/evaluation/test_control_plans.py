@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from smotext_ray.evaluation.controls import plans
 from smotext_ray.evaluation.controls.plans import OF_THE_VECTOR, derangement, write_plan
-from smotext_ray.evaluation.material import parent_rows
+from smotext_ray.evaluation.inputs import parent_rows
 from smotext_ray.tables import OTHERS, matrix
 
 WANTED = {"grain": 7, "ship": 4}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from smotext_ray.evaluation.controls import decode as module
 from smotext_ray.evaluation.controls.class_names import PromptActor
 from smotext_ray.evaluation.controls.decode import NAMES, decode_controls, first_of_classes
 from smotext_ray.gate.reference import class_reference
-from smotext_ray.gate.rules import judge
+from smotext_ray.gate.rules import Candidate, choose_candidate
 from smotext_ray.models.load import load_encoder
 from smotext_ray.run.directory import Run
 from smotext_ray.run.verify import verify
@@ -146,12 +147,11 @@ def test_without_a_point_the_gate_keeps_the_first_that_passes(config):
     gate = module._gated(config, "label_only").gate
     reference = class_reference(np.ones(2), np.eye(2), np.eye(2), np.empty(0, np.int64))
     texts = ["", "wheat is up", "corn is up"]
-    none, every = np.zeros(3, bool), np.ones(3, bool)
-    rest = (none, [], reference, gate)  # all clean, and without parents
-    verdict = judge(texts, ["stop"] * 3, np.zeros(3), every, *rest)
+    right = [Candidate(text, "stop", 0.0, right_class=True, unclean=False) for text in texts]
+    verdict = choose_candidate(right, [], reference, gate)
     assert (verdict.chosen, verdict.accepted) == (1, True)
-    wrong = judge(texts, ["stop"] * 3, np.zeros(3), none, *rest)
-    assert not wrong.accepted
+    wrong = [replace(candidate, right_class=False) for candidate in right]
+    assert not choose_candidate(wrong, [], reference, gate).accepted
 
 
 def test_a_second_call_only_reads(run, config, jobs):

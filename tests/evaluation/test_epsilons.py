@@ -7,7 +7,7 @@ from evaluated_run import WordEncoder, finished_run, held_out_table
 from handmade_run import build, corpus_table
 
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.material import new_samples, read_held_out
+from smotext_ray.evaluation.inputs import new_samples, read_held_out
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS
 from smotext_ray.evaluation.utility.epsilons import _drawn, check_runs, utility_at_epsilons

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from smotext_ray.cluster import connect as connect_module
+from smotext_ray.cluster import session
 from smotext_ray.config.load import load_config
 from smotext_ray.evaluation.reader import Reader
 
@@ -19,7 +19,7 @@ def test_without_a_gpu_it_is_loaded_here_at_the_first_call_and_ray_is_not_starte
     def connect():
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr(connect_module, "connect", connect)
+    monkeypatch.setattr(session, "connect", connect)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     loads = []
 

@@ -246,5 +246,5 @@ def test_only_like_is_compared_with_like():
         differences([scores(0.5, 0)], [])
     with pytest.raises(ValueError, match="same classes"):
         ratios([scores(0.5)], [scores(0.5, recall={"b": 1.0})])
-    with pytest.raises(ValueError, match="No values"):
+    with pytest.raises(ValueError, match="at least one value"):
         interval([])

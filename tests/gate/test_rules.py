@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,8 +12,15 @@ from sklearn.covariance import shrunk_covariance
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from smotext_ray.config.schema import GateConfig
+from smotext_ray.gate.reasons import (
+    ERROR,
+    REASON_OF_CLEANING,
+    REJECTED_IN_WORDS,
+    REPEATED,
+    Reason,
+)
 from smotext_ray.gate.reference import ClassReference, class_reference
-from smotext_ray.gate.rules import judge, overlap, repetition, why_rejected
+from smotext_ray.gate.rules import Candidate, choose_candidate, overlap, repetition, why_rejected
 from smotext_ray.utils.text import fingerprint, words
 
 CORPUS = ["Wheat prices rose in Chicago today", "the ship sank"]
@@ -36,15 +45,16 @@ FAILURES = {
 }
 
 
+def test_every_reason_has_its_words_and_a_case_here():
+    assert [*REJECTED_IN_WORDS] == [*get_args(Reason), REPEATED, ERROR]
+    assert [*FAILURES, REASON_OF_CLEANING["tomek"]] == [*get_args(Reason)]
+
+
 def reason(config: GateConfig | None = None, **changed) -> str:
     given = {"text": GOOD, "finish_reason": "stop", "cosine": 0.9, "right_class": True}
     given["unclean"] = False
-    return why_rejected(
-        **given | changed,
-        parents=PARENTS,
-        reference=REFERENCE,
-        config=config or GateConfig(cleaning="enn"),
-    )
+    candidate = Candidate(**given | changed)
+    return why_rejected(candidate, PARENTS, REFERENCE, config or GateConfig(cleaning="enn"))
 
 
 def test_a_good_text_has_no_reason():
@@ -93,16 +103,14 @@ def test_a_copy_of_either_parent_is_found():
 
 
 def verdict(texts, cosines, right_class=None, finish_reasons=None, unclean=None):
-    return judge(
-        texts,
+    facts = (
         finish_reasons or ["stop"] * len(texts),
-        np.array(cosines, np.float32),
-        np.array(right_class or [True] * len(texts)),
-        np.array(unclean or [False] * len(texts)),
-        PARENTS,
-        REFERENCE,
-        GateConfig(cleaning="tomek"),
+        cosines,
+        right_class or [True] * len(texts),
+        unclean or [False] * len(texts),
     )
+    candidates = list(map(Candidate, texts, *facts))
+    return choose_candidate(candidates, PARENTS, REFERENCE, GateConfig(cleaning="tomek"))
 
 
 def test_the_nearest_candidate_that_passes_is_kept():

@@ -20,6 +20,7 @@ from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.bridge_config import BridgeConfig
 from smotext_ray.models.decoder import Decoder
+from smotext_ray.models.engine import Engine
 from smotext_ray.models.lora import Adapter
 
 DIM = 4
@@ -86,11 +87,10 @@ def test_lora_layers_are_merged_on_a_gpu_too(llm, with_lora, monkeypatch):
 
 
 def test_lora_layers_can_be_left_to_vllm(llm, with_lora):
-    decoder = Decoder(llm, bridge_of(lora_rank=12), lora=with_lora, merge_lora=False)
-    engine = decoder._engine.llm
-    assert engine.model == llm and engine.settings["max_lora_rank"] == 16
-    decoder.decode(np.ones((1, DIM), np.float32), [0])
-    assert engine.lora_request[-1] == str(with_lora)
+    engine = Engine(llm, 5, lora=with_lora, lora_rank=12)
+    assert engine.llm.model == llm and engine.llm.settings["max_lora_rank"] == 16
+    engine.generate([{"prompt_token_ids": [5, 0, 0]}], [0])
+    assert engine.llm.lora_request[-1] == str(with_lora)
 
 
 def test_a_bridge_with_lora_layers_is_never_used_without_them(llm, with_lora):

@@ -269,7 +269,7 @@ def test_a_copy_of_the_bridges_encoder_fits_wherever_it_lies(tmp_path):
 
 @pytest.mark.parametrize("override", ["encoder.pooling=cls", "encoder.normalize=false"])
 def test_embeddings_made_in_another_way_are_refused(override):
-    with pytest.raises(UserError, match="encoder.pooling=mean and encoder.normalize=true"):
+    with pytest.raises(UserError, match=r"encoder\.pooling=mean and encoder\.normalize=true"):
         check_models(load_config(overrides=[override]))
 
 

@@ -11,7 +11,7 @@ from handmade_run import build, config_for
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.gate.cleaning import cleaning_of
-from smotext_ray.gate.judge import Judge, cosines
+from smotext_ray.gate.gate import Gate, cosines
 from smotext_ray.gate.reference import class_reference
 from smotext_ray.pipeline import actors
 from smotext_ray.pipeline.actors import ENCODE_CHUNK, DecodeActor, EncodeActor, GateActor, PlanActor
@@ -206,7 +206,7 @@ def gate_actor(labels=("grain", "ship"), label_type=None, corpus_texts=(), **gat
     config = RunConfig.model_validate({"gate": gate})
     embedded = {"id": range(40), "label": [labels[0]] * 20 + [labels[1]] * 20}
     embedded["embedding"] = fixed_size_list(x.astype(np.float32))
-    actor.judge = Judge(
+    actor.gate = Gate(
         TopicEncoder(),
         config,
         reference,

@@ -18,6 +18,7 @@ from smotext_ray.plan.classes import read_classes, read_texts
 from smotext_ray.plan.draws import draw, draw_others
 from smotext_ray.plan.interpolation import interpolate, mix
 from smotext_ray.plan.neighbors import other_texts
+from smotext_ray.plan.points import PlanSettings
 from smotext_ray.plan.shards import Shard, shards
 from smotext_ray.tables import matrix, plan_schema
 
@@ -25,7 +26,6 @@ SETTINGS = {
     "seed": 7,
     "k_neighbors": 5,
     "metric": "cosine",
-    "interpolation": "lerp",
     "unit_norm": True,
 }
 
@@ -49,7 +49,8 @@ def class_rows(seed: int, n: int, label: object = "grain", d: int = 12, distinct
 def plan_class(rows: pa.Table, shard: Shard, **how) -> pa.Table:
     source = ds.dataset(rows)
     (read,) = read_classes(source, [shard.label])
-    table = planning.plan_class(read, shard, **how)
+    known = how.pop("known", None)
+    table = planning.plan_class(read, shard, PlanSettings(**how), known=known)
     return planning.with_texts(table, lambda rows: read_texts(source, rows))
 
 
@@ -74,17 +75,15 @@ def as_bytes(table: pa.Table) -> bytes:
     st.integers(0, 2**32 - 1),
     st.integers(1, 60),
     st.sampled_from(["cosine", "euclidean"]),
-    st.sampled_from(["lerp", "slerp", "mixed"]),
+    st.sampled_from([1, 4]),  # more than the four rows of a class have
     st.booleans(),
 )
 def test_the_plan_is_the_same_for_any_sharding_and_row_order(
-    seed, points_per_shard, metric, interpolation, unit_norm
+    seed, points_per_shard, metric, neighbors_per_point, unit_norm
 ):
     classes = {"a": class_rows(seed, 30, "a", distinct=20), "b": class_rows(seed + 1, 4, "b")}
     new_points = {"b": 9, "a": 45}
-    how = {"metric": metric, "interpolation": interpolation, "unit_norm": unit_norm}
-    if interpolation == "mixed":  # more than the four rows of a class have
-        how |= {"interpolation": "lerp", "neighbors_per_point": 4}
+    how = {"metric": metric, "neighbors_per_point": neighbors_per_point, "unit_norm": unit_norm}
     whole = plan_of(classes, shards(new_points, 2, 100, 1000), **how)
     shuffled = {
         label: rows.take(np.random.default_rng(seed).permutation(rows.num_rows))
@@ -118,19 +117,15 @@ def test_parents(seed, distinct, k, points_per_shard):
         assert 0 <= row["seed"] < 2**31
 
 
-@pytest.mark.parametrize("interpolation", ["lerp", "slerp"])
-def test_points_can_be_computed_from_their_rows(interpolation):
+def test_points_can_be_computed_from_their_rows():
     rows = class_rows(0, 40)
-    plan = plan_class(
-        rows, Shard(0, "grain", 0, 200, 0), **{**SETTINGS, "interpolation": interpolation}
-    )
+    plan = plan_class(rows, Shard(0, "grain", 0, 200, 0), **SETTINGS)
     vectors = np.array(rows["embedding"].to_pylist(), dtype=np.float32)
     of = dict(zip(rows["id"].to_pylist(), vectors, strict=True))
     again = interpolate(
         np.stack([of[name] for name in plan["source_id"].to_pylist()]),
         np.stack([of[name] for name in plan["neighbor_id"].to_pylist()]),
         plan["lam"].to_numpy(),
-        interpolation,
         unit_norm=True,
     )
     points = np.array(plan["point"].to_pylist(), dtype=np.float32)
@@ -187,8 +182,8 @@ def test_wrong_rows_are_refused():
     with pytest.raises(ValueError, match="class 'ship'"):
         plan_class(rows, Shard(0, "ship", 0, 2, 0), **SETTINGS)
     (read,) = read_classes(ds.dataset(rows), ["grain"])
-    with pytest.raises(ValueError, match="class 'ship' are of 'grain'"):
-        planning.plan_class(read, Shard(0, "ship", 0, 2, 0), **SETTINGS)
+    with pytest.raises(ValueError, match="class 'ship' belong to 'grain'"):
+        planning.plan_class(read, Shard(0, "ship", 0, 2, 0), PlanSettings(**SETTINGS))
     with pytest.raises(UserError, match="only one distinct text"):
         plan_class(class_rows(0, 6, distinct=1), Shard(0, "grain", 0, 2, 0), **SETTINGS)
 
@@ -347,7 +342,7 @@ def test_shards_that_share_neighbours_look_for_each_once_and_say_the_same(monkey
         return other_texts(queries, *rest)
 
     monkeypatch.setattr(planning, "other_texts", search)
-    known = planning.KnownNeighbors()
+    known = planning.NeighborCache()
     parts = [Shard(1, "grain", start, start + 20, start) for start in range(0, points, 20)]
     shared = pa.concat_tables(plan_class(rows, part, **SETTINGS, known=known) for part in parts)
     drawn = len(set(shared["source_id"].to_pylist()))

@@ -77,7 +77,7 @@ def test_a_tie_for_minority_does_not_hang_on_the_order_of_counts():
         ('{"grain": 50.5}', ["50.5", "whole number"]),
         ('{"grain": "50"}', ["'50'", "whole number"]),
         ('{"grain": NaN}', ["whole number"]),
-        (0.5, ["two classes", "there are 3", "earn, grain, ship"]),
+        (0.5, ["two classes", "the corpus has 3", "earn, grain, ship"]),
         ("1.5", ["(0, 1]", "1.5"]),
         (0, ["(0, 1]"]),
         ("NaN", ["(0, 1]"]),

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray.data import DataContext
 
-from smotext_ray.cluster import connect
 from smotext_ray.cluster import pools as pools_module
-from smotext_ray.cluster.connect import Cluster
+from smotext_ray.cluster import session
 from smotext_ray.cluster.pools import (
     DECODER_GIB,
     ENCODER_GIB,
@@ -23,6 +22,7 @@ from smotext_ray.cluster.pools import (
     pool_options,
 )
 from smotext_ray.cluster.ray_data import set_up_data, settings_restored
+from smotext_ray.cluster.session import Cluster
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 
@@ -335,14 +335,14 @@ def fake_ray(monkeypatch):
 
 
 def test_ray_is_started_on_this_machine_even_where_another_one_runs(fake_ray, monkeypatch):
-    monkeypatch.setattr(connect, "usable_cores", lambda: 2)
-    assert connect.connect() == Cluster(6.0, 2.0, 8.0, (2.0,))
+    monkeypatch.setattr(session, "usable_cores", lambda: 2)
+    assert session.connect() == Cluster(6.0, 2.0, 8.0, (2.0,))
     assert fake_ray.given["address"] == "local"
     assert fake_ray.given["num_cpus"] == 6
 
 
 def test_a_cluster_at_an_address_is_taken_as_it_is(fake_ray, remote):
-    connect.connect()
+    session.connect()
     assert "num_cpus" not in fake_ray.given
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from local_ray import local_ray
 
 from smotext_ray.cluster import restarts as module
-from smotext_ray.cluster.restarts import Restarts, bounded_restarts, lasting
+from smotext_ray.cluster.restarts import Restarts, bounded_restarts, supervised
 from smotext_ray.config.schema import ResourcesConfig
 from smotext_ray.errors import Stopped, UserError
 
@@ -85,7 +85,7 @@ def run(ray, given, resources=None):
     resources = resources or ResourcesConfig()
     with bounded_restarts(resources, lower="resources.decoder_actors") as restarts:
         rows = ray.data.range(6, override_num_blocks=2).map_batches(
-            **lasting(Adds, given, "adder", restarts, resources),
+            **supervised(Adds, given, "adder", restarts, resources),
             compute=ActorPoolStrategy(size=1),
             batch_format="pyarrow",
             batch_size=None,

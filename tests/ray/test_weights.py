@@ -12,7 +12,7 @@ from test_expansion import _config_of, is_sound, labels_of, rows, write
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline import plan as plan_module
 from smotext_ray.pipeline import rounds
-from smotext_ray.pipeline.expand import Wish, expand
+from smotext_ray.pipeline.expand import ExpansionRequest, expand
 from smotext_ray.pipeline.in_process import plan_here, weigh_here
 from smotext_ray.pipeline.plan_files import weights_directory
 from smotext_ray.plan import variants
@@ -97,7 +97,7 @@ def test_weights_are_made_once_and_anew_when_the_corpus_has_grown(tmp_path):
     run = rounds.augment(_config_of(run), run.uri, actors=FAKES)
 
     new = write(tmp_path / "new.parquet", rows("corn", 40, 60))
-    run, done = expand(run.uri, Wish(input=str(new)), actors=FAKES)
+    run, done = expand(run.uri, ExpansionRequest(input=str(new)), actors=FAKES)
     assert done and is_sound(run) and labels_of(run)[True] == {"ship": 45}
     again = run.manifest["weights"]["files"]
     assert again.keys().isdisjoint(first) and set(again.values()) != set(first.values())

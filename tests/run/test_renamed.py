@@ -12,14 +12,15 @@ from support.handmade_run import MODELS, config_for
 
 from smotext_ray.cli.show import show_outcome, show_samples
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.evaluation.material import _samples
+from smotext_ray.errors import UserError
+from smotext_ray.evaluation.inputs import _samples
 from smotext_ray.pipeline.expand import _is_idle
 from smotext_ray.pipeline.plan_files import PlanWriter, group_item
 from smotext_ray.plan.shards import shards
 from smotext_ray.run.directory import MANIFEST, Run
 from smotext_ray.run.manifest import in_force, open_run
 from smotext_ray.run.renamed import REASONS, SETTINGS, renamed_manifest
-from smotext_ray.run.samples import tally
+from smotext_ray.run.samples import summarize_round
 from smotext_ray.run.status import status_json
 from smotext_ray.run.verify import verify
 
@@ -74,7 +75,7 @@ def test_its_plan_is_made_again_byte_for_byte(run):
 
 
 def test_its_reasons_are_told_in_todays_words(run):
-    told = tally(run, [1])
+    told = summarize_round(run, [1])
     assert told["reasons"] == {"truncated": 2, "wrong_class": 1, "error": 1}
     manifest = run.manifest
     assert manifest["rounds"][0]["decode"] == told | {"seconds": 4.0, "tokens": 400, "actors": 1}
@@ -111,3 +112,14 @@ def test_an_expansion_with_nothing_new_is_idle(run):
     entry = {"target": "auto", "new_rows": 0, "max_rounds": 1}
     assert _is_idle(entry, config, manifest)
     assert not _is_idle(entry | {"max_rounds": 3}, config, manifest)
+
+
+def test_a_run_on_the_sphere_can_be_read_once_it_is_finished(run):
+    manifest = stored(run)
+    manifest["config"]["plan"]["interpolation"] = "slerp"
+    run.write(json.dumps(manifest).encode(), MANIFEST)
+    RunConfig.model_validate(run.manifest["config"])
+    del manifest["stages"]["result"]
+    run.write(json.dumps(manifest).encode(), MANIFEST)
+    with pytest.raises(UserError, match=r"plan\.interpolation=slerp.* of commit a21507a"):
+        _ = run.manifest

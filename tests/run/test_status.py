@@ -74,7 +74,7 @@ def test_the_weights_of_a_variant_are_a_stage(tmp_path):
 
 
 def test_no_file_of_a_stage_that_is_done_is_looked_at(finished, monkeypatch):
-    monkeypatch.setattr("smotext_ray.run.status.written", lambda *_: pytest.fail("looked"))
+    monkeypatch.setattr("smotext_ray.run.status.write_progress", lambda *_: pytest.fail("looked"))
     assert [stage.state for stage in stages(finished)] == ["done"] * 8
 
 

@@ -43,10 +43,6 @@ class Hub:
         self.kinds.add(repo_type)
         return SimpleNamespace(private=self.private[repo_id])
 
-    def file_exists(self, repo_id, filename, *, token=None, repo_type=None):
-        self.tokens.add(token)
-        return filename in self.files[repo_id]
-
     def upload_folder(
         self,
         *,
@@ -75,7 +71,7 @@ class Hub:
         return str(target)
 
 
-FUNCTIONS = ("create_repo", "repo_info", "file_exists", "upload_folder", "snapshot_download")
+FUNCTIONS = ("create_repo", "repo_info", "upload_folder", "snapshot_download")
 
 
 def faked(fake: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:

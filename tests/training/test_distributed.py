@@ -14,7 +14,7 @@ import psutil
 import pytest
 from tiny_training import TEXTS, curve, last_state, metrics, quiet, tiny_config
 
-from smotext_ray.cluster.connect import Cluster, connect
+from smotext_ray.cluster.session import Cluster, connect
 from smotext_ray.errors import UserError
 from smotext_ray.training import distributed
 from smotext_ray.training.config import TrainConfig

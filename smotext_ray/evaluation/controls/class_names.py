@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from smotext_ray.cluster.gpus import loading_alone
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.pipeline.actors import beside
+from smotext_ray.pipeline.actors import decode_rows
 
 # The best of four wordings by texts that passed the gate: 27 of 48 with SmolLM2-135M-Instruct, on
 # classes of the training rows of Reuters R8, TREC-6 and customer reviews. "Write one or two
@@ -34,9 +34,9 @@ class PromptActor:
     def __init__(self, config: RunConfig, counter: Any, points: int, labels: list[Any]) -> None:
         from transformers import AutoTokenizer
 
-        from smotext_ray.models.checkpoints import int8_llm
         from smotext_ray.models.engine import Engine
         from smotext_ray.models.files import locate_model
+        from smotext_ray.models.served_llm import int8_llm
 
         llm = locate_model(config.decoder.model).path
         tokenizer = AutoTokenizer.from_pretrained(llm)
@@ -55,7 +55,7 @@ class PromptActor:
     def __call__(self, table: pa.Table) -> pa.Table:
         labels, seeds = table["label"].to_pylist(), table["seed"].to_pylist()
         prompts = [{"prompt_token_ids": self.prompts[label]} for label in labels]
-        return beside(table, lambda: self.engine.generate(prompts, seeds), self.counter)
+        return decode_rows(table, lambda: self.engine.generate(prompts, seeds), self.counter)
 
 
 def prompt_token_ids(label: Any, tokenizer: Any) -> list[int]:

@@ -10,24 +10,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from smotext_ray.config.choices import ControlName
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.controls.class_names import PromptActor
 from smotext_ray.evaluation.controls.plans import write_plan
-from smotext_ray.evaluation.material import parent_rows
+from smotext_ray.evaluation.inputs import parent_rows
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.pipeline.actors import Actors
 from smotext_ray.pipeline.decode import decode_directory
 from smotext_ray.run.directory import Run
 from smotext_ray.run.lease import hold
 from smotext_ray.run.manifest import accepted, planned_points
-from smotext_ray.run.samples import outcome, usable
+from smotext_ray.run.samples import accepted_unique, summarize_samples
 
-NAMES = ("shuffled", "lam_0", "label_only")
+NAMES: tuple[ControlName, ...] = get_args(ControlName)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ def decode_controls(
     run: Run,
     config: RunConfig,
     encode: Callable[[list[str]], np.ndarray],
-    names: Sequence[str] = NAMES,
+    names: Sequence[ControlName] = NAMES,
     log: Callable[[str], Any] = print,
 ) -> dict[str, Control]:
     """Decode every planned point of a run again, once for each control.
@@ -159,8 +160,8 @@ def _decode(
         **of_prompts,
     )
     samples = run.table("controls", name, "samples")
-    (texts,) = usable([samples])
-    _note(run, name, {"points": points, **facts, **outcome(texts, samples)})
+    (texts,) = accepted_unique([samples])
+    _note(run, name, {"points": points, **facts, **summarize_samples(texts, samples)})
 
 
 def _gated(config: RunConfig, name: str) -> RunConfig:
@@ -180,7 +181,7 @@ def _note(run: Run, name: str, facts: dict[str, Any]) -> None:
 
 
 def _read(run: Run, name: str, encode: Callable[[list[str]], np.ndarray]) -> Control:
-    (texts,) = usable([run.table("controls", name, "samples")])
+    (texts,) = accepted_unique([run.table("controls", name, "samples")])
     labels = [str(label) for label in texts["label"].to_pylist()]
     most = {str(label): number for label, number in accepted(run.manifest).items()}
     kept = texts.take(first_of_classes(labels, most))

@@ -63,7 +63,7 @@ def perplexity(counts: Sequence[tuple[float, int]]) -> Perplexity:
     return Perplexity(corpus, spread(np.exp(nats / tokens)), int(tokens.sum()))
 
 
-class Surprise:
+class TokenNLL:
     """Token likelihoods under the plain LLM: no bridge, no LoRA, no prompt.
 
     Parameters

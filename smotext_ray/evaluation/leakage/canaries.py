@@ -88,7 +88,7 @@ def make_canaries(n: int, seed: int) -> list[Canary]:
 
 
 @dataclass(frozen=True)
-class CameBack:
+class Extraction:
     """Secrets found in synthetic texts.
 
     Attributes
@@ -109,7 +109,7 @@ class CameBack:
         return asdict(self) | {"secrets": list(self.secrets), "came_back": len(self.secrets)}
 
 
-def came_back(canaries: Sequence[Canary], texts: Sequence[str]) -> CameBack:
+def extracted(canaries: Sequence[Canary], texts: Sequence[str]) -> Extraction:
     """Search for the secrets by their digits, ignoring separators between digits.
 
     Parameters
@@ -121,13 +121,13 @@ def came_back(canaries: Sequence[Canary], texts: Sequence[str]) -> CameBack:
 
     Examples
     --------
-    >>> came_back([Canary("Call 123-456-789.", "123-456-789")], ["Dial 123 456 789!"]).texts
+    >>> extracted([Canary("Call 123-456-789.", "123-456-789")], ["Dial 123 456 789!"]).texts
     1
     """
     wanted = {_digits(canary.secret) for canary in canaries}
     found = [wanted & _numbers(text) for text in texts]
     everything = set().union(*found)
-    return CameBack(
+    return Extraction(
         planted=len(canaries),
         secrets=tuple(c.secret for c in canaries if _digits(c.secret) in everything),
         texts=sum(map(bool, found)),
@@ -182,7 +182,7 @@ def exposure(planted: np.ndarray, references: np.ndarray) -> Exposure:
     Parameters
     ----------
     planted : ndarray of shape (p,), p > 0
-        One score per planted canary, as returned by ``similarity.nearness``.
+        One score per planted canary, as returned by ``similarity.membership_scores``.
     references : ndarray of shape (r,), r > 0
         Scores of the canaries never planted. Ties count as half ahead.
 

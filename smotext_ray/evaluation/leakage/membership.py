@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from smotext_ray.evaluation.leakage.similarity import Records, nearness
+from smotext_ray.evaluation.leakage.similarity import Records, membership_scores
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
@@ -52,7 +52,7 @@ class MembershipInference:
     ----------
     members, non_members, synthetic : int
     attacks : dict
-        Score name, as in `nearness`, to Attack.
+        Score name, as in `membership_scores`, to Attack.
     """
 
     members: int
@@ -85,7 +85,10 @@ def membership_inference(
     ValueError
         If one of them is empty, or widths differ.
     """
-    of_members, of_others = nearness(members, synthetic), nearness(non_members, synthetic)
+    of_members, of_others = (
+        membership_scores(members, synthetic),
+        membership_scores(non_members, synthetic),
+    )
     return MembershipInference(
         members=len(members.texts),
         non_members=len(non_members.texts),

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.staging import original_columns, stage_corpus
-from smotext_ray.corpus.survey import Survey, survey_corpus
+from smotext_ray.corpus.survey import CorpusSummary, survey_corpus
 from smotext_ray.errors import UserError, one_line
 from smotext_ray.evaluation.leakage.canaries import Canary, make_canaries
 from smotext_ray.evaluation.rows import LabeledTexts
@@ -157,7 +157,7 @@ def _check(output: Path, number: int, seed: int) -> None:
             raise UserError(f"{file} already exists; choose an output in another directory.")
 
 
-def _drawn(survey: Survey, number: int, seed: int) -> Canaries:
+def _drawn(survey: CorpusSummary, number: int, seed: int) -> Canaries:
     labels = list(survey.class_counts)
     counts = np.array(list(survey.class_counts.values()), np.float64)
     rng = np.random.default_rng([seed, 7])
@@ -175,7 +175,9 @@ def _drawn(survey: Survey, number: int, seed: int) -> Canaries:
     return Canaries(planted=entries[:number], references=entries[number:])
 
 
-def _with_canaries(config: InputConfig, survey: Survey, canaries: Canaries) -> Iterator[pa.Table]:
+def _with_canaries(
+    config: InputConfig, survey: CorpusSummary, canaries: Canaries
+) -> Iterator[pa.Table]:
     """The staged rows of the corpus, followed by the canaries."""
     with tempfile.TemporaryDirectory() as directory:
         stage_corpus(config, survey, fs.LocalFileSystem(), directory)

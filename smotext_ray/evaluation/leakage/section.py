@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from smotext_ray.evaluation.leakage.canaries import came_back, exposure
+from smotext_ray.evaluation.inputs import EvaluationData
+from smotext_ray.evaluation.leakage.canaries import exposure, extracted
 from smotext_ray.evaluation.leakage.copies import copies, distances
 from smotext_ray.evaluation.leakage.membership import membership_inference
 from smotext_ray.evaluation.leakage.planting import Canaries
-from smotext_ray.evaluation.leakage.similarity import Records, nearness
-from smotext_ray.evaluation.material import Material
+from smotext_ray.evaluation.leakage.similarity import Records, membership_scores
 
 
 def copy_check(
-    material: Material, encode: Callable[[list[str]], np.ndarray], canaries: Canaries | None
+    material: EvaluationData, encode: Callable[[list[str]], np.ndarray], canaries: Canaries | None
 ) -> list[dict[str, Any]]:
     """Count copies and run the attacks.
 
     Parameters
     ----------
-    material : Material
+    material : EvaluationData
     encode : callable
         Encodes the canaries, not all of which are in the corpus.
     canaries : Canaries, optional
@@ -43,7 +43,7 @@ def copy_check(
     return rows
 
 
-def _copies(material: Material) -> list[dict[str, Any]]:
+def _copies(material: EvaluationData) -> list[dict[str, Any]]:
     real, new = material.real, material.synthetic
     parents = [[real.texts[row] for row in rows] for rows in material.parents]
     found = copies(new.texts, parents, real.texts)
@@ -55,7 +55,7 @@ def _copies(material: Material) -> list[dict[str, Any]]:
     ]
 
 
-def _members_and_others(material: Material) -> tuple[np.ndarray, np.ndarray]:
+def _members_and_others(material: EvaluationData) -> tuple[np.ndarray, np.ndarray]:
     """Equal random numbers of corpus and test texts, per class with synthetic texts."""
     rng = np.random.default_rng(0)
     real, test = np.asarray(material.real.labels), np.asarray(material.test.labels)
@@ -68,7 +68,9 @@ def _members_and_others(material: Material) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(members), np.concatenate(others)
 
 
-def _attacks(material: Material, members: np.ndarray, others: np.ndarray) -> list[dict[str, Any]]:
+def _attacks(
+    material: EvaluationData, members: np.ndarray, others: np.ndarray
+) -> list[dict[str, Any]]:
     real, new, test = material.real, material.synthetic, material.test
     near = distances(real.embeddings[members], test.embeddings[others], new.embeddings)
     found = membership_inference(
@@ -103,7 +105,7 @@ def _attacks(material: Material, members: np.ndarray, others: np.ndarray) -> lis
 
 
 def _traces(
-    material: Material, encode: Callable[[list[str]], np.ndarray], canaries: Canaries
+    material: EvaluationData, encode: Callable[[list[str]], np.ndarray], canaries: Canaries
 ) -> list[dict[str, Any]]:
     """Leaked secrets and exposure of the canaries.
 
@@ -112,7 +114,7 @@ def _traces(
     """
     new = material.synthetic
     planted, wanted = canaries.planted, set(new.labels)
-    back = came_back([entry.canary() for entry in planted], new.texts)
+    back = extracted([entry.canary() for entry in planted], new.texts)
     exposed = [entry.text for entry in planted if entry.label in wanted]
     rows = [
         _line(
@@ -126,7 +128,7 @@ def _traces(
         return rows
     references = [entry.text for entry in canaries.references]
     records = Records(exposed + references, encode(exposed + references))
-    scores = nearness(records, Records(new.texts, new.embeddings))["max_cosine"]
+    scores = membership_scores(records, Records(new.texts, new.embeddings))["max_cosine"]
     found = exposure(scores[: len(exposed)], scores[len(exposed) :])
     note = (
         f"bits; {found.chance:.2f} is chance, {math.log2(found.references + 1):.2f} the maximum; "

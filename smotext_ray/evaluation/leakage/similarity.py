@@ -37,7 +37,7 @@ class Records:
             raise ValueError(f"{len(self.texts)} texts, but {len(self.embeddings)} embeddings.")
 
 
-def nearness(candidates: Records, synthetic: Records) -> dict[str, np.ndarray]:
+def membership_scores(candidates: Records, synthetic: Records) -> dict[str, np.ndarray]:
     """Membership scores of each candidate; a higher score means more likely a member.
 
     Returns

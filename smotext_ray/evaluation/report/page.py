@@ -38,7 +38,7 @@ def write_report(report: Mapping[str, Any], file: Path) -> None:
         A `Report`, as in report.json. Numbers may be numpy types; non-finite ones are shown as not
         measured.
     file : Path
-        Written atomically; its directory must exist.
+        WriteProgress atomically; its directory must exist.
     """
     # A path may contain bytes that are not UTF-8; they are replaced.
     page = _page(report).encode("utf-8", "xmlcharrefreplace")

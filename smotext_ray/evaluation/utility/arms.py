@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from smotext_ray.config.choices import OtherVariant, Variant
 from smotext_ray.config.schema import EncoderConfig, NeighborsConfig, PlanConfig, RunConfig
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.statistics import Interval
@@ -22,9 +23,9 @@ from smotext_ray.evaluation.utility.eda import Synonyms, augment, wordnet
 from smotext_ray.pipeline.in_process import plan_here, weigh_here
 from smotext_ray.plan.strategy import check_class_sizes
 from smotext_ray.plan.strategy import targets as points_per_class
-from smotext_ray.plan.variants import Variant
-from smotext_ray.plan.weights import count_sources, without_sourceless
+from smotext_ray.plan.weights import count_sources, without_sources
 from smotext_ray.tables import fixed_size_list, matrix
+from smotext_ray.utils.text import distinct_part
 
 K_NEIGHBORS = 5
 
@@ -152,12 +153,14 @@ def embedding_variant(
         plan=PlanConfig(variant=variant, seed=seed),
     )
     source = _dataset(real)
-    texts = {(text.strip(), label) for text, label in zip(real.texts, real.labels, strict=True)}
+    texts = {
+        (distinct_part(text), label) for text, label in zip(real.texts, real.labels, strict=True)
+    }
     several, _ = check_class_sizes(Counter(k for _, k in texts), new, K_NEIGHBORS, "skip")
     made, kept = real, dict[str, int]()
     if several:
         weights = weigh_here(source, several, config)
-        kept, _ = without_sourceless(several, count_sources(weights), config)
+        kept, _ = without_sources(several, count_sources(weights), config)
     if kept:
         plan = plan_here(source, kept, 1, 0, config, weights=weights)
         names = plan["label"].to_pylist()
@@ -240,8 +243,7 @@ ARMS: dict[str, Arm] = {
 
 # Added on request.
 VARIANT_ARMS: dict[str, Arm] = {
-    variant: partial(embedding_variant, variant=variant)
-    for variant in ("borderline", "adasyn", "kmeans", "svm")
+    variant: partial(embedding_variant, variant=variant) for variant in get_args(OtherVariant)
 }
 
 

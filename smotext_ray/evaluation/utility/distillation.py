@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from smotext_ray.evaluation.material import Material
+from smotext_ray.evaluation.inputs import EvaluationData
 from smotext_ray.evaluation.rows import Rows, need_texts
 from smotext_ray.evaluation.statistics import interval
 from smotext_ray.evaluation.utility.scores import Scores, measure, ratios, summarize
-from smotext_ray.evaluation.utility.teacher import Taught
+from smotext_ray.evaluation.utility.teacher import TeacherLabels
 from smotext_ray.evaluation.utility.trials import METRICS, drawn
 
 # Probabilities below this are dropped: a copy of the row per class (there may be fifty) would cost
@@ -28,7 +28,7 @@ FAINT = 1e-3
 Student = Callable[[Rows, np.ndarray, Rows, int], np.ndarray]
 
 
-def soft_labels(taught: Taught, material: Material) -> pa.Table:
+def soft_labels(taught: TeacherLabels, material: EvaluationData) -> pa.Table:
     """The teacher's probabilities for each accepted sample.
 
     Returns
@@ -47,8 +47,8 @@ def soft_labels(taught: Taught, material: Material) -> pa.Table:
 
 
 def distil(
-    taught: Taught,
-    material: Material,
+    taught: TeacherLabels,
+    material: EvaluationData,
     seeds: Sequence[int],
     students: Mapping[str, Student],
     log: Callable[[str], Any] = print,
@@ -61,8 +61,8 @@ def distil(
 
     Parameters
     ----------
-    taught : Taught
-    material : Material
+    taught : TeacherLabels
+    material : EvaluationData
     seeds : sequence of int
     students : mapping of str to Student
         Keys are the names in the report.
@@ -140,15 +140,15 @@ def _logistic_regression(x: Any, targets: np.ndarray, unseen: Any, seed: int) ->
     return np.asarray(model.predict(unseen))
 
 
-def _lacking(material: Material, classes: list[str], draws: Any) -> list[str]:
+def _lacking(material: EvaluationData, classes: list[str], draws: Any) -> list[str]:
     """Classes without synthetic texts in at least one draw."""
     labels = np.asarray(material.synthetic.labels)
     return sorted(set().union(*(set(classes) - set(labels[rows]) for rows in draws)))
 
 
 def _compared(
-    taught: Taught,
-    material: Material,
+    taught: TeacherLabels,
+    material: EvaluationData,
     seeds: Sequence[int],
     guesses: Mapping[tuple[str, str], list[np.ndarray]],
 ) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.material import new_samples
+from smotext_ray.evaluation.inputs import new_samples
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.classifiers import Classifier, score
 from smotext_ray.evaluation.utility.scores import summarize

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from smotext_ray.errors import UserError, one_line
-from smotext_ray.evaluation.material import Material
+from smotext_ray.evaluation.inputs import EvaluationData
 from smotext_ray.evaluation.utility.classifiers import embedding_model
 from smotext_ray.evaluation.utility.fine_tuning import logits, tokens_of
 from smotext_ray.models.files import locate_model
@@ -18,7 +18,7 @@ MAX_TOKENS = 512  # per text, or fewer if a Hugging Face teacher's limit is lowe
 
 
 @dataclass(frozen=True, eq=False)
-class Taught:
+class TeacherLabels:
     """A teacher's probabilities for a run's synthetic texts and for the test texts.
 
     Attributes
@@ -37,7 +37,7 @@ class Taught:
     test: np.ndarray
 
 
-def teach_by_embeddings(material: Material) -> Taught:
+def teach_by_embeddings(material: EvaluationData) -> TeacherLabels:
     """Teach with logistic regression on the embeddings of all real rows.
 
     It is the classifier of `classifiers.fit_embedding`. It has seen the synthetic texts' parents.
@@ -50,7 +50,7 @@ def teach_by_embeddings(material: Material) -> Taught:
         for rows in (material.synthetic, material.test)
     )
     classes = [str(label) for label in model.classes_]
-    return Taught("logistic regression on embeddings", classes, new, test)
+    return TeacherLabels("logistic regression on embeddings", classes, new, test)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class HubClassifier:
     tokenizer: Any
     classes: list[str]
 
-    def teach(self, material: Material) -> Taught:
+    def teach(self, material: EvaluationData) -> TeacherLabels:
         """Teach with the classifier as it is; it reads texts."""
         from scipy.special import softmax
 
@@ -80,7 +80,7 @@ class HubClassifier:
             softmax(logits(self.model, tokens, rows.texts), axis=1)[:, order]
             for rows in (material.synthetic, material.test)
         )
-        return Taught(self.name, sorted(self.classes), new, test)
+        return TeacherLabels(self.name, sorted(self.classes), new, test)
 
 
 def load_classifier(spec: str, labels: Sequence[str]) -> HubClassifier:

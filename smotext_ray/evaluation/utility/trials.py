@@ -16,7 +16,7 @@ import numpy as np
 
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.controls.decode import Control, first_of_classes
-from smotext_ray.evaluation.material import Material
+from smotext_ray.evaluation.inputs import EvaluationData
 from smotext_ray.evaluation.rows import Rows, encoded
 from smotext_ray.evaluation.statistics import Interval
 from smotext_ray.evaluation.utility.arms import ARMS, VARIANT_ARMS, Arm, gain_is_interpolations
@@ -31,7 +31,7 @@ Trials = dict[tuple[str, str], list[Scores]]  # (classifier, arm) -> one score p
 
 
 def run_trials(
-    material: Material,
+    material: EvaluationData,
     seeds: Sequence[int],
     classifiers: Mapping[str, Classifier],
     encode: Callable[[list[str]], np.ndarray],
@@ -43,7 +43,7 @@ def run_trials(
 
     Parameters
     ----------
-    material : Material
+    material : EvaluationData
     seeds : sequence of int
     classifiers : mapping of str to Classifier
         Keys are the names in the report; only ``embedding`` reads embeddings.
@@ -116,13 +116,13 @@ def available(variants: Sequence[str] = ()) -> dict[str, Arm]:
     return arms | {f"embedding_{name}": VARIANT_ARMS[name] for name in variants}
 
 
-def draw(material: Material, seed: int) -> tuple[Rows, Rows]:
+def draw(material: EvaluationData, seed: int) -> tuple[Rows, Rows]:
     """The real rows kept by a seed, and the synthetic rows whose parents are all kept."""
     rows, new = drawn(material, seed)
     return material.real.take(rows), material.synthetic.take(new)
 
 
-def drawn(material: Material, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def drawn(material: EvaluationData, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The row numbers behind `draw`.
 
     A class keeps at least two rows, if it has them.
@@ -138,7 +138,7 @@ def drawn(material: Material, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_decoded(
-    material: Material, seed: int, decoded: Mapping[str, Control]
+    material: EvaluationData, seed: int, decoded: Mapping[str, Control]
 ) -> dict[str, Control]:
     """The part of the decoded controls that a seed keeps.
 

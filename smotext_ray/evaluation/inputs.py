@@ -19,14 +19,14 @@ from smotext_ray.errors import UserError
 from smotext_ray.evaluation.rows import LabeledTexts, Rows
 from smotext_ray.run.directory import Run
 from smotext_ray.run.renamed import renamed_reason
-from smotext_ray.run.samples import usable_samples
+from smotext_ray.run.samples import accepted_unique_samples
 from smotext_ray.tables import matrix
 
 EVERY_ROW = 2**62
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class EvaluationData:
     """A run and its test texts, in memory.
 
     Attributes
@@ -127,12 +127,12 @@ def read_corpus(run: Run, file: str | None) -> LabeledTexts | None:
     return LabeledTexts(texts, found)
 
 
-def read_material(
+def read_evaluation_data(
     run: Run,
     held_out: LabeledTexts,
     encode: Callable[[list[str]], np.ndarray],
     corpus: LabeledTexts | None = None,
-) -> Material:
+) -> EvaluationData:
     """Read a finished run, and encode its synthetic texts and the test texts.
 
     Parameters
@@ -146,7 +146,7 @@ def read_material(
 
     Returns
     -------
-    Material
+    EvaluationData
 
     Raises
     ------
@@ -161,7 +161,7 @@ def read_material(
         real = Rows(embedded["text"].to_pylist(), matrix(embedded["embedding"]), _labels(embedded))
     else:  # the run's embeddings have noise added
         real = Rows(corpus.texts, encode(corpus.texts), corpus.labels)
-    return Material(
+    return EvaluationData(
         real=real,
         synthetic=Rows(texts, encode(texts), _labels(new)),
         test=Rows(held_out.texts, encode(held_out.texts), held_out.labels),
@@ -204,7 +204,7 @@ def new_samples(run: Run) -> pa.Table:
     UserError
         If there are none.
     """
-    return pa.concat_tables(list(usable_samples(run, _rounds_with_texts(run))))
+    return pa.concat_tables(list(accepted_unique_samples(run, _rounds_with_texts(run))))
 
 
 def _rounds_with_texts(run: Run) -> list[int]:
