@@ -332,10 +332,10 @@ def _models(uri: str) -> tuple[Any, Any, str]:
 
 
 def _config(uri: str) -> Any:
-    from smotext_ray.config.schema import RunConfig
     from smotext_ray.run.directory import Run
+    from smotext_ray.run.manifest import Manifest
 
-    return RunConfig.model_validate(Run(uri).manifest["config"])
+    return Manifest.read(Run(uri)).config
 
 
 def soft_prompts(bridge: Any, points: np.ndarray, dtype: Any) -> Any:

@@ -107,10 +107,12 @@ def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, 
 def decode(config: Any, run: Any, points: int, actors: Actors, **of_decoder: Any) -> dict[str, Any]:
     """The decode job of `write_planned`, with such a decoder and gate."""
     from smotext_ray.pipeline.decode import decode_directory
+    from smotext_ray.run.manifest import Manifest
 
     facts = decode_directory(
         config,
         run,
+        Manifest.read(run).labels,
         plan="plan",
         samples="samples",
         job="decode",
@@ -120,7 +122,7 @@ def decode(config: Any, run: Any, points: int, actors: Actors, **of_decoder: Any
         **of_decoder,
     )
     assert run.table("samples").count_rows() == points
-    return facts
+    return facts.model_dump()
 
 
 def write_planned(run: Any, points: int, rows_per_file: int = 20_000, dim: int = DIM) -> None:

@@ -70,6 +70,7 @@ def augment(
 
     from smotext_ray.pipeline import rounds
     from smotext_ray.run.directory import MANIFEST, Run
+    from smotext_ray.run.manifest import Manifest
 
     if output is None:
         if len(ray.nodes() if ray.is_initialized() else []) > 1:
@@ -86,7 +87,8 @@ def augment(
     given |= {"input.path": source.uri, "plan.sampling_strategy": sampling_strategy}
     config = load_config(preset, options=given | dict(options or {}))
     run = rounds.augment(config, output)
-    return ray.data.read_parquet(run.at(run.manifest["result"]["path"]), filesystem=run.fs)
+    result = Manifest.read(run).written_result
+    return ray.data.read_parquet(run.at(result.path), filesystem=run.fs)
 
 
 def _write_all(ds: Dataset, run: Run) -> None:

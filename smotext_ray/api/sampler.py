@@ -344,7 +344,7 @@ def _on_ray(
     """The accepted texts of a run with this corpus; None where it has planned nothing."""
     from smotext_ray.config.load import load_config
     from smotext_ray.pipeline import rounds as rounds_module
-    from smotext_ray.run.manifest import accepted
+    from smotext_ray.run.manifest import Manifest
     from smotext_ray.run.result import up_to_target
     from smotext_ray.run.samples import accepted_unique_samples
 
@@ -357,14 +357,12 @@ def _on_ray(
             "plan.sampling_strategy": {str(c): counts[c] + n for c, n in wanted.items()},
         }
         run = rounds_module.augment(load_config(options=options, base=config), home)
-        manifest = run.manifest
-        planned = Counter(dict(manifest["targets"]))  # without the classes that were skipped
-        _warn(manifest["warnings"], dict(planned - Counter(accepted(manifest))))
-        rounds = [int(entry["round"]) for entry in manifest["rounds"]]
+        manifest = Manifest.read(run)
+        planned = Counter(manifest.targets or {})  # without the classes that were skipped
+        _warn(manifest.warnings or [], dict(planned - Counter(manifest.accepted())))
         used: Counter[Any] = Counter()
-        parts = [
-            up_to_target(table, used, wanted) for table in accepted_unique_samples(run, rounds)
-        ]
+        rounds = accepted_unique_samples(run, manifest.round_numbers)
+        parts = [up_to_target(table, used, wanted) for table in rounds]
     return pa.concat_tables(parts) if parts else None
 
 

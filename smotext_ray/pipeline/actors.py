@@ -133,13 +133,13 @@ class WeightActor:
         config: RunConfig,
         run_uri: str,
         counter: Any,
-        counts: list[list[Any]],
-        points: list[list[Any]],
+        counts: dict[Any, int],
+        points: dict[Any, int],
     ) -> None:
         from smotext_ray.pipeline.plan_files import WeightWriter
         from smotext_ray.run.directory import Run
 
-        self.write = WeightWriter(Run(run_uri), config, dict(counts), dict(points))
+        self.write = WeightWriter(Run(run_uri), config, counts, points)
         self.counter = counter
 
     def __call__(self, group: dict[str, str]) -> dict[str, str]:
@@ -190,7 +190,7 @@ class Actors:
     plan: Any = PlanActor
     decode: Any = DecodeActor
     gate: Any = GateActor
-    check_models: Callable[[RunConfig], dict[str, Any]] = check_models
+    check_models: Callable[[RunConfig], dict[str, dict[str, str]]] = check_models
 
 
 REAL = Actors()

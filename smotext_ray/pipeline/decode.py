@@ -18,6 +18,7 @@ from smotext_ray.models.files import weight_bytes
 from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.pipeline.quarantine import RowQuarantine
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import JobFacts
 from smotext_ray.run.throughput import write_progress
 
 CPU_ROWS = 64
@@ -34,6 +35,7 @@ USUAL_LENGTH = 1 / 3  # of max_tokens
 def decode_directory(
     config: RunConfig,
     run: Run,
+    classes: list[Any],
     *,
     plan: str,
     samples: str,
@@ -42,7 +44,7 @@ def decode_directory(
     points: int,
     actors: Actors = REAL,
     **of_decoder: Any,
-) -> dict[str, Any]:
+) -> JobFacts:
     """Decode all rows of a plan, or those that a killed job has left.
 
     Parameters
@@ -50,6 +52,8 @@ def decode_directory(
     config : RunConfig
         Its ``decoder`` and ``gate`` are those of this job.
     run : Run
+    classes : list
+        All labels of the corpus, in the order of the reference.
     plan, samples : str
         Directories of the run, read and written.
     job : str
@@ -64,8 +68,7 @@ def decode_directory(
 
     Returns
     -------
-    dict
-        ``seconds``, ``tokens`` and ``actors`` (the decoders).
+    JobFacts
     """
     resources = session.connect()
     rows_of_files = [part.count_rows() for part in run.table(plan).get_fragments()]
@@ -77,7 +80,6 @@ def decode_directory(
     if len(rows_of_files) == 1:
         # Full rounds of blocks: with 4 blocks for 3 actors two of them would wait.
         blocks = min(points, math.ceil(blocks / decoders.actors) * decoders.actors)
-    labels = [label for label, _ in run.manifest["input"]["class_counts"]]
     label_type = embeddings.schema.field("label").type
     notes = f"checkpoints/{job}-attempts"
     started = time.monotonic()
@@ -104,7 +106,7 @@ def decode_directory(
         gate = {
             "config": config,
             "run_uri": run.uri,
-            "labels": labels,
+            "labels": classes,
             "label_type": label_type,
             "counter": counter,
         }
@@ -122,11 +124,8 @@ def decode_directory(
         write(gated, run, samples, decoders)
         tokens = _tokens(counter)
     run.clear(notes)
-    return {
-        "seconds": time.monotonic() - started,
-        "tokens": tokens,
-        "actors": decoders.actors,
-    }
+    seconds = time.monotonic() - started
+    return JobFacts(seconds=seconds, tokens=tokens, actors=decoders.actors)
 
 
 def rows_per_block(config: RunConfig, decoders: Pool) -> int:

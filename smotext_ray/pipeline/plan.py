@@ -27,7 +27,7 @@ from smotext_ray.plan.shards import Shard, shards
 from smotext_ray.plan.strategy import check_class_sizes, lacking, targets
 from smotext_ray.plan.weights import without_sources
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import accepted, class_counts, planned_points, rounds_used, to_pairs
+from smotext_ray.run.manifest import Manifest, Round, WeightFacts
 from smotext_ray.run.reference import distinct_texts
 
 log = logging.getLogger("smotext_ray")
@@ -38,43 +38,77 @@ LIGHT_FILES = 4
 LIGHT_PRODUCTS = 2e11  # of two numbers, in the search for neighbours
 
 
-def plan(config: RunConfig, run: Run, actors: Actors = REAL) -> bool:
+def plan(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REAL) -> bool:
     """Plan the next round; False where nothing is left to plan."""
-    manifest = run.manifest
-    to_plan = _lacking(config, run, manifest, actors)
-    if not to_plan or rounds_used(manifest) >= config.plan.max_rounds:
+    if manifest.targets is None:
+        settle_targets(config, run, manifest, actors)
+    to_plan = points_to_plan(config, manifest)
+    if not to_plan or manifest.rounds_used >= config.plan.max_rounds:
         return False
-    round_ = len(manifest["rounds"]) + 1
-    first_id = sum(planned_points(entry) for entry in manifest["rounds"])
+    round_ = len(manifest.rounds) + 1
     points = sum(to_plan.values())
     files = math.ceil(points / config.resources.plan_points_per_file)
     # Files of equal size: Ray Data cuts each into equally many blocks, whatever its size.
-    groups = shards(to_plan, round_, first_id, math.ceil(points / files))
+    groups = shards(to_plan, round_, manifest.points, math.ceil(points / files))
     started = time.monotonic()
     written = _write_plan(config, run, manifest, groups, to_plan, actors)
-    manifest["rounds"].append(
-        {
-            "round": round_,
-            "planned": to_pairs(to_plan),
-            "plan_seconds": time.monotonic() - started,
-            "plan_files": {row["file"]: row["sha256"] for row in written},
-        }
+    manifest.rounds.append(
+        Round(
+            round=round_,
+            planned=to_plan,
+            plan_seconds=time.monotonic() - started,
+            plan_files={row["file"]: row["sha256"] for row in written},
+        )
     )
-    run.save(manifest)
+    manifest.save(run)
     return True
+
+
+def points_to_plan(config: RunConfig, manifest: Manifest) -> dict[Any, int]:
+    """Points to plan now: what was asked for, less what is accepted, over the acceptance."""
+    targets = manifest.targets or {}
+    expected = config.plan.expected_acceptance
+    return lacking(targets, manifest.accepted(), manifest.planned(), expected)
+
+
+def settle_targets(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REAL) -> None:
+    """Settle how many new texts each class is to get, and weigh its texts if the variant does.
+
+    Classes are left out in which there is nothing to interpolate, which the embeddings tell.
+
+    Raises
+    ------
+    UserError
+        For a class of one distinct text, unless it is to be skipped.
+    """
+    counts = manifest.class_counts
+    kept, warnings = check_class_sizes(
+        distinct_texts(run, list(counts)),
+        targets(counts, config.plan.sampling_strategy, allow_reached=bool(manifest.expansions)),
+        config.neighbors.k_neighbors,
+        config.neighbors.on_singleton_class,
+    )
+    if config.plan.variant != "smote" and kept:
+        manifest.weights, sources = _weigh(config, run, manifest, kept, actors)
+        kept, sourceless = without_sources(kept, sources, config)
+        warnings += sourceless
+    for warning in warnings:
+        log.warning(warning)
+    manifest.targets, manifest.warnings = kept, warnings
+    manifest.save(run)
 
 
 def _write_plan(
     config: RunConfig,
     run: Run,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     groups: list[list[Shard]],
     to_plan: dict[Any, int],
     actors: Actors,
 ) -> list[dict[str, str]]:
     """A file for each group, by one task or a pool of planners; rows of ``file`` and ``sha256``."""
     items = [group_item(groups[0][0].round, i, group) for i, group in enumerate(groups)]
-    points, counts, dim = sum(to_plan.values()), class_counts(manifest), _dim(run)
+    points, counts, dim = sum(to_plan.values()), manifest.class_counts, _dim(run)
     weights = None if config.plan.variant == "smote" else weights_directory(manifest)
     if len(items) <= LIGHT_FILES and fits_one_task(counts, to_plan, dim):
         with task_progress("plan", points, run):
@@ -150,51 +184,24 @@ def _dim(run: Run) -> int:
     return int(run.table("embeddings").schema.field("embedding").type.list_size)
 
 
-def _lacking(
-    config: RunConfig, run: Run, manifest: dict[str, Any], actors: Actors
-) -> dict[Any, int]:
-    """Points to plan now: what was asked for, less what is accepted, over the acceptance."""
-    counts = class_counts(manifest)
-    if "targets" not in manifest:
-        distinct = distinct_texts(run, list(counts))
-        kept, warnings = check_class_sizes(
-            distinct,
-            targets(counts, config.plan.sampling_strategy, allow_reached="expansions" in manifest),
-            config.neighbors.k_neighbors,
-            config.neighbors.on_singleton_class,
-        )
-        if config.plan.variant != "smote" and kept:
-            manifest["weights"], sources = _weigh(config, run, manifest, kept, actors)
-            kept, sourceless = without_sources(kept, sources, config)
-            warnings += sourceless
-        for warning in warnings:
-            log.warning(warning)
-        manifest["targets"] = to_pairs(kept)
-        manifest["warnings"] = warnings
-        run.save(manifest)
-    planned: Counter[Any] = Counter()
-    for entry in manifest["rounds"]:
-        planned.update(dict(entry["planned"]))
-    expected = config.plan.expected_acceptance
-    return lacking(dict(manifest["targets"]), accepted(manifest), planned, expected)
-
-
 def _weigh(
-    config: RunConfig, run: Run, manifest: dict[str, Any], points: dict[Any, int], actors: Actors
-) -> tuple[dict[str, Any], dict[Any, int]]:
+    config: RunConfig, run: Run, manifest: Manifest, points: dict[Any, int], actors: Actors
+) -> tuple[WeightFacts, dict[Any, int]]:
     """Write what a variant needs to know of the classes that get points.
 
     Returns
     -------
-    facts : dict
-        For the manifest: ``files`` with their hashes, ``seconds``.
+    facts : WeightFacts
     sources : dict of label to int
         Texts of each class that a point may start from.
     """
     started = time.monotonic()
-    counts = class_counts(manifest)
+    counts = manifest.class_counts
     items = [
-        {"file": f"{weights_directory(manifest)}/part-{number:05d}.parquet", "shards": part}
+        {
+            "file": f"{weights_directory(manifest)}/part-{number:05d}.parquet",
+            "shards": part,
+        }
         for number, part in enumerate(weight_shards(config, counts, points))
     ]
     corpus = sum(counts.values())
@@ -206,11 +213,11 @@ def _weigh(
         items,
         sum(counts[label] for label in points),
         planner_gib(corpus, corpus, _dim(run)),
-        counts=to_pairs(counts),
-        points=to_pairs(points),
+        counts=counts,
+        points=points,
     )
     sources: Counter[Any] = Counter()
     for row in written:
         sources.update(dict(json.loads(row["sources"])))
     files = {row["file"]: row["sha256"] for row in written}
-    return {"files": files, "seconds": time.monotonic() - started}, dict(sources)
+    return WeightFacts(files=files, seconds=time.monotonic() - started), dict(sources)

@@ -18,6 +18,7 @@ from smotext_ray.plan.shards import Shard, shards
 from smotext_ray.plan.variants import NEEDS_WHOLE_CORPUS
 from smotext_ray.plan.weights import count_sources, source_weights, sources_of
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 
 
 def group_item(run_round: int, number: int, group: list[Shard]) -> dict[str, str]:
@@ -87,12 +88,12 @@ def write_groups(
     return [{"file": item["file"], "sha256": write(**item)[0]} for item in items]
 
 
-def weights_directory(manifest: Mapping[str, Any]) -> str:
+def weights_directory(manifest: Manifest) -> str:
     """Where the weights of the run's present embeddings and targets are.
 
     An expansion may change both, so it has weights of its own.
     """
-    return f"weights/expansion-{len(manifest.get('expansions', []))}"
+    return f"weights/expansion-{len(manifest.expansions or [])}"
 
 
 def weight_shards(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from smotext_ray.cluster import pools, session
@@ -14,25 +15,38 @@ from smotext_ray.plan.strategy import check_class_sizes, targets
 from smotext_ray.plan.variants import check_rows
 from smotext_ray.privacy.directions import check_directions
 from smotext_ray.privacy.release import check_input
-from smotext_ray.run.directory import MANIFEST, Run
-from smotext_ray.run.manifest import open_run
+from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
+from smotext_ray.run.opening import check_same, existing_manifest
 from smotext_ray.utils.cpu import cpu_dtype
 
 
-def open_checked(
-    config: RunConfig, uri: str, actors: Actors = REAL
-) -> tuple[RunConfig, Run, dict[str, Any], CorpusSummary | None]:
-    """Open a run and check all that can be checked before anything is written.
+@dataclass(frozen=True)
+class Opened:
+    """A run that may be worked on.
 
-    Returns
-    -------
+    Attributes
+    ----------
+    run : Run
     config : RunConfig
         With the encoder's dtype settled: as the run has it, or by what its encoders will get.
-    run : Run
     models : dict
         As the manifest names them.
+    manifest : Manifest or None
+        As it was when the run was opened, before a lease on it was taken; None for a new run.
     survey : CorpusSummary or None
         Of the input, where the run is a new one.
+    """
+
+    run: Run
+    config: RunConfig
+    models: dict[str, dict[str, str]]
+    manifest: Manifest | None
+    survey: CorpusSummary | None
+
+
+def open_checked(config: RunConfig, uri: str, actors: Actors = REAL) -> Opened:
+    """Open a run and check all that can be checked before anything is written.
 
     Raises
     ------
@@ -43,18 +57,18 @@ def open_checked(
         digest = models["encoder"]["sha256"]
         models["directions"] = check_directions(config.privacy, config.encoder, digest)
     run = Run(uri)
-    if run.has(MANIFEST):
-        config = _with_dtype(config, run.manifest["config"]["encoder"]["dtype"])
-    run = open_run(uri, config, models)
-    if run.has(MANIFEST):
-        return config, run, models, None
+    manifest = existing_manifest(run)
+    if manifest is not None:
+        config = _with_dtype(config, manifest.config.encoder.dtype)
+        check_same(run, manifest, config, models)
+        return Opened(run, config, models, manifest, None)
     survey = survey_input(config)
     check_feasible(survey.class_counts, config)
     resources = session.connect()
     encoders = pools.encoder_pool(resources, config, blocks=MOST_BLOCKS)
     pools.decoder_pools(resources, config, blocks=MOST_BLOCKS)
     config = _with_dtype(config, "bfloat16" if encoders.gpus else cpu_dtype())
-    return config, run, models, survey
+    return Opened(run, config, models, None, survey)
 
 
 def _with_dtype(config: RunConfig, dtype: str) -> RunConfig:

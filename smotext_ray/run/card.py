@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import bisect
 import shlex
-from typing import Any
 
 import yaml
 
-from smotext_ray.config.schema import RunConfig, config_json
+from smotext_ray.config.schema import config_json
 from smotext_ray.errors import UserError
 from smotext_ray.gate.reasons import REJECTED_IN_WORDS
-from smotext_ray.privacy.mechanism import promise_in_words
+from smotext_ray.run.class_outcomes import class_outcomes
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import class_outcomes, in_force, planned_points, rejections
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.utils.hub import CARD_FILE, shown
 from smotext_ray.utils.markdown import table
 
@@ -67,7 +66,7 @@ def write_card(run: Run, *, license: str | None = None, overwrite: bool = False)
     return f"{run.uri.rstrip('/')}/{CARD_FILE}"
 
 
-def finished_manifest(run: Run) -> dict[str, Any]:
+def finished_manifest(run: Run) -> Manifest:
     """The manifest of a run with a result.
 
     Raises
@@ -75,15 +74,15 @@ def finished_manifest(run: Run) -> dict[str, Any]:
     UserError
         If there is no run, or it has no result.
     """
-    manifest = run.manifest
-    if "result" not in manifest["stages"]:
+    manifest = Manifest.read(run)
+    if "result" not in manifest.stages:
         raise UserError(
             f"The run {run.uri} has no result yet; the command that began it goes on with it."
         )
     return manifest
 
 
-def card_text(manifest: dict[str, Any], license: str | None = None) -> str:
+def card_text(manifest: Manifest, license: str | None = None) -> str:
     """The card of a run's result: front matter and Markdown."""
     sections = [
         f"---\n{_front_matter(manifest, license)}\n---",
@@ -103,21 +102,21 @@ def card_text(manifest: dict[str, Any], license: str | None = None) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def digests(manifest: dict[str, Any]) -> str:
+def digests(manifest: Manifest) -> str:
     """The lines of a card that tell which files it is of."""
-    found = manifest["result"]["sha256"]
+    found = manifest.written_result.sha256
     return "\n".join(f"    {digest}  {file}" for file, digest in sorted(found.items()))
 
 
-def _front_matter(manifest: dict[str, Any], license: str | None) -> str:
+def _front_matter(manifest: Manifest, license: str | None) -> str:
     from huggingface_hub import DatasetCardData
 
-    path = manifest["result"]["path"]
+    path = manifest.written_result.path
     files = path if path.endswith(".parquet") else f"{path}/*.parquet"
     data = DatasetCardData(
         license=license,
         task_categories=["text-classification"],
-        size_categories=_size(manifest["result"]["rows"]),
+        size_categories=_size(manifest.written_result.rows),
         tags=TAGS,
         configs=[{"config_name": "default", "data_files": [{"split": "train", "path": files}]}],
     )
@@ -131,28 +130,28 @@ def _size(rows: int) -> str:
     return f"{names[place - 1]}<n<{names[place]}" if place else f"n<{names[0]}"
 
 
-def _description(manifest: dict[str, Any]) -> str:
-    result, corpus = manifest["result"], manifest["input"]["rows"]
-    kept = result["rows"] - result["synthetic"]
+def _description(manifest: Manifest) -> str:
+    result, corpus = manifest.written_result, manifest.input.rows
+    kept = result.rows - result.synthetic
     of_corpus = (
         f"{kept} rows of the corpus `{_corpus_name(manifest)}` as they were, and "
         if kept
         else f"No row of the corpus `{_corpus_name(manifest)}` ({corpus} rows), but "
     )
     return (
-        f"{of_corpus}{result['synthetic']} new ones, made by smotext-ray "
-        f"{manifest['smotext_ray']} (begun {manifest['created'][:10]}) with SMOTExT "
+        f"{of_corpus}{result.synthetic} new ones, made by smotext-ray "
+        f"{manifest.smotext_ray} (begun {manifest.created[:10]}) with SMOTExT "
         "(arXiv:2505.13434): two neighbouring texts of a class are embedded, a point between them "
         "is drawn as SMOTE does, an LLM reads the point through a bridge (xRAG) and says a text, "
         "and a gate accepts it or not."
     )
 
 
-def _corpus_name(manifest: dict[str, Any]) -> str:
-    return shown(manifest["config"]["input"]["path"])
+def _corpus_name(manifest: Manifest) -> str:
+    return shown(manifest.config.input.path)
 
 
-def _classes(manifest: dict[str, Any]) -> str:
+def _classes(manifest: Manifest) -> str:
     rows = [
         (found.label, found.before, found.asked, found.accepted, found.after)
         for found in class_outcomes(manifest)
@@ -161,41 +160,39 @@ def _classes(manifest: dict[str, Any]) -> str:
     return f"## Classes\n\n{table(head, rows)}"
 
 
-def _columns(manifest: dict[str, Any]) -> str:
-    own = manifest["config"]["input"]
-    rows = [(own["text_column"], "the text"), (own["label_column"], "its class"), *COLUMNS.items()]
-    ids = f"`{own['id_column']}`" if own["id_column"] else "row numbers of the corpus, from 0"
+def _columns(manifest: Manifest) -> str:
+    own = manifest.config.input
+    rows = [(own.text_column, "the text"), (own.label_column, "its class"), *COLUMNS.items()]
+    ids = f"`{own.id_column}`" if own.id_column else "row numbers of the corpus, from 0"
     note = f"Further columns are the corpus's own, empty in new rows. Ids are {ids}."
     return f"## Columns\n\n{table(('column', ''), rows)}\n\n{note}"
 
 
-def _models(manifest: dict[str, Any]) -> str:
+def _models(manifest: Manifest) -> str:
     rows = [
         (name, shown(model["name"]), model["sha256"] or "as the hub has it")
-        for name, model in manifest["models"].items()
+        for name, model in manifest.models.items()
     ]
     return f"## Models\n\n{table(('', 'name', 'SHA-256 of the weights'), rows)}"
 
 
-def _gate(manifest: dict[str, Any]) -> str:
-    rounds = len(manifest["rounds"])
-    points = sum(planned_points(entry) for entry in manifest["rounds"])
+def _gate(manifest: Manifest) -> str:
+    rounds, points = len(manifest.rounds), manifest.points
     taken = sum(found.accepted for found in class_outcomes(manifest))
     said = (
         f"Of {points} points {taken} became texts that were accepted"
         f"{f' ({taken / points:.0%})'.replace('%', ' %') if points else ''}, in "
         f"{rounds} round{'' if rounds == 1 else 's'}."
     )
-    reasons = rejections(manifest).most_common()
+    reasons = manifest.rejections().most_common()
     if not reasons:
         return f"## Acceptance\n\n{said}"
     rows = [(reason, REJECTED_IN_WORDS.get(reason, ""), number) for reason, number in reasons]
     return f"## Acceptance\n\n{said}\n\n{table(('rejected', 'in words', 'texts'), rows)}"
 
 
-def _settings(manifest: dict[str, Any]) -> str:
-    config = in_force(RunConfig.model_validate(manifest["config"]), manifest)
-    content = config_json(config)
+def _settings(manifest: Manifest) -> str:
+    content = config_json(manifest.effective_config)
     own = content.pop("input")
     del content["resources"]  # which change no row
     for section, key in NAMES:
@@ -213,24 +210,24 @@ def _settings(manifest: dict[str, Any]) -> str:
     )
 
 
-def _privacy(manifest: dict[str, Any]) -> str:
-    if "privacy" in manifest:
-        return f"## Privacy\n\n{promise_in_words(manifest['privacy'])}"
+def _privacy(manifest: Manifest) -> str:
+    if manifest.privacy is not None:
+        return f"## Privacy\n\n{manifest.privacy.in_words()}"
     kept = "The rows of the corpus are in it as they were. " if _keeps_rows(manifest) else ""
     return f"## Privacy\n\n{kept}{NOT_ANONYMOUS}"
 
 
-def _keeps_rows(manifest: dict[str, Any]) -> bool:
-    return bool(manifest["result"]["rows"] > manifest["result"]["synthetic"])
+def _keeps_rows(manifest: Manifest) -> bool:
+    return bool(manifest.written_result.rows > manifest.written_result.synthetic)
 
 
-def _licence(manifest: dict[str, Any]) -> str:
+def _licence(manifest: Manifest) -> str:
     return (
         "## Licence\n\nThe corpus has its own licence, which may bind what is made of it; so may "
-        f"that of the LLM, `{shown(manifest['models']['llm']['name'])}`. A licence that is named "
+        f"that of the LLM, `{shown(manifest.models['llm']['name'])}`. A licence that is named "
         "above is the publisher's choice."
     )
 
 
-def _files(manifest: dict[str, Any]) -> str:
+def _files(manifest: Manifest) -> str:
     return f"## Files\n\nSHA-256:\n\n{digests(manifest)}"

@@ -23,23 +23,18 @@ a kill leaves either the old word or the new one.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable
-from typing import Any
 
 import pyarrow.dataset as ds
 from pyarrow import fs as pafs
 
-from smotext_ray.errors import UserError
-from smotext_ray.run.renamed import renamed_manifest
 from smotext_ray.utils.filesystems import open_filesystem
 
 NOISED = "noised"
 
 MANIFEST = "manifest.json"
 LEASE = "lease"
-FORMAT = 1
 
 
 class Run:
@@ -54,7 +49,8 @@ class Run:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self.fs, self.path = open_filesystem(uri)
-        self.before_save: Callable[[], None] | None = None  # of a lease: it is still held
+        # Asked before the manifest is replaced; while a lease is held it raises if that is lost.
+        self.before_save: Callable[[], None] | None = None
 
     def __reduce__(self) -> tuple[type[Run], tuple[str]]:
         return Run, (self.uri,)  # in a Ray task: opened there, and without the lease
@@ -96,28 +92,6 @@ class Run:
         """A small file's content."""
         with self.fs.open_input_stream(self.at(*parts)) as stream:
             return bytes(stream.read())
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """The manifest as it is on disk now."""
-        try:
-            manifest = json.loads(self.read(MANIFEST))
-        except (FileNotFoundError, NotADirectoryError):
-            raise UserError(f"There is no run in {self.uri} (no {MANIFEST}).") from None
-        except ValueError as error:
-            raise UserError(f"The {MANIFEST} in {self.uri} is damaged: {error}.") from error
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise UserError(
-                f"The {MANIFEST} in {self.uri} is not of this version of smotext; "
-                "use the version that wrote it, or a new directory."
-            )
-        return renamed_manifest(manifest)
-
-    def save(self, manifest: dict[str, Any]) -> None:
-        """Replace the manifest."""
-        if self.before_save:
-            self.before_save()
-        self.write((json.dumps(manifest, indent=2, default=str) + "\n").encode(), MANIFEST)
 
 
 def file_sha256(run: Run, *parts: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from smotext_ray.errors import UserError
 from smotext_ray.run.card import digests, finished_manifest
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.utils.hub import CARD_FILE, HubTarget, upload
 
 CHUNK = 1 << 22
@@ -41,7 +41,7 @@ def push_result(run: Run, repo_id: str, *, private: bool = True, token: str | No
     """
     manifest = finished_manifest(run)
     _check_card(run, manifest)
-    files = manifest["result"]["sha256"]
+    files = manifest.written_result.sha256
     with TemporaryDirectory() as name:
         directory = Path(name)
         for file, digest in files.items():
@@ -51,12 +51,12 @@ def push_result(run: Run, repo_id: str, *, private: bool = True, token: str | No
                     f"smotext verify {run.uri} tells too; put the run's own file back."
                 )
         _copy(run, CARD_FILE, directory / CARD_FILE)
-        message = f"Upload {manifest['result']['rows']} rows"
+        message = f"Upload {manifest.written_result.rows} rows"
         target = HubTarget(repo_id, "dataset", private, token, message)
         return upload(directory, [CARD_FILE, *files], target, "The result")
 
 
-def _check_card(run: Run, manifest: dict[str, Any]) -> None:
+def _check_card(run: Run, manifest: Manifest) -> None:
     command = f"smotext card {run.uri}"
     if not run.has(CARD_FILE):
         raise UserError(f"The result in {run.uri} has no card; write it first with: {command}")

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.staging import original_columns
+from smotext_ray.run.corpus_files import corpus_files
 from smotext_ray.run.directory import Run, file_sha256
-from smotext_ray.run.manifest import corpus_files
+from smotext_ray.run.manifest import Manifest, Result
 from smotext_ray.run.samples import accepted_unique_samples
 from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, _with_lineage
 
@@ -31,7 +31,7 @@ def write_input_schema(run: Run, schema: pa.Schema) -> None:
     run.write(sink.getvalue().to_pybytes(), INPUT_SCHEMA)
 
 
-def write_result(run: Run, manifest: dict[str, Any], wanted: dict[Any, int]) -> dict[str, Any]:
+def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result:
     """Write ``augmented.parquet``, or ``augmented/`` where it is large.
 
     Originals come first, with the input's own columns; then at most ``wanted[label]``
@@ -42,20 +42,19 @@ def write_result(run: Run, manifest: dict[str, Any], wanted: dict[Any, int]) -> 
     Parameters
     ----------
     run : Run
-    manifest : dict
+    manifest : Manifest
     wanted : dict
         Label to the number of new texts asked for.
 
     Returns
     -------
-    dict
-        ``path``, ``rows``, ``synthetic`` and ``sha256`` by file.
+    Result
     """
     own = pq.read_schema(pa.BufferReader(run.read(INPUT_SCHEMA)))
     id_type = run.table("embeddings").schema.field("id").type
-    mixed = manifest["config"]["plan"].get("neighbors_per_point", 1)  # older runs lack it
+    mixed = manifest.config.plan.neighbors_per_point
     schema = _with_lineage(own, id_type, mixed)
-    total = manifest["input"]["rows"] + sum(wanted.values())
+    total = manifest.input.rows + sum(wanted.values())
     run.clear(DIRECTORY)
     if total < LARGE:
         files = {FILE: _write(run, FILE, schema, _all_rows(run, manifest, wanted, own, schema))}
@@ -66,35 +65,30 @@ def write_result(run: Run, manifest: dict[str, Any], wanted: dict[Any, int]) -> 
             name = f"{DIRECTORY}/part-{number:05d}.parquet"
             files[name] = _write(run, name, schema, iter(tables))
     rows = sum(count for _, count, _ in files.values())
-    return {
-        "path": FILE if total < LARGE else DIRECTORY,
-        "rows": rows,
-        "synthetic": sum(synthetic for _, _, synthetic in files.values()),
-        "sha256": {name: digest for name, (digest, _, _) in files.items()},
-    }
-
-
-def _input(manifest: dict[str, Any]) -> InputConfig:
-    return InputConfig.model_validate(manifest["config"]["input"])
+    return Result(
+        path=FILE if total < LARGE else DIRECTORY,
+        rows=rows,
+        synthetic=sum(synthetic for _, _, synthetic in files.values()),
+        sha256={name: digest for name, (digest, _, _) in files.items()},
+    )
 
 
 def _all_rows(
     run: Run,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     wanted: dict[Any, int],
     input_schema: pa.Schema,
     schema: pa.Schema,
 ) -> Iterator[pa.Table]:
-    settings = _input(manifest)
-    files = [] if "privacy" in manifest else corpus_files(run, manifest)
+    settings = manifest.config.input
+    files = [] if manifest.is_private else corpus_files(run, manifest)
     for file in files:  # in the input's order
         with run.fs.open_input_file(file) as stream:
             table = pq.read_table(stream)
         own = original_columns(table, settings, input_schema)
         yield _filled(own.append_column("synthetic", pa.array([False] * len(own))), schema)
-    rounds = [int(entry["round"]) for entry in manifest["rounds"]]
     used: Counter[Any] = Counter()
-    for samples in accepted_unique_samples(run, rounds):
+    for samples in accepted_unique_samples(run, manifest.round_numbers):
         samples = up_to_target(samples, used, wanted)
         renamed = {settings.text_column: samples["text"], settings.label_column: samples["label"]}
         lineage = [*RESULT_LINEAGE, *(name for name in KEPT_OTHERS if name in samples.column_names)]

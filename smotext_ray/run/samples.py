@@ -12,6 +12,7 @@ import pyarrow.dataset as ds
 
 from smotext_ray.gate.reasons import ERROR, REPEATED
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Outcome
 from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.utils.text import fingerprint
 
@@ -40,7 +41,7 @@ def accepted_unique(parts: Iterable[ds.Dataset]) -> Iterator[pa.Table]:
         yield accepted.filter(pa.array(keep, pa.bool_()))
 
 
-def summarize_round(run: Run, rounds: list[int]) -> dict[str, Any]:
+def summarize_round(run: Run, rounds: list[int]) -> Outcome:
     """What became of the last of the rounds.
 
     Parameters
@@ -51,14 +52,13 @@ def summarize_round(run: Run, rounds: list[int]) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        As `summarize_samples` gives it.
+    Outcome
     """
     (last,) = deque(accepted_unique_samples(run, rounds), maxlen=1)
     return summarize_samples(last, run.table("samples", f"round-{rounds[-1]}"))
 
 
-def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> dict[str, Any]:
+def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> Outcome:
     """What became of samples.
 
     Parameters
@@ -69,10 +69,7 @@ def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        ``accepted``, pairs of label and usable samples; ``reasons``, rejected samples by
-        reason; ``reasons_by_class``, triples of label, reason and number; ``mean_cosine``
-        of the usable ones to their points.
+    Outcome
     """
     got = Counter(kept["label"].to_pylist())
     by_class: Counter[tuple[Any, str]] = Counter()
@@ -85,12 +82,12 @@ def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> dict[str, Any]:
     reasons: Counter[str] = Counter()
     for (_, reason), number in by_class.items():
         reasons[reason] += number
-    return {
-        "accepted": [[label, number] for label, number in got.items()],
-        "reasons": {reason: n for reason, n in reasons.most_common() if n},
-        "reasons_by_class": [[label, reason, n] for (label, reason), n in by_class.items() if n],
-        "mean_cosine": pc.mean(kept["cosine_to_point"]).as_py() if got else None,
-    }
+    return Outcome(
+        accepted=dict(got),
+        reasons={reason: n for reason, n in reasons.most_common() if n},
+        reasons_by_class=[(label, reason, n) for (label, reason), n in by_class.items() if n],
+        mean_cosine=pc.mean(kept["cosine_to_point"]).as_py() if got else None,
+    )
 
 
 def _reason(row: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from smotext_ray.run.directory import NOISED, Run
 from smotext_ray.run.lease import read_claims
 from smotext_ray.run.log import run_name
-from smotext_ray.run.manifest import planned_points
+from smotext_ray.run.manifest import Manifest, Round, StageName, to_pairs
 from smotext_ray.run.throughput import WriteProgress, write_progress
 from smotext_ray.utils.redact import without_credentials
 
@@ -62,31 +62,31 @@ class Stage:
     is_quiet: bool = False
 
 
-def stages(run: Run, now: float | None = None) -> list[Stage]:
+def stages(run: Run, manifest: Manifest, now: float | None = None) -> list[Stage]:
     """All stages of a run that are known so far, in their order.
 
     Parameters
     ----------
     run : Run
+    manifest : Manifest
     now : float, optional
         Seconds since 1970; default: this machine's clock.
     """
-    manifest = run.manifest
     now = time.time() if now is None else now
-    rows = manifest["input"]["rows"]
+    rows = manifest.input.rows
     found = [_once("corpus", manifest, rows), _embed(run, manifest, rows, now)]
-    if "privacy" in manifest:
+    if manifest.is_private:
         found.append(_once("denoise", manifest, rows))
     found.append(_once("reference", manifest, rows))
-    if "weights" in manifest:
-        found.append(Stage("weigh", "done", seconds=manifest["weights"]["seconds"]))
-    for entry in manifest["rounds"]:
-        points, name = planned_points(entry), f"round-{entry['round']}"
-        found.append(Stage(f"plan {name}", "done", points, seconds=entry["plan_seconds"]))
-        found.append(_decode(run, entry, points, name, now))
+    if manifest.weights is not None:
+        found.append(Stage("weigh", "done", seconds=manifest.weights.seconds))
+    for entry in manifest.rounds:
+        plan = f"plan {entry.name}"
+        found.append(Stage(plan, "done", entry.points, seconds=entry.plan_seconds))
+        found.append(_decode(run, entry, now))
     if not any(stage.state == "running" for stage in found):
         found += _running_plan(run, manifest, now)
-    found.append(_once("result", manifest, manifest.get("result", {}).get("rows")))
+    found.append(_once("result", manifest, manifest.result.rows if manifest.result else None))
     return found
 
 
@@ -100,49 +100,49 @@ def worker(run: Run) -> dict[str, Any] | None:
 
 def status_json(run: Run) -> str:
     """The status for machines: one JSON object."""
-    manifest = run.manifest
+    manifest = Manifest.read(run)
     return json.dumps(
         {
             "run": without_credentials(run.uri),
             "name": run_name(run),
-            "created": manifest["created"],
+            "created": manifest.created,
             "worker": worker(run),
-            "stages": [asdict(stage) for stage in stages(run)],
-            "shortfall": manifest.get("shortfall"),
+            "stages": [asdict(stage) for stage in stages(run, manifest)],
+            "shortfall": to_pairs(manifest.shortfall),
         },
         indent=2,
     )
 
 
-def _once(name: str, manifest: dict[str, Any], rows: int | None) -> Stage:
+def _once(name: StageName, manifest: Manifest, rows: int | None) -> Stage:
     """A stage that shows nothing before it is done."""
-    facts = manifest["stages"].get(name)
+    facts = manifest.stages.get(name)
     if not facts:
         return Stage(name, "pending")
-    return Stage(name, "done", rows, seconds=facts["seconds"])
+    return Stage(name, "done", rows, seconds=facts.seconds)
 
 
-def _embed(run: Run, manifest: dict[str, Any], rows: int, now: float) -> Stage:
-    if "embed" in manifest["stages"]:
+def _embed(run: Run, manifest: Manifest, rows: int, now: float) -> Stage:
+    if "embed" in manifest.stages:
         return _once("embed", manifest, rows)
-    directory = NOISED if "privacy" in manifest else "embeddings"
+    directory = NOISED if manifest.is_private else "embeddings"
     there = write_progress(run, directory)
     return _running("embed", there, rows, now) if there.rows else Stage("embed", "pending")
 
 
-def _decode(run: Run, entry: dict[str, Any], points: int, name: str, now: float) -> Stage:
-    stage, facts = f"decode {name}", entry.get("decode")
-    if facts:
-        return Stage(stage, "done", points, points, seconds=facts["seconds"])
-    there = write_progress(run, "samples", name)
+def _decode(run: Run, entry: Round, now: float) -> Stage:
+    stage, points, facts = f"decode {entry.name}", entry.points, entry.decode
+    if facts is not None:
+        return Stage(stage, "done", points, points, seconds=facts.seconds)
+    there = write_progress(run, "samples", entry.name)
     return _running(stage, there, points, now) if there.rows else Stage(stage, "pending", 0, points)
 
 
-def _running_plan(run: Run, manifest: dict[str, Any], now: float) -> list[Stage]:
+def _running_plan(run: Run, manifest: Manifest, now: float) -> list[Stage]:
     """The plan that has files and is not yet in the manifest, which alone knows its rows."""
-    if "embed" not in manifest["stages"] or "result" in manifest["stages"]:
+    if "embed" not in manifest.stages or "result" in manifest.stages:
         return []
-    name = f"round-{len(manifest['rounds']) + 1}"
+    name = f"round-{len(manifest.rounds) + 1}"
     there = write_progress(run, "plan", name)
     return [_running(f"plan {name}", there, None, now)] if there.rows else []
 

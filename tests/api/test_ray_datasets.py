@@ -18,6 +18,7 @@ import smotext_ray
 from smotext_ray.api import ray_data
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import verify
 from smotext_ray.tables import matrix
 
@@ -100,7 +101,7 @@ def test_what_cleaning_would_remove_is_rejected(tmp_path):
         nearest = np.argsort(-corpus @ x)[:3]
         assert mine[nearest].all() == (row["status"] == "accepted")
     lost = sum(row["status"] == "rejected" for row in samples)
-    assert run.manifest["shortfall"] == [["common", lost]] and 0 < lost < len(samples) == 10
+    assert Manifest.read(run).shortfall == {"common": lost} and 0 < lost < len(samples) == 10
 
 
 def test_wrong_columns_are_told():

@@ -22,6 +22,7 @@ from smotext_ray.errors import UserError
 from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.actors import Actors
 from smotext_ray.run.directory import MANIFEST
+from smotext_ray.run.manifest import Manifest
 
 pytestmark = pytest.mark.usefixtures("own_log")
 
@@ -353,9 +354,9 @@ def test_plan_comes_after_embed_and_decode_after_plan(refused, printed, tmp_path
     run = build(tmp_path / "b", {}, until="embed")
     code, out = printed("decode", run.uri)
     assert code == 0 and "Nothing to decode" in out
-    manifest = run.manifest
-    del manifest["stages"]["embed"]
-    run.save(manifest)
+    manifest = Manifest.read(run)
+    del manifest.stages["embed"]
+    manifest.save(run)
     assert "run smotext embed first" in refused("plan", run.uri)
 
 

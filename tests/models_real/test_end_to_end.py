@@ -21,6 +21,7 @@ import pytest
 from smotext_ray.corpus.demo import load_dataset
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
@@ -103,7 +104,7 @@ def test_parents_are_two_texts_of_the_same_class(finished, corpus):
 
 def test_the_exit_code_and_the_closing_table_say_whether_a_class_fell_short(finished):
     run, result = finished
-    short = Run(str(run)).manifest["shortfall"]
+    short = Manifest.read(Run(str(run))).shortfall
     assert result.returncode == (3 if short else 0)
     assert ("fell short" in result.stdout) == bool(short)
     assert "tokens per second" in result.stdout
