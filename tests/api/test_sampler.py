@@ -385,7 +385,7 @@ def test_check_samplers_2d_target():
         ({"random_state": "seed"}, "random_state"),
         ({"text_column": 1}, "text_column"),
         ({"gate": {"min_cosin": 0.3}}, "min_cosin"),
-        ({"on_ray": True}, "encoder and decoder can be settings"),
+        ({"on_ray": True}, "encoder and decoder must be settings"),
     ],
     ids=str,
 )

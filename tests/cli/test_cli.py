@@ -267,7 +267,7 @@ def test_the_output_holds_another_run(refused, tmp_path):
     command = ("augment", "--input", tmp_path / "corpus.parquet", "--output", tmp_path / "run")
     columns = ("--text-column", "body", "--label-column", "topic")
     sentence = refused(*command, *columns, "--seed", "4")
-    assert "holds another run: plan.seed is 0 there and 4 here" in sentence
+    assert "was started with other settings: plan.seed is 0 there, but 4 here" in sentence
     other = csv(tmp_path / "other.csv")
     sentence = refused("augment", "--input", other, "--output", tmp_path / "run", *columns)
     assert "input.path" in sentence
@@ -277,7 +277,7 @@ def test_the_output_holds_another_run(refused, tmp_path):
 def test_the_output_holds_something_else(refused, corpus, output):
     output.mkdir()
     (output / "letter.txt").write_text("dear")
-    assert "holds files but no run" in refused("augment", "--input", corpus, "--output", output)
+    assert "has files but no run" in refused("augment", "--input", corpus, "--output", output)
     assert [path.name for path in output.iterdir()] == ["letter.txt"]
 
 

@@ -168,7 +168,7 @@ def test_the_test_file_is_wrong(refused, tmp_path):
     strange = tmp_path / "strange.csv"
     strange.write_text("text,label\na b,wheat\nc d,ship\n")
     assert "classes that the run's corpus lacks (wheat)" in refused("--test", strange)
-    assert "there are reuters-r8" in refused("--test", "demo:reuters")
+    assert "choose from reuters-r8" in refused("--test", "demo:reuters")
 
 
 def test_there_is_nothing_to_evaluate(refused, tmp_path):
