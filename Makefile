@@ -24,7 +24,7 @@ help:
 	@echo 'make demo    raise two rare classes of Reuters R8 to 160 texts each, into runs/demo'
 	@echo 'make test    lint, types and tests (the long ones: make test-cluster)'
 	@echo 'make test-cluster   kills, restarts and job submission, at length'
-	@echo 'make bench   speed, beside what people would use instead'
+	@echo 'make bench   speed, compared with common alternatives'
 	@echo 'make docs    the documents as a site, into build/site'
 	@echo 'make lint    lint, types and layers only'
 	@echo 'make venv    set up .venv only (the others do it by themselves)'
@@ -83,7 +83,7 @@ clean:
 	find . -path ./.venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 # .unfinished marks a .venv whose set-up was interrupted: pip takes a package that is only
-# half written for an installed one, so such a .venv is made anew. So is one that was built
+# half written for an installed one, so such a .venv is rebuilt. So is one that was built
 # for the other EXTRA.
 $(READY): pyproject.toml $(wildcard locks/$(EXTRA)-*.txt locks/torch-$(EXTRA).txt)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11, 5) <= sys.version_info[:3] < (3, 14))' || { \

@@ -1,4 +1,4 @@
-"""Cross-validate a classifier with SMOTExT in its pipeline: new texts in the training folds only.
+"""Cross-validate a classifier with SMOTExT in its pipeline: synthetic texts in training folds only.
 
     python examples/cross_validate.py
 

@@ -1,4 +1,4 @@
-"""The plan job: which points to make in a round, and who makes them."""
+"""The plan job: the points of a round, and whether one task or a pool plans them."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from smotext_ray.run.tables import embeddings_table
 log = logging.getLogger("smotext_ray")
 
 
-# Of a plan that one task makes: some seconds of one core.
+# Limits of a plan for a single task: a few seconds on one core.
 LIGHT_FILES = 4
-LIGHT_PRODUCTS = 2e11  # of two numbers, in the search for neighbours
+LIGHT_PRODUCTS = 2e11  # multiplications in the neighbor search
 
 
 def plan(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REAL) -> bool:
-    """Plan the next round; False where nothing is left to plan."""
+    """Plan the next round; False if nothing is left to plan."""
     if manifest.targets is None:
         settle_targets(config, run, manifest, actors)
     to_plan = points_to_plan(config, manifest)
@@ -49,7 +49,7 @@ def plan(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REAL)
     round_ = len(manifest.rounds) + 1
     points = sum(to_plan.values())
     files = math.ceil(points / config.resources.plan_points_per_file)
-    # Files of equal size: Ray Data cuts each into equally many blocks, whatever its size.
+    # Files of equal size: Ray Data splits each into equally many blocks, regardless of its size.
     groups = shards(to_plan, round_, manifest.points, math.ceil(points / files))
     started = time.monotonic()
     written = _write_plan(config, run, manifest, groups, to_plan, actors)
@@ -66,7 +66,7 @@ def plan(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REAL)
 
 
 def points_to_plan(config: RunConfig, manifest: Manifest) -> dict[Any, int]:
-    """Points to plan now: what was asked for, less what is accepted, over the acceptance."""
+    """Points to plan now: requested minus accepted texts, divided by the acceptance rate."""
     targets = manifest.targets or {}
     expected = config.plan.expected_acceptance
     return lacking(targets, manifest.accepted(), manifest.planned(), expected)
@@ -75,7 +75,7 @@ def points_to_plan(config: RunConfig, manifest: Manifest) -> dict[Any, int]:
 def settle_targets(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REAL) -> None:
     """Settle how many new texts each class is to get, and weigh its texts if the variant does.
 
-    Classes are left out in which there is nothing to interpolate, which the embeddings tell.
+    Classes without anything to interpolate are skipped; this is known only from the embeddings.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def _write_plan(
     to_plan: dict[Any, int],
     actors: Actors,
 ) -> list[dict[str, str]]:
-    """A file for each group, by one task or a pool of planners; rows of ``file`` and ``sha256``."""
+    """Write a file per group, by one task or a pool; rows of ``file`` and ``sha256``."""
     items = [group_item(groups[0][0].round, i, group) for i, group in enumerate(groups)]
     points, counts, dim = sum(to_plan.values()), manifest.class_counts, _dim(run)
     weights = None if config.plan.variant == "smote" else weights_directory(manifest)
@@ -117,7 +117,7 @@ def _write_plan(
         return written
     largest = max(sum(counts[shard.label] for shard in group) for group in groups)
     memory_gib = planner_gib(sum(counts.values()), largest, dim)
-    if config.plan.variant == "kmeans":  # neighbours are looked for in a copy of their cluster
+    if config.plan.variant == "kmeans":  # neighbors are searched in a copy of their cluster
         memory_gib += 4 * largest * dim / session.GIB
     return _in_planners(
         actors.plan, "plan", config, run, items, points, memory_gib, weights=weights
@@ -125,16 +125,16 @@ def _write_plan(
 
 
 def fits_one_task(counts: Mapping[Any, int], points: Mapping[Any, int], dim: int) -> bool:
-    """Whether a plan takes less time than a pool of actors needs to start.
+    """Whether a plan takes less time than starting a pool of actors.
 
     Parameters
     ----------
     counts : mapping of label to int
-        Rows of all classes.
+        Number of rows of all classes.
     points : mapping of label to int
-        To be planned.
+        Points to plan.
     dim : int
-        Of the embeddings.
+        Embedding dimension.
     """
     searched = sum(min(number, counts[label]) * counts[label] for label, number in points.items())
     return is_small(sum(counts.values()), dim) and searched * dim <= LIGHT_PRODUCTS
@@ -150,7 +150,7 @@ def _in_planners(
     memory_gib: float,
     **given: Any,
 ) -> list[dict[str, str]]:
-    """Write a file for each item, spread over a pool of planners; a row a file, by its name."""
+    """Write a file per item with a pool of planners; returns one row per file, sorted by name."""
     import ray
 
     resources = session.connect()
@@ -167,16 +167,16 @@ def _in_planners(
                 **supervised(actor, planner, "planner", restarts, config.resources),
                 **pools.pool_options(pool),
             )
-            .take_all()  # one row a file
+            .take_all()  # one row per file
         )
     return sorted(written, key=lambda row: row["file"])
 
 
 def planner_gib(corpus: int, classes: int, dim: int) -> float:
-    """Memory of a planner, by the rows of the corpus and of the classes of its largest file.
+    """Memory of a planner, from the rows of the corpus and of the classes of its largest file.
 
-    Libraries, the embeddings as far as they are not held on disk, and what is known of each
-    row (benchmarks/growth.py tells what planners took).
+    Includes libraries, embeddings not kept on disk, and per-row data (benchmarks/growth.py measures
+    the memory of planners).
     """
     return 1.0 + rows_gib(corpus if is_small(corpus, dim) else classes, dim)
 
@@ -188,13 +188,13 @@ def _dim(run: Run) -> int:
 def _weigh(
     config: RunConfig, run: Run, manifest: Manifest, points: dict[Any, int], actors: Actors
 ) -> tuple[WeightFacts, dict[Any, int]]:
-    """Write what a variant needs to know of the classes that get points.
+    """Write a variant's source weights of the classes that get points.
 
     Returns
     -------
     facts : WeightFacts
     sources : dict of label to int
-        Texts of each class that a point may start from.
+        Number of texts per class that a point may start from.
     """
     started = time.monotonic()
     counts = manifest.class_counts

@@ -1,4 +1,4 @@
-"""The run: corpus, embed, plan, decode, rounds, result. Each stage can be killed and repeated."""
+"""The whole run: embed, plan, decode, rounds, result. Each stage can be killed and resumed."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ log = logging.getLogger("smotext_ray")
 
 
 def augment(config: RunConfig, uri: str, actors: Actors = REAL) -> Run:
-    """Run, or go on with, all stages: the whole of ``smotext augment``.
+    """Run or resume all stages: implements ``smotext augment``.
 
     Parameters
     ----------
     config : RunConfig
     uri : str
-        The run directory. An expansion of it that was stopped is finished too.
+        The run directory. An interrupted expansion is finished too.
     actors : Actors
 
     Returns
@@ -41,7 +41,7 @@ def augment(config: RunConfig, uri: str, actors: Actors = REAL) -> Run:
     """
     opened = open_checked(config, uri, actors)
     if opened.manifest is not None and opened.manifest.is_finished(opened.config):
-        log.info("%s is finished already", uri)
+        log.info("%s is already finished", uri)
         return opened.run
     with hold(opened.run, "augment"):
         manifest = embed_corpus(opened, actors)
@@ -57,7 +57,7 @@ def embed(config: RunConfig, uri: str, actors: Actors = REAL) -> tuple[Run, Mani
 
 
 def make_texts(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REAL) -> None:
-    """Plan and decode, round by round, until nothing is lacking; then the result."""
+    """Plan and decode round by round until nothing is missing; then write the result."""
     while True:
         if manifest.undecoded_round is not None:
             decode(config, run, manifest, actors)
@@ -67,7 +67,7 @@ def make_texts(config: RunConfig, run: Run, manifest: Manifest, actors: Actors =
 
 
 def decode(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REAL) -> bool:
-    """Decode the round that is planned and not decoded; False where there is none."""
+    """Decode the planned round; False if there is none."""
     entry = manifest.undecoded_round
     if entry is None:
         return False

@@ -171,7 +171,7 @@ def test_sampling_can_be_changed(decoder):
 
 
 def test_a_bridge_for_another_llm_is_refused(llm):
-    with pytest.raises(UserError, match=rf"48 numbers for an-llm, but .* reads {HIDDEN}"):
+    with pytest.raises(UserError, match=rf"48 dimensions for an-llm, but .* expects {HIDDEN}"):
         Decoder(llm, bridge_of(hidden=48))
 
 

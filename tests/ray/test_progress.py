@@ -46,7 +46,7 @@ def test_events_are_told_once_and_are_bounded():
     counter.log_event("no text", {"sample_ids": [7]})
     counts, events = counter.see(0)
     assert counts["smotext_restarts", "decoder"] == 1
-    sentence = "Ray has started the decoder anew, which ended at sample_id 1 to 9"
+    sentence = "Ray has restarted the decoder, which stopped at sample_id 1 to 9"
     assert events == [(sentence, {"actor": "decoder"}), ("no text", {"sample_ids": [7]})]
     assert counter.see(1)[1] == events[1:]
     for _ in range(2 * MOST_EVENTS):

@@ -120,9 +120,8 @@ def test_memory_is_named_with_the_setting_to_lower(ray, monkeypatch):
     with pytest.raises(Stopped) as caught:
         run(ray, {"number": 1, "error": MemoryError()}, ResourcesConfig(max_attempts=1))
     assert str(caught.value) == (
-        "The adder could not be started, 3 times in a row: MemoryError; Ray has ended 4 processes "
-        "for want of memory meanwhile: lower resources.decoder_actors, or use machines with more "
-        "of it."
+        "The adder could not be started, 3 times in a row: MemoryError; Ray killed 4 processes "
+        "that ran out of memory: lower resources.decoder_actors, or use machines with more memory."
     )
 
 
