@@ -13,13 +13,13 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
-HERE = Path(__file__).parent
+SCRIPT = Path(__file__).parents[1] / "support" / "real_engine.py"
 
 
 def run(way: str, home: Path, *given: str) -> subprocess.CompletedProcess[str]:
     """As in a Ray actor or after CUDA was used: other processes import the script again."""
     return subprocess.run(
-        [sys.executable, str(HERE / "real_engine.py"), way, str(home), *given],
+        [sys.executable, str(SCRIPT), way, str(home), *given],
         env=os.environ | {"VLLM_WORKER_MULTIPROC_METHOD": "spawn"},
         capture_output=True,
         text=True,

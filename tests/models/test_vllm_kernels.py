@@ -18,14 +18,14 @@ pytestmark = [
     pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed"),
 ]
 
-HERE = Path(__file__).parent
+SCRIPT = Path(__file__).parents[1] / "support" / "interpreted_kernels.py"
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> dict[str, Any]:
     report = tmp_path_factory.mktemp("kernels") / "found.json"
     done = subprocess.run(
-        [sys.executable, str(HERE / "interpreted_kernels.py"), str(report)],
+        [sys.executable, str(SCRIPT), str(report)],
         capture_output=True,
         text=True,
         timeout=900,

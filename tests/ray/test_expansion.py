@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fake_run import fake_config, fake_pipeline
+from fake_run import fake_config
 from fake_stages import FAKES
 
 from smotext_ray.config.schema import RunConfig
@@ -23,7 +23,7 @@ from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import accepted, is_expanding
 from smotext_ray.run.verify import verify
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.usefixtures("shared_ray")]
 
 
 def rows(label: str, first: int, stop: int) -> list[tuple[str, str]]:
@@ -37,12 +37,6 @@ def write(path: Path, *parts: list[tuple[str, str]], ids: bool = False) -> Path:
         table = table.append_column("key", pa.array([f"k{i}" for i in range(len(table))]))
     pq.write_table(table, path)
     return path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fakes(tmp_path_factory):
-    with fake_pipeline(tmp_path_factory.mktemp("fakes") / "stage"):
-        yield
 
 
 @pytest.fixture(scope="module")
