@@ -54,7 +54,6 @@ VARIANTS = {
     "new, output scale not matched": Variant({"scale_of_table": None}),  # the scale starts at 1
     "going on": Variant(continues=True),
     "going on, LoRA rank 8": Variant({"lora_rank": 8}, continues=True),
-    "going on, instructions": Variant({"instructions": True}, continues=True),
     "going on, noised": Variant(continues=True, points="noised"),
     "going on, mixed": Variant(continues=True, points="mixed"),
     "going on, stage 2": Variant({"stage": 2, "learning_rate": 1e-4}, continues=True, tune=True),
@@ -141,7 +140,7 @@ def _objective(texts: list[str], frozen: Any, _: Path, *, points: str, cache: Pa
     from smotext_ray.training.embeddings import Embeddings
     from smotext_ray.training.objectives import Paraphrase
 
-    paraphrase = Paraphrase(frozen, texts, frozen.config.seed)
+    paraphrase = Paraphrase(frozen, texts)
     plain = paraphrase.batch
     everything = None
     if points == "mixed":

@@ -112,7 +112,7 @@ def make_plan(uri: str, corpus: Path, points: int) -> None:
     options = {
         "input.path": str(corpus),
         "plan.sampling_strategy": {label: 40 + points // 2 for label in ("grain", "ship")},
-        "decoder.candidates": 1,
+        "decoder.num_candidates": 1,
         "decoder.dtype": decoding_dtype(gpu=None),  # so that all ways have the same
     }
     config = load_config("offline", options=options)
@@ -321,9 +321,9 @@ def mean_cosine(uri: str, texts: Sequence[str], plan: pa.Table) -> float:
 
 def _models(uri: str) -> tuple[Any, Any, str]:
     """The run's config, its bridge, and the LLM with the bridge's LoRA layers in it."""
-    from smotext_ray.models.checkpoints import merged_llm
     from smotext_ray.models.files import locate_model
     from smotext_ray.models.load import load_bridge
+    from smotext_ray.models.served_llm import merged_llm
 
     config = _config(uri)
     bridge, lora = load_bridge(config.bridge.path)

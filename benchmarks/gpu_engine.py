@@ -133,9 +133,9 @@ def generate(toy: bool, home: Path) -> dict[str, Any]:
     from decode import generated_tokens, generation, soft_prompts
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from smotext_ray.models.checkpoints import merged_llm
     from smotext_ray.models.files import locate_model
     from smotext_ray.models.load import load_bridge
+    from smotext_ray.models.served_llm import merged_llm
     from smotext_ray.utils.cpu import cpu_dtype
 
     sizes = _sizes(toy)
@@ -166,7 +166,7 @@ def _points(sizes: dict[str, int]) -> tuple[Any, np.ndarray]:
     """The offline preset, and points halfway between neighboring rows of R8."""
     from smotext_ray.config.load import load_config
 
-    config = load_config("offline", options={"decoder.candidates": 1})
+    config = load_config("offline", options={"decoder.num_candidates": 1})
     x = _encoder("float32").encode(_texts(sizes["points"]))
     points = (x + np.roll(x, 1, axis=0)) / 2
     return config, points / np.linalg.norm(points, axis=1, keepdims=True)

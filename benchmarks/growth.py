@@ -125,10 +125,10 @@ def _tables(labels: list[str], sizes: list[int]) -> Iterator[pa.Table]:
 
 def measured(job: Callable[[Run], list[str]], run: Run) -> dict[str, Any]:
     """Do a job that returns its files; what it took of this process, the driver."""
-    from smotext_ray.cluster import connect
+    from smotext_ray.cluster import session
     from smotext_ray.pipeline import plan as plan_module  # noqa: F401 - before the memory is looked at
 
-    connect.connect()
+    session.connect()
     before = _peak_mib("self")
     started = time.monotonic()
     with workers_watched() as worker_mib:

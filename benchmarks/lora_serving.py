@@ -15,23 +15,31 @@ import sys
 import time
 
 import numpy as np
+import torch
 
 
 def decode(bridge_path: str, merge: bool, points: int) -> None:
     """Print the speed and the texts of one way, as JSON."""
     from smotext_ray.config.load import load_config
-    from smotext_ray.models.decoder import Decoder
+    from smotext_ray.models.engine import Engine
     from smotext_ray.models.files import locate_model
     from smotext_ray.models.load import load_bridge
+    from smotext_ray.models.served_llm import merged_llm
 
     bridge, lora = load_bridge(bridge_path)
     llm = locate_model(load_config("offline").decoder.model).path
-    decoder = Decoder(llm, bridge, lora=lora, merge_lora=merge, temperature=0.0)
+    if merge:
+        llm, lora = merged_llm(llm, lora), None
+    rank = bridge.config.lora_rank
+    engine = Engine(llm, bridge.prompt_length, lora=lora, lora_rank=rank, temperature=0.0)
     x = np.random.default_rng(0).standard_normal((points, bridge.config.encoder_dim), np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    decoder.decode(x[:8], range(8))
+    with torch.inference_mode():
+        embeds = bridge.prompt_embeds(torch.from_numpy(x)).to(getattr(torch, engine.dtype))
+    prompts = [{"prompt_embeds": prompt} for prompt in embeds]
+    engine.generate(prompts[:8], range(8))
     started = time.monotonic()
-    found = decoder.decode(x, range(points))
+    found = engine.generate(prompts, range(points))
     seconds = time.monotonic() - started
     tokens = sum(sum(candidates.num_tokens) for candidates in found)
     print(json.dumps({"speed": tokens / seconds, "texts": [c.texts[0] for c in found]}))

@@ -38,7 +38,7 @@ TARGETS = [
 
 def main() -> int:
     options = _options()
-    from smotext_ray.cluster import connect
+    from smotext_ray.cluster import session
     from smotext_ray.run.directory import Run
 
     run = Run(str(options.output / "run"))
@@ -46,7 +46,7 @@ def main() -> int:
     sizes = class_sizes("points")
     more = raised(sizes)
     write_run(run, sizes, more=more)
-    connect.connect()
+    session.connect()
     ways: dict[str, Callable[[], float]] = {
         "imbalanced-learn": lambda: imbalanced_learn(run, more),
         "faiss": lambda: faiss_search(run),

@@ -36,7 +36,7 @@ from figures import save, show
 from growth import DIM, write_run
 
 from smotext_ray.models.engine import Candidates
-from smotext_ray.pipeline.actors import Actors, GateActor, beside
+from smotext_ray.pipeline.actors import Actors, GateActor, decode_rows
 from smotext_ray.tables import sample_table
 
 ROWS_PER_BLOCK = 64
@@ -164,14 +164,14 @@ class WaitingDecoder:
     def __call__(self, table: pa.Table) -> pa.Table:
         time.sleep(self.seconds)
         made = [Candidates([f"a text {i}"], ["stop"], [20]) for i in range(len(table))]
-        return beside(table, lambda: made, self.counter)
+        return decode_rows(table, lambda: made, self.counter)
 
 
 class PassingGate(GateActor):
     """The gate without its encoder: every text is accepted."""
 
     def __init__(self, config: Any, run_uri: str, labels: list[Any], label_type: Any, counter: Any):
-        self.judge = partial(pass_all, label_type)
+        self.gate = partial(pass_all, label_type)
         self.counter = counter
 
 

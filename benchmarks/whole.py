@@ -101,7 +101,7 @@ def command(source: str, wanted: dict[str, int], home: Path) -> tuple[float, flo
     smotext = str(Path(sys.executable).with_name("smotext"))
     arguments = ["augment", "--preset", "offline", "--input", source, "--output", str(home)]
     arguments += ["--sampling-strategy", json.dumps(wanted)]
-    arguments += ["plan.max_rounds=1", "decoder.candidates=1"]
+    arguments += ["plan.max_rounds=1", "decoder.num_candidates=1"]
     started = time.time()
     code = subprocess.run([smotext, *arguments]).returncode
     ended = time.time()
@@ -186,7 +186,7 @@ class _NoCounter:
     """Where the actors of a job count what they finish."""
 
     def __init__(self) -> None:
-        self.add = self.tell = self
+        self.add = self.log_event = self
 
     def remote(self, *_: Any, **__: Any) -> None:
         """Nobody asks."""

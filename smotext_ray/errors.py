@@ -1,20 +1,20 @@
-"""The exceptions whose message the command line shows as it is, and what others say in a line."""
+"""Exceptions whose message the command line prints verbatim, and one-line error summaries."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something the user can mend; the message is one sentence that says how. Exit code 2."""
+    """An error the user can fix; the message is one sentence that says how. Exit code 2."""
 
 
 class Stopped(Exception):
-    """A job that would not come to an end by itself; one sentence says why. Exit code 1."""
+    """A job stopped because it would never finish; one sentence says why. Exit code 1."""
 
 
 def one_line(error: BaseException, most: int = 240) -> str:
-    """An error's message, short enough for a sentence and without its final stop.
+    """An error's message on one line, shortened, without the trailing period.
 
-    Its kind, where it says nothing.
+    The exception's class name if the message is empty.
 
     Examples
     --------

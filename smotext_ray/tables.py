@@ -1,4 +1,4 @@
-"""The columns of the tables between stages, and embeddings as one of them."""
+"""Columns of the tables passed between stages, and conversion of embedding columns."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 SAMPLE_LINEAGE = ["sample_id", "label", "source_id", "neighbor_id", "lam", "seed", "round"]
-# Of neighbours beyond the first, a list a point, where several are mixed.
+# Neighbors beyond the first, one list per point, when several are mixed.
 OTHERS = ("other_neighbor_ids", "other_lams", "other_neighbor_texts")
-KEPT_OTHERS = OTHERS[:2]  # a sample keeps no texts of its parents
+KEPT_OTHERS = OTHERS[:2]  # samples do not store their parents' texts
 PARENTS = ("source_row", "neighbor_row", "other_neighbor_rows")
 RESULT_LINEAGE = ["sample_id", "source_id", "neighbor_id", "lam", "round", "cosine_to_point"]
-# The columns that the result adds to the input's own.
+# Columns that the result adds to those of the input.
 RESERVED = frozenset(
     {"synthetic", "sample_id", "source_id", "neighbor_id", "lam", "round", "cosine_to_point"}
     | {"other_neighbor_ids", "other_lams"}
@@ -41,14 +41,14 @@ def matrix(column: pa.ChunkedArray) -> np.ndarray:
     if not len(column):
         return np.empty((0, getattr(column.type, "list_size", 0)), np.float32)
     parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    values = parts[0] if len(parts) == 1 else np.concatenate(parts)  # one large copy less
+    values = parts[0] if len(parts) == 1 else np.concatenate(parts)  # saves one large copy
     return values.astype(np.float32, copy=False).reshape(len(column), -1)
 
 
 def sample_table(
     table: pa.Table, outcomes: Sequence[dict[str, Any]], label_type: pa.DataType
 ) -> pa.Table:
-    """The lineage of plan rows, and what became of each; what an outcome lacks is null."""
+    """Plan rows' lineage and outcomes; keys missing from an outcome become null."""
     samples = table.select(
         [*SAMPLE_LINEAGE, *(name for name in KEPT_OTHERS if name in table.column_names)]
     )
@@ -68,11 +68,11 @@ def sample_table(
 
 
 def plan_schema(
-    id_type: pa.DataType, label_type: pa.DataType, dim: int, mixed_neighbors: int = 1
+    id_type: pa.DataType, label_type: pa.DataType, dim: int, neighbors_per_point: int = 1
 ) -> pa.Schema:
     """Columns of a plan table; ids and labels keep the types they have in the corpus.
 
-    Where several neighbours are mixed, those beyond the first are in `OTHERS`.
+    When several neighbors are mixed, those beyond the first are in `OTHERS`.
     """
     others = zip(OTHERS, (id_type, pa.float32(), pa.string()), strict=True)
     return pa.schema(
@@ -86,13 +86,13 @@ def plan_schema(
             ("round", pa.int32()),
             ("source_text", pa.string()),
             ("neighbor_text", pa.string()),
-            *((name, pa.list_(kind)) for name, kind in others if mixed_neighbors > 1),
+            *((name, pa.list_(kind)) for name, kind in others if neighbors_per_point > 1),
             ("point", pa.list_(pa.float32(), dim)),
         ]
     )
 
 
-def _with_lineage(own: pa.Schema, id_type: pa.DataType, mixed_neighbors: int) -> pa.Schema:
+def _with_lineage(own: pa.Schema, id_type: pa.DataType, neighbors_per_point: int) -> pa.Schema:
     others = zip(KEPT_OTHERS, (pa.list_(id_type), pa.list_(pa.float32())), strict=True)
     return pa.schema(
         [
@@ -102,7 +102,7 @@ def _with_lineage(own: pa.Schema, id_type: pa.DataType, mixed_neighbors: int) ->
             ("source_id", id_type),
             ("neighbor_id", id_type),
             ("lam", pa.float32()),
-            *(others if mixed_neighbors > 1 else ()),
+            *(others if neighbors_per_point > 1 else ()),
             ("round", pa.int32()),
             ("cosine_to_point", pa.float32()),
         ]

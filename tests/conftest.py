@@ -23,7 +23,15 @@ settings.register_profile("smotext", deadline=None)
 settings.load_profile("smotext")
 
 # What takes longest begins first, so that no core is idle at the end.
-LONGEST = ("ray",)
+LONGEST = (
+    "ray",
+    "cluster/test_kills.py",
+    "models_real/test_end_to_end.py",
+    "cluster/test_faults.py",
+    "cluster/test_job_submit.py",
+    "models_real/test_real_decoder.py",
+    "test_examples.py",
+)
 
 
 @pytest.hookimpl(tryfirst=True)

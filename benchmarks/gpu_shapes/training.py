@@ -130,7 +130,7 @@ def _gradient(config: Any, texts: list[str]) -> tuple[float, Any]:
 
     frozen = FrozenModels(config)
     bridge = frozen.new_bridge(config)
-    objective = Paraphrase(frozen, texts, config.seed)
+    objective = Paraphrase(frozen, texts)
     embeddings = np.random.default_rng(0).normal(size=(len(texts), frozen.encoder_dim))
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     batch = objective.batch(np.arange(len(texts)), embeddings.astype(np.float32))

@@ -1,4 +1,4 @@
-"""``smotext status`` on the screen."""
+"""Print ``smotext status``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smotext_ray.cli.show import say, say_promise
+from smotext_ray.cli.show import print_line, print_promise
 from smotext_ray.run.directory import Run
 from smotext_ray.run.log import run_name
 from smotext_ray.run.status import Stage, stages, worker
@@ -16,7 +16,7 @@ from smotext_ray.utils.redact import without_credentials
 
 
 def show_status(run: Run, console: Console) -> None:
-    """Print how far the run has come."""
+    """Print the run's progress."""
     found = stages(run)
     title = Text(f"Run {without_credentials(run.uri)}")
     table = Table("stage", "state", "rows", "seconds", title=title)
@@ -26,11 +26,11 @@ def show_status(run: Run, console: Console) -> None:
     console.print(table)
     for stage in found:
         if stage.last_block is not None:
-            say(console, _pace_in_words(stage))
+            print_line(console, _pace_in_words(stage))
     if found[-1].state != "done":
-        say(console, _worker_in_words(worker(run)))
-    say(console, f"Its name in metrics and logs is {run_name(run)}.")
-    say_promise(run.manifest, console)
+        print_line(console, _worker_in_words(worker(run)))
+    print_line(console, f"Metrics and log label: {run_name(run)}.")
+    print_promise(run.manifest, console)
 
 
 def _rows_in_words(stage: Stage) -> str:
@@ -42,9 +42,9 @@ def _rows_in_words(stage: Stage) -> str:
 
 def _worker_in_words(facts: dict[str, Any] | None) -> str:
     if facts is None:
-        return "No process works on it; the command that began it goes on with it."
+        return "No process is working on it; run the command that started it again to resume."
     return (
-        f"smotext {facts['what']} works on it: process {facts['pid']} on {facts['host']}, "
+        f"smotext {facts['what']} is working on it: process {facts['pid']} on {facts['host']}, "
         f"since {facts['since']}."
     )
 
@@ -52,7 +52,7 @@ def _worker_in_words(facts: dict[str, Any] | None) -> str:
 def _pace_in_words(stage: Stage) -> str:
     ago = _time_in_words(stage.quiet_seconds or 0.0)
     if stage.is_quiet:
-        return f"{stage.stage}: no block for {ago}; stopped or stuck?"
+        return f"{stage.stage}: no block for {ago}; it may be stopped or stuck."
     if stage.rows_per_second is None:
         return f"{stage.stage}: first block {ago} ago; no rate yet."
     left = "" if stage.seconds_left is None else f", {_time_in_words(stage.seconds_left)} left"

@@ -1,4 +1,4 @@
-"""The GPUs of this process: those that Ray has reserved for it, one loader on each at a time."""
+"""The GPUs that Ray has reserved for this process, and a lock for loading onto them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 def no_other_gpus() -> Iterator[None]:
     """Hide all GPUs in the block, unless Ray has reserved some for this task or actor.
 
-    Since 2.60 Ray leaves the variable alone where none are reserved, so that torch and FAISS
-    would take GPU 0 of whoever holds it (ray-project/ray#62492).
+    Since 2.60 Ray leaves the variable unchanged if none are reserved, so torch and FAISS would use
+    GPU 0, which others may have reserved (ray-project/ray#62492).
     """
     if reserved_gpus():
         yield
@@ -26,7 +26,7 @@ def no_other_gpus() -> Iterator[None]:
     try:
         yield
     finally:
-        # A worker of Ray's is used again, for tasks that are not ours.
+        # Ray reuses its workers for tasks that are not ours.
         if before is None:
             del os.environ[VISIBLE]
         else:
@@ -34,13 +34,13 @@ def no_other_gpus() -> Iterator[None]:
 
 
 def hide_other_gpus() -> None:
-    """`no_other_gpus` for the rest of this process, which is an actor of ours."""
+    """`no_other_gpus` for the rest of this process, which is one of our actors."""
     if not reserved_gpus():
         os.environ[VISIBLE] = ""
 
 
 def reserved_gpus() -> list[str]:
-    """Ids of the GPUs that Ray has reserved, also in part, for this process; none outside Ray."""
+    """Ids of the GPUs that Ray has reserved for this process, at least in part."""
     import ray
 
     if not ray.is_initialized():
@@ -51,17 +51,16 @@ def reserved_gpus() -> list[str]:
 
 @contextmanager
 def loading_alone() -> Iterator[None]:
-    """Wait until nothing else of ours loads onto this process's GPUs, and keep others waiting.
+    """Lock this process's GPUs against loading by our other processes.
 
-    vLLM takes for its own whatever a device loses while it starts, and fails where memory is
-    given back meanwhile (``vllm/utils/mem_utils.py``). So an engine, another engine and the
-    gate's encoder on one GPU start one after the other. The system frees the lock of a process
-    that ends.
+    During startup, vLLM attributes all memory taken on a device to itself, and fails if memory is
+    freed in the meantime (``vllm/utils/mem_utils.py``). So engines and the gate's encoder on the
+    same GPU start one at a time. The OS releases the lock when a process ends.
     """
     from filelock import FileLock
 
     with ExitStack() as held:
-        for gpu in sorted(reserved_gpus()):  # in one order, so that two never wait for each other
+        for gpu in sorted(reserved_gpus()):  # in sorted order, to prevent deadlocks
             held.enter_context(FileLock(_lock_file(gpu), mode=0o666))
         yield
 

@@ -1,6 +1,6 @@
-"""Progress of a stage: actors count what they finish, the driver shows, logs and exports it.
+"""Progress of a stage: actors count finished work; the driver shows, logs and exports it.
 
-The process of the `StageActor` imports this file too, so it takes no more than that one needs.
+Keep imports light: the process of the `StageActor` imports this module too.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("smotext_ray")
 POLL_SECONDS = 1.0
-LAST_LOOK_SECONDS = 10.0  # nobody looks again
+LAST_LOOK_SECONDS = 10.0  # wait for the last look before giving up
 LOG_EVERY_SECONDS = 10.0
-MOST_EVENTS = 1000  # of one stage that the log tells of
+MOST_EVENTS = 1000  # logged events per stage
 
 ROWS, REPEATED_ROWS = ("smotext_rows",), ("smotext_repeated_rows",)
 TOKENS = ("smotext_tokens",)
 
-Counts = collections.Counter[tuple[str, ...]]  # name of a metric and its own tags -> number
-Event = tuple[str, dict[str, Any]]  # a sentence, and the facts that are fields of the log
+Counts = collections.Counter[tuple[str, ...]]  # (metric name, *additional tags) -> number
+Event = tuple[str, dict[str, Any]]  # a message, and additional fields of the log
 
 
 class Counter:
-    """What a stage has done so far; lives in an actor."""
+    """Counts of a stage so far; lives in an actor."""
 
     def __init__(self) -> None:
         self.counts: Counts = collections.Counter()
@@ -52,17 +52,17 @@ class Counter:
         first: Any = None,
         samples: Mapping[tuple[str, str], int] | None = None,
     ) -> None:
-        """Count what an actor has finished.
+        """Count rows that an actor has finished.
 
         Parameters
         ----------
         rows : int
         tokens : int, default=0
         first : int or str, optional
-            What names these rows, such as the first one's id: the same rows a second time,
-            after a kill, are not counted again. One such name is held a call.
+            Identifies these rows, such as the first one's id: rows repeated after a kill are not
+            counted again. One such key is kept per call.
         samples : mapping of (status, reason) to int, optional
-            What the gate says of the rows.
+            The gate's decisions on the rows.
         """
         self.counts[TOKENS] += tokens
         if first is not None and first in self._finished:
@@ -75,27 +75,27 @@ class Counter:
             self.counts["smotext_samples", *outcome] += number
 
     def restarted(self, actor: str, at: str) -> None:
-        """Count an actor, "encoder" or so, that Ray has started anew; ``at``: its last block."""
+        """Count an actor, such as "encoder", that Ray has restarted; ``at``: its last block."""
         self.counts["smotext_restarts", actor] += 1
-        was = f", which ended at {at}" if at else ""
-        self.tell(f"Ray has started the {actor} anew{was}", {"actor": actor})
+        was = f", which stopped at {at}" if at else ""
+        self.log_event(f"Ray has restarted the {actor}{was}", {"actor": actor})
 
-    def tell(self, message: str, facts: dict[str, Any]) -> None:
-        """Have the driver log something; never a text of the corpus."""
+    def log_event(self, message: str, facts: dict[str, Any]) -> None:
+        """Queue a message for the driver's log; never a text of the corpus."""
         if len(self.events) < MOST_EVENTS:
             self.events.append((message, facts))
 
     def get(self) -> tuple[int, int]:
-        """Rows and tokens."""
+        """Number of rows and tokens."""
         return self.counts[ROWS], self.counts[TOKENS]
 
     def see(self, known: int) -> tuple[Counts, list[Event]]:
-        """All counts, and the events after the first ``known`` ones."""
+        """All counts, and all events after the first ``known`` ones."""
         return self.counts, self.events[known:]
 
 
 class StageActor(Counter, Restarts):
-    """Both of a stage in one process: each that Ray starts takes a second and 130 MiB."""
+    """Both actors of a stage in one process: each takes a second to start, and 130 MiB."""
 
     def __init__(self) -> None:
         Counter.__init__(self)
@@ -104,19 +104,19 @@ class StageActor(Counter, Restarts):
 
 @contextmanager
 def stage_progress(stage: str, total: int, run: Run, before: int = 0) -> Iterator[Any]:
-    """Show a stage's progress while the block runs; yields the handle of its `StageActor`.
+    """Show a stage's progress inside the block; yields the handle of its `StageActor`.
 
-    The bar goes to the terminal, about every ten seconds a line to the log, and each second
-    the counts to Ray's metrics.
+    Draws a bar on the terminal, logs a line about every ten seconds, and updates Ray's metrics
+    every second.
 
     Parameters
     ----------
     stage : str
     total : int
-        Rows of the stage.
+        Number of rows of the stage.
     run : Run
     before : int, default=0
-        Rows that a killed process has left finished.
+        Rows already finished by a killed process.
     """
     import ray
 
@@ -138,7 +138,7 @@ def stage_progress(stage: str, total: int, run: Run, before: int = 0) -> Iterato
 
 @contextmanager
 def task_progress(stage: str, total: int, run: Run) -> Iterator[None]:
-    """As `stage_progress` for a stage of seconds that is one task: it is counted at its end."""
+    """Like `stage_progress` for a short stage that is a single task, counted when it ends."""
     from smotext_ray.run.log import run_name
 
     metrics = StageMetrics(run_name(run), stage)
@@ -164,7 +164,7 @@ def _tell_end(stage: str, rows: int, tokens: int, started: float) -> None:
 
 
 class _Watch:
-    """Looks at a stage's counter once a second and passes on what is new."""
+    """Polls a stage's counter once a second and forwards changes."""
 
     def __init__(self, stage: str, total: int, before: int, run: Run, counter: Any) -> None:
         from smotext_ray.run.log import run_name
@@ -188,7 +188,7 @@ class _Watch:
         ) as bar:
             stopped = False
             while not stopped:
-                stopped = self.stop.wait(POLL_SECONDS)  # and look once more after it
+                stopped = self.stop.wait(POLL_SECONDS)  # poll once more after stopping
                 try:
                     looked = self.counter.see.remote(self._events)
                     patience = LAST_LOOK_SECONDS if stopped else POLL_SECONDS
@@ -202,7 +202,7 @@ class _Watch:
     def _pass_on(self, counts: Counts, events: list[Event], bar: Any) -> None:
         for key, number in counts.items():
             known = self._counts[key]
-            new = number - known if number >= known else number  # less: it began again at 0
+            new = number - known if number >= known else number  # lower: the counter restarted at 0
             if new:
                 self.metrics.count(*key, number=new)
         self._counts = counts

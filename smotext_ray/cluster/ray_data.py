@@ -1,4 +1,4 @@
-"""Ray Data as all jobs use it: checkpointed reading, light writing, its own output kept off."""
+"""Ray Data settings shared by all jobs: checkpointed reading, light writing, quiet output."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from smotext_ray.run.directory import Run
 
 
-MOST_BLOCKS = 4096  # of one job, and files of one stage, however many rows
-LIGHT_CPUS = 0.5  # of a reading or writing task, which waits on files, not on the CPU
+MOST_BLOCKS = 4096  # per job, and files per stage, for any number of rows
+LIGHT_CPUS = 0.5  # for a reading or writing task, which waits on files rather than the CPU
 
 
 def read_checkpointed(
     run: Run, files: str | list[str], blocks: int, columns: list[str] | None, job: str, pool: Pool
 ) -> Any:
-    """Tables of the run as a Ray dataset of so many blocks, without the rows that are done.
+    """Tables of the run as a Ray dataset with a given number of blocks, without finished rows.
 
-    ``files`` is a directory of the run, or paths for ``run.fs``; ``job`` the directory in
-    ``checkpoints/`` that holds the ids of what was written; ``pool`` takes the blocks.
+    ``files`` is a directory of the run, or paths for ``run.fs``; ``job`` is the directory in
+    ``checkpoints/`` with the ids of written rows; ``pool`` processes the blocks.
     """
     import ray
 
@@ -41,17 +41,17 @@ def read_checkpointed(
 
 
 def map_blocks(dataset: Any, **options: Any) -> Any:
-    """``Dataset.map_batches`` of whole blocks, as Arrow tables, by actors with GPUs too.
+    """``Dataset.map_batches`` over whole blocks, as Arrow tables, also for actors with GPUs.
 
-    ``map_batches`` wants a number of rows where a GPU is asked for, and would then put blocks
-    together or cut them; but here a block is what is committed and resumed. Ray Data's own
-    ``map_groups`` has the same need and calls what is called here.
+    With GPUs, ``map_batches`` requires a batch size and would then merge or split blocks; but here
+    a block is the unit of committing and resuming. Ray Data's ``map_groups`` has the same need and
+    calls the same function.
     """
     return dataset.map_batches_internal(batch_size=None, batch_format="pyarrow", **options)
 
 
 def write(dataset: Any, run: Run, directory: str, pool: Pool) -> None:
-    """Do the dataset's work and write its rows, which come from such a pool, as parquet."""
+    """Execute the dataset and write its rows, which come from ``pool``, as parquet."""
     dataset.write_parquet(
         run.make(directory),
         filesystem=run.fs,
@@ -61,26 +61,26 @@ def write(dataset: Any, run: Run, directory: str, pool: Pool) -> None:
 
 
 def _light_tasks(pool: Pool) -> int | None:
-    """Tasks at once that read or write blocks for such a pool; None for no bound.
+    """Limit of concurrent tasks that read or write blocks for a pool, or None.
 
-    On CPU a block takes an actor many times as long as it takes them, and each task that begins
-    beside others costs seconds of a process's start, while the actors load their models. A GPU
-    may wait for them.
+    On CPU, an actor takes many times as long for a block as these tasks, and each additional
+    concurrent task costs seconds to start a process while the actors load their models. A GPU might
+    have to wait for them.
     """
     return None if pool.gpus else max(1, pool.actors // 2)
 
 
 def surviving_actor(kind: Any) -> Any:
-    """Handle of a small actor that counts for a job: lost with its node it begins again at 0."""
+    """Handle of a small counter actor for a job: if its node is lost, it restarts at 0."""
     import ray
 
-    alive = {"max_restarts": -1, "max_task_retries": -1}  # a wrong count must not end the job
+    alive = {"max_restarts": -1, "max_task_retries": -1}  # a wrong count must not stop the job
     return ray.remote(num_cpus=0, **alive)(kind).remote()
 
 
 @contextmanager
 def settings_restored() -> Iterator[None]:
-    """For jobs in a process that has datasets of its own: Ray Data is set as before afterwards."""
+    """For jobs in a user's process: restore the previous Ray Data settings afterwards."""
     from ray.data import DataContext
 
     logger = logging.getLogger("ray.data")
@@ -93,18 +93,18 @@ def settings_restored() -> Iterator[None]:
 
 
 def set_up_data(checkpoint_path: str | None, id_column: str | None, filesystem: Any = None) -> None:
-    """Settings of the next job; without a path it is not checkpointed."""
+    """Settings for the next job; without a path it is not checkpointed."""
     from ray.data import DataContext
     from ray.data.checkpoint import CheckpointConfig
 
     context = DataContext.get_current()
-    context.enable_progress_bars = False  # smotext_ray.cluster.progress has its own
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # Ray's own files hold the rest
-    # The new reader merges small files into one block: one actor would get all the work,
-    # and nothing would be committed before the end.
+    context.enable_progress_bars = False  # smotext_ray.cluster.progress draws its own
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the rest is in Ray's log files
+    # The new reader merges small files into one block: one actor would get all the work, and
+    # nothing would be committed until the end.
     context.use_datasource_v2 = False
-    # A pool grows when its actors have this many blocks for each that they work on at once. Ray
-    # Data's own 1.75 is never reached where an actor works on several: few may wait beside them.
+    # A pool grows when its actors have this many queued blocks per concurrent block. Ray Data's
+    # default of 1.75 is never reached if an actor works on several, because few more may wait.
     context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
     context.checkpoint_config = (
         CheckpointConfig(
@@ -119,7 +119,7 @@ def set_up_data(checkpoint_path: str | None, id_column: str | None, filesystem: 
 
 
 def in_task(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call where memory may grow with the corpus: not on the driver. It sees no GPU."""
+    """Call in a Ray task, without a GPU: for work whose memory grows with the corpus."""
     import ray
 
     return ray.get(ray.remote(num_cpus=1)(_without_gpus).remote(function, *arguments))

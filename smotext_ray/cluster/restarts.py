@@ -1,10 +1,10 @@
-"""A bound on restarts: Ray starts an actor anew as often as its process ends, without end.
+"""Limit restarts: Ray restarts an actor whenever its process dies, forever.
 
-What ends a process (the engine, the kernel or Ray for want of memory, a lost node) cannot be
-told from inside it. So each process says when it begins, and one that begins too often, with
-nothing done in between, ends the job with a sentence.
+A process cannot report what kills it (the engine, the kernel or Ray when memory runs out, a lost
+node). So each process reports its start, and one that starts too often without progress in between
+stops the job with an explanation.
 
-Whoever holds a `Restarts` imports this file too, so it takes no more than that needs.
+Keep imports light: the process of a `Restarts` actor imports this module too.
 """
 
 from __future__ import annotations
@@ -33,31 +33,33 @@ if TYPE_CHECKING:
 log = logging.getLogger("smotext_ray")
 
 KEEP_SECONDS = 1.0
-Counts = tuple[dict[str, int], dict[str, str]]  # ends in vain, and what it is at, by actor
+Counts = tuple[
+    dict[str, int], dict[str, str]
+]  # crashes without progress, and current block, by actor
 
 
 @contextmanager
 def bounded_restarts(
     resources: ResourcesConfig, lower: str = "", counter: Any = None
 ) -> Iterator[Any]:
-    """Bound what a job of Ray Data may do in vain; yields the handle of its `Restarts`.
+    """Limit a Ray Data job's restarts without progress; yields the handle of its `Restarts`.
 
-    The datasets must be made inside, where Ray Data has settings of its own. Tells of the end
-    of the job as `Stopped`.
+    Create datasets inside the block, which has its own Ray Data settings. Raises `Stopped` if the
+    job is stopped.
 
     Parameters
     ----------
     resources : ResourcesConfig
     lower : str
-        The setting to lower where memory is short, if there is one.
+        The setting to lower if memory runs out, if any.
     counter : actor handle, optional
-        Of the stage, which is a `Restarts` too and counts each restart. Without it there is an
-        actor for this alone.
+        The stage's counter, which is also a `Restarts` and counts each restart. By default, a
+        separate actor is created.
 
     Raises
     ------
     Stopped
-        If an actor was started anew too often, or no block was finished for too long.
+        If an actor restarted too often, or no block finished for too long.
     """
     import ray
     from ray.data import DataContext
@@ -67,7 +69,7 @@ def bounded_restarts(
     try:
         with _counts_kept(restarts), settings_restored():
             context = DataContext.get_current()
-            context.execution_no_progress_timeout_s = resources.no_progress_minutes * 60
+            context.execution_no_progress_timeout_s = resources.stall_timeout_minutes * 60
             yield restarts
     except Exception as error:
         sentence = _why_stopped(error, resources)
@@ -75,10 +77,10 @@ def bounded_restarts(
             raise
         for_memory = ended_for_memory(began)
         if for_memory:
-            mend = f"lower {lower}, or use" if lower else "use"
+            fix = f"lower {lower}, or use" if lower else "use"
             sentence = (
-                f"{sentence.removesuffix('.')}; Ray has ended {for_memory} processes for want of "
-                f"memory meanwhile: {mend} machines with more of it."
+                f"{sentence.removesuffix('.')}; Ray killed {for_memory} processes that ran out of "
+                f"memory: {fix} machines with more memory."
             )
         raise Stopped(sentence) from error
     finally:
@@ -88,9 +90,9 @@ def bounded_restarts(
 
 @contextmanager
 def _counts_kept(restarts: Any) -> Iterator[None]:
-    """Keep the counts in this process, and give them back to a `Restarts` that begins anew.
+    """Mirror the counts in this process, and restore them when a `Restarts` restarts.
 
-    Where memory is short Ray ends that one too; with counts from 0 there would be no bound.
+    When memory runs out, Ray kills that actor too; counting from 0 again, there would be no limit.
     """
     over = threading.Event()
     thread = threading.Thread(target=_keep_counts, args=(restarts, over), daemon=True)
@@ -108,18 +110,18 @@ def _keep_counts(restarts: Any, over: threading.Event) -> None:
 
     known: Counts = ({}, {})
     while not over.wait(KEEP_SECONDS):
-        # It is being started anew, or the cluster is gone, which others will tell.
+        # It is restarting, or the cluster is gone, which others will report.
         with suppress(RayError):
             known = ray.get(restarts.all_ends.remote(known), timeout=5)
 
 
 class Restarts:
-    """How often each actor has ended since it last got something done; lives in an actor.
+    """How often each actor has died since its last progress; lives in an actor.
 
     Parameters
     ----------
     told : callable, optional
-        Is called at each restart, with the actor's name and what it was at.
+        Called at each restart, with the actor's name and its last block.
     """
 
     def __init__(self, told: Callable[[str, str], None] | None = None) -> None:
@@ -129,16 +131,17 @@ class Restarts:
         self._is_whole = not _is_begun_anew()
 
     def all_ends(self, known: Counts) -> Counts:
-        """Ends and whereabouts of all actors; ``known`` are those of an earlier life of this."""
+        """Crash counts and current blocks of all actors; ``known``: from before a restart."""
         if not self._is_whole:
             self._ends, self._at = Counter(known[0]), dict(known[1])
             self._is_whole = True
         return dict(self._ends), self._at
 
     def begin(self, actor: str, name: str = "") -> tuple[int, str] | None:
-        """A process of an actor begins: how many ended before it in vain, and at what.
+        """Report the start of an actor's process: how many died before it without progress, and
+        where.
 
-        None while that is not known.
+        None while this is unknown.
         """
         if not self._is_whole:
             return None
@@ -149,31 +152,31 @@ class Restarts:
         return self._ends[actor], self._at.setdefault(actor, "")
 
     def at(self, actor: str, what: str) -> None:
-        """What the actor takes up now."""
+        """Record the actor's current block."""
         self._at[actor] = what
 
     def done(self, actor: str) -> None:
-        """The actor got something done: the ends before it were not in vain."""
+        """The actor made progress: reset its crash count."""
         self._ends[actor] = 0
 
 
-class Lasting:
-    """An actor for Ray Data, in processes that may end; but not over and over.
+class SupervisedActor:
+    """An actor for Ray Data whose process may die, but not over and over.
 
-    A constructor that fails is tried again in a new process: what it took of a GPU is only
-    given back at the end of the old one.
+    A failing constructor is retried in a new process: GPU memory is only freed when the old one
+    ends.
 
     Parameters
     ----------
     actor : class
     given : dict
-        For its constructor.
+        Arguments of its constructor.
     name : str
-        What messages call it.
+        Its name in messages.
     restarts : actor handle
-        Of `bounded_restarts`.
+        From `bounded_restarts`.
     most : int
-        Restarts in a row with nothing done in between.
+        Maximum consecutive restarts without progress.
 
     Raises
     ------
@@ -192,8 +195,8 @@ class Lasting:
         ends, at = begun
         if ends > most:
             raise Stopped(
-                f"The {name} ended {ends} times in a row with nothing done in between"
-                f"{at and ', last at '}{at}; the logs of its processes are with Ray's, on "
+                f"The {name} crashed {ends} times in a row without progress"
+                f"{at and ', last at '}{at}; its logs are with Ray's, on "
                 f"{ray.util.get_node_ip_address()}."
             )
         try:
@@ -203,7 +206,7 @@ class Lasting:
             raise
         except Exception as error:
             if ends < most:
-                leave()
+                exit_process()
             raise Stopped(
                 f"The {name} could not be started, {ends + 1} times in a row: "
                 f"{kind_and_message(error)}."
@@ -218,33 +221,33 @@ class Lasting:
         return made
 
 
-def lasting(
+def supervised(
     actor: Any, given: dict[str, Any], name: str, restarts: Any, resources: ResourcesConfig
 ) -> dict[str, Any]:
-    """A lasting actor as options of ``Dataset.map`` and ``Dataset.map_batches``."""
+    """Options of ``Dataset.map`` and ``Dataset.map_batches`` for a supervised actor."""
     kwargs: dict[str, Any] = {"actor": actor, "given": given, "name": name, "restarts": restarts}
-    # A row that ends its process is to be set aside before this bound is reached.
-    kwargs["most"] = 2 * resources.tries
-    shown = type(name.capitalize(), (Lasting,), {})  # by its name in Ray's own tables
+    # A row that crashes its process should be quarantined before this limit is reached.
+    kwargs["most"] = 2 * resources.max_attempts
+    shown = type(name.capitalize(), (SupervisedActor,), {})  # its name in Ray's tables
     return {"fn": shown, "fn_constructor_kwargs": kwargs}
 
 
-def tell_done(restarts: Any) -> None:
-    """Tell a `Restarts` that this actor got something done, and wait until it knows."""
+def report_done(restarts: Any) -> None:
+    """Report progress to a `Restarts`, and wait for the acknowledgment."""
     import ray
 
     ray.get(restarts.done.remote(actor_id()))
 
 
 def actor_id() -> str:
-    """Of the actor that this process is; a restart keeps it."""
+    """ID of this process's actor; unchanged by restarts."""
     import ray
 
     return str(ray.get_runtime_context().get_actor_id())
 
 
 def _is_begun_anew() -> bool:
-    """Whether this process is an actor, and not the first of it."""
+    """Whether this process is a restarted actor."""
     import ray
 
     context = ray.get_runtime_context() if ray.is_initialized() else None
@@ -252,15 +255,15 @@ def _is_begun_anew() -> bool:
 
 
 def kind_and_message(error: Exception) -> str:
-    """Its kind and what it says, in one line."""
+    """Class name and message on one line."""
     kind, said = type(error).__name__, one_line(error, most=500)
     return said if said == kind else f"{kind}: {said}"
 
 
-def leave() -> None:
-    """End this process, after an exception, so that Ray starts the actor in a new one.
+def exit_process() -> None:
+    """Exit this process after an exception, so that Ray restarts the actor in a new one.
 
-    Ray Data takes an exception for the end of the job.
+    Ray Data would abort the job on an exception.
     """
     traceback.print_exc()
     sys.stdout.flush()
@@ -269,9 +272,9 @@ def leave() -> None:
 
 
 def ended_for_memory(since: float) -> int:
-    """Processes that Ray has ended for want of memory, in the whole cluster."""
+    """Number of processes in the cluster that Ray killed because memory ran out."""
     try:
-        # The public API for this asks the dashboard, which a Ray started here does not have.
+        # The public API for this needs the dashboard, which a Ray started here does not have.
         from ray._private.state import state
         from ray.core.generated import common_pb2, gcs_pb2
 
@@ -279,27 +282,27 @@ def ended_for_memory(since: float) -> int:
         workers = [gcs_pb2.WorkerTableData.FromString(row) for row in table]
         for_memory = common_pb2.WorkerExitType.Value("NODE_OUT_OF_MEMORY")
     except Exception:
-        log.debug("Ray does not tell how processes ended", exc_info=True)
-        return 0  # another Ray, or none any more: the sentence does without
+        log.debug("Ray does not report how processes died", exc_info=True)
+        return 0  # another Ray version, or Ray is gone: leave it out of the message
     return sum(w.exit_type == for_memory and w.end_time_ms >= 1000 * since for w in workers)
 
 
 def _why_stopped(error: BaseException, resources: ResourcesConfig) -> str | None:
-    """The sentence for an error that this module has caused; None for others."""
+    """The message for an error caused by this module; None for others."""
     from ray.data.exceptions import ExecutionTimeoutError
     from ray.exceptions import OutOfMemoryError
 
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OutOfMemoryError):
-            return "A task ran out of memory each time that it was tried."
+            return "A task ran out of memory every time it was tried."
         if isinstance(cause, ExecutionTimeoutError):
             return (
-                f"No block was finished for {resources.no_progress_minutes:g} minutes; if the "
-                "models take longer to load, or the machines to come, raise "
-                "resources.no_progress_minutes."
+                f"No block was finished for {resources.stall_timeout_minutes:g} minutes; if the "
+                "models take longer to load, or machines longer to start, raise "
+                "resources.stall_timeout_minutes."
             )
-        # Of an actor that failed in its constructor only the traceback's text comes back.
+        # If an actor fails in its constructor, only the text of the traceback is available.
         told = re.search(r"^(?:smotext_ray\.errors\.)?Stopped: (.+)$", str(cause), re.MULTILINE)
         if told:
             return told[1]
@@ -308,7 +311,7 @@ def _why_stopped(error: BaseException, resources: ResourcesConfig) -> str | None
 
 
 def _name_of(block: Any) -> str:
-    """What a block is called: its first and last id, or the file of a plan."""
+    """Name of a block: its first and last id, or the file of a plan."""
     if isinstance(block, dict):
         return str(block["file"])
     name = "sample_id" if "sample_id" in block.column_names else "id"

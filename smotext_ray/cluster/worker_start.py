@@ -1,4 +1,4 @@
-"""The start of a process that loads models: most of it is the import of their libraries."""
+"""Faster startup of processes that load models, most of which is importing libraries."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import less, and collect no garbage meanwhile (benchmarks/start.py tells what it saves).
+    """Import less, and disable garbage collection meanwhile (benchmarks/start.py measures the
+    savings).
 
-    Transformers imports scikit-learn where there is one, with SciPy and pandas, for one function
-    of assisted decoding. It looks for it once, and finds none here; the block must not need
-    it. For processes of one purpose, not for a user's.
+    Transformers imports scikit-learn if installed, with SciPy and pandas, for one function of
+    assisted decoding. It checks once, and finds none inside this block, which must not need it.
+    Only for single-purpose processes, not for a user's.
     """
     missing: dict[str, Any] = {} if "sklearn" in sys.modules else {"sklearn": None}
     was_enabled = gc.isenabled()
@@ -26,6 +27,6 @@ def quick_imports() -> Iterator[None]:
     finally:
         for name in missing:
             del sys.modules[name]
-        gc.freeze()  # what libraries hold is not looked through again and again
+        gc.freeze()  # exclude library objects from later collections
         if was_enabled:
             gc.enable()

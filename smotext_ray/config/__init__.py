@@ -1,1 +1,1 @@
-"""Settings: one model per section, and where they are read from."""
+"""Settings: their schema, and loading them."""

@@ -1,4 +1,4 @@
-"""The configuration from preset, file, overrides and options."""
+"""Load the configuration from preset, file, overrides and options."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def load_config(
     options: Mapping[str, Any] | None = None,
     base: RunConfig | None = None,
 ) -> RunConfig:
-    """Put a configuration together.
+    """Build a configuration.
 
     Parameters
     ----------
     preset : str, optional
-        Name of a file in ``smotext_ray/config/presets``, without its ending.
+        Name of a file in ``smotext_ray/config/presets``, without its extension.
     file : str, optional
         YAML file of sections.
     overrides : iterable of str
         ``section.key=value``; the value is read as YAML.
     options : mapping of str, optional
-        ``section.key`` to value, as the command line's own options give it.
+        ``section.key`` to value, from the command line's options.
     base : RunConfig, optional
-        What to start from, in place of the defaults.
+        Base configuration instead of the defaults.
 
     Returns
     -------
@@ -45,8 +45,7 @@ def load_config(
     Raises
     ------
     UserError
-        For an unknown preset, section or key (with the nearest known one), or a value
-        that does not fit.
+        For an unknown preset, section or key (with a suggestion), or an invalid value.
     """
     merged: dict[str, dict[str, Any]] = config_json(base) if base else {}
     if preset is not None:
@@ -56,7 +55,7 @@ def load_config(
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
-            raise UserError(f"An override is written section.key=value; {override!r} is not.")
+            raise UserError(f"Invalid override {override!r}; write section.key=value.")
         _set(merged, key, _yaml_value(value, override))
     for key, option in (options or {}).items():
         _set(merged, key, option)
@@ -66,15 +65,13 @@ def load_config(
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][:2])
-        raise UserError(
-            f"{where} does not fit: {first['msg']} (got {first['input']!r})."
-        ) from error
+        raise UserError(f"{where} is invalid: {first['msg']} (got {first['input']!r}).") from error
 
 
 def _preset_file(preset: str) -> Path:
     known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
     if preset not in known:
-        raise UserError(f"There is no preset {preset!r}; {_suggest(preset, known)}")
+        raise UserError(f"Unknown preset {preset!r}. {_suggest(preset, known)}")
     return PRESETS / f"{preset}.yaml"
 
 
@@ -88,7 +85,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UserError(f"The config file {file} must hold sections such as 'decoder:'.")
+        raise UserError(f"The config file {file} must contain sections such as 'decoder:'.")
     return content
 
 
@@ -102,15 +99,15 @@ def _yaml_value(value: str, override: str) -> Any:
 def _merge(into: dict[str, dict[str, Any]], content: dict[str, Any]) -> None:
     for section, values in content.items():
         if not isinstance(values, dict):
-            raise UserError(f"The config section {section!r} must hold keys and values.")
-        # YAML reads some keys as no text: a bare ``on`` is True, ``5`` a number.
+            raise UserError(f"The config section {section!r} must contain keys and values.")
+        # YAML parses some keys as other types: a bare ``on`` is True, ``5`` a number.
         into.setdefault(str(section), {}).update({str(k): v for k, v in values.items()})
 
 
 def _set(into: dict[str, dict[str, Any]], key: str, value: Any) -> None:
     section, dot, name = key.partition(".")
     if not dot:
-        raise UserError(f"A config key is written section.key; {key!r} is not.")
+        raise UserError(f"Invalid setting {key!r}; write section.key.")
     into.setdefault(section, {})[name] = value
 
 
@@ -118,19 +115,17 @@ def _check_keys(merged: Mapping[str, Mapping[str, Any]]) -> None:
     sections = {name: field.annotation for name, field in RunConfig.model_fields.items()}
     for section, values in merged.items():
         if section not in sections:
-            raise UserError(
-                f"There is no config section {section!r}; {_suggest(section, sections)}"
-            )
+            raise UserError(f"Unknown section {section!r}. {_suggest(section, sections)}")
         model: Any = sections[section]
         for key in values:
             if key not in model.model_fields:
                 raise UserError(
-                    f"There is no config key {section}.{key}; {_suggest(key, model.model_fields)}"
+                    f"Unknown setting {section}.{key}. {_suggest(key, model.model_fields)}"
                 )
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    listed = f"there are {', '.join(names)}."
-    return f"did you mean {near[0]!r}? ({listed[:-1]})" if near else listed
+    listed = f"Available: {', '.join(names)}."
+    return f"Did you mean {near[0]!r}? {listed}" if near else listed

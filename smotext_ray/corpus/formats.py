@@ -1,9 +1,8 @@
-"""One file to blocks of rows: parquet, csv, tsv and JSON lines, read as streams.
+"""Stream a file as blocks of rows: parquet, csv, tsv and JSON lines.
 
-csv is read without type inference: a column's type is known only when the whole input has
-been seen, and guessing by the first block would make a label "1" or "01" by chance. JSON
-lines are parsed row by row, because a text that is a number must be reported with its row
-and not fail the block it is in.
+csv is read without type inference: a column's type is known only after the whole input has been
+read, and guessing from the first block could turn the label "01" into "1". JSON lines are parsed
+row by row, because a number as text must be reported with its row instead of failing the block.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ FORMATS = {
 }
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}
 BLOCK_ROWS = 8192
-# A csv row must fit into a block, so this is also the longest row that can be read.
+# A csv row must fit in a block, so this is also the longest possible row.
 CSV_BLOCK_BYTES = 16 << 20
-# What pyarrow and the decompressors raise for a file that is damaged or out of reach.
+# Raised by pyarrow and the decompressors for damaged or unreachable files.
 READ_ERRORS = (
     OSError,
     EOFError,
@@ -50,18 +49,18 @@ READ_ERRORS = (
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows of the input, in its own columns.
+    """Some rows of the input, with its columns.
 
     Attributes
     ----------
     table : pyarrow.Table
     where : str
-        The file, for messages.
+        The file's name, for messages.
     typed : bool
-        False for csv, where every column is a string as it was written (an empty cell is
-        null, but for the text, where it is an empty text).
+        False for csv, where every column is a string as written (an empty cell is null, except in
+        the text column, where it is an empty text).
     not_text : pyarrow.BooleanArray or None
-        Rows whose text was there, but no string; their text is null in the table.
+        Rows whose text was present but not a string; their text is null in the table.
     """
 
     table: pa.Table
@@ -71,7 +70,7 @@ class Block:
 
 
 def split_ending(path: str) -> tuple[str | None, str | None]:
-    """The format and compression that a path's ending names.
+    """The format and compression indicated by a path's extension.
 
     Parameters
     ----------
@@ -94,7 +93,7 @@ def split_ending(path: str) -> tuple[str | None, str | None]:
         for packed, compression in COMPRESSIONS.items():
             if kind != "parquet" and name.endswith(ending + packed):
                 return kind, compression
-    if "?" in name:  # the query of an http address
+    if "?" in name:  # the query of an http URL
         return split_ending(name.partition("?")[0])
     return None, None
 
@@ -108,11 +107,12 @@ def read_file(
     ----------
     filesystem : pyarrow.fs.FileSystem
     path : str
-        With an ending that ``split_ending`` knows.
+        Must have an extension known to ``split_ending``.
     config : InputConfig
-        The names of the columns that must be there.
+        Names of the required columns.
     types : pyarrow.Schema or None
-        The columns' types; without it csv stays text and JSON is inferred block by block.
+        The columns' types; without it csv columns stay strings and JSON types are inferred per
+        block.
 
     Yields
     ------
@@ -137,21 +137,21 @@ def read_file(
 
 
 def require_columns(names: list[str], config: InputConfig, where: str) -> None:
-    """Refuse columns that are missing or not told apart by their names.
+    """Reject missing columns and duplicate column names.
 
     Parameters
     ----------
     names : list of str
-        The columns that are there.
+        The existing columns.
     config : InputConfig
-        The columns that are asked for.
+        Names of the required columns.
     where : str
-        The file, for the message.
+        The file's name, for the message.
 
     Raises
     ------
     UserError
-        With the names of the columns that exist.
+        The message lists the existing columns.
     """
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -183,7 +183,7 @@ def _read_csv(
 ) -> Iterator[Block]:
     read = pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES)
     parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    # Types are given by name, so the names are read first.
+    # Types are passed by name, so the names are read first.
     with (
         _open(filesystem, path, compression) as stream,
         pyarrow.csv.open_csv(stream, read, parse) as reader,
@@ -194,7 +194,7 @@ def _read_csv(
     known = {} if types is None else {field.name: field.type for field in types}
     convert = pyarrow.csv.ConvertOptions(
         column_types={name: known.get(name, pa.string()) for name in names},
-        # Only an empty cell is null: "NA" or "null" may well be a class or a text.
+        # Only an empty cell is null: "NA" or "null" may be a class or a text.
         null_values=[""],
         strings_can_be_null=True,
     )
@@ -232,19 +232,19 @@ def _read_jsonl(
 
 def _parse_line(line: bytes, number: int, path: str) -> dict[str, Any]:
     try:
-        # A byte order mark is no part of JSON, but some editors write one.
+        # A byte order mark is not valid JSON, but some editors write one.
         row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError as error:
         raise UserError(f"Line {number} of {path} is not UTF-8; convert the file.") from error
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"Line {number} of {path} is not JSON ({one_line(error)}); "
-            "write one whole object on each line."
+            "write one complete object per line."
         ) from error
     if not isinstance(row, dict):
         raise UserError(
-            f"Line {number} of {path} is no JSON object; write one object on each line "
-            "(jq -c '.[]' does so for a list)."
+            f"Line {number} of {path} is not a JSON object; write one object per line "
+            "(for a list, use jq -c '.[]')."
         )
     return row
 
@@ -269,7 +269,7 @@ def _json_block(
         # ArrowTypeError is a TypeError, ArrowInvalid and Unicode errors are ValueErrors.
         except (TypeError, ValueError, OverflowError, NotImplementedError) as error:
             raise UserError(
-                f"The column {name!r} of {path} holds values that do not go together "
+                f"The column {name!r} of {path} has values of incompatible types "
                 f"({one_line(error)}); give it one type or drop it."
             ) from error
     return Block(pa.table(columns), path, not_text=not_text)
@@ -279,7 +279,7 @@ def _is_text(value: Any) -> bool:
     if not isinstance(value, str):
         return False
     try:
-        # JSON can write half of a surrogate pair, which is no character.
+        # JSON can contain half of a surrogate pair, which is not a character.
         value.encode()
     except UnicodeEncodeError:
         return False
@@ -287,19 +287,19 @@ def _is_text(value: Any) -> bool:
 
 
 def _open(filesystem: fs.FileSystem, path: str, compression: str | None) -> Any:
-    if compression == "xz":  # the one that pyarrow does not know
+    if compression == "xz":  # not supported by pyarrow
         return lzma.LZMAFile(filesystem.open_input_stream(path, compression=None))
     return filesystem.open_input_stream(path, compression=compression)
 
 
 def _unreadable(path: str, kind: str | None, error: BaseException) -> str:
     if isinstance(error, PermissionError):
-        return f"{path} may not be read by this user; change its permissions."
+        return f"{path} is not readable by this user; change its permissions."
     if isinstance(error, FileNotFoundError):
         return f"{path} does not exist; check the path."
     if "UTF8" in str(error):
         return f"{path} is not UTF-8; convert it, for example with iconv -f latin1 -t utf-8."
     return (
         f"{path} cannot be read as {kind} ({one_line(error)}); "
-        "it may be damaged or cut off, so make it again."
+        "the file may be truncated; regenerate it."
     )

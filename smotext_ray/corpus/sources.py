@@ -1,7 +1,6 @@
-"""Where the input is: files, directories, globs, URIs, Hugging Face data sets, ``demo:``.
+"""Input locations: files, directories, globs, URIs, Hugging Face datasets, ``demo:``.
 
-Files come in the order of their names, so that the same input always gives the same rows
-in the same order.
+Files are read in name order, so that the same input always gives the same rows in the same order.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ HUB_NAME = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+)?)(:(?P<split>[\w.+-]+))?")
 
 @dataclass(frozen=True)
 class Files:
-    """The files of an input, in the order in which they are read.
+    """The files of an input, in reading order.
 
     Attributes
     ----------
     filesystem : pyarrow.fs.FileSystem
     paths : tuple of str
-        Of one format; never empty.
+        All of one format; never empty.
     """
 
     filesystem: fs.FileSystem
@@ -51,13 +50,13 @@ class Files:
 
 
 def read_blocks(config: InputConfig, types: pa.Schema | None = None) -> Iterator[Block]:
-    """Read the whole input as a stream of blocks, always in the same order.
+    """Stream the whole input as blocks, always in the same order.
 
     Parameters
     ----------
     config : InputConfig
     types : pyarrow.Schema or None
-        The types of csv and JSON columns, once they are known.
+        The types of csv and JSON columns, once known.
 
     Yields
     ------
@@ -66,10 +65,10 @@ def read_blocks(config: InputConfig, types: pa.Schema | None = None) -> Iterator
     Raises
     ------
     UserError
-        If the input is not there, cannot be read, or lacks a column.
+        If the input does not exist, cannot be read, or lacks a column.
     """
     if not config.path:
-        raise UserError("No input is given; name a file, a directory or a URI with --input.")
+        raise UserError("No input given; pass a file, directory or URI with --input.")
     if config.path.startswith(DEMO):
         yield from _read_demo(config)
         return
@@ -87,33 +86,33 @@ def find_files(path: str) -> Files | None:
     Parameters
     ----------
     path : str
-        In a directory (searched to its full depth) and for a wildcard, names that begin
-        with ``.`` or ``_`` are left out. ``?`` is a wildcard in local paths only.
+        In directories (searched recursively) and for wildcards, names starting with ``.`` or ``_``
+        are ignored. ``?`` is a wildcard in local paths only.
 
     Returns
     -------
     Files or None
-        None if there is no such file and the name could be a Hugging Face data set's.
+        None if there is no such file and the name could be a Hugging Face dataset.
 
     Raises
     ------
     UserError
-        If nothing is there, a file is empty, or the formats are unknown or mixed.
+        If nothing is found, a file is empty, or the formats are unknown or mixed.
     """
     is_uri = "://" in path or path.startswith("file:")
     try:
         filesystem, root, wildcards = _open_uri(path) if is_uri else _open_local(path)
         infos = _expand(filesystem, root, wildcards)
     except PermissionError as error:
-        raise UserError(f"{path} may not be read by this user; change its permissions.") from error
+        raise UserError(f"{path} is not readable by this user; change its permissions.") from error
     except UserError:
         raise
     except Exception as error:
         if not is_uri:
             raise
-        # Each storage client raises exceptions of its own family.
+        # Each storage client raises its own exceptions.
         raise UserError(
-            f"{path} cannot be reached ({one_line(error)}); check the address, "
+            f"{path} cannot be reached ({one_line(error)}); check the URI, "
             "the credentials and the network."
         ) from error
     if infos is None:
@@ -125,21 +124,21 @@ def find_files(path: str) -> Files | None:
 
 def _open_local(path: str) -> tuple[fs.FileSystem, str, list[str]]:
     full = os.path.abspath(os.path.expanduser(path))
-    if os.path.lexists(full):  # a name may hold a bracket without being a pattern
+    if os.path.lexists(full):  # a name may contain a bracket without being a pattern
         return fs.LocalFileSystem(), full, []
     root, wildcards = _split_pattern(full, "*?[")
     return fs.LocalFileSystem(), root, wildcards
 
 
 def _open_uri(uri: str) -> tuple[fs.FileSystem, str, list[str]]:
-    if uri.startswith("file:"):  # pyarrow refuses spaces in it
+    if uri.startswith("file:"):  # pyarrow rejects spaces in it
         return _open_local("/" + unquote(uri.removeprefix("file:")).lstrip("/"))
-    # What follows "?" are options of the store, such as its region.
+    # After "?" come options of the store, such as its region.
     location, mark, options = uri.partition("?")
     root, wildcards = _split_pattern(location, "*[")
     try:
         filesystem, path = fs.FileSystem.from_uri(with_retry_limit(root + mark + options))
-    except pa.ArrowInvalid:  # none of pyarrow's own
+    except pa.ArrowInvalid:  # not supported by pyarrow
         import fsspec.core
 
         remote, path = fsspec.core.url_to_fs(root + mark + options)
@@ -148,7 +147,7 @@ def _open_uri(uri: str) -> tuple[fs.FileSystem, str, list[str]]:
 
 
 def _split_pattern(path: str, wildcards: str) -> tuple[str, list[str]]:
-    """The part before the first segment with a wildcard, and the segments from there on."""
+    """The part before the first segment with a wildcard, and the remaining segments."""
     segments = path.split("/")
     for index, segment in enumerate(segments):
         if any(character in segment for character in wildcards):
@@ -157,7 +156,7 @@ def _split_pattern(path: str, wildcards: str) -> tuple[str, list[str]]:
 
 
 def _expand(filesystem: fs.FileSystem, root: str, wildcards: list[str]) -> list[fs.FileInfo] | None:
-    """All files that are meant, sorted by path; None if there is nothing at the path."""
+    """All matching files, sorted by path; None if there is nothing at the path."""
     found = [filesystem.get_file_info(root)]
     if not wildcards:
         if found[0].type == fs.FileType.NotFound:
@@ -182,7 +181,7 @@ def _expand(filesystem: fs.FileSystem, root: str, wildcards: list[str]) -> list[
             )
             if fnmatch.fnmatchcase(info.base_name, pattern)
         ]
-    # "**" reaches a directory more than once.
+    # "**" can reach a directory more than once.
     files = {info.path: info for info in found if info.type == fs.FileType.File}
     return [files[path] for path in sorted(files)] or None
 
@@ -194,8 +193,8 @@ def _listed(
     hidden: bool = False,
     only_files: bool = False,
 ) -> list[fs.FileInfo]:
-    # Of a Google bucket pyarrow lists those directories only that an object stands for, which
-    # few tools make; what is in them tells of the others.
+    # In Google buckets pyarrow only lists directories that exist as objects, which few tools
+    # create; infer the others from their contents.
     is_told = filesystem.type_name != "gcs" or only_files
     selector = fs.FileSelector(directory, recursive=recursive or not is_told)
     infos = filesystem.get_file_info(selector)
@@ -211,7 +210,7 @@ def _listed(
 
 
 def _with_directories(infos: list[fs.FileInfo], root: str) -> list[fs.FileInfo]:
-    """The same, and all directories between them and the root."""
+    """The same entries plus all directories between them and the root."""
     found = {info.path: info for info in infos}
     for info in infos:
         above = os.path.dirname(info.path)
@@ -224,17 +223,17 @@ def _with_directories(infos: list[fs.FileInfo], root: str) -> list[fs.FileInfo]:
 def _checked(path: str, infos: list[fs.FileInfo]) -> tuple[str, ...]:
     files = [info for info in infos if info.type != fs.FileType.Directory]
     if not files:
-        raise UserError(f"The directory {path} holds no files; give one that does.")
+        raise UserError(f"The directory {path} has no files; use one that does.")
     kinds: dict[str, str] = {}
     for info in files:
         if info.type != fs.FileType.File:
-            raise UserError(f"{info.path} is no regular file; write the corpus to one.")
+            raise UserError(f"{info.path} is not a regular file; write the corpus to one.")
         kind, _ = split_ending(info.path)
         if kind is None:
             raise UserError(
-                f"{info.path} has an unknown ending; known are {', '.join(FORMATS)}, all but "
-                f"parquet also with {', '.join(COMPRESSIONS)} (a pattern such as "
-                "'DIR/*.csv' chooses files)."
+                f"{info.path} has an unknown extension; use {', '.join(FORMATS)}, all except "
+                f"parquet also with {', '.join(COMPRESSIONS)} (select files with a pattern "
+                "such as 'DIR/*.csv')."
             )
         kinds.setdefault(kind, info.path)
         if info.size == 0:
@@ -243,7 +242,7 @@ def _checked(path: str, infos: list[fs.FileInfo]) -> tuple[str, ...]:
         (one, first), (other, second) = list(kinds.items())[:2]
         raise UserError(
             f"{path} mixes formats ({first} is {one}, {second} is {other}); "
-            "give files of one, for example with a pattern such as 'DIR/*.csv'."
+            "use files of one format, for example with a pattern such as 'DIR/*.csv'."
         )
     return tuple(info.path for info in files)
 
@@ -255,13 +254,13 @@ def _may_be_hub_name(path: str) -> bool:
 
 def _read_hub(config: InputConfig) -> Iterator[Block]:
     match = HUB_NAME.fullmatch(config.path)
-    assert match is not None  # find_files saw to it
+    assert match is not None  # guaranteed by find_files
     try:
         import datasets
 
         split = match["split"] or "train"
         rows = datasets.load_dataset(match["name"], split=split, streaming=True)
-        # One conversion to Arrow a block; its tables may be of any number of rows.
+        # One conversion to Arrow per block; its tables may have any number of rows.
         stream: Any = rows.with_format("arrow").iter(batch_size=BLOCK_ROWS)
         for table in stream:
             require_columns(table.column_names, config, config.path)
@@ -269,10 +268,10 @@ def _read_hub(config: InputConfig) -> Iterator[Block]:
     except UserError:
         raise
     except Exception as error:
-        # The hub's client has dozens of exceptions, from network, server and data set.
+        # The hub's client raises dozens of exceptions, from network, server and dataset.
         raise UserError(
-            f"There is no file or directory {config.path}, and no Hugging Face data set of "
-            f"that name could be read ({one_line(error)}); check the spelling and the network."
+            f"There is no file or directory {config.path}, and no Hugging Face dataset "
+            f"of that name could be read ({one_line(error)}); check the spelling and the network."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The second pass over the input: its good rows into ``corpus/``."""
+"""The second pass over the input: write its valid rows to ``corpus/``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pyarrow import fs
 from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.column_types import is_string
 from smotext_ray.corpus.sources import read_blocks
-from smotext_ray.corpus.survey import Survey, _decoded, _is_dictionary, _roles
-from smotext_ray.corpus.validation import judge, plain_column, read_ids
+from smotext_ray.corpus.survey import CorpusSummary, _decoded, _is_dictionary, _roles
+from smotext_ray.corpus.validation import plain_column, read_ids, validate_rows
 from smotext_ray.errors import UserError
 
 EXTRA = "extra."
@@ -22,24 +22,24 @@ EXTRA = "extra."
 
 def stage_corpus(
     config: InputConfig,
-    survey: Survey,
+    survey: CorpusSummary,
     filesystem: fs.FileSystem,
     directory: str,
     rows_per_file: int = 10_000,
 ) -> None:
-    """Write the good rows as parquet files ``part-00000.parquet``, ...
+    """Write the valid rows as parquet files ``part-00000.parquet``, ...
 
-    The staging is whole only when this returns: a killed one leaves some of the files, and
-    the next one writes them anew.
+    Staging is complete only when this returns: if killed, it leaves some of the files, and the next
+    call rewrites them.
 
     Parameters
     ----------
     config : InputConfig
-    survey : Survey
-        Of the same input.
+    survey : CorpusSummary
+        Survey of the same input.
     filesystem : pyarrow.fs.FileSystem
     directory : str
-        Parquet files called ``part-*`` in it are replaced.
+        Existing parquet files ``part-*`` in it are replaced.
     rows_per_file : int, default=10_000
 
     Raises
@@ -49,10 +49,10 @@ def stage_corpus(
 
     Notes
     -----
-    The columns are ``id`` (int64 or string), ``text`` (string), ``label`` (string, integer,
-    bool or float), then every other column of the input under ``extra.`` and its own name.
-    Without an id column, ``id`` is the 0-based number of the row in the input, bad rows
-    counted too, so that it leads the user to the row.
+    The columns are ``id`` (int64 or string), ``text`` (string), ``label`` (string, integer, bool or
+    float), then every other column of the input under ``extra.`` and its own name. Without an id
+    column, ``id`` is the 0-based row number in the input, counting bad rows too, so that users can
+    find the row.
     """
     filesystem.create_dir(directory, recursive=True)
     for info in filesystem.get_file_info(fs.FileSelector(directory)):
@@ -66,14 +66,14 @@ def stage_corpus(
         raise _changed(config)
 
 
-def without_other_columns(survey: Survey, config: InputConfig) -> Survey:
-    """The survey as if the input held text and label alone; so nothing else is staged."""
+def without_other_columns(survey: CorpusSummary, config: InputConfig) -> CorpusSummary:
+    """The survey as if the input had only text and label, so that nothing else is staged."""
     names = (config.text_column, config.label_column)
     return replace(survey, schema=pa.schema([survey.schema.field(name) for name in names]))
 
 
 def original_columns(table: pa.Table, config: InputConfig, schema: pa.Schema) -> pa.Table:
-    """Turn staged rows back into the input's own columns.
+    """Convert staged rows back to the input's columns.
 
     Parameters
     ----------
@@ -81,13 +81,12 @@ def original_columns(table: pa.Table, config: InputConfig, schema: pa.Schema) ->
         Staged rows.
     config : InputConfig
     schema : pyarrow.Schema
-        ``Survey.schema``.
+        ``CorpusSummary.schema``.
 
     Returns
     -------
     pyarrow.Table
-        The input's columns under their own names, in their own order and of their own
-        types; an ``id`` that was generated is not among them.
+        The input's columns with their original names, order and types, without a generated ``id``.
     """
     roles = _roles(config)
     columns = [
@@ -100,12 +99,12 @@ def original_columns(table: pa.Table, config: InputConfig, schema: pa.Schema) ->
 def _as(column: Any, kind: pa.DataType) -> Any:
     if column.type == kind:  # extension types cannot be cast, not even to themselves
         return column
-    # Only strings can be cast to a dictionary at once.
+    # Only strings can be cast to a dictionary directly.
     return column.dictionary_encode().cast(kind) if _is_dictionary(kind) else column.cast(kind)
 
 
-def staged_rows(config: InputConfig, survey: Survey) -> Iterator[pa.Table]:
-    """The good rows in the staged columns, block by block."""
+def staged_rows(config: InputConfig, survey: CorpusSummary) -> Iterator[pa.Table]:
+    """Yield the valid rows with the staged columns, block by block."""
     roles = _roles(config)
     label_type = _decoded(survey.schema.field(config.label_column).type)
     if is_string(label_type):
@@ -113,7 +112,7 @@ def staged_rows(config: InputConfig, survey: Survey) -> Iterator[pa.Table]:
     row = 0
     for block in read_blocks(config, survey.schema):
         try:
-            text, label, verdict = judge(block, config)
+            text, label, verdict = validate_rows(block, config)
             columns = {
                 "id": read_ids(block, config, row),
                 "text": text,
@@ -129,7 +128,7 @@ def staged_rows(config: InputConfig, survey: Survey) -> Iterator[pa.Table]:
 
 
 def regrouped(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """The same rows in tables of ``rows`` rows, the last one of what is left."""
+    """Regroup rows into tables of ``rows`` rows; the last one may be smaller."""
     held: list[pa.Table] = []
     count = 0
     for table in tables:

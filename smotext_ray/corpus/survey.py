@@ -1,7 +1,7 @@
-"""Read and check the corpus, and stage it as the table that the jobs work on.
+"""Survey the corpus: validate every row and infer column types.
 
-The input is streamed twice: once to check every row and to learn the columns' types, which
-writes nothing, and once to write the good rows.
+The input is streamed twice: first to check every row and infer the columns' types, without writing
+anything, and then to write the valid rows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.column_types import ColumnTypes, is_string
 from smotext_ray.corpus.formats import Block, require_columns
 from smotext_ray.corpus.sources import read_blocks
-from smotext_ray.corpus.validation import REASONS, check_names, judge, read_ids
+from smotext_ray.corpus.validation import REASONS, check_names, read_ids, validate_rows
 from smotext_ray.errors import UserError
 
 EXAMPLES = 5
@@ -27,7 +27,7 @@ EXAMPLES = 5
 
 @dataclass(frozen=True)
 class BadRows:
-    """Rows that cannot be used, all for the same reason.
+    """Rows that are unusable for the same reason.
 
     Attributes
     ----------
@@ -41,21 +41,21 @@ class BadRows:
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What one reading of the input has found.
+class CorpusSummary:
+    """The result of surveying the input.
 
     Attributes
     ----------
     rows : int
-        Good rows.
+        Number of valid rows.
     class_counts : dict
-        Label to number of good rows, sorted by ``str(label)``.
+        Label to number of valid rows, sorted by ``str(label)``.
     bad_rows : dict of str to BadRows
-        Reason to rows; a row counts once, by the first of its reasons.
+        Reason to rows; a row counts once, with its first reason.
     schema : pyarrow.Schema
-        The input's own columns.
+        The input's columns.
     mean_characters : float
-        Mean length of the good texts.
+        Mean length of the valid texts.
     """
 
     rows: int
@@ -65,8 +65,8 @@ class Survey:
     mean_characters: float
 
 
-def survey_corpus(config: InputConfig, least_classes: int = 2) -> Survey:
-    """Check every row of the input; write nothing.
+def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
+    """Check every row of the input, without writing anything.
 
     Parameters
     ----------
@@ -76,14 +76,14 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> Survey:
 
     Returns
     -------
-    Survey
+    CorpusSummary
 
     Raises
     ------
     UserError
-        If the input is not there, damaged or empty, lacks a column, has a column that the
-        result needs for itself, has bad rows (with ``on_bad_row="error"``), ids that are
-        null or not unique, or fewer than ``least_classes``.
+        If the input is missing, damaged or empty, lacks a column, has a column reserved for the
+        result, has bad rows (with ``on_bad_row="error"``), null or duplicate ids, or fewer than
+        ``least_classes`` classes.
     """
     _check_roles(config)
     types = ColumnTypes(text=config.text_column, label=config.label_column)
@@ -95,14 +95,14 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> Survey:
     schema = types.schema()
     if not tally.seen:
         if least_classes:
-            raise UserError(f"{config.path} holds no rows; give a corpus that does.")
-        return Survey(0, {}, {}, schema, 0.0)
-    # JSON lines and directories can only be judged when the last row has been seen.
+            raise UserError(f"{config.path} has no rows; use a corpus that does.")
+        return CorpusSummary(0, {}, {}, schema, 0.0)
+    # JSON lines and directories can only be checked after the last row.
     require_columns(schema.names, config, config.path)
     _check_storable(schema, config)
     if config.id_column is not None:
         _check_unique(tally, config)
-    survey = Survey(
+    survey = CorpusSummary(
         rows=tally.good,
         class_counts=_class_counts(tally.labels, schema.field(config.label_column).type),
         bad_rows=_bad_rows(tally, schema, config),
@@ -115,7 +115,7 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> Survey:
 
 @dataclass
 class _Tally:
-    """What the survey counts, block by block."""
+    """Running counts of the survey, block by block."""
 
     seen: int = 0
     good: int = 0
@@ -123,12 +123,12 @@ class _Tally:
     labels: Counter[Any] = field(default_factory=Counter)
     bad: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[Any]] = field(default_factory=dict)
-    # 8 bytes a row, the only thing here that grows with the corpus: the id itself, or the
-    # hash of a string (ids that share a hash are read again and compared).
+    # 8 bytes per row, the only thing here that grows with the corpus: the id itself, or the hash of
+    # a string (ids with the same hash are read again and compared).
     hashes: array[int] = field(default_factory=lambda: array("q"))
 
     def add(self, block: Block, config: InputConfig) -> None:
-        text, label, verdict = judge(block, config)
+        text, label, verdict = validate_rows(block, config)
         ids = read_ids(block, config, self.seen)
         for code, reason in enumerate(REASONS, 1):
             rows = np.flatnonzero(verdict == code)
@@ -160,8 +160,8 @@ def _check_unique(tally: _Tally, config: InputConfig) -> None:
             value = ids[int(row)].as_py()
             if value in seen:
                 raise UserError(
-                    f"The id column {config.id_column!r} holds {value!r} more than once; make "
-                    "the ids unique, or leave --id-column out to number the rows."
+                    f"The id column {config.id_column!r} has duplicates of {value!r}; make the ids "
+                    "unique, or omit --id-column to number the rows."
                 )
             seen.add(value)
 
@@ -174,9 +174,9 @@ def _hashes(ids: pa.Array) -> np.ndarray:
 
 def _check_storable(schema: pa.Schema, config: InputConfig) -> None:
     for name, kind in zip(schema.names, schema.types, strict=True):
-        if "struct<>" in str(kind):  # parquet has no type for it
+        if "struct<>" in str(kind):  # not supported by parquet
             raise UserError(
-                f"The column {name!r} of {config.path} holds only empty objects; drop it."
+                f"The column {name!r} of {config.path} has only empty objects; drop it."
             )
 
 
@@ -184,19 +184,19 @@ def _check_roles(config: InputConfig) -> None:
     roles = _roles(config)
     if len(roles) < 2 + (config.id_column is not None):
         raise UserError(
-            "The text, label and id columns must be different ones; "
-            f"they are given as {config.text_column!r}, {config.label_column!r}"
+            "The text, label and id columns must be different; "
+            f"they are {config.text_column!r}, {config.label_column!r}"
             + (f" and {config.id_column!r}." if config.id_column is not None else ".")
         )
 
 
 def _roles(config: InputConfig) -> dict[str, str]:
-    """The input's name of each of the staged columns ``id``, ``text`` and ``label``."""
+    """The input's names of the staged columns ``id``, ``text`` and ``label``."""
     roles = {config.text_column: "text", config.label_column: "label"}
     return roles if config.id_column is None else {**roles, config.id_column: "id"}
 
 
-def _check_rows(survey: Survey, seen: int, config: InputConfig, least_classes: int) -> None:
+def _check_rows(survey: CorpusSummary, seen: int, config: InputConfig, least_classes: int) -> None:
     listed = ", ".join(
         f"{reason} in {bad.count} (id {', '.join(map(str, bad.examples))}"
         f"{', ...' if bad.count > len(bad.examples) else ''})"
@@ -205,24 +205,23 @@ def _check_rows(survey: Survey, seen: int, config: InputConfig, least_classes: i
     if listed and config.on_bad_row == "error":
         count = seen - survey.rows
         raise UserError(
-            f"{count} of the {seen} rows of {config.path} cannot be used: {listed}; mend them, "
-            "or leave them out with --on-bad-row skip."
+            f"{count} of the {seen} rows of {config.path} cannot be used: {listed}; fix them, "
+            "or drop them with --on-bad-row skip."
         )
     if survey.rows == 0 and least_classes:
         raise UserError(
-            f"{config.path} holds no row that can be used: {listed}; mend the rows, or name "
-            "other columns."
+            f"{config.path} has no usable row: {listed}; fix the rows, or choose other columns."
         )
     if len(survey.class_counts) < least_classes:
         (label,) = survey.class_counts
         raise UserError(
-            f"All rows of {config.path} are of one class, {label!r}; give a corpus of at least "
-            "two, or name another column with --label-column."
+            f"All rows of {config.path} are of one class, {label!r}; use a corpus with at least "
+            "two, or choose another column with --label-column."
         )
 
 
 def _class_counts(labels: Counter[Any], kind: pa.DataType) -> dict[Any, int]:
-    # csv has counted strings, and two of them can be one value: "true" and "True".
+    # For csv, strings were counted, and two of them can be the same value: "true" and "True".
     counts: Counter[Any] = Counter()
     for label, count in zip(_as_type(list(labels), kind), labels.values(), strict=True):
         counts[label] += count
@@ -247,7 +246,7 @@ def _is_dictionary(kind: pa.DataType) -> bool:
 
 
 def _decoded(kind: pa.DataType) -> pa.DataType:
-    """The type in which a column is staged: no dictionary, and no view, which has no filter."""
+    """The type of a staged column: not a dictionary, and not a view, which cannot be filtered."""
     kind = kind.value_type if _is_dictionary(kind) else kind
     if pa.types.is_string_view(kind):
         return pa.string()

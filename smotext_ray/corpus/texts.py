@@ -1,4 +1,4 @@
-"""Read the texts that a bridge is trained or evaluated on."""
+"""Read the texts for training or evaluating a bridge."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from smotext_ray.errors import UserError
 
 
 def read_texts(path: str, text_column: str) -> list[str]:
-    """All texts of a ``.txt`` file, one a line, or of a table's column, without empty ones.
+    """All non-empty texts of a ``.txt`` file, one per line, or of a table's column.
 
     Raises
     ------
     UserError
-        If the file or the column is not there, or holds no text.
+        If the file or column does not exist, or has no text.
     """
     if path.endswith(".txt"):
         lines = _lines(Path(path))
     else:
-        # The text stands in for the label: a bridge needs none.
+        # The text doubles as the label, because a bridge needs none.
         config = InputConfig(path=path, text_column=text_column, label_column=text_column)
         lines = [text for (text,) in _rows(config, text_column)]
     texts = [text.strip() for text in lines if isinstance(text, str) and text.strip()]
     if not texts:
-        raise UserError(f"{path} holds no text to train on.")
+        raise UserError(f"{path} has no text to train on.")
     return texts
 
 
 def read_labelled_texts(
     path: str, text_column: str, label_column: str | None, rows: int
 ) -> tuple[list[str], list[Any] | None]:
-    """The first ``rows`` texts that are not empty, and their labels where a column is named.
+    """The first ``rows`` non-empty texts, and their labels if a label column is given.
 
     Raises
     ------
     UserError
-        As `read_texts`, or if fewer than two texts are there.
+        As in `read_texts`, or if there are fewer than two texts.
     """
     if label_column is None:
         texts, labels = read_texts(path, text_column)[:rows], None
@@ -52,12 +52,12 @@ def read_labelled_texts(
         ][:rows]
         texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
     if len(texts) < 2:
-        raise UserError(f"{path} holds fewer than two texts that can be used; give more.")
+        raise UserError(f"{path} has fewer than two usable texts; add more.")
     return texts, labels
 
 
 def _rows(config: InputConfig, *names: str) -> list[tuple[Any, ...]]:
-    """The rows of some columns of a table; a field that a JSON line lacks is None."""
+    """Rows of some columns of a table; fields missing in a JSON line are None."""
     rows: list[tuple[Any, ...]] = []
     seen: set[str] = set()
     for block in read_blocks(config):
@@ -72,7 +72,7 @@ def _rows(config: InputConfig, *names: str) -> list[tuple[Any, ...]]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        # Not splitlines, which also ends a line at U+2028 and at form feeds within a text.
+        # Not splitlines, which also splits at U+2028 and form feeds within a text.
         return path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as text: {error}.") from error

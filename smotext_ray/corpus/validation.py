@@ -1,4 +1,4 @@
-"""Which rows of a block can be used, and why the others cannot."""
+"""Validate the rows of a block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smotext_ray.corpus.formats import Block, require_columns
 from smotext_ray.errors import UserError
 from smotext_ray.tables import RESERVED
 
-# A row is counted once, by the first that applies.
+# A row counts once, with the first reason that applies.
 REASONS = (
     "text is null",
     "text is empty",
@@ -22,8 +22,8 @@ REASONS = (
 )
 
 
-def judge(block: Block, config: InputConfig) -> tuple[pa.Array, pa.Array, np.ndarray]:
-    """Judge every row of a block.
+def validate_rows(block: Block, config: InputConfig) -> tuple[pa.Array, pa.Array, np.ndarray]:
+    """Validate every row of a block.
 
     Parameters
     ----------
@@ -33,16 +33,16 @@ def judge(block: Block, config: InputConfig) -> tuple[pa.Array, pa.Array, np.nda
     Returns
     -------
     text : pyarrow.StringArray
-        Null where it is not a string.
+        Null if it is not a string.
     label : pyarrow.Array
         Strings, integers, bools or floats.
     verdict : ndarray of int8, shape (rows,)
-        0 for a good row, else 1 + the index of its reason in ``REASONS``.
+        0 for a valid row, else 1 + the index of its reason in ``REASONS``.
 
     Raises
     ------
     UserError
-        If labels are of a type that names no class, or strings are not UTF-8.
+        If labels have an unsupported type, or strings are not UTF-8.
     """
     text = plain_column(block, config.text_column)
     label = plain_column(block, config.label_column)
@@ -81,12 +81,12 @@ def read_ids(block: Block, config: InputConfig, first_row: int) -> pa.Array:
     block : Block
     config : InputConfig
     first_row : int
-        0-based number of the block's first row in the input.
+        0-based row number of the block's first row in the input.
 
     Returns
     -------
     pyarrow.Int64Array or pyarrow.StringArray
-        Of the id column; without one, the numbers of the rows.
+        Values of the id column or, without one, row numbers.
 
     Raises
     ------
@@ -95,14 +95,14 @@ def read_ids(block: Block, config: InputConfig, first_row: int) -> pa.Array:
     """
     if config.id_column is None:
         return pa.array(np.arange(first_row, first_row + block.table.num_rows))
-    if first_row == 0:  # JSON lines without any are without the column
+    if first_row == 0:  # JSON lines that all lack ids lack the column
         require_columns(block.table.column_names, config, block.where)
     ids = plain_column(block, config.id_column)
     if ids.null_count:
         row = first_row + int(np.flatnonzero(_mask(ids.is_null()))[0])
         raise UserError(
             f"The id column {config.id_column!r} is null in row {row} of {config.path} "
-            "(counted from 0); fill it, or leave --id-column out to number the rows."
+            "(counted from 0); fill it, or omit --id-column to number the rows."
         )
     if is_string(ids.type):
         ids = ids.cast(pa.string())
@@ -110,20 +110,20 @@ def read_ids(block: Block, config: InputConfig, first_row: int) -> pa.Array:
         return ids
     if not pa.types.is_integer(ids.type):
         raise UserError(
-            f"The id column {config.id_column!r} is of type {ids.type}; ids must be integers "
-            "or strings (leave --id-column out to number the rows)."
+            f"The id column {config.id_column!r} has type {ids.type}; ids must be integers "
+            "or strings (omit --id-column to number the rows)."
         )
     try:
         return ids.cast(pa.int64())
     except pa.ArrowInvalid as error:
         raise UserError(
-            f"The id column {config.id_column!r} holds integers beyond 64 bits; write them as "
+            f"The id column {config.id_column!r} has integers beyond 64 bits; write them as "
             "strings."
         ) from error
 
 
 def plain_column(block: Block, name: str) -> pa.Array:
-    """One column as one array without dictionary.
+    """A column as a single array, without dictionary encoding.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def plain_column(block: Block, name: str) -> pa.Array:
     Returns
     -------
     pyarrow.Array
-        Nulls if the block lacks the column, as some rows of JSON lines may.
+        Nulls if the block lacks the column, which can happen with JSON lines.
     """
     if name not in block.table.column_names:
         return pa.nulls(block.table.num_rows)
@@ -142,7 +142,7 @@ def plain_column(block: Block, name: str) -> pa.Array:
 
 
 def check_names(block: Block) -> None:
-    """Refuse input columns whose names the result needs for itself.
+    """Reject input columns with names reserved for the result.
 
     Parameters
     ----------
@@ -155,8 +155,8 @@ def check_names(block: Block) -> None:
     taken = sorted(RESERVED.intersection(block.table.column_names))
     if taken:
         raise UserError(
-            f"{block.where} has a column {taken[0]!r}, which the result adds by itself; "
-            "rename that column or drop it."
+            f"{block.where} has a column {taken[0]!r}, which is reserved for the result; "
+            "rename or drop it."
         )
 
 
@@ -173,7 +173,7 @@ def _check_encoding(strings: pa.Array, name: str, block: Block) -> None:
         strings.validate(full=True)
     except pa.ArrowInvalid as error:
         raise UserError(
-            f"The column {name!r} of {block.where} is not UTF-8; write the file anew as UTF-8."
+            f"The column {name!r} of {block.where} is not UTF-8; rewrite the file as UTF-8."
         ) from error
 
 
@@ -186,7 +186,7 @@ def _check_label_type(kind: pa.DataType, config: InputConfig) -> None:
     )
     if not allowed:
         raise UserError(
-            f"The label column {config.label_column!r} is of type {kind}; labels must be "
+            f"The label column {config.label_column!r} has type {kind}; labels must be "
             "strings, integers or true/false."
         )
 
@@ -196,6 +196,7 @@ def _check_integral(labels: pa.Array, config: InputConfig) -> None:
     fractions = values[~(np.isfinite(values) & (values == np.floor(values)))]
     if fractions.size:
         raise UserError(
-            f"The label column {config.label_column!r} holds {fractions[0]:g}; labels must be "
-            "strings, integers or true/false, not measurements."
+            f"The label column {config.label_column!r} has the value "
+            f"{fractions[0]:g}; labels must be "
+            "strings, integers or true/false, not continuous values."
         )

@@ -1,3 +1,3 @@
-"""What the new texts are worth: fidelity, diversity, and checks for what they give away."""
+"""Evaluation of synthetic texts: utility, fidelity, diversity and leakage."""
 
 from __future__ import annotations

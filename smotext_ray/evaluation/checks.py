@@ -1,4 +1,4 @@
-"""Checks on embeddings and labels that the measures share."""
+"""Shared validation of embeddings and labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def embeddings(name: str, x: np.ndarray) -> np.ndarray:
-    """``x`` as float64, if it is of shape (n, d) with n > 0 and finite; ValueError otherwise."""
+    """``x`` as float64; ValueError unless it is finite and has shape (n, d) with n > 0."""
     rows = np.asarray(x, np.float64)
     if rows.ndim != 2 or not rows.size:
         raise ValueError(f"The embeddings ({name}) must have shape (n, d), not {rows.shape}.")
@@ -19,7 +19,7 @@ def embeddings(name: str, x: np.ndarray) -> np.ndarray:
 
 
 def same_width(**named: np.ndarray) -> list[np.ndarray]:
-    """All of them as ``embeddings`` gives them; ValueError where their widths differ."""
+    """Check each with `embeddings`; ValueError if their widths differ."""
     checked = [embeddings(name, x) for name, x in named.items()]
     if len({x.shape[1] for x in checked}) > 1:
         widths = ", ".join(f"{name} {x.shape[1]}" for name, x in named.items())
@@ -30,7 +30,7 @@ def same_width(**named: np.ndarray) -> list[np.ndarray]:
 def class_codes(
     real_labels: Sequence[Any] | np.ndarray, synthetic_labels: Sequence[Any] | np.ndarray
 ) -> tuple[list[Any], np.ndarray, np.ndarray]:
-    """The classes of the real texts, sorted, and each text's place among them.
+    """The sorted classes of the real texts, and the class index of each text.
 
     Raises
     ------

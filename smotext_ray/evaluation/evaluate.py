@@ -1,55 +1,56 @@
-"""``smotext evaluate``: what the new texts of a run are worth, on one page.
+"""``smotext evaluate``: measure a run's synthetic texts and collect the report.
 
-Read it top to bottom: the report, then one function a section.
+Top to bottom: the report, then one function per section.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 
+from smotext_ray.config.choices import Decided
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.evaluation.controls.decode import Control
 from smotext_ray.evaluation.fidelity.agreement import FEWEST, label_agreement
 from smotext_ray.evaluation.fidelity.coverage import density_coverage, round_trip
 from smotext_ray.evaluation.fidelity.diversity import compare_diversity
 from smotext_ray.evaluation.fidelity.perplexity import perplexity
+from smotext_ray.evaluation.inputs import EvaluationData
 from smotext_ray.evaluation.leakage.planting import Canaries
 from smotext_ray.evaluation.leakage.section import copy_check
-from smotext_ray.evaluation.material import Material
 from smotext_ray.evaluation.report.schema import Report
 from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS, Classifier
 from smotext_ray.evaluation.utility.distillation import STUDENTS, Student, distil
 from smotext_ray.evaluation.utility.epsilons import utility_at_epsilons
 from smotext_ray.evaluation.utility.fine_tuning import FineTuned
-from smotext_ray.evaluation.utility.teacher import Taught
+from smotext_ray.evaluation.utility.teacher import TeacherLabels
 from smotext_ray.evaluation.utility.trials import available, run_trials, utility_section
 from smotext_ray.models.files import locate_model
 from smotext_ray.run.directory import Run
 
-MAP_POINTS = 4000  # drawn by lot where there are more
-READ = 500  # texts of each side that the LLM reads, drawn by lot where there are more
+MAP_POINTS = 4000  # sampled at random if there are more
+READ = 500  # texts the LLM reads from each side, sampled at random if there are more
 BINS = 30
 
-# Texts to the nats that an LLM needs for each, and the number of its tokens.
-Surprise = Callable[[list[str]], list[tuple[float, int]]]
+# Maps texts to (negative log-likelihood in nats, number of tokens) per text.
+TokenScores = Callable[[list[str]], list[tuple[float, int]]]
 
 
 def evaluate(
     run: Run,
     config: RunConfig,
-    material: Material,
+    material: EvaluationData,
     seeds: Sequence[int],
     encode: Callable[[list[str]], np.ndarray],
     classifiers: Sequence[str] = tuple(CLASSIFIERS),
     decoded: Mapping[str, Control] | None = None,
-    taught: Taught | None = None,
-    surprise: Surprise | None = None,
+    taught: TeacherLabels | None = None,
+    surprise: TokenScores | None = None,
     canaries: Canaries | None = None,
-    beside: Sequence[Run] = (),
+    compare: Sequence[Run] = (),
     variants: Sequence[str] = (),
     log: Callable[[str], Any] = print,
 ) -> Report:
@@ -59,28 +60,28 @@ def evaluate(
     ----------
     run : Run
     config : RunConfig
-        The run's.
-    material : Material
+        The run's settings.
+    material : EvaluationData
     seeds : sequence of int
-        Draws of the real texts, for the intervals of utility and distillation.
+        Seeds for drawing real texts; one repetition each, for the confidence intervals.
     encode : callable
-        Texts to embeddings, as the run's encoder makes them.
+        Maps texts to embeddings with the run's encoder.
     classifiers : sequence of {"embedding", "tfidf", "bert"}
         ``"bert"`` fine-tunes the run's own encoder.
     decoded : mapping of str to Control, optional
-        The controls that the LLM has decoded.
-    taught : Taught, optional
-        What a teacher says; without it nothing is distilled.
+        Controls decoded by the LLM.
+    taught : TeacherLabels, optional
+        Teacher labels; without them, distillation is skipped.
     surprise : callable, optional
-        What the LLM says of texts; without it there is no perplexity.
+        Token likelihoods from the LLM; without it, perplexity is skipped.
     canaries : Canaries, optional
-        Those that were planted in the corpus.
-    beside : sequence of Run
-        Of the same corpus with other epsilons, for the plot of utility against epsilon.
+        Canaries planted in the corpus.
+    compare : sequence of Run
+        Runs on the same corpus with other epsilons, for the utility-epsilon plot.
     variants : sequence of {"borderline", "adasyn", "kmeans", "svm"}
-        Of SMOTE on embeddings, as further controls.
+        SMOTE variants applied to embeddings, as additional controls.
     log : callable
-        Takes a line of progress.
+        Called with each line of progress.
 
     Returns
     -------
@@ -90,9 +91,9 @@ def evaluate(
     arms = available(variants)
     trials = run_trials(material, seeds, named, encode, arms, log=log, decoded=controls)
     privacy = _promise(run) | {"rows": copy_check(material, encode, canaries)}
-    if beside:
+    if compare:
         test = material.test
-        privacy["utility"] = utility_at_epsilons([run, *beside], test, seeds, named, encode)
+        privacy["utility"] = utility_at_epsilons([run, *compare], test, seeds, named, encode)
     distilled = None
     if taught is not None:
         distilled = distil(taught, material, seeds, _students(config, classifiers), log)
@@ -135,7 +136,7 @@ def _bert(config: RunConfig) -> FineTuned:
     return FineTuned(locate_model(config.encoder.model).path)
 
 
-def _run_facts(run: Run, config: RunConfig, material: Material) -> dict[str, Any]:
+def _run_facts(run: Run, config: RunConfig, material: EvaluationData) -> dict[str, Any]:
     models = run.manifest["models"]
     status = Counter(sample["status"] for sample in material.samples)
     return {
@@ -149,7 +150,7 @@ def _run_facts(run: Run, config: RunConfig, material: Material) -> dict[str, Any
     }
 
 
-def _classes(run: Run, material: Material) -> list[dict[str, Any]]:
+def _classes(run: Run, material: EvaluationData) -> list[dict[str, Any]]:
     real, new = Counter(material.real.labels), Counter(material.synthetic.labels)
     wanted = {str(label): number for label, number in run.manifest["targets"]}
     return [
@@ -164,7 +165,7 @@ def _classes(run: Run, material: Material) -> list[dict[str, Any]]:
 
 
 def _fidelity(
-    material: Material, decoded: Mapping[str, Control], surprise: Surprise | None
+    material: EvaluationData, decoded: Mapping[str, Control], surprise: TokenScores | None
 ) -> dict[str, Any]:
     real, new = material.real, material.synthetic
     x, labels = real.embeddings, real.labels
@@ -194,19 +195,19 @@ def _fidelity(
 
 
 def _some(texts: list[str]) -> list[str]:
-    """At most so many of the texts, by lot."""
+    """A random sample of at most ``READ`` texts."""
     rows = np.random.default_rng(0).permutation(len(texts))[:READ]
     return [texts[row] for row in np.sort(rows)]
 
 
 def _of_classes(real: Any, new: Any) -> list[str]:
-    """The real texts of the classes that have new ones, which is what those compare to."""
+    """Real texts of the classes that have synthetic ones, for a like-for-like comparison."""
     wanted = set(new.labels)
     return [text for text, label in zip(real.texts, real.labels, strict=True) if label in wanted]
 
 
-def _map(material: Material, show_texts: bool) -> dict[str, Any]:
-    """Real and new texts in the plane of the real ones' two largest variances."""
+def _map(material: EvaluationData, show_texts: bool) -> dict[str, Any]:
+    """Real and synthetic texts on the first two principal components of the real ones."""
     from sklearn.decomposition import PCA
 
     real, new = material.real, material.synthetic
@@ -227,14 +228,14 @@ def _map(material: Material, show_texts: bool) -> dict[str, Any]:
     return {"method": "PCA", "points": points}
 
 
-def _histograms(material: Material) -> list[dict[str, Any]]:
+def _histograms(material: EvaluationData) -> list[dict[str, Any]]:
     cosine = {
         status: [
             s["cosine"]
             for s in material.samples
             if s["status"] == status and s["cosine"] is not None
         ]
-        for status in ("accepted", "rejected")
+        for status in get_args(Decided)
     }
     words = {
         "real": [len(t.split()) for t in _of_classes(material.real, material.synthetic)],
@@ -256,6 +257,6 @@ def _series(groups: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
     ]
 
 
-def _rejections(material: Material) -> list[dict[str, Any]]:
+def _rejections(material: EvaluationData) -> list[dict[str, Any]]:
     reasons = Counter(s["reason"] for s in material.samples if s["status"] != "accepted")
     return [{"reason": reason, "count": count} for reason, count in reasons.most_common()]

@@ -1,4 +1,4 @@
-"""Runs of words that texts share."""
+"""Word n-grams and overlap between texts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHINGLE = 3  # words
 
 
 def ngrams(tokens: Sequence[str], n: int) -> list[Gram]:
-    """All runs of ``n`` words, in order; none where there are fewer words.
+    """All runs of ``n`` words, in order; empty if there are fewer words.
 
     Examples
     --------
@@ -25,18 +25,18 @@ def ngrams(tokens: Sequence[str], n: int) -> list[Gram]:
 
 
 def shingles(text: str) -> frozenset[Gram]:
-    """Distinct word 3-grams of a text; a shorter text is one gram, one without words none."""
+    """Distinct word 3-grams; a shorter text is a single gram, a text without words has none."""
     tokens = words(text)
     return frozenset(ngrams(tokens, min(SHINGLE, len(tokens)))) if tokens else frozenset()
 
 
 def jaccard(a: frozenset[Gram], b: frozenset[Gram]) -> float:
-    """Grams that both hold, of those that either holds, in [0, 1]; 0 where there are none."""
+    """Intersection over union, in [0, 1]; 0 if both are empty."""
     return len(a & b) / len(a | b) if a or b else 0.0
 
 
 def longest_shared_run(text: str, other: str) -> int:
-    """Words in the longest run that two texts share, case and punctuation aside.
+    """Length in words of the longest run two texts share, ignoring case and punctuation.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def longest_shared_run(text: str, other: str) -> int:
 
 
 class ShingleIndex:
-    """Finds out of many texts one that is nearly the same as a text.
+    """Exact near-duplicate lookup over many texts.
 
     An inverted index over word 3-grams. Two sets of Jaccard similarity ``t`` or more share
     at least ``t |a|`` grams of ``a``, so one of its ``|a| - ceil(t |a|) + 1`` rarest ones
@@ -68,12 +68,12 @@ class ShingleIndex:
                 self._holders[gram].append(number)
 
     def holds_near(self, text: str, threshold: float) -> bool:
-        """Whether a text is there whose similarity is at least ``threshold``, in (0, 1]."""
+        """Whether any indexed text has Jaccard similarity of at least ``threshold``, in (0, 1]."""
         grams = shingles(text)
         if not grams:
             return False
         rarest_first = sorted(grams, key=lambda gram: len(self._holders.get(gram, ())))
-        # Rounding up must not turn 0.8 * 5 into 5.
+        # Float error must not round 0.8 * 5 up to 5.
         prefix = len(grams) - math.ceil(threshold * len(grams) - 1e-9) + 1
         candidates = Counter(n for g in rarest_first[:prefix] for n in self._holders.get(g, ()))
         return any(jaccard(grams, self._texts[number]) >= threshold for number in candidates)

@@ -1,4 +1,4 @@
-"""A model that reads texts: on a GPU of the cluster if it has one, else in this process."""
+"""Run a model that reads texts on a GPU of the cluster if there is one, else in this process."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from smotext_ray.cluster import connect, pools
+from smotext_ray.cluster import pools, session
 from smotext_ray.config.schema import RunConfig
 
 Model = Callable[[list[str]], Any]
 
 
 class Reader:
-    """A model that reads texts, loaded at the first call.
+    """A model that reads texts, loaded on the first call.
 
-    With a GPU it is a Ray actor that reserves the GPU: the driver's machine may have none, and
-    where it has one, the actors of a decode job may hold it. There is one such actor at a time,
-    because the cluster may have one GPU: a Reader that is loaded there takes the place of the
-    one before.
+    With a GPU it is a Ray actor that reserves the GPU: the driver's machine may have none, or the
+    actors of a decode job may hold it. Only one such actor exists at a time, because the cluster
+    may have a single GPU: loading a Reader there replaces the previous one.
 
     Parameters
     ----------
     load : callable
         Returns the model: a callable that takes a list of texts.
     config : RunConfig
-        Its ``resources.encoder_gpus`` is what the actor reserves.
+        The actor reserves ``resources.gpus_per_encoder``.
     whole_gpu : bool, default=False
-        Reserve a whole GPU instead.
+        Reserve one whole GPU instead.
     """
 
     _on_gpu: ClassVar[Reader | None] = None
@@ -42,13 +41,13 @@ class Reader:
         self._actor: Any = None
 
     def __call__(self, texts: list[str]) -> Any:
-        """What the model says of the texts."""
+        """The model's output for the texts."""
         if self._model is None:
             self._model = self._start()
         return self._model(texts)
 
     def release(self) -> None:
-        """Free the memory that the model takes; the next call loads it again."""
+        """Free the model's memory; the next call loads it again."""
         if self._actor is not None:
             import ray
 
@@ -78,15 +77,15 @@ class _ReaderActor:
 
 
 def gpu_share(config: RunConfig) -> float:
-    """What an encoder reserves of a GPU; 0.0 if it is to run in this process.
+    """Share of a GPU that an encoder reserves; 0.0 if it runs in this process.
 
-    Ray is not started to find out that a machine has no GPU.
+    Does not start Ray just to find out that the machine has no GPU.
     """
     import torch
 
     if not torch.cuda.is_available() and not os.environ.get("RAY_ADDRESS"):
         return 0.0
-    return pools.encoder_pool(connect.connect(), config, blocks=1).gpus
+    return pools.encoder_pool(session.connect(), config, blocks=1).gpus
 
 
 def _writable(found: Any) -> Any:

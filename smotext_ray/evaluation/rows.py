@@ -1,4 +1,4 @@
-"""Labelled texts and their embeddings."""
+"""Labeled texts and their embeddings."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class LabelledTexts:
-    """What the user gives beside the run."""
+class LabeledTexts:
+    """Labeled texts that the user provides in addition to the run."""
 
     texts: list[str]
     labels: list[str]
@@ -18,7 +18,7 @@ class LabelledTexts:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Labelled texts with their embeddings.
+    """Labeled texts with their embeddings.
 
     Attributes
     ----------
@@ -26,11 +26,11 @@ class Rows:
     embeddings : ndarray of shape (n, d), float32
     labels : list of str, length n
     has_text : bool, default=True
-        False where some rows are points without a text, whose ``texts`` are "": only
-        classifiers that read embeddings can use them.
+        False if some rows are points without a text, whose ``texts`` are "": only classifiers that
+        read embeddings can use them.
     has_embedding : bool, default=True
-        False where some rows were not encoded yet, whose ``embeddings`` are NaN: only
-        classifiers that read texts can use them; `encoded` fills them in.
+        False if some rows are not encoded yet, whose ``embeddings`` are NaN: only classifiers that
+        read texts can use them; `encoded` fills them in.
     """
 
     texts: list[str]
@@ -43,14 +43,14 @@ class Rows:
         if not len(self.texts) == len(self.embeddings) == len(self.labels):
             raise ValueError(
                 f"{len(self.texts)} texts, {len(self.embeddings)} embeddings and "
-                f"{len(self.labels)} labels do not make rows."
+                f"{len(self.labels)} labels must be equal in number."
             )
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Rows:
-        """The rows at ``indices``, in that order; a row may be taken more than once."""
+        """The rows at ``indices``, in that order; repeats are allowed."""
         rows = np.asarray(indices, dtype=np.int64)
         return replace(
             self,
@@ -60,7 +60,7 @@ class Rows:
         )
 
     def joined(self, other: Rows) -> Rows:
-        """These rows, then the others."""
+        """These rows followed by the others."""
         return Rows(
             self.texts + other.texts,
             np.concatenate([self.embeddings, other.embeddings]),
@@ -71,20 +71,20 @@ class Rows:
 
 
 def need_texts(train: Rows, test: Rows) -> None:
-    """Raise ValueError where rows are points without a text."""
+    """Raise ValueError if rows are points without a text."""
     if not (train.has_text and test.has_text):
         raise ValueError("This classifier reads texts, and some rows are points without one.")
 
 
 def encoded(rows: Rows, encode: Callable[[list[str]], np.ndarray]) -> Rows:
-    """Rows whose embeddings are all there.
+    """Rows with all embeddings filled in.
 
     Parameters
     ----------
     rows : Rows
     encode : callable
-        Texts to embeddings, shape (n, d); called once with the distinct texts that have
-        none yet, or not at all.
+        Maps texts to embeddings of shape (n, d); called at most once, with the distinct texts that
+        have none yet.
     """
     missing = np.flatnonzero(np.isnan(rows.embeddings).any(axis=1))
     if not len(missing):

@@ -1,4 +1,4 @@
-"""Where a figure lies: intervals, and quantiles over many texts."""
+"""Confidence intervals, and quantiles over many texts."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Spread:
 
 
 def spread(values: Iterable[float] | np.ndarray) -> Spread:
-    """Mean and quantiles of at least one finite number.
+    """Mean and quantiles of one or more finite numbers.
 
     Raises
     ------
     ValueError
-        For no number, NaN or infinity.
+        If there is no number, or one is NaN or infinite.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def spread(values: Iterable[float] | np.ndarray) -> Spread:
     """
     numbers = np.asarray(values if isinstance(values, np.ndarray) else list(values), np.float64)
     if not numbers.size or not np.isfinite(numbers).all():
-        raise ValueError("A spread is of at least one number, and of finite ones.")
+        raise ValueError("A spread needs at least one number, and only finite ones.")
     return Spread(numbers.size, float(numbers.mean()), *map(float, np.quantile(numbers, QUANTILES)))
 
 
@@ -66,9 +66,9 @@ class Interval:
     Attributes
     ----------
     mean, low, high : float
-        NaN where it is not defined: the interval of one value, the ratio to zero.
+        NaN where undefined: the interval of a single value, a ratio to zero.
     n : int
-        Values, one a seed.
+        Number of values, one per seed.
     """
 
     mean: float
@@ -77,15 +77,15 @@ class Interval:
     n: int
 
     def as_json(self) -> dict[str, float | int | None]:
-        """The interval under its own names, with null for NaN."""
+        """The fields as a mapping of plain values, with None for NaN."""
         return {k: None if math.isnan(v) else v for k, v in vars(self).items()}
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Mean of values and its two-sided 95 % confidence interval.
+    """Mean of values with its two-sided 95% confidence interval.
 
-    Student's t with n - 1 degrees of freedom. Over seeds this says how much another draw
-    of training rows would matter; the test rows are taken as given.
+    Student's t with n - 1 degrees of freedom. Over seeds, this reflects the variation from drawing
+    training rows; the test rows are fixed.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def interval(values: Sequence[float]) -> Interval:
 
     x = np.asarray(values, dtype=np.float64)
     if not len(x):
-        raise ValueError("No values, no interval.")
+        raise ValueError("An interval needs at least one value.")
     mean = float(np.mean(x))
     if len(x) == 1:
         return Interval(mean, math.nan, math.nan, 1)

@@ -1,1 +1,1 @@
-"""Which texts are accepted, and why others are not."""
+"""The gate (quality filter): which texts are accepted, and why others are rejected."""

@@ -1,30 +1,29 @@
-"""Cleaning: new texts that lie among texts of another class, told by the corpus around them.
+"""Cleaning: find synthetic texts that lie among corpus texts of another class.
 
-The rules are imbalanced-learn's edited nearest neighbours and Tomek links, as SMOTEENN and
-SMOTETomek use them after SMOTE; but the corpus is never cleaned, and each new text is seen
-as if it were added to the corpus alone. So a verdict does not depend on the other new texts,
-nor on which of them share a batch.
+The rules are imbalanced-learn's edited nearest neighbors and Tomek links, used after SMOTE as in
+SMOTEENN and SMOTETomek. But the corpus is never cleaned, and each synthetic text is judged as if it
+were the only one added, so that the decision does not depend on the other texts or on the batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
+from smotext_ray.config.choices import CleaningRule, Metric
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.plan.classes import read_classes, rows_gib
-from smotext_ray.plan.neighbors import Metric, nearest_neighbors
+from smotext_ray.plan.neighbors import nearest_neighbors
 
-Rule = Literal["enn", "tomek"]
 NEIGHBORS = 3  # EditedNearestNeighbours' default
 
 
 class Cleaning:
-    """Tells which new texts a rule would remove from the corpus.
+    """Decides which synthetic texts a rule would remove from the corpus.
 
     Parameters
     ----------
@@ -34,7 +33,9 @@ class Cleaning:
     metric : {"cosine", "euclidean"}
     """
 
-    def __init__(self, rule: Rule, classes: Sequence[NDArray[np.float32]], metric: Metric) -> None:
+    def __init__(
+        self, rule: CleaningRule, classes: Sequence[NDArray[np.float32]], metric: Metric
+    ) -> None:
         self._removed = {"enn": has_other_neighbors, "tomek": has_tomek_link}[rule]
         self._classes = classes
         self._metric = metric
@@ -42,14 +43,14 @@ class Cleaning:
     def __call__(
         self, embeddings: NDArray[np.float32], owners: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        """Whether each new text would be removed.
+        """Whether each synthetic text would be removed.
 
         Parameters
         ----------
         embeddings : ndarray of float32, shape (n, d)
-            Rows that hold NaN or infinity are not looked at: False.
+            Rows with NaN or infinite values are skipped: False.
         owners : ndarray of int64, shape (n,)
-            The place of each one's class in ``classes``.
+            Index of each text's class in ``classes``.
 
         Returns
         -------
@@ -66,14 +67,13 @@ class Cleaning:
 
 
 def cleaning_of(config: RunConfig, source: ds.Dataset, labels: Sequence[Any]) -> Cleaning | None:
-    """The cleaning that a run asks for, with its corpus; None where it asks for none.
+    """The cleaning configured for a run, with its corpus, or None.
 
     Parameters
     ----------
     config : RunConfig
     source : pyarrow.dataset.Dataset
-        As `smotext_ray.plan.classes.read_classes` takes it, which holds the embeddings on disk
-        where they are many.
+        For `smotext_ray.plan.classes.read_classes`, which keeps large embeddings on disk.
     labels : sequence
         Every class of the corpus.
     """
@@ -85,7 +85,7 @@ def cleaning_of(config: RunConfig, source: ds.Dataset, labels: Sequence[Any]) ->
 
 
 def cleaning_gib(config: RunConfig, source: ds.Dataset) -> float:
-    """Memory that `cleaning_of` takes."""
+    """Memory needed by `cleaning_of`."""
     if config.gate.cleaning == "none":
         return 0.0
     return rows_gib(source.count_rows(), source.schema.field("embedding").type.list_size)
@@ -97,11 +97,11 @@ def has_other_neighbors(
     classes: Sequence[NDArray[np.float32]],
     metric: Metric,
 ) -> NDArray[np.bool_]:
-    """Edited nearest neighbours: whether one of the three nearest texts is of another class.
+    """Edited nearest neighbors: whether any of the three nearest texts is of another class.
 
-    `imblearn.under_sampling.EditedNearestNeighbours` with ``kind_sel="all"`` [1]_. Of equally
-    distant texts those of the own class count first. A class of fewer than three texts has
-    others among its neighbours always, but where there is no other class.
+    `imblearn.under_sampling.EditedNearestNeighbours` with ``kind_sel="all"`` [1]_. Ties are
+    resolved in favor of the same class. A class with fewer than three texts always has others among
+    its neighbors, unless there is no other class.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def has_other_neighbors(
     >>> has_other_neighbors(new, np.array([0, 0]), classes, "euclidean").tolist()
     [False, True]
     """
-    own = np.full(len(owners), np.inf)  # to the third of its class
+    own = np.full(len(owners), np.inf)  # distance to the third nearest of its class
     other = np.full(len(owners), np.inf)
     for code, rows in enumerate(classes):
         mine = owners == code
@@ -145,12 +145,11 @@ def has_tomek_link(
     classes: Sequence[NDArray[np.float32]],
     metric: Metric,
 ) -> NDArray[np.bool_]:
-    """Tomek links: whether it and a text of another class are each other's nearest.
+    """Tomek links: whether a text and one of another class are each other's nearest.
 
-    `imblearn.under_sampling.TomekLinks` [1]_. A text that is as near to another is no
-    partner.
+    `imblearn.under_sampling.TomekLinks` [1]_. Ties do not form a link.
 
-    Parameters and result are those of `has_other_neighbors`.
+    Same parameters and result as `has_other_neighbors`.
 
     References
     ----------
@@ -183,7 +182,7 @@ def has_tomek_link(
 def _nearest_other_row(
     classes: Sequence[NDArray[np.float32]], code: int, row: int, metric: Metric
 ) -> float:
-    """Distance of a text of the corpus to the nearest other one."""
+    """Distance of a corpus text to its nearest other text."""
     query = classes[code][row][None]
     found = [np.inf]
     for other, rows in enumerate(classes):
@@ -191,6 +190,6 @@ def _nearest_other_row(
         near, at = nearest_neighbors(query, rows, k, metric)
         itself = (at[0] == row) & (other == code)
         if other == code and not itself.any():
-            itself[-1] = True  # it stands behind others of the same embedding
+            itself[-1] = True  # it comes after others with the same embedding
         found += near[0][~itself].tolist()
     return min(found)

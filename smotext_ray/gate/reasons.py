@@ -1,19 +1,38 @@
-"""Why a text is rejected: the reasons, and their words."""
+"""The reasons for rejecting a text, and their descriptions."""
 
 from __future__ import annotations
 
-REASON_OF_CLEANING = {"none": "", "enn": "other_neighbors", "tomek": "tomek_link"}
+from typing import Literal
+
+from smotext_ray.config.choices import CleaningRule, SampleStatus
+
+Reason = Literal[  # of the gate, in the order of its checks
+    "empty",
+    "truncated",
+    "repetitive",
+    "copy_of_corpus",
+    "copy_of_parent",
+    "low_similarity",
+    "wrong_class",
+    "other_neighbors",
+    "tomek_link",
+]
+REASON_OF_CLEANING: dict[CleaningRule, Reason] = {
+    "enn": "other_neighbors",
+    "tomek": "tomek_link",
+}
 REPEATED = "repeated"  # an accepted text that another sample of its class has too
-REJECTED_IN_WORDS = {
+ERROR: SampleStatus = "error"
+REJECTED_IN_WORDS: dict[str, str] = {
     "empty": "no words",
-    "cut_off": "cut off at decoder.max_tokens",
+    "truncated": "truncated at decoder.max_tokens",
     "repetitive": "repeats itself",
-    "copy_of_corpus": "a text of the corpus",
+    "copy_of_corpus": "equal to a text of the corpus",
     "copy_of_parent": "copies a parent",
-    "far_from_point": "too far from its point",
-    "other_class": "nearer to another class",
+    "low_similarity": "too far from its point",
+    "wrong_class": "closer to another class",
     "other_neighbors": "a nearest text is of another class",
     "tomek_link": "nearest to a text of another class, and that to it",
-    "repeated": "another sample has the same text",
-    "error": "the decoder failed on it",
+    REPEATED: "another sample has the same text",
+    ERROR: "the decoder failed on it",
 }

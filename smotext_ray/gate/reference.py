@@ -1,4 +1,4 @@
-"""What the gate knows of the corpus: a classifier of its embeddings."""
+"""The gate's reference: a classifier of the corpus embeddings, and text fingerprints."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from smotext_ray.tables import matrix
-from smotext_ray.utils.text import fingerprint
+from smotext_ray.utils.text import distinct_part, fingerprint, text_hash
 
 
 @dataclass(frozen=True)
 class ClassReference:
-    """What the gate knows of the corpus.
+    """The gate's knowledge of the corpus.
 
     Attributes
     ----------
     means : ndarray of shape (classes, d), float32
         Class means, whitened.
     whitener : ndarray of shape (d, d), float32
-        Brings embeddings to unit within-class covariance.
+        Transforms embeddings to unit within-class covariance.
     fingerprints : ndarray of shape (rows,), int64, sorted
-        Of the corpus texts.
+        Fingerprints of the corpus texts.
     """
 
     means: np.ndarray
@@ -33,13 +33,13 @@ class ClassReference:
     fingerprints: np.ndarray
 
     def nearest_class(self, embeddings: np.ndarray) -> np.ndarray:
-        """Row number in ``means`` of the class nearest to each embedding, int64."""
+        """Index in ``means`` of the class closest to each embedding, int64."""
         whitened = embeddings @ self.whitener
-        # ||w - m||^2 without the term that all classes share.
+        # ||w - m||^2 without the term common to all classes.
         return np.argmin((self.means**2).sum(1)[None, :] - 2.0 * whitened @ self.means.T, axis=1)
 
     def holds(self, text: str) -> bool:
-        """Whether the corpus holds this text, but for case and white space."""
+        """Whether the corpus contains this text, ignoring case and white space."""
         wanted = fingerprint(text)
         at = int(np.searchsorted(self.fingerprints, wanted))
         return at < len(self.fingerprints) and int(self.fingerprints[at]) == wanted
@@ -48,23 +48,23 @@ class ClassReference:
 def class_reference(
     counts: np.ndarray, sums: np.ndarray, scatter: np.ndarray, fingerprints: np.ndarray
 ) -> ClassReference:
-    """Make the reference of sums over the corpus.
+    """Compute the reference from sums over the corpus.
 
     Parameters
     ----------
     counts : ndarray of shape (classes,)
     sums : ndarray of shape (classes, d), float64
-        Of the embeddings of each class.
+        Sums of the embeddings of each class.
     scatter : ndarray of shape (d, d), float64
         Sum of the outer products of all embeddings with themselves.
     fingerprints : ndarray of int64
-        Of the corpus texts, in any order.
+        Fingerprints of the corpus texts, in any order.
     """
     means = sums / counts[:, None]
     within = (scatter - (means * counts[:, None]).T @ means) / counts.sum()
     d = len(within)
-    # Few rows say little about d x d numbers: the covariance is drawn to a multiple of the
-    # identity as if d more rows had been seen that vary alike in all directions.
+    # Few rows cannot determine d x d values, so the covariance is shrunk toward a multiple of the
+    # identity, as if d more rows with isotropic variance had been seen.
     shrinkage = d / (d + counts.sum())
     shrunk = (1 - shrinkage) * within + shrinkage * np.trace(within) / d * np.eye(d)
     values, vectors = np.linalg.eigh(shrunk)
@@ -77,25 +77,27 @@ def class_reference(
 
 
 def sum_up(embeddings: ds.Dataset, labels: Sequence[Any]) -> tuple[ClassReference, list[int]]:
-    """What the gate knows of a corpus, and how many distinct texts each class has.
+    """Compute the gate's reference, and the number of distinct texts per class.
 
-    Holds, beside sums, one 64-bit number a row: the fingerprints of the texts. Where there
+    Holds, beside sums, two 64-bit numbers a row: hashes of the text, as a copy of it and as a
+    distinct text are told (`smotext_ray.utils.text`). Where there
     are no texts (epsilon), no text is known to be a copy, and each row counts as a text of
     its own.
 
     Parameters
     ----------
     embeddings : pyarrow.dataset.Dataset
-        ``label, embedding`` and, unless nobody may know it, ``text``.
+        ``label, embedding`` and, except with epsilon, ``text``.
     labels : sequence
-        Row i of the class means belongs to ``labels[i]``.
+        Row i of the class means is for ``labels[i]``.
     """
     code = {label: i for i, label in enumerate(labels)}
     counts = np.zeros(len(labels), np.int64)
     has_texts = "text" in embeddings.schema.names
     dim = embeddings.schema.field("embedding").type.list_size
     sums, scatter = np.zeros((len(labels), dim)), np.zeros((dim, dim))
-    prints = [np.empty((0, 2), np.int64)]  # class and fingerprint
+    prints = [np.empty(0, np.int64)]
+    distinct = [np.empty((0, 2), np.int64)]  # class and hash
     columns = ["label", "embedding", *(["text"] if has_texts else [])]
     for batch in embeddings.to_batches(columns=columns):
         if not len(batch):
@@ -107,11 +109,12 @@ def sum_up(embeddings: ds.Dataset, labels: Sequence[Any]) -> tuple[ClassReferenc
         np.add.at(counts, rows, 1)
         scatter += x.T @ x
         if has_texts:
-            hashes = np.array([fingerprint(t) for t in table["text"].to_pylist()], np.int64)
-            prints.append(np.stack([rows, hashes], axis=1))
-    owners_and_hashes = np.concatenate(prints)
-    reference = class_reference(counts, sums, scatter, owners_and_hashes[:, 1])
+            texts = table["text"].to_pylist()
+            prints.append(np.array([fingerprint(text) for text in texts], np.int64))
+            hashes = np.array([text_hash(distinct_part(text)) for text in texts], np.int64)
+            distinct.append(np.stack([rows, hashes], axis=1))
+    reference = class_reference(counts, sums, scatter, np.concatenate(prints))
     if has_texts:
-        distinct = np.unique(owners_and_hashes, axis=0)[:, 0]
-        counts = np.bincount(distinct, minlength=len(labels))
+        owners = np.unique(np.concatenate(distinct), axis=0)[:, 0]
+        counts = np.bincount(owners, minlength=len(labels))
     return reference, counts.tolist()

@@ -1,9 +1,8 @@
-"""The gate: is a decoded text near its point, of its class, new, and well formed?
+"""The gate's rules: a text must be close to its point, of its class, new, and well-formed.
 
-Pure numpy; the embeddings of the texts come from outside. The class of a text is that
-of the nearest class mean in the metric of the pooled within-class covariance: linear
-discriminant analysis with equal priors (Fisher, 1936), whose sums can be taken in one
-pass over any number of rows.
+Pure numpy; the caller provides the embeddings. A text's class is that of the nearest class mean in
+the metric of the pooled within-class covariance: linear discriminant analysis with equal priors
+(Fisher, 1936), whose sums can be computed in one pass over any number of rows.
 """
 
 from __future__ import annotations
@@ -11,61 +10,76 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from smotext_ray.config.schema import GateConfig
-from smotext_ray.gate.reasons import REASON_OF_CLEANING
+from smotext_ray.gate.reasons import REASON_OF_CLEANING, Reason
 from smotext_ray.gate.reference import ClassReference
 from smotext_ray.utils.text import words
 
-NGRAM = 4  # words; what two texts must share to be called copies
+NGRAM = 4  # words; unit of overlap when checking for copies
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The gate's word on one point.
+    """The gate's decision on one point.
 
     Attributes
     ----------
     chosen : int
-        Which candidate is kept.
+        Index of the candidate that is kept.
     accepted : bool
     reason : str
-        Why not; empty where accepted.
+        Reason for rejection; empty if accepted.
     """
 
     chosen: int
     accepted: bool
-    reason: str
+    reason: Reason | Literal[""]
 
 
-def judge(
-    texts: Sequence[str],
-    finish_reasons: Sequence[str],
-    cosines: np.ndarray,
-    right_class: np.ndarray,
-    unclean: np.ndarray,
+@dataclass(frozen=True)
+class Candidate:
+    """What the gate knows of one text that was decoded from a point.
+
+    Attributes
+    ----------
+    text : str
+    finish_reason : str
+        The engine's; ``"stop"`` where the text has come to its end.
+    cosine : float
+        Of the text's embedding to the point; NaN where it has none.
+    right_class : bool
+        Whether the text is nearest to its own class.
+    unclean : bool
+        Whether ``gate.cleaning`` would remove the text from the corpus.
+    """
+
+    text: str
+    finish_reason: str
+    cosine: float
+    right_class: bool
+    unclean: bool
+
+
+def choose_candidate(
+    candidates: Sequence[Candidate],
     parents: Sequence[str],
     reference: ClassReference,
     config: GateConfig,
 ) -> Verdict:
-    """Choose among a point's candidates.
+    """Choose one of a point's candidates.
 
-    Of those that pass every check the one nearest to the point is kept; where none
-    passes, the nearest of all, with its reason.
+    Keep the one closest to the point among those that pass every check; if none passes, the closest
+    of all, with its reason.
 
     Parameters
     ----------
-    texts, finish_reasons : sequence of str, length n
-    cosines : ndarray of shape (n,)
-        Of each text's embedding to the point.
-    right_class : ndarray of shape (n,), bool
-        Whether the text is nearest to its own class.
-    unclean : ndarray of shape (n,), bool
-        Whether ``config.cleaning`` would remove the text from the corpus.
+    candidates : sequence of Candidate, at least one
     parents : sequence of str
-        The two texts that the point lies between.
+        The texts that the point lies among.
     reference : ClassReference
     config : GateConfig
 
@@ -73,59 +87,42 @@ def judge(
     -------
     Verdict
     """
-    nearest_first = np.argsort(-cosines, kind="stable")
+    cosines = np.array([candidate.cosine for candidate in candidates])
+    nearest_first = np.argsort(-cosines, kind="stable").tolist()
     reasons = {}
-    for i in map(int, nearest_first):
-        reasons[i] = why_rejected(
-            texts[i],
-            finish_reasons[i],
-            float(cosines[i]),
-            bool(right_class[i]),
-            bool(unclean[i]),
-            parents,
-            reference,
-            config,
-        )
+    for i in nearest_first:
+        reasons[i] = why_rejected(candidates[i], parents, reference, config)
         if not reasons[i]:
             return Verdict(i, True, "")
-    return Verdict(int(nearest_first[0]), False, reasons[int(nearest_first[0])])
+    return Verdict(nearest_first[0], False, reasons[nearest_first[0]])
 
 
 def why_rejected(
-    text: str,
-    finish_reason: str,
-    cosine: float,
-    right_class: bool,
-    unclean: bool,
-    parents: Sequence[str],
-    reference: ClassReference,
-    config: GateConfig,
-) -> str:
-    """The first check that a text fails: a reason, or "" for none.
-
-    Reasons are ``empty``, ``cut_off``, ``repetitive``, ``copy_of_corpus``,
-    ``copy_of_parent``, ``far_from_point``, ``other_class``, ``other_neighbors``,
-    ``tomek_link``.
-    """
+    candidate: Candidate, parents: Sequence[str], reference: ClassReference, config: GateConfig
+) -> Reason | Literal[""]:
+    """The first check that a text fails, or "" where it fails none."""
+    text = candidate.text
     if not words(text):
         return "empty"
-    if config.reject_cut_off and finish_reason != "stop":
-        return "cut_off"
+    if config.reject_truncated and candidate.finish_reason != "stop":
+        return "truncated"
     if repetition(text) > config.max_repetition:
         return "repetitive"
     if reference.holds(text):
         return "copy_of_corpus"
     if any(overlap(text, parent) > config.max_parent_overlap for parent in parents):
         return "copy_of_parent"
-    if not cosine >= config.min_cosine:  # so written that NaN is far, too
-        return "far_from_point"
-    if config.same_class and not right_class:
-        return "other_class"
-    return REASON_OF_CLEANING[config.cleaning] if unclean else ""
+    if not candidate.cosine >= config.min_cosine:  # written so that NaN is rejected, too
+        return "low_similarity"
+    if config.same_class and not candidate.right_class:
+        return "wrong_class"
+    if candidate.unclean and config.cleaning != "none":
+        return REASON_OF_CLEANING[config.cleaning]
+    return ""
 
 
 def repetition(text: str) -> float:
-    """Share of a text's word pairs that stood in it before, in [0, 1].
+    """Share of a text's word pairs that occurred in it before, in [0, 1].
 
     Examples
     --------
@@ -138,9 +135,9 @@ def repetition(text: str) -> float:
 
 
 def overlap(text: str, other: str) -> float:
-    """Share of the text's word 4-grams that the other text holds too, in [0, 1].
+    """Share of the text's word 4-grams that also occur in the other text, in [0, 1].
 
-    Shorter texts are compared as one gram.
+    Shorter texts are compared as a single n-gram.
     """
     grams = _ngrams(words(text))
     return len(grams & _ngrams(words(other), len(next(iter(grams))))) / len(grams)

@@ -1,8 +1,7 @@
 """The bridge: from one encoder embedding to K soft tokens of the LLM.
 
-The projector is that of xRAG (Cheng et al., 2024, arXiv:2405.13792): two linear layers
-with a GELU between them. xRAG has K = 1; K > 1 gives the LLM more room to be told what
-the text says.
+The projector is that of xRAG (Cheng et al., 2024, arXiv:2405.13792): two linear layers with a GELU
+between them. xRAG has K = 1; K > 1 gives the LLM more information about the text.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ class Bridge(nn.Module):
     ----------
     config : BridgeConfig
     output_scale : float, default=1.0
-        What the learned scale starts from.
+        Initial value of the learned scale.
     before, after : Tensor of shape (length, llm_hidden_size), optional
-        The LLM's embeddings of the template's text before and after the soft tokens.
-        They are saved with the bridge, so that whoever decodes needs no embedding table.
+        The LLM's embeddings of the template's text before and after the soft tokens. They are saved
+        with the bridge, so that decoding needs no embedding table.
     """
 
     before: torch.Tensor
@@ -61,7 +60,7 @@ class Bridge(nn.Module):
         self.register_buffer("after", nothing if after is None else after.float())
 
     def forward(self, points: torch.Tensor) -> torch.Tensor:
-        """Soft tokens of points.
+        """Map points to soft tokens.
 
         Parameters
         ----------
@@ -74,29 +73,24 @@ class Bridge(nn.Module):
         projected = self.projector(points * self.config.input_scale) * self.output_scale
         return projected.view(len(points), self.config.soft_tokens, self.config.llm_hidden_size)
 
-    def prompt_embeds(
-        self, points: torch.Tensor, around: tuple[torch.Tensor, torch.Tensor] | None = None
-    ) -> torch.Tensor:
+    def prompt_embeds(self, points: torch.Tensor) -> torch.Tensor:
         """The whole prompt of each point: the template's text around the soft tokens.
 
         Parameters
         ----------
         points : Tensor of shape (n, encoder_dim), float32
-        around : pair of Tensors of shape (length, llm_hidden_size), optional
-            The LLM's embeddings of another template's text, before and after.
 
         Returns
         -------
         Tensor of shape (n, prompt_length, llm_hidden_size), float32
         """
         n = len(points)
-        before, after = around or (self.before, self.after)
-        parts = [before.expand(n, -1, -1), self(points), after.expand(n, -1, -1)]
+        parts = [self.before.expand(n, -1, -1), self(points), self.after.expand(n, -1, -1)]
         return torch.cat(parts, dim=1)
 
     @property
     def prompt_length(self) -> int:
-        """Vectors in a prompt."""
+        """Number of vectors in a prompt."""
         return len(self.before) + self.config.soft_tokens + len(self.after)
 
     def save_pretrained(self, directory: str | Path) -> None:
@@ -123,7 +117,7 @@ class Bridge(nn.Module):
         Raises
         ------
         UserError
-            If there is no sound bridge.
+            If there is no valid bridge.
         """
         path = local_directory(directory_or_hub_name)
         config = read_bridge_config(path)
@@ -134,7 +128,7 @@ class Bridge(nn.Module):
         except Exception as error:
             raise UserError(
                 f"The bridge in {path} does not load ({type(error).__name__}: its "
-                f"{WEIGHTS_FILE} is missing, damaged, or not of the shape that "
-                f"{CONFIG_FILE} names); train or copy it again."
+                f"{WEIGHTS_FILE} is missing, damaged, or does not match "
+                f"{CONFIG_FILE}); train or copy it again."
             ) from error
         return bridge.eval()

@@ -1,4 +1,4 @@
-"""What a bridge joins, and how: the config.json beside its weights. Needs no torch."""
+"""A bridge's config.json: its models and sizes. Needs no torch."""
 
 from __future__ import annotations
 
@@ -10,39 +10,38 @@ from smotext_ray.errors import UserError
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "bridge.safetensors"
-ADAPTER_CONFIG_FILE = "adapter_config.json"  # peft's names: vLLM looks for them
+ADAPTER_CONFIG_FILE = "adapter_config.json"  # peft's file names, which vLLM expects
 ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 SOFT_PLACEHOLDER = "<xRAG>"
 
 
 @dataclass(frozen=True)
 class BridgeConfig:
-    """What a bridge joins, and how; stored as config.json beside its weights.
+    """A bridge's models and sizes; stored as config.json next to its weights.
 
     Attributes
     ----------
     encoder : str
-        Name of the encoder whose embeddings it reads.
+        Name of the encoder.
     encoder_sha256 : str
-        Of the encoder's weights; empty where they were not at hand.
+        Digest of the encoder's weights; empty if they were not available locally.
     encoder_dim : int
-        d, the length of an embedding.
+        Embedding dimension d.
     pooling, normalize, max_length
-        How the encoder was used; another use gives other vectors.
+        Encoder settings; other settings give other vectors.
     llm, llm_sha256, llm_hidden_size
-        The LLM that reads the soft tokens, likewise.
+        The same for the LLM that reads the soft tokens.
     soft_tokens : int
         K.
     projector_hidden_size : int
-        Width between the two linear layers.
+        Width of the projector's hidden layer.
     input_scale : float
-        Embeddings are multiplied by it first; sqrt(d) brings a unit vector to unit
-        variance per component.
+        Factor applied to embeddings; sqrt(d) gives a unit vector unit variance per component.
     template : str
-        The prompt's text, with ``<xRAG>`` where the K soft tokens stand.
+        The prompt's text, with ``<xRAG>`` in place of the K soft tokens.
     lora_rank : int
-        Of the LLM's LoRA layers that lie beside the bridge's weights; 0: there are none,
-        and the LLM is as it was.
+        Rank of the LLM's LoRA layers, stored next to the bridge's weights; 0: none, the LLM is
+        unchanged.
     """
 
     encoder: str
@@ -62,7 +61,7 @@ class BridgeConfig:
 
 
 def read_bridge_config(directory: str | Path) -> BridgeConfig:
-    """The config of the bridge in ``directory``."""
+    """Read the config of the bridge in ``directory``."""
     file = Path(directory) / CONFIG_FILE
     if not file.exists():
         raise UserError(f"There is no bridge in {directory} ({CONFIG_FILE} is missing).")
@@ -74,14 +73,14 @@ def read_bridge_config(directory: str | Path) -> BridgeConfig:
 
 
 def sizes_of(directory: str | Path) -> dict[str, int | str]:
-    """What a training that goes on from a bridge takes over, unless it is told otherwise."""
+    """Settings that a training starting from a bridge inherits by default."""
     config = read_bridge_config(directory)
     names = ("soft_tokens", "projector_hidden_size", "template", "lora_rank")
     return {name: getattr(config, name) for name in names}
 
 
 def check_weights(directory: str | Path, config: BridgeConfig) -> None:
-    """Refuse weights that are missing, damaged or of other shapes, without loading them.
+    """Reject weights that are missing, damaged or have wrong shapes, without loading them.
 
     Raises
     ------
@@ -107,7 +106,7 @@ def check_weights(directory: str | Path, config: BridgeConfig) -> None:
     for name, shape in wanted.items():
         if found[name] != shape:
             raise UserError(
-                f"The bridge weights {file} do not fit its {CONFIG_FILE}: {name} has shape "
+                f"The bridge weights {file} do not match its {CONFIG_FILE}: {name} has shape "
                 f"{found[name]}, not {shape}; train or copy the bridge again."
             )
     if config.lora_rank:
@@ -115,7 +114,7 @@ def check_weights(directory: str | Path, config: BridgeConfig) -> None:
 
 
 def _check_adapter(directory: Path, rank: int) -> None:
-    """Refuse LoRA layers that are missing or of another rank."""
+    """Reject LoRA layers that are missing or have another rank."""
     for name in (ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE):
         if not (directory / name).exists():
             raise UserError(

@@ -1,4 +1,4 @@
-"""Point to candidate texts: the bridge, then vLLM decoding from ``prompt_embeds``."""
+"""Decode points to candidate texts: the bridge, then vLLM with ``prompt_embeds``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
-from smotext_ray.models.checkpoints import int8_llm, merged_llm
 from smotext_ray.models.engine import Candidates, Engine
+from smotext_ray.models.served_llm import int8_llm, merged_llm
 
 
 class Decoder:
-    """A vLLM engine that reads soft prompts, loaded once per process.
+    """A vLLM engine for soft prompts, loaded once per process.
 
     Parameters
     ----------
@@ -24,24 +24,21 @@ class Decoder:
         Directory or hub name of a causal LLM.
     bridge : Bridge
     lora : Path, optional
-        Directory of the bridge, if it has LoRA layers for the LLM.
-    merge_lora : bool, default=True
-        Add those layers to the LLM's weights first, in a checkpoint in the cache directory. False
-        lets vLLM compute them next to the LLM, which is slower: on a CPU at a third of the speed
-        (benchmarks/lora_serving.py), on a GPU by many more kernels per step.
+        Directory of the bridge, if it has LoRA layers for the LLM. They are added to its weights
+        in a checkpoint in the cache directory: vLLM would compute them next to the LLM at a third
+        of the speed on a CPU (benchmarks/lora_serving.py), and by many more kernels on a GPU.
     int8 : bool, default=False
-        Let the LLM's layers compute in int8, of a checkpoint in the cache directory; LoRA layers
-        are merged first.
+        Run the LLM's layers in int8, from a checkpoint in the cache directory; LoRA layers are
+        merged first.
     **settings
-        Of the `Engine`: candidates, temperature, top_p, max_tokens, dtype,
+        Of the `Engine`: num_candidates, temperature, top_p, max_tokens, dtype,
         tensor_parallel_size, gpu_memory_utilization; and own_process, expected_texts (points)
         and engines_per_gpu, which depend on who decodes and not on the run's configuration.
 
     Raises
     ------
     UserError
-        If the bridge was made for an LLM of another width, or so many engines do not fit on a
-        GPU.
+        If the bridge was trained for an LLM of another width, or the engines do not fit on a GPU.
     """
 
     def __init__(
@@ -50,7 +47,6 @@ class Decoder:
         bridge: Bridge,
         *,
         lora: Path | None = None,
-        merge_lora: bool = True,
         int8: bool = False,
         **settings: Any,
     ) -> None:
@@ -59,27 +55,25 @@ class Decoder:
         config = AutoConfig.from_pretrained(model)
         if config.hidden_size != bridge.config.llm_hidden_size:
             raise UserError(
-                f"The bridge makes vectors of {bridge.config.llm_hidden_size} numbers for "
-                f"{bridge.config.llm}, but {model} reads {config.hidden_size}; "
+                f"The bridge's soft tokens have {bridge.config.llm_hidden_size} dimensions for "
+                f"{bridge.config.llm}, but {model} expects {config.hidden_size}; "
                 "use the LLM that the bridge was trained for, or train a bridge for this one."
             )
         if (lora is not None) != (bridge.config.lora_rank > 0):
             raise ValueError("lora must be given for a bridge that has LoRA layers, and only then")
-        if lora and (merge_lora or int8):
-            model, lora = merged_llm(model, lora), None
+        if lora:
+            model = merged_llm(model, lora)
         if int8:
             model = int8_llm(model)
         self._bridge = bridge
-        self._engine = Engine(
-            model, bridge.prompt_length, lora=lora, lora_rank=bridge.config.lora_rank, **settings
-        )
+        self._engine = Engine(model, bridge.prompt_length, **settings)
 
-    def set_sampling(self, candidates: int, temperature: float) -> None:
-        """Decode from here on so many texts a point, at such a temperature (0: greedy)."""
-        self._engine.set_sampling(candidates, temperature)
+    def set_sampling(self, num_candidates: int, temperature: float) -> None:
+        """Set the number of texts per point and the temperature (0: greedy) from now on."""
+        self._engine.set_sampling(num_candidates, temperature)
 
     def decode(self, points: np.ndarray, seeds: Sequence[int]) -> list[Candidates]:
-        """Decode points; an error stays with its point.
+        """Decode points; errors are reported per point.
 
         Parameters
         ----------
@@ -94,7 +88,7 @@ class Decoder:
         Raises
         ------
         EngineDead
-            If the engine has ended; the process should too.
+            If the engine has died; the process should exit too.
         """
         results: list[Candidates | None] = [_why_unfit(p, self._bridge) for p in points]
         fit = [i for i, result in enumerate(results) if result is None]
@@ -106,16 +100,16 @@ class Decoder:
 
     @torch.inference_mode()
     def _prompts(self, points: np.ndarray) -> list[dict[str, torch.Tensor]]:
-        # Ray hands out read-only arrays, which torch does not take: a copy.
+        # Copy: Ray provides read-only arrays, which torch does not accept.
         copied = torch.from_numpy(np.array(points, dtype=np.float32))
         embeds = self._bridge.prompt_embeds(copied).to(getattr(torch, self._engine.dtype))
         return [{"prompt_embeds": prompt} for prompt in embeds]
 
 
 def _why_unfit(point: np.ndarray, bridge: Bridge) -> Candidates | None:
-    # vLLM checks neither width nor values: a wrong width reads out of bounds there.
+    # vLLM checks neither width nor values: a wrong width would read out of bounds.
     if point.shape != (bridge.config.encoder_dim,):
         return Candidates([], [], [], f"the point has shape {point.shape}")
     if not np.isfinite(point).all():
-        return Candidates([], [], [], "the point holds NaN or infinity")
+        return Candidates([], [], [], "the point has NaN or infinite values")
     return None

@@ -1,16 +1,15 @@
-"""Text to embedding with any BERT-family encoder of Hugging Face, or one on a causal LLM."""
+"""Embed texts with a BERT-family encoder from Hugging Face, or one based on a causal LLM."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
+from smotext_ray.config.choices import Pooling
 from smotext_ray.utils.cpu import cpu_dtype
-
-Pooling = Literal["mean", "cls", "last"]
 
 # A GPU is slow on small batches and a CPU is not, so a GPU's batches are counted in tokens.
 GPU_TOKENS_PER_TEXT = 512
@@ -25,24 +24,24 @@ class Encoder:
     model : str
         Directory or hub name of a Hugging Face encoder.
     pooling : {"mean", "cls", "last"}, default="mean"
-        Mean over the text's tokens, the first token, or the last one. With "last" the
-        tokenizer's end token is appended to each text if its ``tokenizer_config.json`` has
-        ``add_eos_token: true``, which transformers 5 ignores next to a ``tokenizer.json``. Any
-        other tokenizer is used as it is: the vector is then that of the last token it makes.
+        Mean over the text's tokens, the first token, or the last one. With "last" the tokenizer's
+        end token is appended to each text if its ``tokenizer_config.json`` has ``add_eos_token:
+        true``, which transformers 5 ignores next to a ``tokenizer.json``. Other tokenizers are used
+        as they are: the vector is that of their last token.
     normalize : bool, default=True
         Scale each embedding to Euclidean length 1.
     max_length : int, default=128
-        Tokens of a text that are read, where the model reads so many; the rest is cut off.
+        Maximum number of tokens per text, capped by the model's limit; longer texts are truncated.
     device : str, optional
-        Default: ``"cuda"`` where there is a GPU, else ``"cpu"``.
+        Default: ``"cuda"`` if there is a GPU, else ``"cpu"``.
     dtype : str, default="float32"
-        Of the weights while encoding; the embeddings are float32 in any case. "auto":
-        bfloat16 if the device computes in it, else float32.
+        Dtype of the weights; embeddings are always float32. "auto": bfloat16 if the device supports
+        it natively, else float32.
 
     Attributes
     ----------
     dim : int
-        Length of an embedding.
+        Embedding dimension.
     """
 
     def __init__(
@@ -67,26 +66,26 @@ class Encoder:
         self.max_length = min(max_length, self._tokenizer.model_max_length)
         if dtype == "auto":
             dtype = fastest_dtype(self.device)
-        # On a GPU weight by weight: a 7B model never has to fit the host's memory.
+        # On a GPU, weight by weight: a 7B model need not fit in the host's memory.
         place = {"device_map": self.device} if self._on_gpu else {}
         loaded = AutoModel.from_pretrained(model, dtype=getattr(torch, dtype), **place)
         self._model = loaded.to(self.device).eval()
-        self._model.config.use_cache = False  # keys and values that nobody reads again
+        self._model.config.use_cache = False  # the cached keys and values are never used
         self.dim = int(self._model.config.hidden_size)
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
         """Embed texts.
 
-        Texts of similar length share a batch, so little is spent on padding; the result is
-        in the order of ``texts``.
+        Texts of similar length share a batch, to save padding; the result is in the order of
+        ``texts``.
 
         Parameters
         ----------
         texts : sequence of str, length n
         batch_size : int, default=32
-            Texts per batch; on a GPU texts of 512 tokens: a batch has as many texts as fit
-            into that many tokens with their padding, and at most 512.
+            Texts per batch. On a GPU, the number of 512-token texts: a batch is filled to that many
+            tokens, padding included, with at most 512 texts.
 
         Returns
         -------
@@ -104,7 +103,7 @@ class Encoder:
         order, pooled = [], []
         for batch in shared:
             order.append(batch)
-            # Not waited for: the host pads the next batch while the GPU is at this one.
+            # Asynchronous: the host pads the next batch while the GPU processes this one.
             pooled.append(self._embed([rows[i] for i in batch]).to("cpu", non_blocking=True))
         if self._on_gpu:
             torch.cuda.synchronize(self.device)
@@ -131,16 +130,16 @@ class Encoder:
 def batches(
     lengths: Sequence[int], most_rows: int, most_tokens: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Rows that share a batch, the longest first.
+    """Group rows into batches, longest first.
 
     Parameters
     ----------
     lengths : sequence of int
         Tokens of each row.
     most_rows : int
-        Of a batch.
+        Maximum rows per batch.
     most_tokens : int, optional
-        Of a batch, padding included; a row that is longer is a batch by itself.
+        Maximum tokens per batch, padding included; a longer row is a batch by itself.
 
     Yields
     ------
@@ -156,14 +155,14 @@ def batches(
     start = 0
     while start < len(order):
         rows = most_rows
-        if most_tokens is not None:  # all are padded to the first, which is the longest
+        if most_tokens is not None:  # all are padded to the first row, the longest
             rows = min(rows, max(1, most_tokens // max(1, lengths[order[start]])))
         yield order[start : start + rows]
         start += rows
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
-    """One vector per text, from one vector per token.
+    """Pool one vector per token into one vector per text.
 
     Parameters
     ----------
@@ -187,10 +186,10 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Te
 
 
 def fastest_dtype(device: str) -> str:
-    """bfloat16 where the GPU or CPU computes in it, else float32.
+    """bfloat16 if the GPU or CPU supports it natively, else float32.
 
-    Emulated, it takes several times as long as float32. Not float16 on older GPUs: some models
-    overflow in it.
+    Emulated, bfloat16 takes several times as long as float32. float16 is not used on older GPUs,
+    because some models overflow in it.
     """
     if torch.device(device).type == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
@@ -198,7 +197,7 @@ def fastest_dtype(device: str) -> str:
 
 
 def _missing_end(tokenizer: Any, model: str) -> list[int]:
-    """The end token, if the tokenizer's own config asks for it and the tokenizer leaves it out."""
+    """The end token, if the tokenizer's config asks for it but the tokenizer omits it."""
     from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
     end = tokenizer.eos_token_id

@@ -1,8 +1,8 @@
-"""Many callers, one vLLM engine: prompts join the batch that is running.
+"""Share one vLLM engine among many callers: prompts join the running batch.
 
-An engine that gets one block of prompts after the other runs nearly empty at the end of each,
-until the longest text is done. Here one thread steps the engine, and takes in new prompts
-between two steps, so that the next blocks fill the places of texts that are done.
+An engine that gets one block of prompts at a time runs nearly empty at the end of each, until its
+longest text is done. Here one thread steps the engine and adds new prompts between steps, so that
+the next blocks fill the slots of finished texts.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from smotext_ray.models.engine_watch import EngineWatch
 
 
 class EngineDead(Exception):
-    """The vLLM engine is gone; only a new process helps."""
+    """The vLLM engine is dead; it takes a new process to recover."""
 
 
 class _Call:
-    """Prompts of one caller, and what was made of them so far."""
+    """One caller's prompts and their results so far."""
 
     def __init__(self, prompts: Sequence[Any], sampling: Sequence[Any]) -> None:
         self.prompts = prompts
@@ -38,38 +38,38 @@ class _Call:
 
 
 class EngineLoop:
-    """The thread that all of an engine's work is done in.
+    """The thread that does all of an engine's work.
 
     Parameters
     ----------
     llm : vllm.LLM
-        Used by nobody else while a call is being answered.
+        Must not be used elsewhere while a call is in progress.
     lora_request : vllm.lora.request.LoRARequest, optional
-        For every prompt.
+        Applied to every prompt.
     """
 
     def __init__(self, llm: Any, lora_request: Any = None) -> None:
         self._llm = llm
         self._lora_request = lora_request
         self._calls: SimpleQueue[_Call] = SimpleQueue()
-        self._running: dict[str, tuple[_Call, int]] = {}  # by vLLM's id of the request
+        self._running: dict[str, tuple[_Call, int]] = {}  # by vLLM's request id
         self._why_dead = ""
         self._watch = EngineWatch(llm)
         threading.Thread(target=self._run, name="engine", daemon=True).start()
 
     def answer(self, prompts: Sequence[Any], sampling: Sequence[Any]) -> list[Any]:
-        """Answer prompts; waits for the last. May be called from any number of threads.
+        """Answer prompts; blocks until all are done. Thread-safe.
 
         Parameters
         ----------
         prompts : sequence, length n
-            As vLLM takes them.
+            In vLLM's format.
         sampling : sequence of vllm.SamplingParams, length n
 
         Returns
         -------
         list, length n
-            vLLM's outputs; where it refused a prompt, the exception.
+            vLLM's outputs, or the exception for a rejected prompt.
 
         Raises
         ------
@@ -87,15 +87,15 @@ class EngineLoop:
                 self._take_in()
                 self._step()
             except Exception as error:
-                # A step that fails leaves requests behind, whose texts an engine in this
-                # process would give as those of others.
+                # A failed step leaves requests behind, whose texts an in-process engine would
+                # return for other prompts.
                 self._why_dead = f"{type(error).__name__}: {error}"
                 for call in {id(call): call for call, _ in self._running.values()}.values():
                     call.done.set_exception(EngineDead(self._why_dead))
                 self._running.clear()
 
     def _take_in(self) -> None:
-        """Pass all waiting calls on to vLLM; waits for one where nothing is running."""
+        """Pass all waiting calls to vLLM; blocks if nothing is running."""
         while not self._running or not self._calls.empty():
             call = self._calls.get()
             if self._why_dead:
@@ -112,13 +112,13 @@ class EngineLoop:
                     [prompt], [sampling], lora_request=self._lora_request, use_tqdm=False
                 )
             except Exception as error:
-                # A prompt that meets the engine while it ends may get an error of the socket.
+                # A prompt sent while the engine is dying may get a socket error.
                 if isinstance(error, EngineDeadError) or self._watch.has_ended():
-                    self._running[""] = call, place  # so that it is told too
+                    self._running[""] = call, place  # so that it fails too
                     raise
                 call.put(place, error)
             else:
-                # Outputs have the number alone, without what vLLM adds to it.
+                # Outputs have only the number, without vLLM's suffix.
                 self._running[own.partition("-")[0]] = call, place
 
     def _step(self) -> None:

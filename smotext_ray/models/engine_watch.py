@@ -1,8 +1,8 @@
-"""The end of the process that vLLM computes in: whoever waits for its answers is told.
+"""Detect the death of vLLM's engine process, so that waiting callers fail.
 
-On GPUs EngineCore is a process of its own. If it is killed (out of memory, a crash of the
-driver), vLLM marks its client as dead but leaves the caller waiting for the next output, for
-ever; an exception in EngineCore is told, and so is the end of a tensor-parallel worker.
+On GPUs EngineCore is a separate process. If it is killed (out of memory, driver crash), vLLM marks
+its client as dead but leaves the caller waiting for the next output forever; exceptions in
+EngineCore and the death of tensor-parallel workers are reported.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 
 class EngineWatch:
-    """Ends the wait for an engine's outputs when its process has ended.
+    """Stops the wait for an engine's outputs when its process has died.
 
     Parameters
     ----------
     llm : vllm.LLM
-        One that computes in this process is not watched.
+        An in-process engine is not watched.
     """
 
     def __init__(self, llm: Any) -> None:
@@ -40,5 +40,5 @@ class EngineWatch:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         wait([process.sentinel for process in self._processes])
-        # Outputs that have arrived come first.
+        # Outputs that have already arrived come first.
         client.outputs_queue.put(EngineDeadError())

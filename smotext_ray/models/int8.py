@@ -1,12 +1,11 @@
-"""An LLM in int8: weights by output channel, activations by token, for vLLM to compute in.
+"""Quantize an LLM to int8 for vLLM: weights per output channel, activations per token.
 
 The format is compressed-tensors' "int-quantized"; the scheme is known as W8A8 [1]_.
 
 References
 ----------
 .. [1] Xiao, Lin, Seznec, Wu, Demouth, Han: SmoothQuant: accurate and efficient post-training
-   quantization for large language models. ICML 2023. Only the rounding is of it, not the
-   smoothing.
+   quantization for large language models. ICML 2023. Only its rounding is used, not the smoothing.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any
 
 import torch
 
-from smotext_ray.models.checkpoint_files import rewrite
+from smotext_ray.models.checkpoint_rewrite import rewrite
 
 HEAD = "lm_head"
 STEPS = 127
@@ -37,7 +36,7 @@ QUANTIZATION = {
 
 
 def write_int8(llm: str, output: Path) -> None:
-    """Write a checkpoint of the LLM whose layers' matrices are rounded to int8.
+    """Write a checkpoint of the LLM with its layers' matrices rounded to int8.
 
     Embeddings, norms, biases and the head stay in bfloat16.
 
@@ -50,7 +49,7 @@ def write_int8(llm: str, output: Path) -> None:
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    with torch.device("meta"):  # its layers without their weights
+    with torch.device("meta"):  # the layers without their weights
         model: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(llm))
     modules = model.named_modules()
     matrices = {f"{name}.weight" for name, m in modules if isinstance(m, torch.nn.Linear)}
@@ -66,7 +65,7 @@ def write_int8(llm: str, output: Path) -> None:
 
 
 def rounded(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A matrix in int8, and the scale of each of its rows.
+    """Quantize a matrix to int8 with a scale per row.
 
     Parameters
     ----------
@@ -77,7 +76,7 @@ def rounded(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     steps : Tensor of shape (out, in), int8
         From -127 to 127.
     scale : Tensor of shape (out, 1), bfloat16
-        ``steps * scale`` is within half a step of the weight, but for the scale's own rounding.
+        ``steps * scale`` is within half a step of the weight, up to rounding of the scale.
     """
     largest = weight.float().abs().amax(dim=1, keepdim=True)
     scale = (largest.clamp(min=1e-8) / STEPS).to(torch.bfloat16)

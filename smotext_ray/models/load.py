@@ -1,4 +1,4 @@
-"""A run's models from their files, after a check that they fit."""
+"""Load a run's models, and check that they fit together."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def load_decoder(config: RunConfig, **of_engine: Any) -> Any:
-    """The run's bridge and LLM, from this machine's files of them.
+    """Load the run's bridge and LLM from this machine's files.
 
-    ``of_engine`` are settings of the `Engine` that are not part of the configuration.
+    ``of_engine`` are `Engine` settings that are not part of the configuration.
     """
     from smotext_ray.models.decoder import Decoder
     from smotext_ray.models.files import locate_model
@@ -41,7 +41,7 @@ def load_decoder(config: RunConfig, **of_engine: Any) -> Any:
 
 
 def load_encoder(config: RunConfig) -> Any:
-    """The run's encoder, from this machine's files of it."""
+    """Load the run's encoder from this machine's files."""
     from smotext_ray.models.encoder import Encoder
     from smotext_ray.models.files import locate_model
 
@@ -56,7 +56,7 @@ def load_encoder(config: RunConfig) -> Any:
 
 
 def load_bridge(spec: str) -> tuple[Bridge, Path | None]:
-    """A bridge, and the directory of its LoRA layers where it has any, as a Decoder takes them."""
+    """A bridge, and the directory of its LoRA layers if it has any, for a Decoder."""
     from smotext_ray.models.bridge import Bridge
 
     directory = bridge_directory(spec)
@@ -65,18 +65,17 @@ def load_bridge(spec: str) -> tuple[Bridge, Path | None]:
 
 
 def check_models(config: RunConfig) -> dict[str, dict[str, str]]:
-    """Find the encoder, the LLM and the bridge of a run, and that they fit each other.
+    """Locate the encoder, the LLM and the bridge of a run, and check that they fit together.
 
     Returns
     -------
     dict
-        ``encoder``, ``llm`` and ``bridge``: each with ``name`` and ``sha256``, as the
-        manifest keeps them.
+        ``encoder``, ``llm`` and ``bridge``: each with ``name`` and ``sha256``, for the manifest.
 
     Raises
     ------
     UserError
-        If one is missing, or the bridge was trained between other models.
+        If one is missing, or the bridge was trained for other models.
     """
     encoder = locate_model(config.encoder.model)
     llm = locate_model(config.decoder.model)
@@ -95,8 +94,8 @@ def check_models(config: RunConfig) -> dict[str, dict[str, str]]:
             )
     if (bridge.pooling, bridge.normalize) != (config.encoder.pooling, config.encoder.normalize):
         raise UserError(
-            f"The bridge in {directory} reads embeddings with pooling {bridge.pooling} and "
-            f"normalize {bridge.normalize}; set encoder.pooling and encoder.normalize so."
+            f"The bridge in {directory} needs encoder.pooling={bridge.pooling} and "
+            f"encoder.normalize={str(bridge.normalize).lower()}; change these settings."
         )
     return {
         "encoder": {"name": encoder.name, "sha256": encoder.sha256},
@@ -106,6 +105,6 @@ def check_models(config: RunConfig) -> dict[str, dict[str, str]]:
 
 
 def _sha256_of_bridge(directory: Path) -> str:
-    # LoRA's config too: the same weights with another alpha are another LLM.
+    # LoRA's config too: the same weights with another alpha give another LLM.
     files = (directory / name for name in (ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, WEIGHTS_FILE))
     return sha256_of([file for file in files if file.exists()])

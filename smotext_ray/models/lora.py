@@ -1,7 +1,7 @@
-"""LoRA on the LLM: what a bridge may teach the LLM itself, beside its soft tokens.
+"""LoRA on the LLM: optional trainable layers in addition to a bridge's soft tokens.
 
-Low-rank updates of the LLM's linear layers (Hu et al., 2021, arXiv:2106.09685), by peft.
-They lie beside the bridge's weights in peft's own format, which vLLM reads too.
+Low-rank updates of the LLM's linear layers (Hu et al., 2021, arXiv:2106.09685), by peft. They are
+stored next to the bridge's weights in peft's format, which vLLM reads too.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from torch import nn
 
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge_config import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE
-from smotext_ray.models.checkpoint_files import rewrite
+from smotext_ray.models.checkpoint_rewrite import rewrite
 
-ALPHA_OF_RANK = 2  # LoRA's alpha, in ranks: updates are scaled by it
-# Names that peft gives to the weights, and its settings under which an update is not just
-# B @ A * alpha / r.
+ALPHA_OF_RANK = 2  # LoRA's alpha as a multiple of the rank: updates are scaled by it
+# peft's names of the weights, and the peft settings with which an update is not just B @ A * alpha
+# / r.
 PEFT_PREFIX, LORA_A, LORA_B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
 NOT_PLAIN = (
     *("use_dora", "use_rslora", "lora_bias", "rank_pattern", "alpha_pattern"),
@@ -32,28 +32,30 @@ NOT_PLAIN = (
 
 
 class Adapter(nn.Module):
-    """The LoRA layers of an LLM, which is changed in place to have them.
+    """The LoRA layers of an LLM, added to it in place.
 
     Parameters
     ----------
     llm : PreTrainedModel
-        Its own weights are frozen.
+        The LLM; its own weights are frozen.
     llm_name : str
-        The model's own name, which is saved with the weights.
+        The model's name, saved with the weights.
     rank : int
-        0: no layers, and the LLM stays as it is.
+        0: no layers, and the LLM is unchanged.
 
     Attributes
     ----------
     weights : ParameterList
-        What there is to learn, float32; empty at rank 0.
+        The trainable weights, float32; empty at rank 0.
     """
 
     def __init__(self, llm: Any, llm_name: str, rank: int) -> None:
         super().__init__()
         self._dtype = llm.dtype
         self._layers: list[Any] = []
-        self._peft: list[Any] = []  # a list, or the LLM's weights would be this module's
+        self._peft: list[
+            Any
+        ] = []  # in a list, so that the LLM's weights do not become this module's
         if rank:
             self._add_layers(llm, llm_name, rank)
         self.weights = nn.ParameterList([w for w in llm.parameters() if w.requires_grad])
@@ -69,20 +71,20 @@ class Adapter(nn.Module):
             task_type="CAUSAL_LM",
         )
         self._peft = [get_peft_model(llm, config)]
-        config.base_model_name_or_path = llm_name  # not this machine's path of it
-        config.target_modules = sorted(config.target_modules or [])  # a set writes in any order
+        config.base_model_name_or_path = llm_name  # rather than a path on this machine
+        config.target_modules = sorted(config.target_modules or [])  # a set has no fixed order
         self._layers = [module for module in llm.modules() if isinstance(module, LoraLayer)]
         for layer in self._layers:
-            layer.cast_input_dtype_enabled = False  # autocast does it, at half the cost
+            layer.cast_input_dtype_enabled = False  # autocast does this at half the cost
 
     @contextmanager
     def computing(self, active: bool = True) -> Iterator[None]:
-        """In the block the LLM runs with these layers, or as it is without them."""
+        """Run the LLM with or without these layers inside the block."""
         if not self._layers:
             yield
             return
         for layer in self._layers:
-            layer._disable_adapters = not active  # its own setter would also freeze them
+            layer._disable_adapters = not active  # peft's setter would also freeze them
         try:
             halved = active and self._dtype == torch.bfloat16
             with torch.autocast(self.weights[0].device.type, torch.bfloat16, enabled=halved):
@@ -92,7 +94,7 @@ class Adapter(nn.Module):
                 layer._disable_adapters = False
 
     def save(self, directory: Path) -> None:
-        """Write the layers (bfloat16) and their config beside a bridge's files."""
+        """Write the layers (bfloat16) and their config next to a bridge's files."""
         if not self._layers:
             return
         from peft import get_peft_model_state_dict
@@ -107,20 +109,19 @@ class Adapter(nn.Module):
 
     @torch.no_grad()
     def widen(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take float32 weights of the same rank or a lower one, by their number as text."""
+        """Load float32 weights of the same or a lower rank, keyed by their number as a string."""
         for number, own in enumerate(self.weights):
             own.copy_(_widened(weights[str(number)], own))
 
     def load(self, directory: Path) -> None:
-        """Take the layers' weights from a bridge's directory.
+        """Load the layers' weights from a bridge's directory.
 
-        They may be of a lower rank: the further ranks start as those of new layers, which
-        change nothing until they have learned.
+        They may have a lower rank: additional ranks start like new layers, as no-ops.
 
         Raises
         ------
         UserError
-            If they are missing, or of a higher rank or another LLM.
+            If they are missing, have a higher rank, or belong to another LLM.
         """
         if not self._layers:
             return
@@ -137,13 +138,13 @@ class Adapter(nn.Module):
         except Exception as error:
             raise _unfit(directory, f"{type(error).__name__}: {error}") from error
         if not fits:
-            raise _unfit(directory, "they are of other layers")
+            raise _unfit(directory, "they belong to other layers")
 
 
 def _widened(weight: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     """``own`` with ``weight`` in place of its first ranks: rows of A, columns of B."""
     if all(then != now for then, now in zip(weight.shape, own.shape, strict=True)):
-        raise ValueError("they are of other widths")
+        raise ValueError("they have other widths")
     wide = own.detach().clone()
     wide[: weight.shape[0], : weight.shape[1]] = weight
     return wide
@@ -159,8 +160,8 @@ def _unfit(directory: Path, why: str) -> UserError:
 def merge(llm: str, bridge: Path, output: Path) -> None:
     """Write a checkpoint of the LLM with a bridge's LoRA layers added to its weights.
 
-    The sums are those of peft's merge in float32, rounded to bfloat16 once, but weight by
-    weight: an LLM of 7B takes a few GB of memory and not 28.
+    Same sums as peft's merge in float32, rounded to bfloat16 once, but weight by weight: a 7B LLM
+    takes a few GB of memory instead of 28.
 
     Parameters
     ----------
@@ -193,19 +194,19 @@ def merge(llm: str, bridge: Path, output: Path) -> None:
 
 
 def _updates(bridge: Path) -> dict[str, Callable[[], torch.Tensor]]:
-    """What is added to each of the LLM's weights, computed when it is asked for."""
+    """The update of each of the LLM's weights, computed on demand."""
     config = json.loads((bridge / ADAPTER_CONFIG_FILE).read_text())
     if config.get("bias", "none") != "none" or any(map(config.get, NOT_PLAIN)):
-        raise ValueError("they are more than plain LoRA")
+        raise ValueError("they use more than plain LoRA")
     scale = config["lora_alpha"] / config["r"]
     layers = load_file(bridge / ADAPTER_WEIGHTS_FILE)
     names = [key.removesuffix(LORA_A) for key in layers if key.endswith(LORA_A)]
     if {name + end for name in names for end in (LORA_A, LORA_B)} != layers.keys():
-        raise ValueError("they are more than plain LoRA")
+        raise ValueError("they use more than plain LoRA")
 
     def update(name: str) -> torch.Tensor:
         product = layers[name + LORA_B].float() @ layers[name + LORA_A].float()
-        # In place, here and above: most of the time goes into new memory.
+        # In place, here and above: allocating memory takes most of the time.
         return (product.T if config.get("fan_in_fan_out") else product).mul_(scale)
 
     return {f"{name.removeprefix(PEFT_PREFIX)}.weight": partial(update, name) for name in names}

@@ -1,4 +1,4 @@
-"""Prompt templates: which of the LLM's tokens stand around the soft tokens."""
+"""Prompt templates: the LLM's tokens around the soft tokens."""
 
 from __future__ import annotations
 
@@ -7,19 +7,6 @@ from typing import Any
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge_config import SOFT_PLACEHOLDER
 
-# Paraphrase pretraining with several templates, as xRAG does, so that the soft tokens mean
-# the text and not only "go on like this".
-INSTRUCTIONS = (
-    f"Background: {SOFT_PLACEHOLDER} Say the same.",
-    f"{SOFT_PLACEHOLDER} These words can be written out as:",
-    f"Write out what this stands for: {SOFT_PLACEHOLDER}",
-    f"What is the text behind {SOFT_PLACEHOLDER}?",
-    f"Put {SOFT_PLACEHOLDER} in other words.",
-    f"{SOFT_PLACEHOLDER} is short for a text. Which one?",
-    f"Repeat the message: {SOFT_PLACEHOLDER}",
-    f"Here is something to read: {SOFT_PLACEHOLDER} Now tell it in full.",
-)
-
 
 def template_token_ids(template: str, tokenizer: Any) -> tuple[list[int], list[int]]:
     """Token ids of the template's text before and after the soft tokens.
@@ -27,7 +14,7 @@ def template_token_ids(template: str, tokenizer: Any) -> tuple[list[int], list[i
     Parameters
     ----------
     template : str
-        Holds ``<xRAG>`` exactly once.
+        Must contain ``<xRAG>`` exactly once.
     tokenizer : PreTrainedTokenizer
 
     Returns
@@ -37,23 +24,23 @@ def template_token_ids(template: str, tokenizer: Any) -> tuple[list[int], list[i
     Raises
     ------
     UserError
-        If ``<xRAG>`` is not there exactly once.
+        If it does not contain ``<xRAG>`` exactly once.
     """
     before, after = _split(template, "A bridge template", template, tokenizer)
-    # The model's own start token, if it has one, stands before a template as before any text.
+    # The model's start token, if it has one, comes before a template as before any text.
     start = [tokenizer.bos_token_id] if _adds_bos(tokenizer) else []
     return start + before, after
 
 
 def instruction_token_ids(instruction: str, tokenizer: Any) -> tuple[list[int], list[int]]:
-    """Token ids around the soft tokens of an instruction that the LLM is to answer.
+    """Token ids around the soft tokens of an instruction for the LLM.
 
     Parameters
     ----------
     instruction : str
-        Holds ``<xRAG>`` exactly once.
+        Must contain ``<xRAG>`` exactly once.
     tokenizer : PreTrainedTokenizer
-        Where it has a chat template, the instruction is a user's turn in it.
+        If it has a chat template, the instruction becomes a user turn.
 
     Returns
     -------
@@ -62,25 +49,25 @@ def instruction_token_ids(instruction: str, tokenizer: Any) -> tuple[list[int], 
     Raises
     ------
     UserError
-        If ``<xRAG>`` is not there exactly once.
+        If it does not contain ``<xRAG>`` exactly once.
     """
     if tokenizer.chat_template is None:
         return template_token_ids(f"{instruction}\n", tokenizer)
     turn = [{"role": "user", "content": instruction}]
     chat = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    # The chat template writes the model's own start token.
+    # The chat template adds the model's start token.
     return _split(chat, "An instruction", instruction, tokenizer)
 
 
 def about_background(question: str) -> str:
-    """The instruction to answer a question from a background text, as xRAG words it."""
+    """xRAG's instruction to answer a question from a background text."""
     return f"Refer to the background document: {SOFT_PLACEHOLDER}\n\n{question}"
 
 
 def _split(text: str, what: str, given: str, tokenizer: Any) -> tuple[list[int], list[int]]:
     """Token ids before and after the placeholder; ``what`` and ``given`` are for the error."""
     if text.count(SOFT_PLACEHOLDER) != 1:
-        raise UserError(f"{what} holds {SOFT_PLACEHOLDER} exactly once: {given!r}.")
+        raise UserError(f"{what} must contain {SOFT_PLACEHOLDER} exactly once: {given!r}.")
     before, after = text.split(SOFT_PLACEHOLDER)
     return (
         tokenizer(before, add_special_tokens=False)["input_ids"],

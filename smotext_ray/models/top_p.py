@@ -1,27 +1,27 @@
 """Top-p sampling without sorting the vocabulary.
 
-vLLM on CPU sorts all logits of each step for top-p, which took as long as the LLM itself
-(docs/performance.md). The nucleus is mostly a few dozen tokens, so the largest logits are
-picked first, and only the rows whose nucleus is larger are sorted.
+vLLM on CPU sorts all logits in each step for top-p, which took as long as the LLM itself
+(docs/performance.md). The nucleus is usually a few dozen tokens, so the largest logits are selected
+first, and only rows with a larger nucleus are sorted.
 """
 
 from __future__ import annotations
 
 import torch
 
-PICKED = 128  # tokens; nearly all nuclei of a bridge's LLM are smaller
+PICKED = 128  # tokens; nearly all nuclei are smaller with a bridge
 
 
 def keep_nucleus(logits: torch.Tensor, p: float) -> torch.Tensor:
-    """Set the logits outside of each row's nucleus to minus infinity.
+    """Set the logits outside each row's nucleus to minus infinity.
 
-    The nucleus is the smallest set of most probable tokens whose probabilities sum to at
-    least ``p`` [1]_; of equally probable tokens at its edge any may be in it.
+    The nucleus is the smallest set of most probable tokens whose probabilities sum to at least
+    ``p`` [1]_; ties at its edge are broken arbitrarily.
 
     Parameters
     ----------
     logits : Tensor of shape (n, vocabulary), float32
-        After the temperature; overwritten.
+        Logits after the temperature; overwritten.
     p : float, in (0, 1]
 
     Returns
@@ -50,7 +50,7 @@ def _by_sorting(logits: torch.Tensor, total: torch.Tensor, p: float) -> torch.Te
 
 
 def _within(values: torch.Tensor, mass: torch.Tensor, p: float) -> torch.Tensor:
-    """The falling values, those after the nucleus replaced; ``mass`` sums up their shares."""
+    """Descending values, with those after the nucleus replaced; ``mass`` is cumulative."""
     outside = torch.zeros_like(values, dtype=torch.bool)
     outside[:, 1:] = mass[:, :-1] >= p
     return values.masked_fill(outside, -torch.inf)

@@ -76,7 +76,7 @@ class DecodeActor:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         points, seeds = matrix(table["point"]), table["seed"].to_pylist()
-        return beside(table, lambda: self.decoder.decode(points, seeds), self.counter)
+        return decode_rows(table, lambda: self.decoder.decode(points, seeds), self.counter)
 
 
 class GateActor:
@@ -91,7 +91,7 @@ class GateActor:
         counter: Any,
     ) -> None:
         from smotext_ray.gate.cleaning import cleaning_of
-        from smotext_ray.gate.judge import Judge
+        from smotext_ray.gate.gate import Gate
         from smotext_ray.run.directory import Run
         from smotext_ray.run.reference import load_reference
 
@@ -100,7 +100,7 @@ class GateActor:
         cleaning = cleaning_of(config, run.table("embeddings"), labels)
         with loading_alone():
             encoder = self.load_encoder(config)
-        self.judge: Callable[[pa.Table], pa.Table] = Judge(
+        self.gate: Callable[[pa.Table], pa.Table] = Gate(
             encoder, config, reference, labels, label_type, cleaning
         )
         self.counter = counter
@@ -109,7 +109,7 @@ class GateActor:
         return load_encoder(config)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        samples = self.judge(table)
+        samples = self.gate(table)
         if len(samples):
             self._count(samples.select(["sample_id", "status", "reason"]).to_pylist())
         return samples
@@ -121,7 +121,7 @@ class GateActor:
             samples[row["status"], "" if is_error else row["reason"]] += 1
             if is_error:
                 facts = {"sample_ids": [row["sample_id"]], "reason": row["reason"]}
-                self.counter.tell.remote("a sample has no text", facts)
+                self.counter.log_event.remote("a sample has no text", facts)
         self.counter.add.remote(len(rows), first=rows[0]["sample_id"], samples=samples)
 
 
@@ -196,7 +196,7 @@ class Actors:
 REAL = Actors()
 
 
-def beside(table: pa.Table, decode: Callable[[], list[Candidates]], counter: Any) -> pa.Table:
+def decode_rows(table: pa.Table, decode: Callable[[], list[Candidates]], counter: Any) -> pa.Table:
     """The table with the candidates that ``decode`` makes, one a row; counts their tokens."""
     from smotext_ray.models.engine_loop import EngineDead
 
@@ -230,4 +230,4 @@ def say_last(counter: Any, message: str, facts: dict[str, Any]) -> None:
     """Have the driver log something before this process ends."""
     import ray
 
-    ray.wait([counter.tell.remote(message, facts)], timeout=5)
+    ray.wait([counter.log_event.remote(message, facts)], timeout=5)

@@ -7,18 +7,18 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from smotext_ray.cluster import connect, pools
+from smotext_ray.cluster import pools, session
 from smotext_ray.cluster.pools import Pool
 from smotext_ray.cluster.progress import stage_progress
 from smotext_ray.cluster.ray_data import MOST_BLOCKS, map_blocks, read_checkpointed, write
-from smotext_ray.cluster.restarts import bounded_restarts, lasting
+from smotext_ray.cluster.restarts import bounded_restarts, supervised
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.gate.cleaning import cleaning_gib
 from smotext_ray.models.files import weight_bytes
 from smotext_ray.pipeline.actors import REAL, Actors
-from smotext_ray.pipeline.quarantine import SparingActor
+from smotext_ray.pipeline.quarantine import RowQuarantine
 from smotext_ray.run.directory import Run
-from smotext_ray.run.throughput import written
+from smotext_ray.run.throughput import write_progress
 
 CPU_ROWS = 64
 BLOCK_SECONDS = 1.0
@@ -67,7 +67,7 @@ def decode_directory(
     dict
         ``seconds``, ``tokens`` and ``actors`` (the decoders).
     """
-    resources = connect.connect()
+    resources = session.connect()
     rows_of_files = [part.count_rows() for part in run.table(plan).get_fragments()]
     embeddings = run.table("embeddings")
     held = cleaning_gib(config, embeddings)
@@ -81,7 +81,7 @@ def decode_directory(
     label_type = embeddings.schema.field("label").type
     notes = f"checkpoints/{job}-attempts"
     started = time.monotonic()
-    before = written(run, samples, footers=None).rows
+    before = write_progress(run, samples, footers=None).rows
     with (
         stage_progress(stage, points, run, before) as counter,
         bounded_restarts(
@@ -97,8 +97,8 @@ def decode_directory(
                 **of_decoder,
             },
             "run_uri": run.uri,
-            "notes": notes,
-            "tries": config.resources.tries,
+            "attempts": notes,
+            "max_attempts": config.resources.max_attempts,
             "restarts": restarts,
         }
         gate = {
@@ -111,12 +111,12 @@ def decode_directory(
         rows = read_checkpointed(run, plan, blocks, None, job, decoders)
         decoded = map_blocks(
             rows,
-            **lasting(SparingActor, decoder, "decoder", restarts, config.resources),
+            **supervised(RowQuarantine, decoder, "decoder", restarts, config.resources),
             **pools.pool_options(decoders, blocks, config.resources.decode_blocks_in_flight),
         )
         gated = map_blocks(
             decoded,
-            **lasting(actors.gate, gate, "gate", restarts, config.resources),
+            **supervised(actors.gate, gate, "gate", restarts, config.resources),
             **pools.pool_options(gates),
         )
         write(gated, run, samples, decoders)
@@ -154,7 +154,7 @@ def rows_per_block(config: RunConfig, decoders: Pool) -> int:
         return CPU_ROWS
     size = weight_bytes(config.decoder.model)
     step = max(GPU_LEAST_STEP, size / decoders.gpus / GPU_BYTES_PER_SECOND)
-    tokens = config.decoder.candidates * config.decoder.max_tokens * USUAL_LENGTH
+    tokens = config.decoder.num_candidates * config.decoder.max_tokens * USUAL_LENGTH
     seconds = max(BLOCK_SECONDS, decoders.actors * DRIVER_SECONDS / MOST_BUSY)
     return max(CPU_ROWS, round(seconds * GPU_TEXTS_AT_ONCE / step / tokens))
 

@@ -8,13 +8,13 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from smotext_ray.cluster import connect, pools
+from smotext_ray.cluster import pools, session
 from smotext_ray.cluster.progress import stage_progress
 from smotext_ray.cluster.ray_data import MOST_BLOCKS, in_task, map_blocks, read_checkpointed, write
-from smotext_ray.cluster.restarts import bounded_restarts, lasting
+from smotext_ray.cluster.restarts import bounded_restarts, supervised
 from smotext_ray.config.schema import RunConfig, config_json
 from smotext_ray.corpus.staging import stage_corpus
-from smotext_ray.corpus.survey import Survey
+from smotext_ray.corpus.survey import CorpusSummary
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline.actors import ENCODE_CHUNK, REAL, Actors
 from smotext_ray.pipeline.denoise import denoise
@@ -34,7 +34,7 @@ from smotext_ray.run.manifest import (
 from smotext_ray.run.reference import DIRECTORY as REFERENCE
 from smotext_ray.run.reference import build_reference
 from smotext_ray.run.result import write_input_schema
-from smotext_ray.run.throughput import written
+from smotext_ray.run.throughput import write_progress
 
 log = logging.getLogger("smotext_ray")
 
@@ -43,7 +43,7 @@ def embed_corpus(
     config: RunConfig,
     run: Run,
     models: dict[str, Any],
-    survey: Survey | None,
+    survey: CorpusSummary | None,
     actors: Actors = REAL,
 ) -> None:
     """Stage the corpus and embed it, or what is left of that; with what `open_checked` gives."""
@@ -66,7 +66,7 @@ def rows_per_file(config: RunConfig, rows: int) -> int:
     return math.ceil(least / ENCODE_CHUNK) * ENCODE_CHUNK
 
 
-def _start(config: RunConfig, run: Run, models: dict[str, Any], survey: Survey) -> None:
+def _start(config: RunConfig, run: Run, models: dict[str, Any], survey: CorpusSummary) -> None:
     manifest = new_manifest(config, models, datetime.now(UTC).isoformat())
     manifest["input"] = {
         "rows": survey.rows,
@@ -82,7 +82,7 @@ def _start(config: RunConfig, run: Run, models: dict[str, Any], survey: Survey) 
     run.save(manifest)
 
 
-def _stage_corpus(config: RunConfig, run: Run, survey: Survey | None) -> None:
+def _stage_corpus(config: RunConfig, run: Run, survey: CorpusSummary | None) -> None:
     manifest = run.manifest
     if "corpus" in manifest["stages"]:
         return
@@ -110,11 +110,11 @@ def _embed(config: RunConfig, run: Run, actors: Actors) -> None:
     job = f"embed-expansion-{expansion['number']}" if expansion else "embed"
     total = expansion["new_rows"] if expansion else manifest["input"]["rows"]
     files = corpus_files(run, manifest)[before:]
-    resources = connect.connect()
+    resources = session.connect()
     pool = pools.encoder_pool(resources, config, len(files))
     started = time.monotonic()
     directory = NOISED if has_epsilon(config) else "embeddings"
-    there = written(run, directory, footers=None).rows
+    there = write_progress(run, directory, footers=None).rows
     with (
         stage_progress("embed", manifest["input"]["rows"], run, before=there) as counter,
         bounded_restarts(
@@ -126,7 +126,7 @@ def _embed(config: RunConfig, run: Run, actors: Actors) -> None:
         corpus = read_checkpointed(run, files, len(files), columns, job, pool)
         embedded = map_blocks(
             corpus,
-            **lasting(actors.encode, encoder, "encoder", restarts, config.resources),
+            **supervised(actors.encode, encoder, "encoder", restarts, config.resources),
             **pools.pool_options(pool),
         )
         write(embedded, run, directory, pool)
@@ -138,7 +138,7 @@ def _denoise(config: RunConfig, run: Run) -> None:
     if "denoise" not in run.manifest["stages"]:
         run.clear("corpus")  # from here on no stage has a text of it
         started = time.monotonic()
-        connect.connect()
+        session.connect()
         in_task(denoise, config, run, list(class_counts(run.manifest)))
         done(run, "denoise", seconds=time.monotonic() - started)
     run.clear(NOISED)  # not before the stage is done, which a kill would undo
@@ -148,6 +148,6 @@ def _reference(run: Run) -> None:
     if "reference" in run.manifest["stages"]:
         return
     started = time.monotonic()
-    connect.connect()
+    session.connect()
     in_task(build_reference, run, list(class_counts(run.manifest)))
     done(run, REFERENCE, seconds=time.monotonic() - started)

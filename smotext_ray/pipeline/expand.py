@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from smotext_ray.config.choices import OnProblem
 from smotext_ray.config.load import load_config
 from smotext_ray.config.schema import InputConfig, RunConfig
 from smotext_ray.errors import UserError
@@ -37,7 +38,7 @@ log = logging.getLogger("smotext_ray")
 
 
 @dataclass(frozen=True)
-class Wish:
+class ExpansionRequest:
     """What an expansion is asked for; None is what the run, or its last expansion, was.
 
     Attributes
@@ -48,19 +49,19 @@ class Wish:
     target : str, float, mapping or None
         Sampling strategy: what every class is to reach, new rows counted.
     max_rounds : int or None
-    lonely_class : {"error", "skip"} or None
+    on_singleton_class : {"error", "skip"} or None
     on_bad_row : {"error", "skip"} or None
     """
 
     input: str | None = None
     target: Any = None
     max_rounds: int | None = None
-    lonely_class: str | None = None
-    on_bad_row: str | None = None
+    on_singleton_class: OnProblem | None = None
+    on_bad_row: OnProblem | None = None
 
 
 def expand(
-    uri: str, wish: Wish, overrides: Sequence[str] = (), actors: Actors = REAL
+    uri: str, wish: ExpansionRequest, overrides: Sequence[str] = (), actors: Actors = REAL
 ) -> tuple[Run, bool]:
     """Embed the rows that are new to a run, and top every class up to its target.
 
@@ -68,7 +69,7 @@ def expand(
     ----------
     uri : str
         The run directory. What is under way there is finished first.
-    wish : Wish
+    wish : ExpansionRequest
     overrides : sequence of str
         ``section.key=value``, of settings that a run may change.
     actors : Actors
@@ -114,16 +115,16 @@ def expand(
     return run, True
 
 
-def _finish(wish: Wish, config: RunConfig, run: Run, actors: Actors) -> None:
-    if wish.lonely_class and is_expanding(run.manifest):  # it may be what the run stopped at
+def _finish(wish: ExpansionRequest, config: RunConfig, run: Run, actors: Actors) -> None:
+    if wish.on_singleton_class and is_expanding(run.manifest):  # it may be what the run stopped at
         with hold(run, "expand"):
             manifest = run.manifest
-            manifest["expansions"][-1]["lonely_class"] = wish.lonely_class
+            manifest["expansions"][-1]["on_singleton_class"] = wish.on_singleton_class
             run.save(manifest)
     augment(config, run.uri, actors)
 
 
-def _stage(wish: Wish, config: RunConfig, run: Run, files: list[str]) -> NewRows:
+def _stage(wish: ExpansionRequest, config: RunConfig, run: Run, files: list[str]) -> NewRows:
     given = {"path": wish.input, "on_bad_row": wish.on_bad_row}
     changed = {key: value for key, value in given.items() if value is not None}
     source = InputConfig.model_validate(config.input.model_dump() | changed)
@@ -134,7 +135,7 @@ def _stage(wish: Wish, config: RunConfig, run: Run, files: list[str]) -> NewRows
 
 
 def _entry(
-    wish: Wish, config: RunConfig, manifest: dict[str, Any], found: NewRows
+    wish: ExpansionRequest, config: RunConfig, manifest: dict[str, Any], found: NewRows
 ) -> dict[str, Any]:
     """What the manifest says of an expansion when it begins."""
     now = in_force(config, manifest)
@@ -152,7 +153,7 @@ def _entry(
             options={"plan.sampling_strategy": target}, base=config
         ).plan.sampling_strategy,
         "max_rounds": wish.max_rounds or config.plan.max_rounds,
-        "lonely_class": wish.lonely_class or now.neighbors.lonely_class,
+        "on_singleton_class": wish.on_singleton_class or now.neighbors.on_singleton_class,
     }
 
 
@@ -161,7 +162,7 @@ def _is_idle(entry: dict[str, Any], config: RunConfig, manifest: dict[str, Any])
     now = in_force(config, manifest)
     same = entry["target"] == now.plan.sampling_strategy
     used_up = rounds_used(manifest) >= entry["max_rounds"]
-    return not entry["new_rows"] and same and (not manifest["short"] or used_up)
+    return not entry["new_rows"] and same and (not manifest["shortfall"] or used_up)
 
 
 def _begin(

@@ -12,7 +12,7 @@ import pyarrow.dataset as ds
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.gate.cleaning import cleaning_of
-from smotext_ray.gate.judge import Judge
+from smotext_ray.gate.gate import Gate
 from smotext_ray.gate.reference import sum_up
 from smotext_ray.pipeline.actors import with_candidates
 from smotext_ray.plan.classes import read_classes, read_corpus, read_texts
@@ -21,9 +21,9 @@ from smotext_ray.plan.points import plan_shard, with_texts
 from smotext_ray.plan.shards import shards
 from smotext_ray.plan.strategy import check_class_sizes, lacking
 from smotext_ray.plan.variants import check_rows
-from smotext_ray.plan.weights import count_sources, sources_of, weigh, without_sourceless
-from smotext_ray.run.result import first_wanted
-from smotext_ray.run.samples import usable
+from smotext_ray.plan.weights import count_sources, source_weights, sources_of, without_sources
+from smotext_ray.run.result import up_to_target
+from smotext_ray.run.samples import accepted_unique
 from smotext_ray.tables import fixed_size_list, matrix
 
 
@@ -89,16 +89,16 @@ def augment_here(
         dict(zip(labels, distinct, strict=True)),
         wanted,
         config.neighbors.k_neighbors,
-        config.neighbors.lonely_class,
+        config.neighbors.on_singleton_class,
     )
     weights: pa.Table | None = None
     sourceless: list[str] = []
     if config.plan.variant != "smote" and kept:
         weights = weigh_here(embedded, kept, config, nearest)
-        kept, sourceless = without_sourceless(kept, count_sources(weights), config)
+        kept, sourceless = without_sources(kept, count_sources(weights), config)
     label_type = corpus.schema.field("label").type
     cleaning = cleaning_of(config, embedded, labels)
-    judge = Judge(encoder, config, reference, labels, label_type, cleaning)
+    judge = Gate(encoder, config, reference, labels, label_type, cleaning)
     rounds: list[ds.Dataset] = []
     planned, got = Counter[Any](), Counter[Any]()
     accepted: list[pa.Table] = []
@@ -111,14 +111,14 @@ def augment_here(
         decoded = decoder.decode(matrix(plan["point"]), plan["seed"].to_pylist())
         rounds.append(ds.dataset(judge(with_candidates(plan, decoded))))
         planned.update(to_plan)
-        accepted = list(usable(rounds))
+        accepted = list(accepted_unique(rounds))
         got = Counter(label for table in accepted for label in table["label"].to_pylist())
     return Augmented(_first(accepted, kept), warnings + sourceless, dict(Counter(kept) - got))
 
 
 def _first(accepted: list[pa.Table], wanted: Mapping[Any, int]) -> pa.Table | None:
     used: Counter[Any] = Counter()
-    parts = [first_wanted(table, used, wanted) for table in accepted]
+    parts = [up_to_target(table, used, wanted) for table in accepted]
     return pa.concat_tables(parts) if parts else None
 
 
@@ -128,12 +128,12 @@ def weigh_here(
     config: RunConfig,
     nearest: Nearest | None = None,
 ) -> pa.Table:
-    """The weights of all classes that get points: see `smotext_ray.plan.weights.weigh`."""
+    """The weights of all classes that get points: see `smotext_ray.plan.weights.source_weights`."""
     texts = read_corpus(
         embedded, embedded.to_table(columns=["label"])["label"].unique().to_pylist()
     )
     (group,) = shards(dict.fromkeys(points, len(texts.code)), 0, 0, len(points) * len(texts.code))
-    return weigh(texts, group, points, config, nearest)
+    return source_weights(texts, group, points, config, nearest)
 
 
 def plan_here(

@@ -24,6 +24,7 @@ from smotext_ray.corpus.survey import survey_corpus
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import Run
 from smotext_ray.run.result import INPUT_SCHEMA
+from smotext_ray.utils.text import distinct_part
 
 
 @dataclass
@@ -151,7 +152,7 @@ def _tables(run: Run, files: Sequence[str]) -> Iterator[pa.Table]:
 
 def _said(table: pa.Table) -> np.ndarray:
     pairs = zip(table["label"].to_pylist(), table["text"].to_pylist(), strict=True)
-    return _hashes([json.dumps(pair) for pair in pairs])
+    return _hashes([json.dumps([label, distinct_part(text)]) for label, text in pairs])
 
 
 def _names(ids: pa.ChunkedArray) -> np.ndarray:

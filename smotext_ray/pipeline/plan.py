@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from smotext_ray.cluster import connect, pools
+from smotext_ray.cluster import pools, session
 from smotext_ray.cluster.progress import stage_progress, task_progress
 from smotext_ray.cluster.ray_data import in_task, set_up_data
-from smotext_ray.cluster.restarts import bounded_restarts, lasting
+from smotext_ray.cluster.restarts import bounded_restarts, supervised
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.pipeline.plan_files import (
@@ -25,7 +25,7 @@ from smotext_ray.pipeline.plan_files import (
 from smotext_ray.plan.classes import is_small, rows_gib
 from smotext_ray.plan.shards import Shard, shards
 from smotext_ray.plan.strategy import check_class_sizes, lacking, targets
-from smotext_ray.plan.weights import without_sourceless
+from smotext_ray.plan.weights import without_sources
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import accepted, class_counts, planned_points, rounds_used, to_pairs
 from smotext_ray.run.reference import distinct_texts
@@ -76,20 +76,20 @@ def _write_plan(
     items = [group_item(groups[0][0].round, i, group) for i, group in enumerate(groups)]
     points, counts, dim = sum(to_plan.values()), class_counts(manifest), _dim(run)
     weights = None if config.plan.variant == "smote" else weights_directory(manifest)
-    if len(items) <= LIGHT_FILES and is_light(counts, to_plan, dim):
+    if len(items) <= LIGHT_FILES and fits_one_task(counts, to_plan, dim):
         with task_progress("plan", points, run):
             written: list[dict[str, str]] = in_task(write_groups, run, config, items, weights)
         return written
     largest = max(sum(counts[shard.label] for shard in group) for group in groups)
     memory_gib = planner_gib(sum(counts.values()), largest, dim)
     if config.plan.variant == "kmeans":  # neighbours are looked for in a copy of their cluster
-        memory_gib += 4 * largest * dim / connect.GIB
+        memory_gib += 4 * largest * dim / session.GIB
     return _in_planners(
         actors.plan, "plan", config, run, items, points, memory_gib, weights=weights
     )
 
 
-def is_light(counts: Mapping[Any, int], points: Mapping[Any, int], dim: int) -> bool:
+def fits_one_task(counts: Mapping[Any, int], points: Mapping[Any, int], dim: int) -> bool:
     """Whether a plan takes less time than a pool of actors needs to start.
 
     Parameters
@@ -118,7 +118,7 @@ def _in_planners(
     """Write a file for each item, spread over a pool of planners; a row a file, by its name."""
     import ray
 
-    resources = connect.connect()
+    resources = session.connect()
     pool = pools.planner_pool(resources, config, len(items), memory_gib)
     with (
         stage_progress(stage, total, run) as counter,
@@ -129,7 +129,7 @@ def _in_planners(
         written = (
             ray.data.from_items(items, override_num_blocks=len(items))
             .map(
-                **lasting(actor, planner, "planner", restarts, config.resources),
+                **supervised(actor, planner, "planner", restarts, config.resources),
                 **pools.pool_options(pool),
             )
             .take_all()  # one row a file
@@ -161,11 +161,11 @@ def _lacking(
             distinct,
             targets(counts, config.plan.sampling_strategy, allow_reached="expansions" in manifest),
             config.neighbors.k_neighbors,
-            config.neighbors.lonely_class,
+            config.neighbors.on_singleton_class,
         )
         if config.plan.variant != "smote" and kept:
             manifest["weights"], sources = _weigh(config, run, manifest, kept, actors)
-            kept, sourceless = without_sourceless(kept, sources, config)
+            kept, sourceless = without_sources(kept, sources, config)
             warnings += sourceless
         for warning in warnings:
             log.warning(warning)

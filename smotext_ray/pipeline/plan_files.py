@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.plan.classes import ClassReader, CorpusTexts, read_corpus
-from smotext_ray.plan.points import KnownNeighbors, plan_shard, with_texts
+from smotext_ray.plan.classes import ClassReader, DistinctTexts, read_corpus
+from smotext_ray.plan.points import NeighborCache, plan_shard, with_texts
 from smotext_ray.plan.shards import Shard, shards
-from smotext_ray.plan.variants import WHOLE
-from smotext_ray.plan.weights import count_sources, sources_of, weigh
+from smotext_ray.plan.variants import NEEDS_WHOLE_CORPUS
+from smotext_ray.plan.weights import count_sources, source_weights, sources_of
 from smotext_ray.run.directory import Run
 
 
@@ -43,7 +43,7 @@ class PlanWriter:
         self._run, self._config = run, config
         self._reader = ClassReader(run.table("embeddings"))
         self._weights = run.table(weights) if weights else None
-        self._known: dict[Any, KnownNeighbors] = {}
+        self._known: dict[Any, NeighborCache] = {}
 
     def __call__(self, file: str, shards: str) -> tuple[str, int]:
         """Write a file, unless it is there, which it is only when whole.
@@ -70,7 +70,7 @@ class PlanWriter:
     def _tables(self, group: list[Shard]) -> list[pa.Table]:
         classes = self._reader([shard.label for shard in group])
         held = self._reader.held
-        self._known = {label: self._known.get(label, KnownNeighbors()) for label in held}
+        self._known = {label: self._known.get(label, NeighborCache()) for label in held}
         tables = []
         for rows, shard in zip(classes, group, strict=True):
             sources = None if self._weights is None else sources_of(self._weights, rows)
@@ -110,7 +110,7 @@ def weight_shards(
     """
     rows = {label: counts[label] for label in points}
     each = config.resources.plan_points_per_file
-    if config.plan.variant in WHOLE:
+    if config.plan.variant in NEEDS_WHOLE_CORPUS:
         each = max(1, sum(rows.values()))
     return [json.dumps([asdict(part) for part in group]) for group in shards(rows, 0, 0, each)]
 
@@ -131,7 +131,7 @@ class WeightWriter:
     ) -> None:
         self._run, self._config = run, config
         self._labels, self._points = list(counts), points
-        self._texts: CorpusTexts | None = None
+        self._texts: DistinctTexts | None = None
 
     def __call__(self, file: str, shards: str) -> tuple[str, dict[Any, int]]:
         """Write a file, unless it is there, which it is only when whole.
@@ -149,7 +149,7 @@ class WeightWriter:
             if self._texts is None:
                 self._texts = read_corpus(self._run.table("embeddings"), self._labels)
             group = [Shard(**shard) for shard in json.loads(shards)]
-            table = weigh(self._texts, group, self._points, self._config)
+            table = source_weights(self._texts, group, self._points, self._config)
             sink = pa.BufferOutputStream()
             pq.write_table(table, sink)
             content = sink.getvalue().to_pybytes()

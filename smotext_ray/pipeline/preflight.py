@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from smotext_ray.cluster import connect, pools
+from smotext_ray.cluster import pools, session
 from smotext_ray.cluster.ray_data import MOST_BLOCKS
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.staging import without_other_columns
-from smotext_ray.corpus.survey import Survey, survey_corpus
+from smotext_ray.corpus.survey import CorpusSummary, survey_corpus
 from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.plan.strategy import check_class_sizes, targets
 from smotext_ray.plan.variants import check_rows
@@ -21,7 +21,7 @@ from smotext_ray.utils.cpu import cpu_dtype
 
 def open_checked(
     config: RunConfig, uri: str, actors: Actors = REAL
-) -> tuple[RunConfig, Run, dict[str, Any], Survey | None]:
+) -> tuple[RunConfig, Run, dict[str, Any], CorpusSummary | None]:
     """Open a run and check all that can be checked before anything is written.
 
     Returns
@@ -31,7 +31,7 @@ def open_checked(
     run : Run
     models : dict
         As the manifest names them.
-    survey : Survey or None
+    survey : CorpusSummary or None
         Of the input, where the run is a new one.
 
     Raises
@@ -50,7 +50,7 @@ def open_checked(
         return config, run, models, None
     survey = survey_input(config)
     check_feasible(survey.class_counts, config)
-    resources = connect.connect()
+    resources = session.connect()
     encoders = pools.encoder_pool(resources, config, blocks=MOST_BLOCKS)
     pools.decoder_pools(resources, config, blocks=MOST_BLOCKS)
     config = _with_dtype(config, "bfloat16" if encoders.gpus else cpu_dtype())
@@ -64,7 +64,7 @@ def _with_dtype(config: RunConfig, dtype: str) -> RunConfig:
     return config.model_copy(update={"encoder": config.encoder.model_copy(update={"dtype": dtype})})
 
 
-def survey_input(config: RunConfig) -> Survey:
+def survey_input(config: RunConfig) -> CorpusSummary:
     """Check the input; with epsilon, as if it held no columns but text and label."""
     survey = survey_corpus(config.input)
     if not has_epsilon(config):
@@ -86,7 +86,7 @@ def check_feasible(
         class_counts,
         targets(class_counts, config.plan.sampling_strategy, allow_reached),
         config.neighbors.k_neighbors,
-        config.neighbors.lonely_class,
+        config.neighbors.on_singleton_class,
     )
     return points
 

@@ -17,15 +17,15 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from smotext_ray.cluster.restarts import tell_done
+from smotext_ray.cluster.restarts import report_done
 from smotext_ray.run.directory import Run
 
 
-class SparingActor:
+class RowQuarantine:
     """A decoder that gives a row up rather than its block.
 
-    A block is decoded whole until it has ended a process ``tries`` times, and then row by
-    row, the rows that nothing is held against first. A row that has ended it ``tries`` times
+    A block is decoded whole until it has ended a process ``max_attempts`` times, and then row by
+    row, the rows that nothing is held against first. A row that has ended it ``max_attempts`` times
     alone, and twice as often in all, is set aside with an error. So ends that have nothing to
     do with the rows (a lost node, a dead engine) cost speed and no row. Blocks may be decoded
     by several threads at once; then an end counts against all of them, but a row that is
@@ -38,9 +38,9 @@ class SparingActor:
     given : dict
         For its constructor.
     run_uri : str
-    notes : str
+    attempts : str
         Directory of the run, for the notes.
-    tries : int
+    max_attempts : int
     restarts : actor handle
         Of `smotext_ray.cluster.restarts.bounded_restarts`.
     """
@@ -50,27 +50,27 @@ class SparingActor:
         actor: Any,
         given: dict[str, Any],
         run_uri: str,
-        notes: str,
-        tries: int,
+        attempts: str,
+        max_attempts: int,
         restarts: Any,
     ) -> None:
         self._actor = actor(**given)
-        self._turns = Turns()
-        self._notes = Notes(Run(run_uri), notes)
-        self._tries = tries
+        self._lock = ReadWriteLock()
+        self._attempts = AttemptLog(Run(run_uri), attempts)
+        self._max_attempts = max_attempts
         self._restarts = restarts
 
     def __call__(self, table: pa.Table) -> pa.Table:
         ids = table["sample_id"].to_pylist()
         if not ids:
             return self._actor(table)
-        with self._turns.shared():
-            together, alone = self._notes.held_against(ids)
-            if not alone and together < self._tries:
-                with self._notes.trying(ids):
+        with self._lock.shared():
+            together, alone = self._attempts.held_against(ids)
+            if not alone and together < self._max_attempts:
+                with self._attempts.trying(ids):
                     return self._actor(table)
         made: dict[int, pa.Table] = {}
-        with self._turns.alone():
+        with self._lock.alone():
             for at in sorted(range(len(ids)), key=lambda at: alone[ids[at]]):
                 made[at] = self._row(table.slice(at, 1), ids[at], together, alone[ids[at]])
         return pa.concat_tables([made[at] for at in range(len(ids))]).combine_chunks()
@@ -79,16 +79,16 @@ class SparingActor:
         from smotext_ray.models.engine import Candidates
         from smotext_ray.pipeline.actors import with_candidates
 
-        if alone >= self._tries and together + alone >= 2 * self._tries:
+        if alone >= self._max_attempts and together + alone >= 2 * self._max_attempts:
             error = f"the engine ended {together + alone} times on it, {alone} of them on it alone"
             return with_candidates(row, [Candidates([], [], [], error)])
-        with self._notes.trying([id_]):
+        with self._attempts.trying([id_]):
             made = self._actor(row)
-        tell_done(self._restarts)  # before the next one may end this process
+        report_done(self._restarts)  # before the next one may end this process
         return made
 
 
-class Turns:
+class ReadWriteLock:
     """Many threads at once, or one alone."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class Turns:
                 self._changed.notify_all()
 
 
-class Notes:
+class AttemptLog:
     """Empty files, one a try, named by the first and the last row of it.
 
     Parameters

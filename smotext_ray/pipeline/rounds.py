@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from smotext_ray.cluster import connect
+from smotext_ray.cluster import session
 from smotext_ray.cluster.ray_data import in_task
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline.actors import REAL, Actors
@@ -26,7 +26,7 @@ from smotext_ray.run.manifest import (
     undecoded_round,
 )
 from smotext_ray.run.result import write_result
-from smotext_ray.run.samples import tally
+from smotext_ray.run.samples import summarize_round
 
 log = logging.getLogger("smotext_ray")
 
@@ -44,7 +44,7 @@ def augment(config: RunConfig, uri: str, actors: Actors = REAL) -> Run:
     Returns
     -------
     Run
-        Its manifest tells the outcome; ``manifest["short"]`` lists the classes that fell
+        Its manifest tells the outcome; ``manifest["shortfall"]`` lists the classes that fell
         short of their targets.
     """
     config, run, models, survey = open_checked(config, uri, actors)
@@ -81,7 +81,7 @@ def is_finished(manifest: dict[str, Any], config: RunConfig) -> bool:
         return False
     if "expansions" in manifest:
         return not is_expanding(manifest)
-    return not manifest["short"] or len(manifest["rounds"]) >= config.plan.max_rounds
+    return not manifest["shortfall"] or len(manifest["rounds"]) >= config.plan.max_rounds
 
 
 def decode(config: RunConfig, run: Run, actors: Actors = REAL) -> bool:
@@ -102,18 +102,18 @@ def decode(config: RunConfig, run: Run, actors: Actors = REAL) -> bool:
         actors=actors,
     )
     rounds = [int(entry["round"]) for entry in manifest["rounds"]]
-    manifest["rounds"][round_ - 1]["decode"] = facts | in_task(tally, run, rounds)
+    manifest["rounds"][round_ - 1]["decode"] = facts | in_task(summarize_round, run, rounds)
     run.save(manifest)
     return True
 
 
 def finish(run: Run) -> None:
     """Write the augmented corpus and say which classes fell short."""
-    connect.connect()
+    session.connect()
     started = time.monotonic()
     manifest = run.manifest
     wanted, got = dict(manifest["targets"]), accepted(manifest)
-    manifest["short"] = [
+    manifest["shortfall"] = [
         [label, number - got.get(label, 0)]
         for label, number in wanted.items()
         if got.get(label, 0) < number

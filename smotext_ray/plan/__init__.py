@@ -1,1 +1,1 @@
-"""Which points to make: arithmetic on embeddings."""
+"""Plan the target points: arithmetic on embeddings."""

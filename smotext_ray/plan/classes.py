@@ -1,8 +1,8 @@
-"""The rows of a class as a planner needs them, read from ``embeddings/`` in parts.
+"""The rows of classes for planners, read from ``embeddings/``.
 
-A planner makes a few thousand points of a class that may have millions of rows. It holds each
-row's id and embedding once, the embeddings on disk where they are many, and of the texts
-only what tells them apart; it reads the few texts that it writes.
+A planner plans a few thousand points of a class that may have millions of rows. It holds each row's
+id and embedding once (large embeddings on disk) and only digests of the texts; it reads just the
+few texts that it writes.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from smotext_ray.tables import matrix
+from smotext_ray.utils.text import distinct_part
 
-SMALL_BYTES = 1 << 28  # embeddings of a corpus that is read whole, once
-HELD_BYTES = 1 << 30  # embeddings above this go to a file of this machine
-ROW_BYTES = 640  # of what is known of a row beside its embedding, its neighbours among it
+SMALL_BYTES = 1 << 28  # a corpus with fewer bytes of embeddings is read completely, once
+HELD_BYTES = 1 << 30  # larger embeddings go to a local file
+ROW_BYTES = 640  # per row besides its embedding, including its neighbors
 BATCH_ROWS = 8192
 
 
 @dataclass(frozen=True)
 class ClassRows:
-    """One class: first a row for each text, by rising id, then the rows that repeat a text.
+    """One class: first one row per text, sorted by id, then the rows that repeat a text.
 
-    Texts that are equal when stripped are one text; the row with the smallest id stands
-    for it. Without texts each row is a text of its own.
+    Texts that are equal when stripped count as one, represented by the row with the smallest id.
+    Without texts each row counts as a distinct text.
 
     Attributes
     ----------
@@ -42,14 +43,14 @@ class ClassRows:
     ids : pyarrow.Array, length n
         Unique.
     by_id : ndarray of int64, shape (n,)
-        The rows by rising id.
+        Row numbers sorted by id.
     text_of_row : ndarray of int64, shape (n,)
-        The row that stands for each row's text.
+        The representative row of each row's text.
     distinct : int
-        Texts; the rows from here on are repeats.
+        Number of distinct texts; rows from here on are repeats.
     embeddings : ndarray of float32, shape (n, d)
     file_rows : ndarray of int64, shape (n,)
-        Each row's number in the files.
+        Row number of each row in the files.
     """
 
     label: Any
@@ -63,22 +64,23 @@ class ClassRows:
 
 
 @dataclass(frozen=True)
-class CorpusTexts:
-    """The texts of all classes, a row each: class after class, each by rising id.
+class DistinctTexts:
+    """The texts of all classes, one row each: by class, then by id.
 
-    As in `ClassRows` equal texts of a class are one; under two labels they are two.
+    As in `ClassRows`, equal texts of a class count as one; with different labels they stay
+    distinct.
 
     Attributes
     ----------
     labels : list
-        In an order that hangs on nothing but themselves.
+        In an order that depends only on the labels.
     label_type : pyarrow.DataType
     code : ndarray of int64, shape (t,)
-        Each text's place in ``labels``, rising.
+        Class index of each text in ``labels``, ascending.
     ids : pyarrow.Array, length t
-        Of the rows that stand for the texts.
+        Ids of the representative rows.
     copies : ndarray of int64, shape (t,)
-        Rows of the corpus that have the text.
+        Number of corpus rows with the text.
     embeddings : ndarray of float32, shape (t, d)
     """
 
@@ -97,10 +99,10 @@ class CorpusTexts:
 
 
 class ClassReader:
-    """Reads classes of ``embeddings/``: a small corpus whole and once, of a large one what is
-    asked for.
+    """Reads classes of ``embeddings/``: a small corpus completely and once, a large one on demand.
 
-    Of a large one it keeps the classes that it read last: many files plan one large class.
+    For a large corpus it keeps the most recently read classes, because many files plan one large
+    class.
     """
 
     def __init__(self, source: ds.Dataset) -> None:
@@ -112,28 +114,28 @@ class ClassReader:
     def __call__(self, labels: list[Any]) -> list[ClassRows]:
         """The rows of each of these classes."""
         if not self._classes.keys() >= set(labels):
-            self._classes = {}  # before the next ones take memory
+            self._classes = {}  # free memory before reading the next ones
             wanted = _every_label(self._source, labels) if self._whole else labels
             self._classes = {rows.label: rows for rows in read_classes(self._source, wanted)}
         return [self._classes[label] for label in labels]
 
     @property
     def held(self) -> list[Any]:
-        """The labels of the classes that it has now."""
+        """The labels of the classes currently in memory."""
         return list(self._classes)
 
     def texts(self, rows: pa.ChunkedArray) -> pa.ChunkedArray:
-        """Texts of rows by their numbers in the files; nulls where nobody may know them."""
+        """Texts of rows by row number in the files; nulls for runs with epsilon."""
         return read_texts(self._source, rows)
 
 
 def rows_gib(rows: int, dim: int) -> float:
-    """Memory of so many rows: embeddings that are not held on disk, and what is known of each."""
+    """Memory for a number of rows: embeddings not kept on disk, and the rest per row."""
     return (min(4 * rows * dim, HELD_BYTES) + ROW_BYTES * rows) / 1024**3
 
 
 def is_small(rows: int, dim: int) -> bool:
-    """Whether a `ClassReader` reads a corpus of so many embeddings whole."""
+    """Whether a `ClassReader` reads a corpus of this size completely."""
     return 4 * rows * dim <= SMALL_BYTES
 
 
@@ -143,12 +145,12 @@ def _every_label(source: ds.Dataset, labels: list[Any]) -> list[Any]:
 
 
 def read_classes(source: ds.Dataset, labels: Sequence[Any]) -> list[ClassRows]:
-    """The rows of some classes.
+    """Read the rows of some classes.
 
     Parameters
     ----------
     source : pyarrow.dataset.Dataset
-        ``id, label, embedding`` and, but for a run with epsilon, ``text``; in any order.
+        ``id, label, embedding`` and, except for runs with epsilon, ``text``; in any order.
     labels : sequence
         Distinct.
 
@@ -182,23 +184,23 @@ def read_classes(source: ds.Dataset, labels: Sequence[Any]) -> list[ClassRows]:
     return classes
 
 
-def read_corpus(source: ds.Dataset, labels: Sequence[Any]) -> CorpusTexts:
-    """The texts of a whole corpus, its embeddings on disk where they are many.
+def read_corpus(source: ds.Dataset, labels: Sequence[Any]) -> DistinctTexts:
+    """Read the texts of a whole corpus; large embeddings are kept on disk.
 
     Parameters
     ----------
     source : pyarrow.dataset.Dataset
-        As for `read_classes`.
+        As in `read_classes`.
     labels : sequence
         All classes.
     """
     labels = sorted(labels, key=lambda label: (str(label), type(label).__name__))
     found = _find(source, labels)
     order, row_of, text_of_row, repeats = _layout(found)
-    number = np.cumsum(~repeats) - 1  # of the text, for a row of the layout that stands for one
+    number = np.cumsum(~repeats) - 1  # index of the text, for representative rows
     stands = ~repeats[row_of]
     texts = order[~repeats]
-    return CorpusTexts(
+    return DistinctTexts(
         labels=labels,
         label_type=source.schema.field("label").type,
         code=found.code[texts],
@@ -209,7 +211,7 @@ def read_corpus(source: ds.Dataset, labels: Sequence[Any]) -> CorpusTexts:
 
 
 def read_texts(source: ds.Dataset, rows: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Texts of rows by their numbers in the files; nulls where nobody may know them."""
+    """Texts of rows by row number in the files; nulls for runs with epsilon."""
     if "text" not in source.schema.names:
         return pa.chunked_array([pa.nulls(len(rows), pa.string())])
     return source.take(rows.combine_chunks(), columns=["text"])["text"].cast(pa.string())
@@ -217,13 +219,13 @@ def read_texts(source: ds.Dataset, rows: pa.ChunkedArray) -> pa.ChunkedArray:
 
 @dataclass(frozen=True)
 class _Found:
-    """Rows of the wanted classes, in the order of the files; one number each but for ids."""
+    """Rows of the requested classes, in file order."""
 
-    row: NDArray[np.int64]  # of the whole dataset
-    code: NDArray[np.int64]  # place of the label among the wanted ones
+    row: NDArray[np.int64]  # row number in the dataset
+    code: NDArray[np.int64]  # class index among the requested ones
     ids: pa.Array
-    rank: NDArray[np.int64]  # of the id
-    digest: NDArray[np.uint64]  # of the stripped text, shape (n, 2)
+    rank: NDArray[np.int64]  # rank of the id
+    digest: NDArray[np.uint64]  # digest of the stripped text, shape (n, 2)
 
 
 def _find(source: ds.Dataset, labels: Sequence[Any]) -> _Found:
@@ -248,12 +250,14 @@ def _find(source: ds.Dataset, labels: Sequence[Any]) -> _Found:
 
 
 def _digests(texts: pa.Array) -> NDArray[np.uint64]:
-    # No text may be taken for another by chance: 128 bits.
-    begin = hashlib.blake2b(digest_size=16).copy  # half the time of a new one for each text
+    # 128 bits, so that different texts never collide by chance.
+    begin = hashlib.blake2b(
+        digest_size=16
+    ).copy  # takes half the time of creating a new one per text
     digests = []
     for text in texts.to_pylist():
         digest = begin()
-        digest.update(text.strip().encode())
+        digest.update(distinct_part(text).encode())
         digests.append(digest.digest())
     joined = b"".join(digests)
     return np.frombuffer(joined, np.uint64).reshape(-1, 2)
@@ -266,18 +270,18 @@ def _numbers(rows: NDArray[np.int64]) -> NDArray[np.uint64]:
 def _layout(
     found: _Found,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Class after class as `ClassRows` has them.
+    """The layout of `ClassRows`, class by class.
 
     Returns
     -------
     order : ndarray of int64
-        Places in ``found``.
+        Indices into ``found``.
     row_of : ndarray of int64
-        For each place in ``found`` the row of the layout.
+        Row of the layout for each index into ``found``.
     text_of_row : ndarray of int64
-        For each row of the layout the one that stands for its text.
+        Representative row of each row of the layout.
     repeats : ndarray of bool
-        Of the layout.
+        Whether each row of the layout is a repeat.
     """
     high, low = found.digest.T
     alike = np.lexsort((found.rank, low, high, found.code))
@@ -285,7 +289,7 @@ def _layout(
     new[1:] = (np.diff(found.code[alike]) != 0) | (
         found.digest[alike[1:]] != found.digest[alike[:-1]]
     ).any(axis=1)
-    stands = np.empty(len(alike), np.int64)  # for each place in found
+    stands = np.empty(len(alike), np.int64)  # for each index into found
     stands[alike] = alike[np.flatnonzero(new)][np.cumsum(new) - 1]
     repeats = stands != np.arange(len(stands))
     order = np.lexsort((found.rank, repeats, found.code))
@@ -314,13 +318,13 @@ def _room(rows: int, width: int) -> NDArray[np.float32]:
     if size <= HELD_BYTES:
         return np.empty((rows, width), np.float32)
     with tempfile.TemporaryFile() as file:
-        # A full disk is an error here; later it would be a signal that ends the process.
+        # A full disk raises an error here; later it would be a fatal signal.
         os.posix_fallocate(file.fileno(), 0, size)
         return np.memmap(file, np.float32, "r+", shape=(rows, width))
 
 
 def _batches(source: ds.Dataset, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Batches in the order of the files, each with the number of its first row."""
+    """Yield batches in file order, each with the number of its first row."""
     first = 0
     for batch in source.to_batches(
         columns=columns, batch_size=BATCH_ROWS, batch_readahead=4, fragment_readahead=2

@@ -1,4 +1,4 @@
-"""Random numbers of the plan: counter based, so that each point's hang on nothing but itself."""
+"""Random numbers of the plan: counter-based, so that a point's draws depend only on its index."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Draws:
-    """Random numbers for some indices of a class, one of each per index.
+    """Random numbers for a range of indices of a class.
 
     Attributes
     ----------
@@ -30,11 +30,10 @@ class Draws:
 
 
 def draw(seed: int, label: Any, round_: int, start: int, stop: int) -> Draws:
-    """The random numbers of indices ``start`` to ``stop - 1`` of a class.
+    """Draw the random numbers of indices ``start`` to ``stop - 1`` of a class.
 
-    Counter based: index ``i`` owns block ``i`` of a Philox 4x64 stream whose key is a hash
-    of seed, label (type and text) and round, so ``draw(..., 0, n)[a:b]`` is
-    ``draw(..., a, b)`` [1]_.
+    Counter-based: index ``i`` owns block ``i`` of a Philox 4x64 stream whose key is a hash of seed,
+    label (type and text) and round, so ``draw(..., 0, n)[a:b]`` is ``draw(..., a, b)`` [1]_.
 
     Returns
     -------
@@ -58,7 +57,7 @@ def draw(seed: int, label: Any, round_: int, start: int, stop: int) -> Draws:
 def draw_others(
     seed: int, label: Any, round_: int, start: int, stop: int, others: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Random numbers for neighbours beyond the first: as `draw`, from a stream of their own.
+    """Random numbers for neighbors beyond the first: like `draw`, from a separate stream.
 
     Returns
     -------
@@ -73,8 +72,8 @@ def draw_others(
 def _stream(
     start: int, stop: int, blocks: int, seed: int, label: Any, round_: int, *what: str
 ) -> NDArray[np.uint64]:
-    """``blocks`` Philox blocks, of four numbers each, for every index."""
-    if isinstance(label, np.generic):  # a numpy label and its Python twin are one class
+    """``blocks`` Philox blocks of four numbers each for every index."""
+    if isinstance(label, np.generic):  # a numpy label and its Python equivalent are the same class
         label = label.item()
     name = json.dumps([int(seed), type(label).__name__, str(label), int(round_), *what])
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
@@ -83,7 +82,7 @@ def _stream(
     return philox.random_raw(4 * blocks * (stop - start)).reshape(-1, 4 * blocks)
 
 
-# The high bits, as many as the significand holds: exact, and never rounded up to 1.
+# As many high bits as the significand holds: exact, and never rounded up to 1.
 
 
 def _float64(raw: NDArray[np.uint64]) -> NDArray[np.float64]:

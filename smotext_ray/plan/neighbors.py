@@ -1,11 +1,11 @@
-"""Exact nearest neighbours on FAISS, and the neighbours that SMOTE may choose.
+"""Exact nearest neighbors with FAISS, and the neighbors that SMOTE may choose.
 
-FAISS finds candidates fast, but its float32 distances change in the last bits with the
-number of queries (BLAS above a threshold, plain loops below it), the number of threads and
-the device. A plan must not. So FAISS only proposes: the distances of its candidates are
-computed again in float64 with arithmetic that sees one pair of rows at a time, and the
-choice among them is made by (distance, row). A bound on FAISS's rounding tells whether a
-row that was not proposed could belong to the answer; if so, more candidates are fetched.
+FAISS finds candidates fast, but the last bits of its float32 distances vary with the number of
+queries (BLAS above a threshold, plain loops below it), the number of threads and the device. A plan
+must not vary. So FAISS only proposes: the distances of its candidates are recomputed in float64,
+one pair of rows at a time, and candidates are ranked by (distance, row). A bound on FAISS's
+rounding error shows whether a row that was not proposed could belong to the answer; if so, more
+candidates are fetched.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smotext_ray.config.choices import Metric
 from smotext_ray.plan.vectors import row_sums
+from smotext_ray.utils.text import distinct_part
 
-Metric = Literal["cosine", "euclidean"]
 # queries, base, k, metric -> distances, rows of the base
 Nearest = Callable[
     [NDArray[np.float32], NDArray[np.float32], int, Metric],
@@ -28,13 +29,13 @@ Nearest = Callable[
 ]
 
 GPU_MAX_K = 2048  # a limit of FAISS's GPU selection kernels
-EXTRA_CANDIDATES = 4  # more of them cost more than the few searches that are repeated
-BLOCK_BYTES = 1 << 20  # stays in a core's cache
+EXTRA_CANDIDATES = 4  # more would cost more than repeating the few searches that need it
+BLOCK_BYTES = 1 << 20  # fits in a core's cache
 PART_BYTES = 64 << 20
-# On a GPU the queries travel once for each part of the base, of which a planner makes a copy.
+# On a GPU the queries are transferred once for each part of the base, which a planner copies.
 GPU_PART_BYTES = 256 << 20
 GPU_TILE_BYTES = 1 << 30
-# FAISS would take 1.5 GiB for good, of a GPU that a decoder gets next.
+# FAISS would permanently take 1.5 GiB of a GPU that a decoder uses next.
 GPU_TEMPORARY_BYTES = 64 << 20
 
 # FAISS's GPU resources are not thread-safe (faiss#835).
@@ -44,10 +45,10 @@ _gpu_lock = threading.Lock()
 def nearest_neighbors(
     queries: NDArray[np.float32], base: NDArray[np.float32], k: int, metric: Metric
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The ``k`` rows of ``base`` nearest to each query: exact, and the same everywhere.
+    """The ``k`` rows of ``base`` nearest to each query: exact and reproducible everywhere.
 
-    The answer for a query does not depend on the other queries of the call, on the number
-    of threads, or on whether a GPU did the search.
+    The answer for a query does not depend on the other queries in the call, the number of threads,
+    or whether a GPU does the search.
 
     Parameters
     ----------
@@ -56,19 +57,20 @@ def nearest_neighbors(
     k : int
         From 0 to n.
     metric : {"cosine", "euclidean"}
-        Cosine distance is ``1 - cos``, from 0 to 2; a row of zeros is at 1 from every row.
+        Cosine distance is ``1 - cos``, from 0 to 2; a zero row has distance 1 to every row.
 
     Returns
     -------
     distances : ndarray of float32, shape (q, k)
-        Rising along each row.
+        Ascending along each row.
     rows : ndarray of int64, shape (q, k)
-        Row numbers in ``base``; of equally distant rows the lower number comes first.
+        Row numbers in ``base``; ties are ordered by row number.
 
     Raises
     ------
     ValueError
-        For widths that differ, a ``k`` out of range, an unknown metric, NaN or infinity.
+        If widths differ, ``k`` is out of range, the metric is unknown, or values are NaN or
+        infinite.
 
     Examples
     --------
@@ -84,7 +86,7 @@ def nearest_neighbors(
     rows = np.empty((len(queries), k), dtype=np.int64)
     if len(queries) and k:
         _search(queries, base, metric, scores, rows)
-    # The order is settled: rounding below zero may be cut off now.
+    # The order is final, so negative rounding errors can be clipped now.
     distances = np.maximum(scores, 0)
     if metric == "euclidean":
         distances = np.sqrt(distances)
@@ -99,10 +101,10 @@ def same_class_neighbors(
     k: int,
     metric: Metric,
 ) -> NDArray[np.int64]:
-    """The neighbours SMOTE may choose for some rows of a class.
+    """The neighbors SMOTE may choose for some rows of a class.
 
-    Texts that are equal when stripped are one text: only the row with the smallest id
-    stands for it, and no text is its own neighbour.
+    Texts that are equal when stripped count as one, represented by the row with the smallest id,
+    and no text is its own neighbor.
 
     Parameters
     ----------
@@ -111,19 +113,19 @@ def same_class_neighbors(
     embeddings : ndarray of float32, shape (n, d)
         The whole class.
     texts : sequence of str, length n, or None
-        None where nobody may know them: each row counts as a text of its own.
+        None for runs with epsilon: each row counts as a distinct text.
     ids : sequence, length n
-        Unique and sortable. The order of the rows has no influence, the ids have: they
-        settle which of equally distant neighbours comes first.
+        Unique and sortable. Ties between equally distant neighbors are resolved by id, not by row
+        order.
     k : int
-        Neighbours wanted, at least 1.
+        Number of neighbors, at least 1.
     metric : {"cosine", "euclidean"}
 
     Returns
     -------
     ndarray of int64, shape (q, k_eff)
-        Rows of the class, nearest first; ``k_eff = min(k, distinct texts - 1)``, which is
-        0 for a class of one text.
+        Rows of the class, nearest first; ``k_eff = min(k, distinct texts - 1)``, which is 0 for a
+        singleton class.
     """
     queries = np.asarray(queries, dtype=np.int64)
     representatives, text_of_row = _distinct_texts(texts if texts is not None else ids, ids)
@@ -141,20 +143,20 @@ def other_texts(
     metric: Metric,
     nearest: Nearest | None = None,
 ) -> NDArray[np.int64]:
-    """The texts nearest to each query, its own left out.
+    """The texts nearest to each query, excluding its own.
 
     Parameters
     ----------
     queries : ndarray of float32, shape (q, d)
     own_text : ndarray of int64, shape (q,)
-        The row of ``distinct`` that has the query's text.
+        The row of ``distinct`` with the query's text.
     distinct : ndarray of float32, shape (t, d)
-        A row for each text of the class.
+        One row per text of the class.
     k : int
         At least 1.
     metric : {"cosine", "euclidean"}
     nearest : callable, optional
-        Another search in the place of `nearest_neighbors`.
+        Replaces the search by `nearest_neighbors`.
 
     Returns
     -------
@@ -165,16 +167,16 @@ def other_texts(
     if k_eff <= 0 or not len(queries):
         return np.empty((len(queries), max(k_eff, 0)), dtype=np.int64)
     _, found = (nearest or nearest_neighbors)(queries, distinct, k_eff + 1, metric)
-    # A text can stand behind others of the same embedding (a difference in case only, or
-    # beyond the encoder's maximum length), even behind all of them: so it is looked for by
-    # what it is, not by its place, and where it is missing the farthest row goes.
+    # A text can be ranked after others with the same embedding (texts that differ only in case or
+    # beyond the encoder's maximum length), even after all of them. So it is found by identity, not
+    # by rank, and if it is missing the farthest row is dropped.
     own = found == own_text[:, None]
     own[~own.any(axis=1), -1] = True
     return np.asarray(found[~own].reshape(len(queries), k_eff))
 
 
 def _check(queries: NDArray[Any], base: NDArray[Any], k: int, metric: str) -> None:
-    if metric not in ("cosine", "euclidean"):
+    if metric not in get_args(Metric):
         raise ValueError(f"metric must be 'cosine' or 'euclidean', not {metric!r}.")
     if queries.ndim != 2 or base.ndim != 2 or queries.shape[1] != base.shape[1]:
         raise ValueError(f"queries {queries.shape} and base {base.shape} differ in width.")
@@ -196,12 +198,12 @@ def _search(
     k, width = scores.shape[1], base.shape[1]
     query_lengths, base_lengths = _lengths(queries), _lengths(base)
     fast_queries = queries
-    # At most width roundings of 2**-24 in each float32 sum; the bound is twice that.
+    # At most `width` rounding errors of 2**-24 in each float32 sum; the bound is twice that.
     slack = np.full(len(queries), (width + 16) * 2.0**-23)
     if metric == "cosine":
         fast_queries = queries / _or_one(query_lengths).astype(np.float32)[:, None]
     else:
-        # FAISS may compute |q|^2 + |b|^2 - 2qb, whose error is relative to the lengths.
+        # FAISS may compute |q|^2 + |b|^2 - 2qb, whose error scales with the lengths.
         slack *= (query_lengths + base_lengths.max()) ** 2
     open_queries = np.arange(len(queries))
     candidates = min(k + EXTRA_CANDIDATES, len(base))
@@ -234,7 +236,7 @@ def _propose(
     k: int,
     metric: Metric,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """FAISS's ``k`` nearest in any order; the base in parts, as it may be a file on disk."""
+    """FAISS's ``k`` nearest, unordered; the base is read in parts, as it may be on disk."""
     scores, rows = np.empty((len(queries), 0)), np.empty((len(queries), 0), np.int64)
     start = 0
     for part in _parts(base, PART_BYTES if _gpu_for(k) is None else GPU_PART_BYTES):
@@ -276,13 +278,13 @@ def _faiss_search(
 
 
 def _gpu_for(k: int) -> Any:
-    """FAISS's GPU resources, where it searches for so many neighbors on a GPU; else None."""
+    """FAISS's GPU resources if it can search this many neighbors on a GPU; else None."""
     return _gpu_resources() if k <= GPU_MAX_K else None
 
 
 @cache
 def _gpu_resources() -> Any:
-    """FAISS's GPU resources, made once a process; None where FAISS has no GPU."""
+    """FAISS's GPU resources, created once per process; None if FAISS has no GPU."""
     import faiss
 
     if not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0:
@@ -301,7 +303,7 @@ def _exact_scores(
     metric: Metric,
 ) -> NDArray[np.float64]:
     scores = np.empty(proposed.shape, dtype=np.float64)
-    # One block is [queries, candidates, width]; a very long list of candidates is cut too.
+    # One block is [queries, candidates, width]; very long candidate lists are split too.
     wide = max(1, BLOCK_BYTES // (8 * base.shape[1]))
     across = min(wide, proposed.shape[1])
     down = max(1, wide // across)
@@ -328,7 +330,7 @@ def _lengths(rows: NDArray[np.float32]) -> NDArray[np.float64]:
 def _parts(
     rows: NDArray[np.float32], most_bytes: int | None = None
 ) -> Iterator[NDArray[np.float32]]:
-    """Some rows after the other: copies of a large class would take more than there is."""
+    """Take rows in steps: copying a large class at once would exceed memory."""
     step = max(1, (most_bytes or PART_BYTES) // (4 * rows.shape[1]))
     for start in range(0, len(rows), step):
         yield rows[start : start + step]
@@ -341,12 +343,12 @@ def _or_one(lengths: NDArray[np.float64]) -> NDArray[np.float64]:
 def _distinct_texts(
     texts: Sequence[str] | NDArray[Any], ids: Sequence[Any] | NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows that stand for a text, by rising id; and for each row the place of its text there."""
+    """Representative rows of texts, sorted by id; and for each row the index of its text."""
     representatives: list[int] = []
     place: dict[str, int] = {}
     text_of_row = np.empty(len(texts), dtype=np.int64)
     for row in np.argsort(np.asarray(ids), kind="stable").tolist():
-        text = str(texts[row]).strip()
+        text = distinct_part(str(texts[row]))
         if text not in place:
             place[text] = len(representatives)
             representatives.append(row)

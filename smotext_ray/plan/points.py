@@ -1,32 +1,34 @@
-"""The plan: shards, and the rows that say which points are to be made.
+"""Plan rows: the target points of a shard.
 
-Every draw is a function of (seed, label, round, index in the class) and all arithmetic sees
-one row at a time, so the plan is the same, byte for byte, however it is cut into shards.
+Every draw is a function of (seed, label, round, index in the class), and all arithmetic is row by
+row, so the plan is the same, byte for byte, however it is split into shards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from smotext_ray.config.choices import Metric
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.plan.classes import ClassRows
 from smotext_ray.plan.draws import Draws, draw, draw_others
-from smotext_ray.plan.interpolation import Interpolation, beta_lam, dirichlet_lam, interpolate, mix
-from smotext_ray.plan.neighbors import Metric, Nearest, other_texts
+from smotext_ray.plan.interpolation import beta_lam, dirichlet_lam, interpolate, mix
+from smotext_ray.plan.neighbors import Nearest, other_texts
 from smotext_ray.plan.shards import Shard
-from smotext_ray.plan.strategy import lonely_sentence
+from smotext_ray.plan.strategy import singleton_sentence
 from smotext_ray.plan.variants import Sources
 from smotext_ray.tables import PARENTS, plan_schema
 
 
-class KnownNeighbors:
-    """The neighbours of a class's rows, each looked for once: many shards draw the same rows."""
+class NeighborCache:
+    """Cache of neighbors of a class's rows, because many shards draw the same rows."""
 
     def __init__(self) -> None:
         self._near = np.empty((0, 0), np.int32)
@@ -38,7 +40,7 @@ class KnownNeighbors:
         rows: int,
         search: Callable[[NDArray[np.int64]], NDArray[np.int64]],
     ) -> NDArray[np.int64]:
-        """Neighbours of some of so many rows; ``search`` finds those of the ones not known."""
+        """Neighbors of some rows; ``search`` is called for those not in the cache."""
         if not len(self._is_known):
             self._is_known = np.zeros(rows, bool)
         unknown = drawn[~self._is_known[drawn]]
@@ -51,85 +53,107 @@ class KnownNeighbors:
         return self._near[drawn].astype(np.int64)
 
 
+@dataclass(frozen=True)
+class PlanSettings:
+    """The settings that decide where the points of a run lie.
+
+    Attributes
+    ----------
+    seed : int
+        The run's seed.
+    k_neighbors : int
+        Shrunk to the number of other distinct texts where the class is small.
+    metric : {"cosine", "euclidean"}
+    unit_norm : bool
+        See `interpolate`.
+    alpha : float, default=1.0
+        See `smotext_ray.plan.interpolation.beta_lam`.
+    neighbors_per_point : int, default=1
+        How many of the k neighbors, all different and no more than there are, share a point
+        by the law of `smotext_ray.plan.interpolation.dirichlet_lam`.
+    """
+
+    seed: int
+    k_neighbors: int
+    metric: Metric
+    unit_norm: bool
+    alpha: float = 1.0
+    neighbors_per_point: int = 1
+
+    @classmethod
+    def of(cls, config: RunConfig) -> PlanSettings:
+        """Those of a run."""
+        return cls(
+            seed=config.plan.seed,
+            k_neighbors=config.neighbors.k_neighbors,
+            metric=config.neighbors.metric,
+            unit_norm=config.encoder.normalize,
+            alpha=config.plan.alpha,
+            neighbors_per_point=config.plan.neighbors_per_point,
+        )
+
+
 def plan_class(
     rows: ClassRows,
     shard: Shard,
-    seed: int,
-    k_neighbors: int,
-    metric: Metric,
-    interpolation: Interpolation,
-    unit_norm: bool,
-    lam_alpha: float = 1.0,
+    settings: PlanSettings,
     nearest: Nearest | None = None,
     sources: Sources | None = None,
-    mixed_neighbors: int = 1,
-    known: KnownNeighbors | None = None,
+    known: NeighborCache | None = None,
 ) -> pa.Table:
-    """The plan rows of one shard.
+    """Plan the rows of one shard.
 
     Parameters
     ----------
     rows : ClassRows
         All rows of the shard's class.
     shard : Shard
-    seed : int
-        The run's seed.
-    k_neighbors : int
-        Shrunk to the number of other distinct texts where the class is small.
-    metric : {"cosine", "euclidean"}
-    interpolation : {"lerp", "slerp"}
-    unit_norm : bool
-        See `interpolate`.
-    lam_alpha : float, default=1.0
-        See `smotext_ray.plan.interpolation.beta_lam`.
+    settings : PlanSettings
     nearest : callable, optional
         See `smotext_ray.plan.neighbors.other_texts`.
     sources : Sources, optional
         Of the distinct texts of ``rows``, as a variant of SMOTE gives them. Without it each
         row is equally likely as a source.
-    mixed_neighbors : int, default=1
-        Of the k neighbours so many, all different, and no more than there are, share a point
-        by the law of `smotext_ray.plan.interpolation.dirichlet_lam`.
-    known : KnownNeighbors, optional
+    known : NeighborCache, optional
         Of the class, from earlier shards with the same settings.
 
     Returns
     -------
     pyarrow.Table
-        One row a point, by rising sample_id: the columns of `plan_schema`, but for the texts
-        ``source_row``, ``neighbor_row`` and ``other_neighbor_rows``, the parents' numbers in
-        the files. Each of a source's neighbours is equally likely; ``neighbor_id`` names the
-        one of the largest weight, which is ``lam``.
+        One row per point, sorted by sample_id: the columns of `plan_schema`, with ``source_row``,
+        ``neighbor_row`` and ``other_neighbor_rows``, the parents' row numbers in the files, instead
+        of the texts. Each of a source's neighbors is equally likely; ``neighbor_id`` is the one
+        with the largest weight, which is ``lam``.
 
     Raises
     ------
     UserError
-        When the class has one distinct text only, or no source.
+        If the class has only one distinct text, or no source.
     ValueError
-        When ``rows`` are of another class, or embeddings hold NaN.
+        If ``rows`` belong to another class, or embeddings have NaN.
     """
     if rows.label != shard.label:
         raise ValueError(f"The rows given for class {shard.label!r} are of {rows.label!r}.")
-    draws = draw(seed, shard.label, shard.round, shard.start, shard.stop)
+    draws = draw(settings.seed, shard.label, shard.round, shard.start, shard.stop)
     chosen = _chosen(rows, draws.u_source, sources)
     drawn, place = np.unique(chosen, return_inverse=True)
     cluster = sources.cluster if sources else None
-    near = (known or KnownNeighbors())(
+    near = (known or NeighborCache())(
         drawn,
         len(rows.ids),
-        lambda unknown: _neighbors(rows, unknown, cluster, k_neighbors, metric, nearest),
+        lambda unknown: _neighbors(rows, unknown, cluster, settings, nearest),
     )
     if near.shape[1] == 0:
-        raise UserError(lonely_sentence([shard.label]))
-    columns, lam = _weighted(shard, seed, draws, near.shape[1], mixed_neighbors, lam_alpha)
-    if sources and sources.reach is not None:
-        lam = lam * sources.reach[rows.text_of_row[chosen], None]
+        raise UserError(singleton_sentence([shard.label]))
+    columns, lam = _weighted(shard, settings, draws, near.shape[1])
+    if sources and sources.step_scale is not None:
+        lam = lam * sources.step_scale[rows.text_of_row[chosen], None]
     parents = np.take_along_axis(near[place], columns, axis=1)
-    if mixed_neighbors == 1:
+    if settings.neighbors_per_point == 1:
         ends = rows.embeddings[chosen], rows.embeddings[parents[:, 0]]
-        points = interpolate(*ends, lam[:, 0], interpolation, unit_norm)
+        points = interpolate(*ends, lam[:, 0], settings.unit_norm)
     else:
-        points = mix(rows.embeddings[chosen], rows.embeddings[parents], lam, unit_norm)
+        points = mix(rows.embeddings[chosen], rows.embeddings[parents], lam, settings.unit_norm)
     dim, count = points.shape[1], len(chosen)
     first = shard.first_sample_id
     table = {
@@ -143,7 +167,7 @@ def plan_class(
         "source_row": rows.file_rows[chosen],
         "neighbor_row": rows.file_rows[parents[:, 0]],
     }
-    if mixed_neighbors > 1:
+    if settings.neighbors_per_point > 1:
         table |= _others(rows, parents[:, 1:], lam[:, 1:])
     table["point"] = pa.FixedSizeListArray.from_arrays(pa.array(points.ravel()), dim)
     return pa.table(table)
@@ -158,7 +182,7 @@ def _chosen(rows: ClassRows, u: NDArray[np.float64], sources: Sources | None) ->
     if not upto[-1] > 0:
         raise UserError(f"Class {rows.label!r} has no text that a point could start from.")
     place = np.searchsorted(upto, u * upto[-1], side="right")
-    # That product may round up to the whole, which the last row with a weight reaches.
+    # This product may round up to the total, which maps to the last row with a weight.
     return rows.by_id[np.minimum(place, np.searchsorted(upto, upto[-1]))]
 
 
@@ -166,11 +190,11 @@ def _neighbors(
     rows: ClassRows,
     drawn: NDArray[np.int64],
     cluster: NDArray[np.int32] | None,
-    k: int,
-    metric: Metric,
+    settings: PlanSettings,
     nearest: Nearest | None,
 ) -> NDArray[np.int64]:
     """The neighbours of some rows, in the class or in their cluster of it; shape (drawn, k)."""
+    k, metric = settings.k_neighbors, settings.metric
     texts, distinct = rows.text_of_row[drawn], rows.embeddings[: rows.distinct]
     if cluster is None:
         return other_texts(rows.embeddings[drawn], texts, distinct, k, metric, nearest)
@@ -186,19 +210,20 @@ def _neighbors(
 
 
 def _weighted(
-    shard: Shard, seed: int, draws: Draws, k: int, mixed: int, alpha: float
+    shard: Shard, settings: PlanSettings, draws: Draws, k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Which of the k neighbours make a point, by falling weight, and the weights.
+    """Which of the k neighbors are mixed into a point, by descending weight, and the weights.
 
-    Each of shape (points, min(mixed, k)).
+    Both of shape (points, min(mixed, k)).
     """
+    mixed, alpha = settings.neighbors_per_point, settings.alpha
     columns = np.floor(draws.u_neighbor * k).astype(np.int64)[:, None]
     if mixed == 1:
         return columns, beta_lam(draws.lam, alpha)[:, None]
     others = min(mixed, k) - 1
-    u, lam = draw_others(seed, shard.label, shard.round, shard.start, shard.stop, others)
+    u, lam = draw_others(settings.seed, shard.label, shard.round, shard.start, shard.stop, others)
     for i in range(others):
-        # The place among those that are left; each one before it that is taken moves it on.
+        # Index among the remaining ones; each taken one before it shifts it by one.
         column = np.floor(u[:, i] * (k - i - 1)).astype(np.int64)
         for taken in np.sort(columns, axis=1).T:
             column += column >= taken
@@ -211,7 +236,7 @@ def _weighted(
 def _others(
     rows: ClassRows, parents: NDArray[np.int64], lam: NDArray[np.float32]
 ) -> dict[str, pa.ListArray]:
-    """The columns of neighbours beyond the first: a list a point, each of the same length."""
+    """The columns of neighbors beyond the first: one list per point, all of the same length."""
     count, each = parents.shape
     ends = pa.array(np.arange(count + 1) * each, pa.int32())
     flat = parents.ravel()
@@ -229,35 +254,22 @@ def plan_shard(
     config: RunConfig,
     nearest: Nearest | None = None,
     sources: Sources | None = None,
-    known: KnownNeighbors | None = None,
+    known: NeighborCache | None = None,
 ) -> pa.Table:
     """`plan_class` with the settings of a run."""
     if sources is None and config.plan.variant != "smote":
         raise ValueError(f"plan.variant={config.plan.variant} needs sources.")
-    return plan_class(
-        rows,
-        shard,
-        config.plan.seed,
-        config.neighbors.k_neighbors,
-        config.neighbors.metric,
-        config.plan.interpolation,
-        config.encoder.normalize,
-        config.plan.lam_alpha,
-        nearest,
-        sources,
-        config.plan.mixed_neighbors,
-        known,
-    )
+    return plan_class(rows, shard, PlanSettings.of(config), nearest, sources, known)
 
 
 def with_texts(table: pa.Table, read: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> pa.Table:
-    """Plan rows of `plan_class` with the texts of the parents, as `plan_schema` has them.
+    """Plan rows from `plan_class` with the parents' texts, in the form of `plan_schema`.
 
     Parameters
     ----------
     table : pyarrow.Table
     read : callable
-        Numbers in the files -> texts.
+        Maps row numbers in the files to texts.
     """
     parents = [name for name in PARENTS if name in table.column_names]
     numbers = [table[name].combine_chunks() for name in parents]
@@ -277,5 +289,5 @@ def with_texts(table: pa.Table, read: Callable[[pa.ChunkedArray], pa.ChunkedArra
         len(parents) - 1,
     )
     columns = [found.get(name, table[name]) for name in table.column_names]
-    # One piece each: the bytes of a plan file must not tell how the corpus was cut.
+    # One chunk each: the bytes of a plan file must not depend on how the corpus was split.
     return pa.table(columns, schema=schema).combine_chunks()

@@ -1,4 +1,4 @@
-"""The points of a round in shards, each of one class."""
+"""Split the points of a round into shards of one class each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Shard:
 def shards(
     new_points: Mapping[Any, int], round_: int, first_sample_id: int, points_per_shard: int
 ) -> list[list[Shard]]:
-    """Cut the points of a round into groups, each of which becomes one file.
+    """Split the points of a round into groups, each of which becomes one file.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def shards(
     first_sample_id : int
         The classes, sorted by ``str(label)``, get consecutive ids from here on.
     points_per_shard : int
-        Most points in a group. A class of more points is spread over several groups;
-        classes of fewer points share one.
+        Maximum points per group. A class with more points is spread over several groups; classes
+        with fewer points share one.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How many new points each class gets, and which classes can have any."""
+"""How many points each class gets, and which classes can get any."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import contextlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from smotext_ray.config.choices import OnProblem
 from smotext_ray.errors import UserError
 
 STRATEGIES = ("auto", "minority", "not minority", "not majority", "all")
 LISTED = 10
-LEAST_ACCEPTANCE = 0.1  # a class does not get more than ten points for each text it lacks
+LEAST_ACCEPTANCE = 0.1  # at most ten points per missing text of a class
 
 
 def targets(
@@ -29,31 +30,31 @@ def targets(
     class_counts : mapping of label to int
         Rows per class.
     sampling_strategy : str, float or mapping
-        Every form of imbalanced-learn's over-samplers: "auto", "minority", "not minority",
-        "not majority", "all"; for two classes the wanted minority/majority ratio in (0, 1];
-        or final counts per label, where labels may be given as text (``"1"`` for 1). A
-        string that is the JSON of a number or of an object is read as such.
+        Any form accepted by imbalanced-learn's over-samplers: "auto", "minority", "not minority",
+        "not majority", "all"; for two classes the desired minority/majority ratio in (0, 1]; or
+        final counts per label, where labels may be strings (``"1"`` for 1). A string with a JSON
+        number or object is parsed.
     allow_reached : bool, default=False
-        Take a target below the present count for one that is reached, instead of a mistake:
-        a corpus that grows passes its targets.
+        Treat a target below the current count as reached instead of an error: a growing corpus
+        passes its targets.
 
     Returns
     -------
     dict of label to int
-        Only classes that get points; empty when all are at their target already.
+        Only classes that get points; empty if all are at their target already.
 
     Raises
     ------
     UserError
-        For fewer than two classes, an unknown word, a label that is not there, a target
-        below the present count (unless allowed), or a ratio that does not fit.
+        For fewer than two classes, an unknown word, an unknown label, a target below the current
+        count (unless allowed), or an invalid ratio.
 
     Examples
     --------
     >>> targets({"grain": 41, "ship": 108, "earn": 300}, '{"grain": 160, "ship": 160}')
     {'grain': 119, 'ship': 52}
     """
-    # imblearn settles ties by the order of the labels, as np.unique sorts them.
+    # imblearn resolves ties by the order of the labels, as sorted by np.unique.
     labels = _ordered(label for label, count in class_counts.items() if count > 0)
     counts = [class_counts[label] for label in labels]
     if len(labels) < 2:
@@ -65,13 +66,15 @@ def targets(
         return {labels[code]: number for code, number in new.items() if number}
     if isinstance(strategy, float) and _is_reached(strategy, labels, counts, allow_reached):
         return {}
-    from imblearn.utils import check_sampling_strategy  # seconds, which final counts do without
+    from imblearn.utils import (
+        check_sampling_strategy,
+    )  # takes seconds, and final counts do not need it
 
     codes = np.repeat(np.arange(len(labels), dtype=np.min_scalar_type(len(labels))), counts)
     try:
         new_points = check_sampling_strategy(strategy, codes, "over-sampling")
     except ValueError as error:
-        raise UserError(f"The sampling strategy does not fit: {error}") from error
+        raise UserError(f"Invalid sampling strategy: {error}") from error
     return {labels[code]: int(count) for code, count in new_points.items() if count > 0}
 
 
@@ -79,35 +82,35 @@ def check_class_sizes(
     distinct: Mapping[Any, int],
     new_points: Mapping[Any, int],
     k_neighbors: int,
-    lonely_class: Literal["error", "skip"],
+    on_singleton_class: OnProblem,
 ) -> tuple[dict[Any, int], list[str]]:
-    """Leave out, or refuse, classes without neighbours; warn of those with few.
+    """Skip or reject classes without neighbors; warn about those with few.
 
     Parameters
     ----------
     distinct : mapping of label to int
         Distinct stripped texts per class.
     new_points : mapping of label to int
-        As `targets` gives it.
+        From `targets`.
     k_neighbors : int
-    lonely_class : {"error", "skip"}
-        What becomes of a class of one distinct text.
+    on_singleton_class : {"error", "skip"}
+        What to do with a class that has one distinct text.
 
     Returns
     -------
     kept : dict of label to int
-        ``new_points`` without the classes that were skipped.
+        ``new_points`` without the skipped classes.
     warnings : list of str
-        One sentence a class, in the order of ``new_points``.
+        One sentence per class, in the order of ``new_points``.
 
     Raises
     ------
     UserError
-        For classes of one distinct text, unless they are to be skipped.
+        For classes with one distinct text, unless they are skipped.
     """
     lonely = [label for label in new_points if distinct.get(label, 0) < 2]
-    if lonely and lonely_class == "error":
-        raise UserError(lonely_sentence(lonely))
+    if lonely and on_singleton_class == "error":
+        raise UserError(singleton_sentence(lonely))
     kept: dict[Any, int] = {}
     warnings: list[str] = []
     for label, count in new_points.items():
@@ -118,8 +121,8 @@ def check_class_sizes(
         kept[label] = count
         if neighbors < k_neighbors:
             warnings.append(
-                f"Class {label!r} has {neighbors + 1} distinct texts: "
-                f"k_neighbors is {neighbors} there instead of {k_neighbors}."
+                f"Using k_neighbors={neighbors} instead of {k_neighbors} for class {label!r} "
+                f"({neighbors + 1} distinct texts)."
             )
     return kept, warnings
 
@@ -130,14 +133,14 @@ def lacking(
     planned: Mapping[Any, int],
     expected_acceptance: float = 1.0,
 ) -> dict[Any, int]:
-    """Points to plan in the next round: the texts that are missing, over the acceptance so far.
+    """Points to plan in the next round: the missing texts divided by the acceptance rate so far.
 
     Parameters
     ----------
     wanted, accepted, planned : mapping of label to int
-        New texts asked for, texts that passed the gate, and points of all rounds before.
+        Requested texts, texts that passed the gate, and points of all previous rounds.
     expected_acceptance : float, default=1.0
-        In (0, 1]: that of a class of which nothing was planned yet.
+        In (0, 1]: acceptance rate assumed for classes without planned points.
 
     Examples
     --------
@@ -155,13 +158,13 @@ def lacking(
     return points
 
 
-def lonely_sentence(labels: list[Any]) -> str:
-    """What the user is told of classes that have no neighbours."""
+def singleton_sentence(labels: list[Any]) -> str:
+    """The error message for singleton classes."""
     one = len(labels) == 1
     return (
         f"{'Class' if one else 'Classes'} {_listed(labels)} {'has' if one else 'have'} only "
-        "one distinct text, so there is nothing to interpolate with: add texts, leave the "
-        "class out of the sampling strategy, or use --lonely-class skip."
+        "one distinct text, so there is nothing to interpolate with: add texts, exclude the "
+        "class from the sampling strategy, or use --on-singleton-class skip."
     )
 
 
@@ -182,7 +185,7 @@ def _listed(labels: Iterable[Any]) -> str:
 def _read_strategy(given: Any) -> str | float | dict[Any, Any]:
     strategy = given
     if isinstance(given, str) and given not in STRATEGIES:
-        with contextlib.suppress(ValueError):  # the sentence below names it
+        with contextlib.suppress(ValueError):  # reported below
             strategy = json.loads(given)
     if isinstance(strategy, Mapping):
         return dict(strategy)
@@ -191,7 +194,7 @@ def _read_strategy(given: Any) -> str | float | dict[Any, Any]:
     if isinstance(strategy, str) and strategy in STRATEGIES:
         return strategy
     raise UserError(
-        f"The sampling strategy {given!r} is not known: use one of {', '.join(STRATEGIES)}, "
+        f"Unknown sampling strategy {given!r}: use one of {', '.join(STRATEGIES)}, "
         "a ratio for two classes, or a JSON object of label to final count."
     )
 
@@ -199,38 +202,38 @@ def _read_strategy(given: Any) -> str | float | dict[Any, Any]:
 def _final_counts(
     strategy: Mapping[Any, Any], labels: list[Any], counts: list[int], allow_reached: bool
 ) -> dict[int, int]:
-    """The strategy with labels turned into their codes."""
+    """The strategy with labels replaced by their codes."""
     codes = {str(label): code for code, label in enumerate(labels)}
     final: dict[int, int] = {}
     for name, count in strategy.items():
         code = codes.get(str(name))
         if code is None:
             raise UserError(
-                f"The sampling strategy names class {str(name)!r}, which is not there; "
-                f"there are: {_listed(labels)}."
+                f"The sampling strategy has the unknown class {str(name)!r}; the corpus has: "
+                f"{_listed(labels)}."
             )
         number = isinstance(count, (int, float, np.number)) and not isinstance(count, bool)
         if not number or not math.isfinite(count) or count != int(count):
             raise UserError(
-                f"The sampling strategy asks for {count!r} rows of class {name}: "
-                "a whole number is needed."
+                f"The sampling strategy asks for {count!r} rows of class {name}; "
+                "give a whole number."
             )
         if count < counts[code] and not allow_reached:
             raise UserError(
                 f"The sampling strategy asks for {int(count)} rows of class {name}, which "
-                f"already has {counts[code]}: rows are only ever added."
+                f"already has {counts[code]}; rows are never removed, so ask for more."
             )
         final[code] = max(int(count), counts[code])
     return final
 
 
 def _is_reached(ratio: float, labels: list[Any], counts: list[int], allow_reached: bool) -> bool:
-    """Check a ratio; True where imblearn, which takes it for an error, has nothing to add."""
+    """Check a ratio; True if there is nothing to add, which imblearn would treat as an error."""
     if not 0 < ratio <= 1:
-        raise UserError(f"A sampling strategy that is a ratio lies in (0, 1]; {ratio:g} does not.")
+        raise UserError(f"A ratio as sampling strategy must be in (0, 1], not {ratio:g}.")
     if len(labels) > 2:
         raise UserError(
-            f"The sampling strategy {ratio:g} is a ratio, which needs two classes; there are "
+            f"The sampling strategy {ratio:g} is a ratio, which needs two classes; the corpus has "
             f"{len(labels)}: {_listed(labels)}. Give final counts per class instead."
         )
     minority = labels[int(np.argmin(counts))]
@@ -238,6 +241,7 @@ def _is_reached(ratio: float, labels: list[Any], counts: list[int], allow_reache
     if wanted < 0 and not allow_reached:
         raise UserError(
             f"The sampling strategy {ratio:g} asks for {int(max(counts) * ratio)} rows of class "
-            f"{minority}, which already has {min(counts)}: rows are only ever added."
+            f"{minority}, which already has {min(counts)}; rows are never "
+            "removed, so raise the ratio."
         )
     return wanted <= 0

@@ -1,55 +1,54 @@
-"""SMOTE's variants: which texts of a class are sources of points, and how likely each is.
+"""SMOTE variants: which texts of a class are sources of points, and how likely each is.
 
-SMOTE takes every row of a class alike. A variant looks at the whole corpus first, and gives
-each text of a class a weight; KMeans-SMOTE also a cluster in which its neighbours are looked
-for, SVM-SMOTE the way that a point may go. The rest is SMOTE: a source, a neighbour, a point.
+SMOTE treats every row of a class alike. A variant first looks at the whole corpus, and gives each
+text of a class a weight; KMeans-SMOTE also a cluster to which its neighbors are restricted,
+SVM-SMOTE a direction and step size. The rest is SMOTE: a source, a neighbor, a point.
 
-All is imbalanced-learn's arithmetic, but for what a text is: equal texts of a class count
-once, and none is a neighbour of itself (`smotext_ray.plan.neighbors.other_texts`).
+The arithmetic is imbalanced-learn's, except that equal texts of a class count once, and no text is
+its own neighbor (`smotext_ray.plan.neighbors.other_texts`).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smotext_ray.config.choices import Metric, Variant
 from smotext_ray.errors import UserError
-from smotext_ray.plan.neighbors import Metric, Nearest, other_texts
+from smotext_ray.plan.neighbors import Nearest, other_texts
 
-Variant = Literal["smote", "borderline", "adasyn", "kmeans", "svm"]
-
-WHOLE = ("kmeans", "svm")  # fitted to all classes at once, in one task
+# Fitted to all classes at once, in one task.
+NEEDS_WHOLE_CORPUS: tuple[Variant, ...] = ("kmeans", "svm")
 MOST_SVM_ROWS = 20_000  # a support vector machine takes time with the square of them: minutes
 OUT_STEP = 0.5  # of the way to the neighbour, on the other side of the source
 
 
 @dataclass(frozen=True)
 class Sources:
-    """How the points of a class begin, a number for each of its texts, or of some of them.
+    """Sampling weights of a class's texts as sources, for all or some of its texts.
 
     Attributes
     ----------
     weight : ndarray of float64, shape (t,)
-        How likely a row with the text is as a source, in any unit. Not negative; all 0
-        where the variant finds no source.
+        Unnormalized probability that a row with the text is a source. Non-negative; all 0 if the
+        variant finds no source.
     cluster : ndarray of int32, shape (t,), or None
         Neighbours are of the same cluster; None where they are of the whole class.
-    reach : ndarray of float32, shape (t,), or None
+    step_scale : ndarray of float32, shape (t,), or None
         What lam is multiplied with: below 0 a point lies beyond its source, seen from the
         neighbour. None where it is 1.
     """
 
     weight: NDArray[np.float64]
     cluster: NDArray[np.int32] | None = None
-    reach: NDArray[np.float32] | None = None
+    step_scale: NDArray[np.float32] | None = None
 
 
 def check_rows(variant: Variant, rows: int) -> None:
-    """Refuse a corpus that is too large for the variant.
+    """Reject a corpus that is too large for the variant.
 
     Raises
     ------
@@ -57,8 +56,9 @@ def check_rows(variant: Variant, rows: int) -> None:
     """
     if variant == "svm" and rows > MOST_SVM_ROWS:
         raise UserError(
-            f"plan.variant=svm fits a support vector machine to all rows, at most {MOST_SVM_ROWS}; "
-            f"there are {rows}: use plan.variant=borderline, which looks for the same border."
+            "plan.variant=svm fits a support vector machine to at most "
+            f"{MOST_SVM_ROWS} rows, but the "
+            f"corpus has {rows}: use plan.variant=borderline, which targets the same boundary."
         )
 
 
@@ -70,16 +70,16 @@ def others_among_nearest(
     metric: Metric,
     nearest: Nearest | None = None,
 ) -> tuple[NDArray[np.int64], int]:
-    """How many of the nearest texts are of other classes.
+    """Count how many of the nearest texts are of other classes.
 
     Parameters
     ----------
     embeddings : ndarray of float32, shape (n, d)
-        Of the texts of all classes.
+        Embeddings of the texts of all classes.
     code : ndarray of int64, shape (n,)
-        Their classes.
+        Their class indices.
     texts : ndarray of int64, shape (t,)
-        Rows of ``embeddings`` to tell it of.
+        Rows of ``embeddings`` to count for.
     k : int
     metric : {"cosine", "euclidean"}
     nearest : callable, optional
@@ -89,7 +89,7 @@ def others_among_nearest(
     -------
     others : ndarray of int64, shape (t,)
     k : int
-        Neighbours that were looked at: fewer in a corpus that has no more.
+        Number of neighbors considered: fewer if the corpus has no more.
     """
     near = other_texts(embeddings[texts], texts, embeddings, k, metric, nearest)
     others = (code[near] != code[texts][:, None]).sum(axis=1)
@@ -97,7 +97,8 @@ def others_among_nearest(
 
 
 def is_in_danger(others: NDArray[np.int64], m: int) -> NDArray[np.bool_]:
-    """Texts at the border: at least half of their ``m`` nearest are of other classes, not all.
+    """Texts at the boundary: at least half, but not all, of their ``m`` nearest are of other
+    classes.
 
     Examples
     --------
@@ -108,12 +109,12 @@ def is_in_danger(others: NDArray[np.int64], m: int) -> NDArray[np.bool_]:
 
 
 def borderline_sources(others: NDArray[np.int64], m: int) -> Sources:
-    """Borderline-SMOTE, the first kind [1]_: the texts in danger, each alike.
+    """Borderline-SMOTE-1 [1]_: the texts in danger, equally weighted.
 
     Parameters
     ----------
     others : ndarray of int64, shape (t,)
-        As `others_among_nearest` gives them with ``m``.
+        From `others_among_nearest` with ``m``.
     m : int
 
     References
@@ -125,10 +126,10 @@ def borderline_sources(others: NDArray[np.int64], m: int) -> Sources:
 
 
 def adasyn_sources(others: NDArray[np.int64], k: int) -> Sources:
-    """ADASYN [1]_: each text by the share of other classes among its ``k`` nearest.
+    """ADASYN [1]_: each text weighted by the share of other classes among its ``k`` nearest.
 
-    ADASYN makes of each text its share of the points, rounded; here that is the expected
-    number, and a class gets exactly the points that it is to get.
+    ADASYN gives each text its rounded share of the points; here that is the expected number, and a
+    class gets exactly the requested number of points.
 
     References
     ----------
@@ -139,19 +140,19 @@ def adasyn_sources(others: NDArray[np.int64], k: int) -> Sources:
 
 
 def fit_clusters(embeddings: NDArray[np.float32], clusters: int, seed: int) -> NDArray[np.int32]:
-    """The cluster of each text, by k-means in mini-batches over all classes; Euclidean.
+    """The cluster of each text, by Euclidean mini-batch k-means over all classes.
 
     Parameters
     ----------
     embeddings : ndarray of float32, shape (n, d)
     clusters : int
-        No more than there are texts.
+        Capped at the number of texts.
     seed : int
 
     Returns
     -------
     ndarray of int32, shape (n,)
-        Of equal machines the same; another processor may round otherwise.
+        Reproducible on equal machines; other processors may round differently.
     """
     from sklearn.cluster import MiniBatchKMeans
 
@@ -167,26 +168,26 @@ def kmeans_sources(
     share: float,
     k: int,
 ) -> Sources:
-    """KMeans-SMOTE [1]_: clusters that hold much of the class, the sparse ones more often.
+    """KMeans-SMOTE [1]_: clusters with a large share of the class, favoring sparse ones.
 
-    A cluster counts where at least half of ``share`` of its texts are of the class, and it
-    has a text of the class with ``k`` neighbours. Its weight is the mean distance between
-    its texts of the class, to a power that rises with their number, over that number; its
-    rows share it alike.
+    A cluster counts if at least half of ``share`` of its texts are of the class, and it has a text
+    of the class with ``k`` neighbors. Its weight is the mean distance between its texts of the
+    class, to a power that grows with their number, divided by that number; its rows share it
+    equally.
 
     Parameters
     ----------
     embeddings : ndarray of float32, shape (n, d)
-        Of the texts of all classes.
+        Embeddings of the texts of all classes.
     copies : ndarray of int64, shape (n,)
-        Rows that have each text.
+        Number of rows with each text.
     cluster : ndarray of int32, shape (n,)
     own : slice
         The texts of the class.
     share : float
-        Of the class in the points of all classes.
+        Share of the class in the points of all classes.
     k : int
-        Fewer where the class has no more other texts.
+        Capped at the number of other texts in the class.
 
     References
     ----------
@@ -196,7 +197,7 @@ def kmeans_sources(
     x, of_text, rows = embeddings[own], cluster[own], copies[own]
     k = min(k, len(x) - 1)
     weight = np.zeros(len(x))
-    # One cluster of all is always taken.
+    # A single cluster always counts.
     least = share / 2 if np.ptp(cluster) else -math.inf
     for number in np.unique(of_text):
         here = of_text == number
@@ -217,7 +218,7 @@ def _sparsity(x: NDArray[np.float32]) -> float:
 def support_texts(embeddings: NDArray[np.float32], code: NDArray[np.int64]) -> NDArray[np.bool_]:
     """The support vectors among the texts of all classes; shape (n,).
 
-    Of a support vector machine with scikit-learn's defaults, an RBF kernel.
+    From a support vector machine with scikit-learn's defaults (RBF kernel).
     """
     from sklearn.svm import SVC
 
@@ -227,19 +228,19 @@ def support_texts(embeddings: NDArray[np.float32], code: NDArray[np.int64]) -> N
 
 
 def svm_sources(is_support: NDArray[np.bool_], others: NDArray[np.int64], m: int) -> Sources:
-    """SVM-SMOTE [1]_: support vectors; points beyond those that are safe from other classes.
+    """SVM-SMOTE [1]_: support vectors; extrapolates beyond those safe from other classes.
 
-    One whose ``m`` nearest are all of other classes is noise. Those in danger are
-    interpolated as in SMOTE, safe ones extrapolated, up to half the way to a neighbour on
-    the other side. Both kinds share the points by halves, which is the mean of the fraction
-    that imbalanced-learn draws once a class; where there is one kind only, it has all.
+    A support vector whose ``m`` nearest are all of other classes is noise. Those in danger are
+    interpolated as in SMOTE; safe ones are extrapolated, by up to half the distance to a neighbor,
+    away from it. Each kind gets half of the points, the mean of the fraction that imbalanced-learn
+    draws once per class; if there is only one kind, it gets all.
 
     Parameters
     ----------
     is_support : ndarray of bool, shape (t,)
         Of the class.
     others : ndarray of int64, shape (t,)
-        As `others_among_nearest` gives them with ``m``.
+        From `others_among_nearest` with ``m``.
     m : int
 
     References
@@ -252,4 +253,4 @@ def svm_sources(is_support: NDArray[np.bool_], others: NDArray[np.int64], m: int
     weight = np.zeros(len(others))
     for kind in (danger, safe):
         weight[kind] = 1 / max(kind.sum(), 1)
-    return Sources(weight, reach=np.where(safe, -OUT_STEP, 1).astype(np.float32))
+    return Sources(weight, step_scale=np.where(safe, -OUT_STEP, 1).astype(np.float32))

@@ -1,7 +1,7 @@
-"""``weights/``: what a variant says of each text of a class, as a table of the run.
+"""``weights/``: a variant's source weights for each text of a class, as a table of the run.
 
-Made once before the first plan, and anew when an expansion has changed the embeddings. One
-row a text, ``label, id, weight``, and ``cluster`` or ``reach`` where the variant has them.
+Computed once before the first plan, and again when an expansion has changed the embeddings. One row
+per text: ``label, id, weight``, and ``cluster`` or ``reach`` if the variant has them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from smotext_ray.config.choices import Variant
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.plan.classes import ClassRows, CorpusTexts
+from smotext_ray.plan.classes import ClassRows, DistinctTexts
 from smotext_ray.plan.neighbors import Nearest
 from smotext_ray.plan.shards import Shard
 from smotext_ray.plan.variants import (
@@ -29,34 +30,34 @@ from smotext_ray.plan.variants import (
     svm_sources,
 )
 
-WHY_NONE = {
+WHY_NONE: dict[Variant, str] = {
     "borderline": "none of its texts is in danger, with at least half of the {m} nearest texts of "
     "other classes, but not all",
-    "adasyn": "none of its texts has one of another class among the {k} nearest",
-    "kmeans": "no cluster holds enough of its texts",
-    "svm": "no support vector of it is more than noise, with nothing but other classes around it",
+    "adasyn": "none of its texts has a text of another class among the {k} nearest",
+    "kmeans": "no cluster has enough of its texts",
+    "svm": "all of its support vectors are noise, surrounded only by other classes",
 }
 
 
-def weigh(
-    texts: CorpusTexts,
+def source_weights(
+    texts: DistinctTexts,
     group: Sequence[Shard],
     points: Mapping[Any, int],
     config: RunConfig,
     nearest: Nearest | None = None,
 ) -> pa.Table:
-    """Weigh some texts, each as it stands in the whole corpus.
+    """Compute the weights of some texts, in the context of the whole corpus.
 
     Parameters
     ----------
-    texts : CorpusTexts
+    texts : DistinctTexts
     group : sequence of Shard
-        ``start`` and ``stop`` count the texts of a class, and may reach beyond the last.
+        ``start`` and ``stop`` index the texts of a class, and may exceed their number.
     points : mapping of label to int
-        That all classes are to get.
+        Points requested for all classes.
     config : RunConfig
     nearest : callable, optional
-        For adasyn, which has one number of neighbours for all; see
+        For adasyn, which uses the same number of neighbors for all; see
         `smotext_ray.plan.neighbors.other_texts`.
 
     Returns
@@ -91,34 +92,35 @@ def weigh(
     return pa.concat_tables(tables)
 
 
-def _table(texts: CorpusTexts, label: Any, rows: np.ndarray, found: Sources) -> pa.Table:
+def _table(texts: DistinctTexts, label: Any, rows: np.ndarray, found: Sources) -> pa.Table:
     columns = {
         "label": pa.repeat(pa.scalar(label, texts.label_type), len(rows)),
         "id": texts.ids.take(pa.array(rows)),
         "weight": found.weight,
     }
-    extra = {"cluster": found.cluster, "reach": found.reach}
+    extra = {"cluster": found.cluster, "reach": found.step_scale}
     return pa.table(columns | {name: x for name, x in extra.items() if x is not None})
 
 
 def sources_of(weights: ds.Dataset, rows: ClassRows) -> Sources:
-    """The sources of a class, as `smotext_ray.plan.points.plan_class` takes them.
+    """The sources of a class, for `smotext_ray.plan.points.plan_class`.
 
     Raises
     ------
     ValueError
-        If they are not those of the class's texts.
+        If they do not match the class's texts.
     """
     wanted = pc.field("label") == pa.scalar(rows.label, rows.label_type)
-    table = weights.to_table(filter=wanted).sort_by("id")  # as `ClassRows` has its texts
+    table = weights.to_table(filter=wanted).sort_by("id")  # the order of texts in `ClassRows`
     if not table["id"].combine_chunks().equals(rows.ids[: rows.distinct]):
         raise ValueError(f"The weights of class {rows.label!r} are not those of its texts.")
-    names = ("weight", "cluster", "reach")
-    return Sources(**{n: table[n].to_numpy() for n in names if n in table.column_names})
+    columns = {"weight": "weight", "cluster": "cluster", "reach": "step_scale"}
+    found = {columns[n]: table[n].to_numpy() for n in columns if n in table.column_names}
+    return Sources(**found)
 
 
 def count_sources(weights: pa.Table) -> dict[Any, int]:
-    """The texts of each class that a point may start from."""
+    """Number of texts per class that a point may start from."""
     counts = dict.fromkeys(weights["label"].unique().to_pylist(), 0)
     some = weights.filter(pc.field("weight") > 0)
     for entry in pc.value_counts(some["label"]).to_pylist():
@@ -126,16 +128,16 @@ def count_sources(weights: pa.Table) -> dict[Any, int]:
     return counts
 
 
-def without_sourceless(
+def without_sources(
     points: Mapping[Any, int], sources: Mapping[Any, int], config: RunConfig
 ) -> tuple[dict[Any, int], list[str]]:
-    """The points of the classes that have a source, and a warning for each that has none."""
+    """The points of classes with a source, and a warning for each class without one."""
     why = WHY_NONE[config.plan.variant].format(
         k=config.neighbors.k_neighbors, m=config.neighbors.m_neighbors
     )
     kept = {label: count for label, count in points.items() if sources[label]}
     return kept, [
-        f"Class {label!r} is skipped: {why}; plan.variant=smote takes all texts."
+        f"Class {label!r} is skipped: {why}; plan.variant=smote uses all texts."
         for label in points
         if label not in kept
     ]

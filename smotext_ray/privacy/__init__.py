@@ -1,3 +1,3 @@
-"""Differential privacy: noised embeddings, and what can be made of them afterwards."""
+"""Differential privacy: noised embeddings, and their post-processing."""
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The few directions in which embeddings are released, learnt from public texts.
+"""The few directions in which embeddings are released, learned from public texts.
 
-Noise falls on each coordinate alike, while most of what embeddings tell lies in few
-directions. These are the principal directions of embeddings of public texts, so they say
-nothing of the records. They belong to one encoder; for another make them anew:
+Noise hits every coordinate equally, while most of the information in embeddings is in a few
+directions. These are the principal directions of embeddings of public texts, so they reveal nothing
+about the records. They belong to one encoder; for another, compute new ones:
 
     smotext directions --input public.parquet --output mine.safetensors \\
         encoder.model=BAAI/bge-small-en-v1.5 encoder.pooling=cls
@@ -24,7 +24,7 @@ from smotext_ray.config.schema import EncoderConfig, PrivacyConfig
 from smotext_ray.errors import UserError
 
 DEFAULT = Path(__file__).parent / "default.safetensors"
-MOST = 64  # kept in a file; twice as many told no more (benchmarks/noise_dimensions.py)
+MOST = 64  # kept in a file; twice as many did not help (benchmarks/noise_dimensions.py)
 CHUNK = 4096  # texts
 
 
@@ -36,9 +36,9 @@ class Directions:
     ----------
     mean : ndarray of shape (d,), float32
     basis : ndarray of shape (d, k), float32
-        Orthonormal columns, by falling variance.
+        Orthonormal columns, by descending variance.
     variances : ndarray of shape (k,), float32
-        Of the public embeddings along each.
+        Variance of the public embeddings along each direction.
     """
 
     mean: np.ndarray
@@ -46,20 +46,20 @@ class Directions:
     variances: np.ndarray
 
     def first(self, count: int) -> Directions:
-        """The directions of most variance."""
+        """Keep the directions with the most variance."""
         return Directions(self.mean, self.basis[:, :count], self.variances[:count])
 
     def coordinates(self, embeddings: np.ndarray) -> np.ndarray:
-        """Embeddings (n, d) to coordinates (n, k), float64."""
+        """Project embeddings (n, d) to coordinates (n, k), float64."""
         return (np.asarray(embeddings, np.float64) - self.mean) @ self.basis
 
     def lift(self, coordinates: np.ndarray) -> np.ndarray:
-        """Coordinates (n, k) to embeddings (n, d), float64."""
+        """Map coordinates (n, k) back to embeddings (n, d), float64."""
         return np.asarray(self.mean + coordinates @ self.basis.T, np.float64)
 
 
 def principal_directions(chunks: Iterable[np.ndarray], most: int = MOST) -> Directions:
-    """Principal directions of embeddings, in one pass.
+    """Compute principal directions of embeddings in one pass.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def principal_directions(chunks: Iterable[np.ndarray], most: int = MOST) -> Dire
     Returns
     -------
     Directions
-        At most ``d`` of them.
+        At most ``d`` directions.
     """
     count, total, scatter = 0, np.zeros(1), np.zeros((1, 1))
     for chunk in chunks:
@@ -88,7 +88,7 @@ def principal_directions(chunks: Iterable[np.ndarray], most: int = MOST) -> Dire
 def write_directions(
     directions: Directions, file: Path, encoder: EncoderConfig, sha256: str
 ) -> None:
-    """Write a safetensors file that names the encoder that it is for."""
+    """Write a safetensors file that records its encoder."""
     tensors = {
         "mean": directions.mean,
         "basis": directions.basis,
@@ -98,48 +98,48 @@ def write_directions(
 
 
 def read_directions(privacy: PrivacyConfig) -> Directions:
-    """The directions that a run is to use.
+    """Read the directions for a run.
 
     Raises
     ------
     UserError
-        If the file is not there, is no such file, or holds too few of them.
+        If the file is missing, is not such a file, or has too few directions.
     """
     try:
         with safe_open(_file(privacy), framework="np") as tensors:
             found = Directions(*(tensors.get_tensor(n) for n in ("mean", "basis", "variances")))
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"The public directions {_file(privacy)} cannot be read ({error}); make them with "
-            "smotext directions."
+            f"The public directions {_file(privacy)} cannot be read ({error}); create them "
+            "with smotext directions."
         ) from error
     if privacy.dimensions > len(found.variances):
         raise UserError(
-            f"privacy.dimensions is {privacy.dimensions}, but {_file(privacy)} holds "
-            f"{len(found.variances)} directions; ask for no more."
+            f"privacy.dimensions is {privacy.dimensions}, but {_file(privacy)} has only "
+            f"{len(found.variances)} directions; lower privacy.dimensions."
         )
     return found.first(privacy.dimensions)
 
 
 def check_directions(privacy: PrivacyConfig, encoder: EncoderConfig, sha256: str) -> dict[str, str]:
-    """That a run's directions were made with its encoder.
+    """Check that a run's directions were computed with its encoder.
 
     Parameters
     ----------
     privacy : PrivacyConfig
     encoder : EncoderConfig
     sha256 : str
-        Of the encoder's weights.
+        Digest of the encoder's weights.
 
     Returns
     -------
     dict
-        ``name`` and ``sha256`` of the directions, as the manifest keeps them.
+        ``name`` and ``sha256`` of the directions, for the manifest.
 
     Raises
     ------
     UserError
-        As `read_directions`, or if they are another encoder's.
+        As in `read_directions`, or if they belong to another encoder.
     """
     read_directions(privacy)
     file = _file(privacy)
@@ -147,9 +147,10 @@ def check_directions(privacy: PrivacyConfig, encoder: EncoderConfig, sha256: str
         made_with = json.loads((tensors.metadata() or {}).get("encoder", "{}"))
     if made_with != _identity(encoder, sha256):
         raise UserError(
-            f"The public directions {file} were made with another encoder than {encoder.model}, "
-            "or with another pooling; make some with smotext directions and "
-            "name them in privacy.directions."
+            f"The public directions {file} were computed with another "
+            f"encoder than {encoder.model}, "
+            "or with another pooling; create new ones with smotext directions and set "
+            "privacy.directions."
         )
     return {"name": privacy.directions, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
 

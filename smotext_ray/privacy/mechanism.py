@@ -1,13 +1,13 @@
 """The Gaussian mechanism: clip each record, then add noise to it, once.
 
-Data sets are neighbours where one record has another text; labels, row numbers and the
-number of rows are the same. A clipped record then moves by at most twice the clipping norm,
-and as each is released once with noise of its own, the promise to one is that to all.
+Datasets are neighbors if they differ in the text of one record; labels, row numbers and the number
+of rows are the same. A clipped record then moves by at most twice the clipping norm. Each record is
+released once with independent noise, so the guarantee for one record holds for all.
 
-The scale of the noise and the noise itself are OpenDP's [1]_: its accountant, rounded to
-the safe side, and a discrete Gaussian on the grid of the floating-point numbers, drawn from
-the operating system's entropy. Noise that numpy draws would give records away by its last
-bits [2]_, and its seed would take the noise off again.
+The noise and its scale come from OpenDP [1]_: its accountant, rounded conservatively, and a
+discrete Gaussian on the grid of floating-point numbers, drawn from the operating system's entropy.
+numpy's noise would leak records through its least significant bits [2]_, and its seed would allow
+removing the noise.
 
 References
 ----------
@@ -31,7 +31,7 @@ LIBRARY = "opendp"
 
 
 def clip(rows: np.ndarray, norm: float) -> np.ndarray:
-    """Shorten rows that are longer than ``norm`` to that length.
+    """Scale rows longer than ``norm`` down to that length.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def clip(rows: np.ndarray, norm: float) -> np.ndarray:
     Raises
     ------
     ValueError
-        For NaN or infinity, which no scale brings to a bounded length.
+        If there are NaN or infinite values, which cannot be scaled to a bounded length.
 
     Examples
     --------
@@ -56,23 +56,23 @@ def clip(rows: np.ndarray, norm: float) -> np.ndarray:
     if not np.isfinite(rows).all():
         raise ValueError("The embeddings hold NaN or infinity.")
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    # The sensitivity is a bound: rounding may make a row shorter, never longer.
+    # The sensitivity is an upper bound: rounding may shorten a row, never lengthen it.
     longest = norm * (1 - 1e-12)
     return rows * np.minimum(1, longest / np.maximum(lengths, longest))
 
 
 def noise_scale(privacy: PrivacyConfig) -> float:
-    """Standard deviation of the noise on each coordinate that keeps the promise.
+    """Standard deviation of the noise per coordinate that gives the guarantee.
 
     Parameters
     ----------
     privacy : PrivacyConfig
-        With an epsilon.
+        Must have an epsilon.
 
     Returns
     -------
     float
-        At the usual deltas some 5 to 10 % above the least that would do [1]_.
+        At common deltas, about 5 to 10% above the minimum [1]_.
 
     References
     ----------
@@ -93,7 +93,7 @@ def noise_scale(privacy: PrivacyConfig) -> float:
 
 
 def add_noise(rows: np.ndarray, scale: float) -> np.ndarray:
-    """Add independent Gaussian noise to every number, different each time.
+    """Add independent Gaussian noise to every value, different on each call.
 
     Parameters
     ----------
@@ -109,12 +109,12 @@ def add_noise(rows: np.ndarray, scale: float) -> np.ndarray:
 
 
 def sensitivity(privacy: PrivacyConfig) -> float:
-    """How far, in Euclidean distance, another text can move a record: twice the norm."""
+    """L2 sensitivity: how far a different text can move a record, twice the norm."""
     return 2 * privacy.clip_norm
 
 
 def promise(privacy: PrivacyConfig) -> dict[str, Any]:
-    """What a run with an epsilon promises, and what the promise rests on, for its manifest."""
+    """The privacy guarantee of a run with epsilon, and its assumptions, for the manifest."""
     return {
         "epsilon": privacy.epsilon,
         "delta": privacy.delta,
@@ -134,7 +134,7 @@ def promise(privacy: PrivacyConfig) -> dict[str, Any]:
 
 
 def _gaussian(scale: float) -> Any:
-    """The mechanism on a vector of any length: all coordinates of a block at once."""
+    """The mechanism for a vector of any length: all coordinates of a block at once."""
     dp = _opendp()
     domain = dp.vector_domain(dp.atom_domain(T=float, nan=False))
     return dp.m.make_gaussian(domain, dp.l2_distance(T=float), scale)
@@ -147,12 +147,12 @@ def _opendp() -> Any:
         raise UserError(
             "privacy.epsilon needs the package opendp; run: pip install 'smotext-ray[privacy]'"
         ) from error
-    dp.enable_features("contrib")  # which its Gaussian mechanism still asks for
+    dp.enable_features("contrib")  # still required for its Gaussian mechanism
     return dp
 
 
 def promise_in_words(promise: dict[str, Any]) -> str:
-    """What a run with epsilon promises, of the manifest's ``privacy``."""
+    """The privacy guarantee in words, from the manifest's ``privacy``."""
     return (
         f"Differentially private with epsilon {promise['epsilon']:g} and delta "
         f"{promise['delta']:g} for {promise['unit']}; the L2 sensitivity is "

@@ -1,4 +1,4 @@
-"""The release of embeddings: clipped and noised, once."""
+"""Release embeddings: clipped and noised, once."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from smotext_ray.tables import fixed_size_list
 
 
 class Release:
-    """The one way out for an embedding of a record: clipped and noised.
+    """The only way an embedding of a record is released: clipped and noised.
 
     Parameters
     ----------
     config : RunConfig
-        With ``privacy.epsilon``.
+        Must have ``privacy.epsilon``.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -29,9 +29,9 @@ class Release:
     def __call__(self, table: pa.Table, embeddings: np.ndarray) -> pa.Table:
         """``id, text, label`` and their embeddings -> ``id, label, embedding``, noised.
 
-        A block that is encoded again after a kill gets other noise. Two releases of a record
-        would halve its noise, so only one may stay: Ray Data deletes what was written and not
-        committed before it resumes, and `denoise` counts.
+        A block that is encoded again after a kill gets different noise. Two releases of a record
+        would halve the variance of its noise, so only one may stay: Ray Data deletes uncommitted
+        output before it resumes, and `denoise` checks the count.
         """
         clipped = clip(self._directions.coordinates(embeddings), self._norm)
         noised = fixed_size_list(add_noise(clipped, self._scale))
@@ -39,7 +39,7 @@ class Release:
 
 
 def check_input(config: RunConfig, rows: int) -> None:
-    """Refuse what the promise could not be kept for.
+    """Reject settings for which the guarantee would not hold.
 
     Raises
     ------
@@ -47,11 +47,11 @@ def check_input(config: RunConfig, rows: int) -> None:
     """
     if config.input.id_column is not None:
         raise UserError(
-            "With privacy.epsilon rows are known by their number, as ids may tell who is in the "
-            "corpus; leave --id-column out."
+            "With privacy.epsilon rows are identified by number, because ids may reveal who is in "
+            "the corpus; omit --id-column."
         )
     if config.privacy.delta * rows >= 1:
         raise UserError(
-            f"privacy.delta is {config.privacy.delta:g} for {rows} rows, which allows that "
-            f"one of them is given away; set it well under {1 / rows:.0e}."
+            f"privacy.delta is {config.privacy.delta:g} for {rows} rows, which allows "
+            f"leaking one of them; set it well under {1 / rows:.0e}."
         )

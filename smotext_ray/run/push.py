@@ -10,7 +10,7 @@ from typing import Any
 from smotext_ray.errors import UserError
 from smotext_ray.run.card import digests, finished_manifest
 from smotext_ray.run.directory import Run
-from smotext_ray.utils.hub import CARD_FILE, upload
+from smotext_ray.utils.hub import CARD_FILE, HubTarget, upload
 
 CHUNK = 1 << 22
 
@@ -51,16 +51,9 @@ def push_result(run: Run, repo_id: str, *, private: bool = True, token: str | No
                     f"smotext verify {run.uri} tells too; put the run's own file back."
                 )
         _copy(run, CARD_FILE, directory / CARD_FILE)
-        return upload(
-            directory,
-            [CARD_FILE, *files],
-            repo_id,
-            kind="dataset",
-            what="The result",
-            private=private,
-            token=token,
-            commit_message=f"Upload {manifest['result']['rows']} rows",
-        )
+        message = f"Upload {manifest['result']['rows']} rows"
+        target = HubTarget(repo_id, "dataset", private, token, message)
+        return upload(directory, [CARD_FILE, *files], target, "The result")
 
 
 def _check_card(run: Run, manifest: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.staging import original_columns
 from smotext_ray.run.directory import Run, file_sha256
 from smotext_ray.run.manifest import corpus_files
-from smotext_ray.run.samples import usable_samples
+from smotext_ray.run.samples import accepted_unique_samples
 from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, _with_lineage
 
 FILE = "augmented.parquet"
@@ -53,7 +53,7 @@ def write_result(run: Run, manifest: dict[str, Any], wanted: dict[Any, int]) -> 
     """
     own = pq.read_schema(pa.BufferReader(run.read(INPUT_SCHEMA)))
     id_type = run.table("embeddings").schema.field("id").type
-    mixed = manifest["config"]["plan"].get("mixed_neighbors", 1)  # older runs lack it
+    mixed = manifest["config"]["plan"].get("neighbors_per_point", 1)  # older runs lack it
     schema = _with_lineage(own, id_type, mixed)
     total = manifest["input"]["rows"] + sum(wanted.values())
     run.clear(DIRECTORY)
@@ -94,8 +94,8 @@ def _all_rows(
         yield _filled(own.append_column("synthetic", pa.array([False] * len(own))), schema)
     rounds = [int(entry["round"]) for entry in manifest["rounds"]]
     used: Counter[Any] = Counter()
-    for samples in usable_samples(run, rounds):
-        samples = first_wanted(samples, used, wanted)
+    for samples in accepted_unique_samples(run, rounds):
+        samples = up_to_target(samples, used, wanted)
         renamed = {settings.text_column: samples["text"], settings.label_column: samples["label"]}
         lineage = [*RESULT_LINEAGE, *(name for name in KEPT_OTHERS if name in samples.column_names)]
         columns = {name: samples[name] for name in lineage} | renamed
@@ -103,7 +103,7 @@ def _all_rows(
         yield _filled(pa.table(columns), schema)
 
 
-def first_wanted(samples: pa.Table, used: Counter[Any], wanted: Mapping[Any, int]) -> pa.Table:
+def up_to_target(samples: pa.Table, used: Counter[Any], wanted: Mapping[Any, int]) -> pa.Table:
     """The samples that a class still lacks; ``used`` counts on."""
     keep = []
     for label in samples["label"].to_pylist():

@@ -10,17 +10,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from smotext_ray.gate.reasons import REPEATED
+from smotext_ray.gate.reasons import ERROR, REPEATED
 from smotext_ray.run.directory import Run
+from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.utils.text import fingerprint
 
 
-def usable_samples(run: Run, rounds: list[int]) -> Iterator[pa.Table]:
-    """Accepted samples of a run, a table a round; see `usable`."""
-    return usable(run.table("samples", f"round-{round_}") for round_ in rounds)
+def accepted_unique_samples(run: Run, rounds: list[int]) -> Iterator[pa.Table]:
+    """Accepted samples of a run, a table a round; see `accepted_unique`."""
+    return accepted_unique(run.table("samples", f"round-{round_}") for round_ in rounds)
 
 
-def usable(parts: Iterable[ds.Dataset]) -> Iterator[pa.Table]:
+def accepted_unique(parts: Iterable[ds.Dataset]) -> Iterator[pa.Table]:
     """Accepted samples, a table a part, each by rising sample id.
 
     The gate sees one sample at a time; that two of a class hold the same text, but for case
@@ -39,7 +40,7 @@ def usable(parts: Iterable[ds.Dataset]) -> Iterator[pa.Table]:
         yield accepted.filter(pa.array(keep, pa.bool_()))
 
 
-def tally(run: Run, rounds: list[int]) -> dict[str, Any]:
+def summarize_round(run: Run, rounds: list[int]) -> dict[str, Any]:
     """What became of the last of the rounds.
 
     Parameters
@@ -51,19 +52,19 @@ def tally(run: Run, rounds: list[int]) -> dict[str, Any]:
     Returns
     -------
     dict
-        As `outcome` gives it.
+        As `summarize_samples` gives it.
     """
-    (last,) = deque(usable_samples(run, rounds), maxlen=1)
-    return outcome(last, run.table("samples", f"round-{rounds[-1]}"))
+    (last,) = deque(accepted_unique_samples(run, rounds), maxlen=1)
+    return summarize_samples(last, run.table("samples", f"round-{rounds[-1]}"))
 
 
-def outcome(kept: pa.Table, samples: ds.Dataset) -> dict[str, Any]:
+def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> dict[str, Any]:
     """What became of samples.
 
     Parameters
     ----------
     kept : pyarrow.Table
-        Those of them that are `usable`.
+        Those of them that are `accepted_unique`.
     samples : pyarrow.dataset.Dataset
 
     Returns
@@ -95,4 +96,4 @@ def outcome(kept: pa.Table, samples: ds.Dataset) -> dict[str, Any]:
 def _reason(row: dict[str, Any]) -> str:
     if row["status"] == "accepted":
         return REPEATED  # less the usable ones, in the end
-    return str(row["reason"]) if row["status"] == "rejected" else "error"
+    return str(renamed_reason(row["reason"])) if row["status"] == "rejected" else ERROR

@@ -18,7 +18,7 @@ READERS = 16
 
 
 @dataclass(frozen=True)
-class Written:
+class WriteProgress:
     """Rows of a directory of parquet files, and when they came.
 
     Attributes
@@ -43,7 +43,7 @@ class Written:
     rows_per_second: float | None = None
 
 
-def written(run: Run, *parts: str, footers: int | None = FOOTERS) -> Written:
+def write_progress(run: Run, *parts: str, footers: int | None = FOOTERS) -> WriteProgress:
     """Look at a directory of the run; one that is not there holds no rows.
 
     Parameters
@@ -57,18 +57,18 @@ def written(run: Run, *parts: str, footers: int | None = FOOTERS) -> Written:
     selector = pafs.FileSelector(run.at(*parts), allow_not_found=True)
     files = [info for info in run.fs.get_file_info(selector) if _is_table(info)]
     if not files:
-        return Written()
+        return WriteProgress()
     rows = _rows(run, files, len(files) if footers is None else footers)
     total = round(float(rows.sum()))
     is_exact = footers is None or len(files) <= footers
     if any(info.mtime_ns is None for info in files):
-        return Written(total, is_exact)
+        return WriteProgress(total, is_exact)
     times = np.array([info.mtime_ns for info in files]) / 1e9
     # Ray names a file <data set>_<write>_<task>: what stands before the task is one process's.
     writers = np.array([info.base_name.rpartition("_")[0] for info in files])
     own = writers == writers[times.argmax()]
     gaps = np.diff(np.sort(times[own]))
-    return Written(
+    return WriteProgress(
         total,
         is_exact,
         float(times.max()),

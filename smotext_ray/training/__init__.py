@@ -1,3 +1,3 @@
-"""The xRAG bridge: projector, prompt and training."""
+"""Training, evaluation and sharing of bridges."""
 
 from __future__ import annotations

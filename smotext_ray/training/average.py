@@ -1,7 +1,7 @@
-"""The running average of the weights that learn, which is what a training gives away.
+"""Running average of the trainable weights, which is what a training saves as its bridge.
 
-At a constant learning rate the last weights jump about the good ones; their average does
-not, and shows at any time about what a decay of the rate would give.
+At a constant learning rate the latest weights oscillate around good ones; their average does not,
+and at any time approximates the result of decaying the rate.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-LONGEST = 0.999  # the average's memory is at most so long: about 1,000 steps
+LONGEST = 0.999  # longest memory of the average: about 1,000 steps
 
 
 class Average:
@@ -21,12 +21,12 @@ class Average:
     Parameters
     ----------
     module : Module
-        Its parameters as they are now are where the average starts.
+        The average starts from its current parameters.
 
     Attributes
     ----------
     weights : dict of str to Tensor
-        By the parameters' names.
+        Keyed by parameter name.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -35,10 +35,10 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the parameters after step ``step``, counted from 0.
+        """Update with the parameters after step ``step``, counted from 0.
 
-        The memory grows with the steps, to about the last ninth of them: the average of a
-        short training would otherwise be of where it started.
+        The memory grows with training to about the last ninth of the steps: otherwise the average
+        of a short training would be dominated by its start.
         """
         share = 1 - min(LONGEST, (1 + step) / (10 + step))
         for name, parameter in self._parameters.items():
@@ -52,7 +52,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """In the block the module computes with the average."""
+        """Use the averaged weights in the module inside the block."""
         self._swap()
         try:
             yield

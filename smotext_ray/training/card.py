@@ -1,7 +1,7 @@
-"""The model card of a bridge: what it joins, how to use it, and how well it does.
+"""The model card of a bridge: its models, usage, training and evaluation.
 
-A README.md with a front matter that the Hugging Face hub reads, made of what training and
-``smotext bridge eval --json`` have written.
+A README.md with front matter for the Hugging Face hub, built from the output of training and of
+``smotext bridge eval --json``.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from smotext_ray.utils.markdown import table
 TAGS = ["smotext-ray", "xrag", "embedding-to-text", "data-augmentation"]
 LOSS_ROWS = 6
 LOSSES = ("held_out_matched", "held_out_shuffled", "held_out_none")
-# Figure of an Evaluation to what the card calls it.
+# Fields of an Evaluation, and their names in the card.
 FIGURES = {
     "nll_matched": "loss with the text's own embedding",
     "nll_shuffled": "loss with another text's embedding",
     "nll_none": "loss without an embedding",
     "cosine_greedy": "cosine of the decoded text to its source",
     "cosine_shuffled": "cosine of the decoded text to another source",
-    "cosine_best_of_4": "cosine of the nearest of four sampled texts",
-    "retrieval_at_1": "source found among all texts",
+    "cosine_best_of_4": "cosine of the closest of four sampled texts",
+    "retrieval_at_1": "source retrieved among all texts",
     "class_agreement": "class kept",
     "verbatim_share": "equal to one of the texts",
 }
@@ -47,32 +47,32 @@ def write_card(
     license: str | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write the card of the bridge in ``directory`` beside it.
+    """Write the card of the bridge in ``directory`` next to it.
 
     Parameters
     ----------
     directory : Path
     evaluations : mapping of str to Evaluation, optional
-        Name of a set of texts to the bridge's figures on it.
+        Maps the name of a set of texts to the bridge's metrics on it.
     license : str, optional
-        Identifier of the hub, such as ``apache-2.0``. Default: the card names none.
+        Hub identifier, such as ``apache-2.0``. Default: none.
     overwrite : bool, default=False
-        Replace a card that is there.
+        Replace an existing card.
 
     Returns
     -------
     Path
-        The card.
+        The card's file.
 
     Raises
     ------
     UserError
-        If there is no bridge in the directory, or a card already.
+        If the directory has no bridge, or a card already exists.
     """
     config = read_bridge_config(directory)
     file = directory / CARD_FILE
     if file.exists() and not overwrite:
-        raise UserError(f"{file} exists already; write it anew with --overwrite.")
+        raise UserError(f"{file} already exists; replace it with --overwrite.")
     text = card_text(config, evaluations or {}, read_held_out(directory), license)
     try:
         with whole_file(file) as handle:
@@ -83,18 +83,19 @@ def write_card(
 
 
 def read_evaluations(files: Sequence[str | Path]) -> dict[str, Evaluation]:
-    """Figures that ``smotext bridge eval --json`` wrote, by the names of their files.
+    """Read the output files of ``smotext bridge eval --json``, keyed by file name.
 
     Raises
     ------
     UserError
-        If a file holds no such figures, or two have the same name.
+        If a file is not such output, or two have the same name.
     """
     found: dict[str, Evaluation] = {}
     for file in map(Path, files):
         if file.stem in found:
             raise UserError(
-                f"Two of the files are named {file.stem}, which is the name of the set of texts "
+                f"Two of the files are named {file.stem}, which becomes "
+                "the name of the set of texts "
                 "in the card; rename one."
             )
         found[file.stem] = _read_evaluation(file)
@@ -102,21 +103,21 @@ def read_evaluations(files: Sequence[str | Path]) -> dict[str, Evaluation]:
 
 
 def _read_evaluation(file: Path) -> Evaluation:
-    mend = "give a file that smotext bridge eval --json wrote"
+    fix = "give a file that smotext bridge eval --json wrote"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}); {mend}.") from error
+        raise UserError(f"{file} cannot be read ({error.strerror}); {fix}.") from error
     except ValueError as error:
-        raise UserError(f"{file} is not JSON; {mend}.") from error
+        raise UserError(f"{file} is not JSON; {fix}.") from error
     names = [field.name for field in fields(Evaluation)]
     lacking = [name for name in names if not isinstance(content, dict) or name not in content]
     if lacking:
-        raise UserError(f"{file} holds no evaluation ({lacking[0]} is missing); {mend}.")
+        raise UserError(f"{file} is not an evaluation ({lacking[0]} is missing); {fix}.")
     wrong = [name for name in names if not _is_sound(name, content[name])]
     if wrong:
         said = json.dumps(content[wrong[0]])[:40]
-        raise UserError(f"{file} holds no evaluation ({wrong[0]} is {said}); {mend}.")
+        raise UserError(f"{file} is not an evaluation ({wrong[0]} is {said}); {fix}.")
     return Evaluation(**{name: content[name] for name in names})
 
 
@@ -131,7 +132,7 @@ def _is_number(value: Any) -> bool:
 
 
 def read_held_out(directory: Path) -> list[dict[str, float]]:
-    """The steps of a training with their held-out losses; none where it left no metrics."""
+    """Steps of a training with held-out losses; empty if it has no metrics."""
     file = directory / METRICS_FILE
     if not file.exists():
         return []
@@ -140,7 +141,7 @@ def read_held_out(directory: Path) -> list[dict[str, float]]:
         try:
             step = json.loads(line)
         except ValueError:
-            continue  # a kill leaves the last line half-written
+            continue  # a kill can leave the last line half-written
         if all(name in step for name in ("step", *LOSSES)):
             found.append(step)
     return found
@@ -158,9 +159,9 @@ def card_text(
     ----------
     config : BridgeConfig
     evaluations : mapping of str to Evaluation
-        By the name of the set of texts.
+        Keyed by the name of the set of texts.
     held_out : sequence of mapping
-        As ``read_held_out`` gives it.
+        As returned by ``read_held_out``.
     license : str, optional
 
     Returns
@@ -179,8 +180,8 @@ def card_text(
     if evaluations:
         sections.append(_evaluation_table(evaluations))
     sections.append(
-        "## Limits\n\nThe decoded texts are made up by the LLM: names, numbers and dates in them "
-        "are not to be relied on."
+        "## Limits\n\nThe LLM makes up the decoded texts: do not rely on names, numbers or dates "
+        "in them."
     )
     return "\n\n".join(sections) + "\n"
 
@@ -199,7 +200,7 @@ def _front_matter(
         tags=[*TAGS, "lora"] if config.lora_rank else TAGS,
         license=license,
         base_model=base or None,
-        # Two base models are otherwise taken for a merge.
+        # Otherwise the hub takes two base models for a merge.
         base_model_relation="adapter" if base else None,
         model_name=title,
         eval_results=_eval_results(evaluations) or None,
@@ -213,7 +214,9 @@ def _eval_results(evaluations: Mapping[str, Evaluation]) -> list[Any]:
     return [
         EvalResult(
             task_type="text-generation",
-            dataset_type=re.sub(r"[^A-Za-z0-9_.-]+", "-", name),  # the hub takes no others
+            dataset_type=re.sub(
+                r"[^A-Za-z0-9_.-]+", "-", name
+            ),  # the only characters the hub allows
             dataset_name=name,
             metric_type=figure,
             metric_name=FIGURES[figure],
@@ -228,29 +231,33 @@ def _eval_results(evaluations: Mapping[str, Evaluation]) -> list[Any]:
 def _description(config: BridgeConfig) -> str:
     normalized = "normalized" if config.normalize else "not normalized"
     rows = [
-        (f"encoder, of {config.encoder_dim} dimensions", shown(config.encoder)),
-        ("its use", f"{config.pooling} pooling, {normalized}, at most {config.max_length} tokens"),
-        (f"LLM, of {config.llm_hidden_size} dimensions", shown(config.llm)),
+        (f"encoder ({config.encoder_dim} dimensions)", shown(config.encoder)),
+        (
+            "encoder settings",
+            f"{config.pooling} pooling, {normalized}, at most {config.max_length} tokens",
+        ),
+        (f"LLM ({config.llm_hidden_size} dimensions)", shown(config.llm)),
         ("soft tokens", config.soft_tokens),
-        ("width between the two linear layers", config.projector_hidden_size),
+        ("hidden size of the projector", config.projector_hidden_size),
     ]
     if config.lora_rank:
-        rows.append(("rank of the LoRA on the LLM", config.lora_rank))
+        rows.append(("LoRA rank on the LLM", config.lora_rank))
     parts = [
-        "The LLM reads an embedding of the encoder through this bridge, and says a text of its "
-        "meaning. It is the projector of xRAG (arXiv:2405.13792), for smotext-ray.",
+        "Through this bridge, the LLM reads an embedding of the encoder and generates a text with "
+        "its meaning. It is xRAG's projector (arXiv:2405.13792), trained for smotext-ray.",
         table(("", ""), rows),
     ]
     if config.template != SOFT_PLACEHOLDER:
         template = json.dumps(config.template, ensure_ascii=False)
-        parts.append(f"The soft tokens stand in the prompt for `{SOFT_PLACEHOLDER}`:")
+        parts.append(f"The soft tokens replace `{SOFT_PLACEHOLDER}` in the prompt:")
         parts.append(f"    {template}")
     return "\n\n".join(parts)
 
 
 def _usage(config: BridgeConfig) -> str:
     return (
-        "## Use\n\nWith this repository's name, or a directory with its files, for USER/NAME:\n\n"
+        "## Use\n\nReplace USER/NAME with this repository's name, or "
+        "a directory with its files:\n\n"
         "    smotext augment --input corpus.csv --output run bridge.path=USER/NAME \\\n"
         f"        encoder.model={shown(config.encoder)} encoder.pooling={config.pooling} \\\n"
         f"        encoder.normalize={str(config.normalize).lower()} "
@@ -269,8 +276,8 @@ def _held_out_table(held_out: Sequence[Mapping[str, float]]) -> str:
     ]
     losses = table(("step", "own embedding", "another text's", "none"), rows)
     return (
-        "## Held-out loss\n\nNats a token of what the LLM has to say, for texts set aside from "
-        f"training. The bridge is that of step {int(held_out[best]['step'])}.\n\n{losses}"
+        "## Held-out loss\n\nNats per token of the LLM's target text, on texts held out from "
+        f"training. The bridge is from step {int(held_out[best]['step'])}.\n\n{losses}"
     )
 
 
@@ -286,7 +293,7 @@ def _evaluation_table(evaluations: Mapping[str, Evaluation]) -> str:
         rows.append((f"cosine to the point, interpolated at lam {lam}", *said))
     return (
         "## Evaluation\n\n`smotext bridge eval`: texts are embedded, decoded greedily, and "
-        "embedded again; losses are the LLM's, in nats a token.\n\n"
+        "embedded again; losses are the LLM's, in nats per token.\n\n"
         + table(("", *evaluations), rows)
     )
 
@@ -294,4 +301,4 @@ def _evaluation_table(evaluations: Mapping[str, Evaluation]) -> str:
 def _figure(name: str, value: float | None) -> str:
     if value is None:
         return "no labels" if name == "class_agreement" else ""
-    return f"{value:.0%}".replace("%", " %") if name in SHARES else f"{value:.2f}"
+    return f"{value:.0%}" if name in SHARES else f"{value:.2f}"

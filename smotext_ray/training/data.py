@@ -1,8 +1,8 @@
-"""What a training step reads: the held-out rows, the rows of each step, and their batches.
+"""Rows of a training: the held-out split, the rows of each step, and their batches.
 
-All of it is arithmetic on row numbers and lengths. The rows of a step depend on the texts,
-the seed and the step alone; how they are cut into batches and dealt to workers does not
-change what is learned.
+All of it is arithmetic on row numbers and lengths. The rows of a step depend only on the texts, the
+seed and the step; how they are split into batches and assigned to workers does not change what is
+learned.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 
 from smotext_ray.errors import UserError
 
-POOL_STEPS = 32  # the texts of so many steps are sorted and dealt at once
-HAND = 512  # positions of what is dealt at once, which share a batch almost without padding
+POOL_STEPS = 32  # number of steps whose texts are sorted and dealt together
+HAND = 512  # positions per hand, whose rows share a batch almost without padding
 
 
 class Task(NamedTuple):
-    """What stage 2 learns from: an answer to a question about a background text."""
+    """A training example of stage 2: an answer to a question about a background text."""
 
     background: str
     question: str
@@ -28,14 +28,14 @@ class Task(NamedTuple):
 
 
 def split_held_out(n: int, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Set rows aside at random; the same ones for the same number of texts and seed.
+    """Hold out random rows; the same ones for the same number of texts and seed.
 
     Parameters
     ----------
     n : int
         Number of texts.
     held_out : int
-        How many to set aside.
+        How many to hold out.
     seed : int
 
     Returns
@@ -45,19 +45,19 @@ def split_held_out(n: int, held_out: int, seed: int) -> tuple[np.ndarray, np.nda
     Raises
     ------
     UserError
-        If nothing would be left to train on.
+        If no text would be left to train on.
     """
     if n <= held_out:
         raise UserError(
-            f"Training needs more than the {held_out} texts that are held out; there are {n}. "
-            "Give more texts or a smaller --held-out."
+            f"Training needs more than the {held_out} held-out texts, but there are {n}; "
+            "give more texts or a smaller --held-out."
         )
     order = np.random.default_rng([seed, 0]).permutation(n)
     return order[:held_out], order[held_out:]
 
 
 def pick_evenly(classes: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Pick rows at random, equally many of each class as far as they last.
+    """Pick random rows, equally many per class as far as possible.
 
     Parameters
     ----------
@@ -84,29 +84,28 @@ def step_stream(
     seed: int,
     first_step: int = 0,
 ) -> Iterator[list[np.ndarray]]:
-    """Row numbers of step after step, from ``first_step`` on, without end.
+    """Yield the row numbers of each step from ``first_step`` on, forever.
 
-    Each epoch is a new permutation of all rows. Within pools of ``POOL_STEPS`` steps the
-    rows are sorted by length, cut into hands of equal length and dealt like cards, so that
-    every step has short and long texts in the same proportion: their gradients point in
-    different directions, and a step of one length would undo part of what the step before
-    it learned.
+    Each epoch is a new permutation of all rows. Within pools of ``POOL_STEPS`` steps the rows are
+    sorted by length, cut into hands of equal length and dealt like cards, so that every step has
+    the same mix of short and long texts: their gradients point in different directions, and a step
+    with a single length would undo part of the previous step.
 
     Parameters
     ----------
     tokens : ndarray of shape (n,)
-        Tokens to learn from in each text.
+        Number of tokens with a loss in each text.
     positions : ndarray of shape (n,)
-        What each takes up in the LLM.
+        Positions that each text takes in the LLM.
     tokens_per_step : int
-        About so many in a step; all of them where there are fewer.
+        Approximate number of tokens per step; all of them if there are fewer.
     seed : int
     first_step : int, default=0
 
     Yields
     ------
     list of ndarrays of row numbers
-        The hands of a step; the rows of one have about the same length.
+        The hands of a step; rows within a hand have similar lengths.
     """
     epoch, skip = 0, first_step
     while True:
@@ -124,9 +123,9 @@ def _epoch(
     steps: list[list[np.ndarray]] = []
     for pool in np.array_split(rows, pools):
         count = max(1, round(int(tokens[pool].sum()) / tokens_per_step))
-        # An even number for each step, which two workers share equally.
+        # An even number per step, so that two workers can share them equally.
         hands = cut(pool, positions, HAND, 2 * count)
-        # One of each `count` neighbors in length goes to each step, at random.
+        # Each run of `count` hands of similar length is spread over the steps at random.
         shuffled = np.argsort(np.arange(len(hands)) // count + rng.random(len(hands)))
         steps += [[hands[i] for i in shuffled[step::count]] for step in range(count)]
     order = rng.permutation(len(steps))
@@ -140,21 +139,21 @@ def cut(rows: np.ndarray, positions: np.ndarray, most: int, multiple: int = 1) -
     ----------
     rows : ndarray of row numbers
     positions : ndarray of shape (n,)
-        What each of all rows takes up in the LLM.
+        Positions that each row takes in the LLM, for all rows.
     most : int
-        Positions of a part, padding included. A row that alone has more is a part.
+        Maximum positions per part, padding included. A longer row is a part by itself.
     multiple : int, default=1
-        Cut into a multiple of so many parts, where there are rows enough.
+        Make the number of parts a multiple of this, if there are enough rows.
 
     Returns
     -------
     list of ndarrays of row numbers
-        The longest rows first.
+        Longest rows first.
     """
     rows = rows[np.argsort(-positions[rows], kind="stable")]
     sizes = positions[rows]
     count = -(-len(_starts(sizes, most)) // multiple) * multiple
-    # The least limit that needs no more parts makes them equal.
+    # The smallest limit that needs no more parts balances them.
     low, high = 1, most
     while low < high:
         middle = (low + high) // 2
@@ -163,7 +162,7 @@ def cut(rows: np.ndarray, positions: np.ndarray, most: int, multiple: int = 1) -
 
 
 def _starts(sizes: np.ndarray, most: int) -> list[int]:
-    """Where parts begin if each takes as many rows as fit; ``sizes`` fall."""
+    """Start indices of parts, each filled greedily; ``sizes`` are descending."""
     starts = [0]
     while (end := starts[-1] + max(1, int(most // sizes[starts[-1]]))) < len(sizes):
         starts.append(end)
@@ -173,17 +172,17 @@ def _starts(sizes: np.ndarray, most: int) -> list[int]:
 def micro_batches(
     hands: Sequence[np.ndarray], positions: np.ndarray, most: int, workers: int = 1
 ) -> list[np.ndarray]:
-    """The batches that are computed at once, of the hands of a step.
+    """Join or cut the hands of a step into batches.
 
     Parameters
     ----------
     hands : sequence of ndarrays of row numbers
     positions : ndarray of shape (n,)
-        What each of all rows takes up in the LLM.
+        Positions that each row takes in the LLM, for all rows.
     most : int
-        Positions of a batch, padding included: hands are joined, or cut, to fill it.
+        Maximum positions per batch, padding included.
     workers : int, default=1
-        Batches are no larger than each of so many needs to have one.
+        Batches are small enough that each worker gets one.
 
     Returns
     -------
@@ -201,15 +200,17 @@ def micro_batches(
 
 
 def padded(batch: np.ndarray, positions: np.ndarray) -> int:
-    """Positions that a batch of rows takes up in the LLM, padding included."""
+    """Positions that a batch of rows takes in the LLM, padding included."""
     return int(len(batch) * positions[batch].max())
 
 
 def hash_texts(texts: Sequence[str]) -> str:
-    """SHA-256 of texts in their order; tells whether two trainings read the same ones."""
+    """SHA-256 of texts in order, to check that two trainings use the same ones."""
     digest = hashlib.sha256()
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "little"))  # or ("ab", "c") were ("a", "bc")
+        digest.update(
+            len(data).to_bytes(8, "little")
+        )  # otherwise ("ab", "c") would equal ("a", "bc")
         digest.update(data)
     return digest.hexdigest()

@@ -1,8 +1,8 @@
-"""Train a bridge in several processes: on Ray, on one or more machines, or under torchrun.
+"""Train a bridge in several processes: on Ray, on one or more machines, or with torchrun.
 
-Ray Train or torchrun places the workers in a torch process group (gloo on CPU, NCCL on
-GPU); the loop of ``train`` does the rest. Each worker computes its share of a step's
-batches, so that any number of them learn the same.
+Ray Train or torchrun puts the workers in a torch process group (gloo on CPU, NCCL on GPU); the loop
+of ``train`` does the rest. Each worker computes its share of a step's batches, so the result does
+not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from smotext_ray.cluster.connect import Cluster, connect
+from smotext_ray.cluster.session import Cluster, connect
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.training.config import TrainConfig
@@ -27,18 +27,18 @@ from smotext_ray.training.data import Task, split_held_out
 from smotext_ray.training.train import run_steps
 
 MARKER_FILE = ".seen_by_all"
-MARKER_PATIENCE_S = 30.0  # network file systems show a new file late
+MARKER_PATIENCE_S = 30.0  # network file systems may show a new file late
 POLL_SECONDS = 0.5
 
 
 @contextmanager
 def torchrun_group() -> Iterator[bool]:
-    """Join the process group of torchrun, where that has started this process.
+    """Join torchrun's process group, if torchrun started this process.
 
     Yields
     ------
     bool
-        Whether this is the process that speaks.
+        Whether this is the process that prints.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield True
@@ -58,7 +58,7 @@ def torchrun_group() -> Iterator[bool]:
 
 
 def _end_with_parent() -> None:
-    """End this process when torchrun is gone: a kill -9 of that alone would leave it training."""
+    """End this process when torchrun is gone: it would survive a kill -9 of torchrun."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -83,43 +83,43 @@ def train_on_ray(
     cache: Path | None = None,
     log: Callable[[str], Any] = print,
 ) -> Bridge:
-    """Train a bridge with several workers, or resume the training that ``output`` holds.
+    """Train a bridge with several workers, or resume the training in ``output``.
 
     Parameters
     ----------
     texts : sequence of str, or of Task in stage 2
     config : TrainConfig
-        A training may be resumed with another number of workers, or without Ray.
+        A training can be resumed with a different number of workers, or without Ray.
     output : Path
-        As for ``train``. On several machines it must be one directory that all of them
-        and this process reach under the same path (NFS, Lustre, a mounted bucket).
+        As for ``train``. With several machines it must be a shared directory, with the same path on
+        all of them and for this process (NFS, Lustre, a mounted bucket).
     workers : int
-        Processes, each with models of its own.
+        Number of processes, each with its own models.
     use_gpu : bool, optional
-        One GPU for each worker, or none. Default: GPUs where the cluster has any.
+        One GPU per worker, or none. Default: GPUs if the cluster has any.
     cpus_per_worker : int, default=1
-        CPUs that Ray reserves for a worker, and so its threads.
+        CPUs that Ray reserves per worker; also its number of threads.
     max_failures : int, default=3
-        Resuming from the last checkpoint, so many times, when a worker dies. Machines
-        that are taken away with notice do not count.
+        How often to resume from the last checkpoint after a worker dies. Machines preempted with
+        notice do not count.
     held_out, compile_llm, cache, log
-        As for ``train``; ``cache`` too must be reached by all.
+        As for ``train``; ``cache`` must be shared too.
 
     Returns
     -------
     Bridge
-        The one in ``output``, ready for use.
+        The bridge in ``output``, ready for use.
 
     Raises
     ------
     UserError
-        As from ``train``; or if the cluster has no room for the workers, or they do not
-        all see ``output``.
+        As from ``train``; also if the workers do not fit on the cluster, or do not all see
+        ``output``.
     """
     if workers < 1:
         raise UserError(f"workers is {workers}; it must be at least 1.")
     if held_out is None:
-        split_held_out(len(texts), config.held_out, config.seed)  # may refuse
+        split_held_out(len(texts), config.held_out, config.seed)  # raises UserError early
     use_gpu = _check_room(connect(), workers, use_gpu, cpus_per_worker)
     import ray
 
@@ -139,7 +139,7 @@ def train_on_ray(
 
 
 def _check_room(cluster: Cluster, workers: int, use_gpu: bool | None, cpus_per_worker: int) -> bool:
-    """Whether to use GPUs; refuses what Ray would wait for without end."""
+    """Whether to use GPUs; UserError for requests that Ray would wait for forever."""
     if use_gpu is None:
         use_gpu = cluster.gpus >= 1
     cpus = workers * cpus_per_worker
@@ -147,7 +147,7 @@ def _check_room(cluster: Cluster, workers: int, use_gpu: bool | None, cpus_per_w
         needs = f"{cpus} CPUs" + (f" and {workers} GPUs" if use_gpu else "")
         raise UserError(
             f"{workers} workers need {needs}, but the cluster has {cluster.cpus:g} CPUs and "
-            f"{cluster.gpus:g} GPUs; take fewer workers or a larger cluster."
+            f"{cluster.gpus:g} GPUs; use fewer workers or a larger cluster."
         )
     return use_gpu
 
@@ -160,22 +160,22 @@ def _fit(
     max_failures: int,
     log: Callable[[str], Any],
 ) -> None:
-    """Run the workers to the end, again from the last checkpoint when one of them dies.
+    """Run the workers to completion, resuming from the last checkpoint if one dies.
 
-    Ray Train's own ``max_failures`` would also repeat what only the user can fix.
+    Ray Train's ``max_failures`` would also retry errors that only the user can fix.
     """
     from ray.train import LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
-    # Relative paths of models mean what they mean to this process.
+    # Relative model paths are resolved as in this process.
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-    # Ray Train's own minute is too short for a busy machine to import torch, and it would
-    # start the workers again and again.
+    # Ray Train's default of one minute is too short for a busy machine to import torch: it would
+    # restart the workers over and over.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
     resources = {"CPU": cpus_per_worker} | ({"GPU": 1} if use_gpu else {})
     scaling = ScalingConfig(num_workers=workers, use_gpu=use_gpu, resources_per_worker=resources)
     for failures in range(max_failures + 1):
-        # Ray Train wants a place for its own records; what matters is in the output.
+        # Ray Train needs a directory for its own records; everything that matters is in the output.
         with tempfile.TemporaryDirectory() as records, _interruptible():
             run = RunConfig(storage_path=records, logging_config=LoggingConfig("ERROR"))
             trainer = TorchTrainer(
@@ -188,11 +188,11 @@ def _fit(
                 _raise_user_error(error)
                 if failures == max_failures:
                     raise
-        log("a worker failed; all begin again at the last checkpoint")
+        log("a worker failed; all workers restart from the last checkpoint")
 
 
 def _work(job: dict[str, Any]) -> None:
-    """One worker, in the process group that Ray Train made."""
+    """One worker, in Ray Train's process group."""
     import ray
 
     _require_marker(job["output"], job["marker"])
@@ -209,7 +209,7 @@ def _work(job: dict[str, Any]) -> None:
 
 @contextmanager
 def _marked(output: Path) -> Iterator[str]:
-    """Leave a file in ``output`` for the workers to find; yields what is written in it."""
+    """Put a marker file in ``output`` for the workers to find; yields its content."""
     marker = uuid.uuid4().hex
     (output / MARKER_FILE).write_text(marker)
     try:
@@ -228,14 +228,15 @@ def _require_marker(output: Path, marker: str, patience_s: float = MARKER_PATIEN
             pass
         if time.monotonic() > until:
             raise UserError(
-                f"A worker on {socket.gethostname()} does not see what is written to {output} "
-                "elsewhere; name an --output on storage that all machines share."
+                f"A worker on {socket.gethostname()} does not see files "
+                f"written to {output} elsewhere; "
+                "use an --output on storage that all machines share."
             )
         time.sleep(0.2)
 
 
 class _Lines:
-    """Lines on their way from the first worker to the driver; lives in an actor of its own."""
+    """Actor that passes log lines from the first worker to the driver."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -250,10 +251,10 @@ class _Lines:
 
 @contextmanager
 def _lines_to(log: Callable[[str], Any]) -> Iterator[Any]:
-    """Give ``log`` the lines of the workers while the block runs; yields the actor's handle."""
+    """Pass the workers' lines to ``log`` inside the block; yields the actor's handle."""
     import ray
 
-    # Lost with its machine it begins again empty: lost lines must not end the training.
+    # If its machine is lost it restarts empty: lost lines must not end the training.
     alive = {"max_restarts": -1, "max_task_retries": -1}
     lines = ray.remote(num_cpus=0, **alive)(_Lines).remote()
     stop = threading.Event()
@@ -284,10 +285,10 @@ def _pass_on(lines: Any, log: Callable[[str], Any], stop: threading.Event) -> No
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Make Ctrl-C end the block with KeyboardInterrupt.
+    """Make Ctrl-C raise KeyboardInterrupt in the block.
 
-    Ray Train puts its own handler in place, which stops the workers and then leaves the
-    process with exit code 0, as if training were done.
+    Ray Train installs its own handler, which stops the workers and then exits with code 0, as if
+    training were done.
     """
     in_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if in_main else None
@@ -301,7 +302,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _raise_user_error(error: Exception) -> None:
-    """Raise what a worker refused, which Ray Train wraps in its own exceptions."""
+    """Raise a worker's UserError, which Ray Train wraps in its own exceptions."""
     for failure in getattr(error, "worker_failures", {}).values():
         cause = getattr(failure, "_base_exc", failure)
         if isinstance(cause, UserError):

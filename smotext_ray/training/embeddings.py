@@ -1,10 +1,9 @@
-"""The embeddings of the training texts: computed when a step first asks, kept on disk.
+"""Embeddings of the training texts: computed on first use, cached on disk.
 
-They lie in ``embeddings-KEY``, in files of the rows that were asked for between two
-checkpoints, float16. KEY names the texts, the encoder and how it is used, so that vectors
-of anything else are never read. The files are independent of each other: any number of
-workers and trainings may add to a directory at the same time, a file that is lost is
-computed again, and an embedding that two of them have made is read from either.
+The cache is ``embeddings-KEY``, with one float16 file per checkpoint interval for the rows computed
+in it. KEY is a hash of the texts, the encoder and its settings, so that stale vectors are never
+read. The files are independent: any number of workers and trainings may add to a directory at the
+same time, a lost file is recomputed, and duplicates are harmless.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ class Embeddings:
     ----------
     texts : sequence of str, length n
     frozen : FrozenModels
-        Loads the encoder, once it is needed.
+        Loads the encoder when it is needed.
     directory : Path
-        Where ``embeddings-KEY`` lies or is made.
+        Parent directory of ``embeddings-KEY``.
     """
 
     def __init__(self, texts: Sequence[str], frozen: FrozenModels, directory: Path) -> None:
@@ -49,16 +48,16 @@ class Embeddings:
         self._directory.mkdir(parents=True, exist_ok=True)
         self._record = np.dtype([("row", "<i4"), ("vector", "<f2", (frozen.encoder_dim,))])
         self._files: list[Path] = []
-        self._file = np.full(len(texts), NOT_ON_DISK, dtype=np.int32)  # of each row,
-        self._place = np.zeros(len(texts), dtype=np.int32)  # and where in it
-        self._fresh: dict[int, np.ndarray] = {}  # computed, and not on disk yet
+        self._file = np.full(len(texts), NOT_ON_DISK, dtype=np.int32)  # per row: its file,
+        self._place = np.zeros(len(texts), dtype=np.int32)  # and its index in it
+        self._fresh: dict[int, np.ndarray] = {}  # computed but not yet on disk
         self._look()
 
     def __len__(self) -> int:
         return len(self._texts)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Embeddings of rows, computed where there are none.
+        """Embeddings of rows; missing ones are computed.
 
         Parameters
         ----------
@@ -67,7 +66,7 @@ class Embeddings:
         Returns
         -------
         ndarray of shape (n, dim), float32
-            Always as from disk, so that a resumed training reads the same.
+            Always rounded as on disk, so that a resumed training sees the same values.
         """
         self.prepare(rows)
         found = np.empty((len(rows), self._frozen.encoder_dim), dtype=np.float32)
@@ -80,13 +79,13 @@ class Embeddings:
         return found
 
     def prepare(self, rows: np.ndarray) -> None:
-        """Compute what is missing of rows that are soon asked for, all at once."""
+        """Compute missing embeddings of rows that will be needed soon, in one go."""
         if self._missing(rows):
-            self._look()  # another worker may have made them
+            self._look()  # another worker may have computed them
             self._compute(self._missing(rows))
 
     def flush(self) -> None:
-        """Write what was computed since the last time; to be called before a state is saved."""
+        """Write new embeddings; call this before saving a training state."""
         if self._fresh:
             records = np.empty(len(self._fresh), dtype=self._record)
             records["row"] = list(self._fresh)
@@ -96,7 +95,7 @@ class Embeddings:
             self._look()
             self._fresh.clear()
         if (self._file != NOT_ON_DISK).all():
-            self._encoder = None  # nothing is left to embed: free its memory
+            self._encoder = None  # everything is embedded: free the encoder's memory
 
     def _missing(self, rows: np.ndarray) -> list[int]:
         on_disk = self._file[rows] != NOT_ON_DISK
@@ -110,7 +109,7 @@ class Embeddings:
         self._fresh |= zip(rows, vectors.astype(np.float16), strict=True)
 
     def _look(self) -> None:
-        """Learn what the files hold that are not known yet."""
+        """Index files that are new since the last look."""
         known = set(self._files)
         for file in sorted(self._directory.glob("[!.]*.npy")):
             if file in known:
@@ -118,7 +117,7 @@ class Embeddings:
             try:
                 rows = self._open(file)["row"]
             except (OSError, ValueError, EOFError):
-                continue  # damaged: what was in it is computed again
+                continue  # damaged: its embeddings are recomputed
             self._file[rows] = len(self._files)
             self._place[rows] = np.arange(len(rows))
             self._files.append(file)
@@ -126,7 +125,7 @@ class Embeddings:
     def _open(self, file: Path) -> np.ndarray:
         found: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
         if found.dtype != self._record:
-            raise ValueError(f"{file} holds no embeddings of this width")
+            raise ValueError(f"{file} does not hold embeddings of this width")
         return found
 
 

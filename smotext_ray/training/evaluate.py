@@ -1,7 +1,7 @@
-"""How well a bridge carries meaning: measured on texts that it was not trained on.
+"""Reconstruction quality of a bridge on texts that it was not trained on.
 
-The LLM's loss tells whether it reads the vector at all (matched against shuffled); decoding
-and embedding again tells whether the text that comes out means the same.
+The LLM's loss shows whether it uses the vector at all (matched compared with shuffled); decoding
+and re-embedding shows whether the decoded text means the same.
 """
 
 from __future__ import annotations
@@ -24,31 +24,30 @@ from smotext_ray.utils.text import fingerprint
 LAMS = (0.25, 0.5)
 NEIGHBORS = 5
 CANDIDATES = 4
-TEMPERATURE = 0.7  # as decoder.temperature's default
+TEMPERATURE = 0.7  # default of decoder.temperature
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one bridge on one set of texts.
+    """Metrics of one bridge on one set of texts.
 
     Attributes
     ----------
     rows : int
     nll_none, nll_shuffled, nll_matched : float
-        Nats a token of the texts, with no, a wrong and the right embedding.
+        Nats per token of the texts, with no, a wrong and the right embedding.
     cosine_greedy, cosine_shuffled : float
-        Mean cosine of the greedily decoded text's embedding to its own, and to another
-        text's.
+        Mean cosine of the greedily decoded text's embedding to its source's, and to another text's.
     cosine_best_of_4 : float
-        The same for the nearest of four sampled texts.
+        The same for the closest of four sampled texts.
     retrieval_at_1 : float
-        How often the greedy text is nearest to its own source among all.
+        How often the greedy text is closest to its own source among all sources.
     class_agreement : float or None
-        How often it is nearest to its own class; None without labels.
+        How often it is closest to its own class; None without labels.
     verbatim_share : float
-        Greedy texts that are equal to one of the texts, but for case and white space.
+        Share of greedy texts equal to one of the texts, ignoring case and white space.
     interpolated : dict
-        lam to the mean cosine of the greedy text to its interpolated point.
+        Maps lam to the mean cosine of the greedy text to its interpolated point.
     """
 
     rows: int
@@ -64,19 +63,19 @@ class Evaluation:
     interpolated: dict[str, float]
 
     def as_json(self) -> dict[str, Any]:
-        """The figures as a mapping of plain values."""
+        """The metrics as a mapping of plain values."""
         return asdict(self)
 
 
 def evaluate_bridge(
     texts: Sequence[str], labels: Sequence[Any] | None, config: RunConfig
 ) -> Evaluation:
-    """Load the bridge and the models of ``config`` and evaluate it on texts.
+    """Load the bridge and the models of ``config``, and evaluate the bridge on texts.
 
     Raises
     ------
     UserError
-        If the bridge was trained between other models.
+        If the bridge was trained for other models.
     """
     from smotext_ray.models.decoder import Decoder
     from smotext_ray.models.files import locate_model
@@ -96,7 +95,8 @@ def evaluate_bridge(
         dtype=config.decoder.dtype,
         tensor_parallel_size=config.decoder.tensor_parallel_size,
         gpu_memory_utilization=config.decoder.gpu_memory_utilization,
-        # This process has used the GPU: vLLM would start another one with all that is imported.
+        # This process has used the GPU, so vLLM would spawn another one and import everything
+        # again.
         own_process=False,
     )
     return evaluate(texts, labels, loss, encoder, decoder)
@@ -107,7 +107,7 @@ def _loss(
 ) -> dict[str, float]:
     """The LLM's loss on the texts.
 
-    A function of its own, so that this copy of the LLM is gone before vLLM loads another.
+    A separate function, so that this copy of the LLM is freed before vLLM loads another.
     """
     from smotext_ray.training.config import TrainConfig
     from smotext_ray.training.frozen import FrozenModels
@@ -128,7 +128,7 @@ def _loss(
         frozen.adapter.load(lora)
     loss = held_out_loss(
         bridge.to(frozen.device),
-        Paraphrase(frozen, texts, training.seed),
+        Paraphrase(frozen, texts),
         np.arange(len(texts)),
         encoder.encode(texts, config.encoder.batch_size),
         training.batch_tokens,
@@ -138,10 +138,10 @@ def _loss(
 
 
 def _free_memory() -> None:
-    """Give back what the models of a finished function held: vLLM asks what is free."""
+    """Free the memory of models that went out of scope: vLLM checks how much is free."""
     import torch
 
-    gc.collect()  # an LLM with LoRA layers refers to itself
+    gc.collect()  # an LLM with LoRA layers has reference cycles
     torch.cuda.empty_cache()
 
 
@@ -158,19 +158,19 @@ def evaluate(
     ----------
     texts : sequence of str, length n
     labels : sequence, length n, or None
-        Without them every text may be every other's neighbor.
+        Without them any two texts may be neighbors.
     loss : mapping
-        Of the LLM on the texts, as ``held_out_loss`` gives it.
+        Losses of the LLM on the texts, from ``held_out_loss``.
     encoder : Encoder
     decoder : Decoder
-        Of the bridge; its sampling is changed.
+        Decoder with the bridge; its sampling settings are changed.
 
     Returns
     -------
     Evaluation
     """
     x = unit(encoder.encode(texts))
-    decoder.set_sampling(candidates=1, temperature=0.0)
+    decoder.set_sampling(num_candidates=1, temperature=0.0)
     greedy = _decoded(decoder, x)
     y = unit(encoder.encode([found[0] for found in greedy]))
     near = y @ x.T
@@ -193,7 +193,9 @@ def _decoded(decoder: Any, points: np.ndarray) -> list[list[str]]:
     found = decoder.decode(points, range(len(points)))
     failed = [candidates.error for candidates in found if candidates.error]
     if failed:
-        raise RuntimeError(f"{len(failed)} points could not be decoded, the first: {failed[0]}")
+        raise RuntimeError(
+            f"{len(failed)} points could not be decoded; the first error: {failed[0]}"
+        )
     return [candidates.texts for candidates in found]
 
 
@@ -226,7 +228,7 @@ def _interpolated(
     cosines = {}
     for lam in LAMS:
         lams = np.full(len(pairs), lam, np.float32)
-        points = interpolate(x[pairs[:, 0]], x[pairs[:, 1]], lams, "lerp", True)
+        points = interpolate(x[pairs[:, 0]], x[pairs[:, 1]], lams, True)
         decoded = _decoded(decoder, points)
         y = unit(encoder.encode([found[0] for found in decoded]))
         cosines[str(lam)] = float((y * unit(points)).sum(1).mean())
@@ -236,7 +238,7 @@ def _interpolated(
 def _neighbor_pairs(
     texts: Sequence[str], labels: Sequence[Any] | None, x: np.ndarray
 ) -> np.ndarray:
-    """Each text with one of its nearest of the class; shape (pairs, 2)."""
+    """Pairs of each text and one of its nearest neighbors in the class; shape (pairs, 2)."""
     owners = np.zeros(len(texts)) if labels is None else np.asarray(labels)
     rng = np.random.default_rng(0)
     pairs = []

@@ -1,4 +1,4 @@
-"""The two models between which a bridge is trained, and what the LLM makes of a prompt."""
+"""The frozen encoder and LLM of a training, and the LLM's losses for prompts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from smotext_ray.models.bridge_config import BridgeConfig
 from smotext_ray.models.encoder import Encoder, fastest_dtype
 from smotext_ray.models.files import bridge_directory, locate_model
 from smotext_ray.models.lora import Adapter
-from smotext_ray.models.prompts import INSTRUCTIONS, instruction_token_ids, template_token_ids
+from smotext_ray.models.prompts import template_token_ids
 from smotext_ray.training.state import averaged_weights
 
 if TYPE_CHECKING:
@@ -30,16 +30,16 @@ Around = tuple[torch.Tensor, torch.Tensor]  # the LLM's embeddings before and af
 
 @dataclass
 class Batch:
-    """Texts ready for the LLM.
+    """Texts prepared for the LLM.
 
     Attributes
     ----------
     embeddings : Tensor of shape (n, encoder_dim)
     ids : Tensor of shape (n, length)
-        What the LLM is to say; -1 past a text's end.
+        Target tokens; -1 past a text's end.
     around, backgrounds : lists of length n
-        In stage 2, each row's own instruction around the soft tokens, and the background's
-        tokens that they stand for; as embeddings of the LLM.
+        In stage 2, each row's instruction around the soft tokens, and the background tokens that
+        they replace; as input embeddings of the LLM.
     """
 
     embeddings: torch.Tensor
@@ -49,7 +49,7 @@ class Batch:
 
 
 class FrozenModels:
-    """The encoder and the LLM between which the bridge is trained.
+    """The encoder and the LLM that the bridge is trained for.
 
     Parameters
     ----------
@@ -60,17 +60,16 @@ class FrozenModels:
     Attributes
     ----------
     encoder_dim : int
-        Length of an embedding, known without loading the encoder.
+        Embedding dimension, known without loading the encoder.
     encoder : Encoder
         Loaded on first use.
     adapter : Adapter
         The LLM's LoRA layers, the one part of it that may learn; often none.
-    templates : list of (before, after)
-        The LLM's embeddings of the text around the soft tokens. The first is the one that
-        the bridge is to be used with; paraphrase pretraining draws from all.
+    template : pair of before, after
+        The LLM's embeddings of the text around the soft tokens.
     head : Tensor of shape (vocabulary, hidden)
     dtype : torch.dtype
-        In which the LLM computes; what learns is float32 in any case.
+        The LLM's dtype; trainable weights are always float32.
     """
 
     def __init__(self, config: TrainConfig, compile_llm: bool = False) -> None:
@@ -86,23 +85,20 @@ class FrozenModels:
         self.llm: Any = AutoModelForCausalLM.from_pretrained(
             self.llm_files.path,
             dtype=self.dtype,
-            # On CPU the fused attention's backward pass is emulated in bfloat16: plain
-            # matrix products were 1.3 times as fast at these short lengths.
+            # On CPU the backward pass of fused attention is emulated in bfloat16: plain matrix
+            # products were 1.3 times as fast at these short lengths.
             attn_implementation="eager" if self.device == "cpu" else "sdpa",
         )
         self.llm = self.llm.to(self.device).eval().requires_grad_(False)
         torch.manual_seed(config.seed)  # every worker starts with the same layers
         self.adapter = Adapter(self.llm, self.llm_files.name, config.lora_rank)
         if compile_llm:
-            # One by one: they are alike, so that all share one compilation of seconds.
+            # Layer by layer: they are identical, so they share one compilation that takes seconds.
             for layer in self.llm.model.layers:
                 layer.compile(dynamic=True)
         self.max_text_tokens = config.max_text_tokens
         self.head = self.llm.lm_head.weight
-        self.templates = [self.around(template_token_ids(config.template, self.tokenizer))]
-        if config.instructions:
-            ids = [instruction_token_ids(text, self.tokenizer) for text in INSTRUCTIONS]
-            self.templates += map(self.around, ids)
+        self.template = self.around(template_token_ids(config.template, self.tokenizer))
         start = self.tokenizer.bos_token_id
         self.start = self._embed([self.tokenizer.eos_token_id if start is None else start])
 
@@ -111,7 +107,7 @@ class FrozenModels:
         return self.new_encoder(torch.float32)
 
     def new_encoder(self, dtype: torch.dtype) -> Encoder:
-        """Load an encoder that the caller alone holds, to compute in ``dtype``."""
+        """Load an encoder in ``dtype``; only the caller holds a reference."""
         return Encoder(
             self.encoder_files.path,
             pooling=self.config.pooling,
@@ -122,13 +118,13 @@ class FrozenModels:
         )
 
     def new_bridge(self, config: TrainConfig) -> Bridge:
-        """The bridge that training starts with."""
+        """The initial bridge."""
         fresh = self._fresh_bridge(config)
         if config.start_from is None:
             return fresh
         directory = bridge_directory(config.start_from)
         start = Bridge.from_pretrained(directory)
-        # New LoRA layers, and more of their ranks, change nothing until they have learned.
+        # New LoRA layers and additional ranks start as no-ops.
         widens = start.config.lora_rank <= config.lora_rank
         if not widens or replace(start.config, lora_rank=config.lora_rank) != fresh.config:
             raise UserError(
@@ -137,7 +133,7 @@ class FrozenModels:
                 "LoRA rank."
             )
         exact = averaged_weights(directory)
-        if exact is not None:  # the files are rounded to bfloat16
+        if exact is not None:  # the saved files are rounded to bfloat16
             start.load_state_dict(_of("bridge.", exact), strict=False)
         if start.config.lora_rank:
             self.adapter.load(directory)
@@ -167,17 +163,17 @@ class FrozenModels:
                 lora_rank=config.lora_rank,
             ),
             config.scale_of_table * table.float().std().item(),
-            *self.templates[0],
+            *self.template,
         ).to(self.device)
 
     def batch(self, texts: Sequence[str], embeddings: np.ndarray | None = None) -> Batch:
-        """Texts for the LLM; each ends with its end token unless cut off.
+        """Prepare texts for the LLM; each ends with the end token unless truncated.
 
         Parameters
         ----------
         texts : sequence of str, length n
         embeddings : ndarray of shape (n, encoder_dim), optional
-            Those of the texts, or what is to stand for them; by default they are computed.
+            Embeddings of the texts, or replacements; computed by default.
 
         Returns
         -------
@@ -199,8 +195,7 @@ class FrozenModels:
         Parameters
         ----------
         prompts : Tensor of shape (n, prompt_length, hidden) or None
-            None: the LLM as it is, without LoRA, gets its start token only, and no word
-            of the text.
+            None: the plain LLM, without LoRA, gets only its start token.
         batch : Batch
 
         Returns
@@ -213,7 +208,7 @@ class FrozenModels:
             prompts = self.start.expand(len(batch.ids), -1, -1)
         prompts = prompts.to(table.weight.dtype)
         inputs = torch.cat([prompts, table(batch.ids[:, :-1].clamp(min=0))], dim=1)
-        # Padding stands on the right, where causal attention never looks: no mask needed.
+        # Padding is on the right, where causal attention never looks: no mask needed.
         with self.adapter.computing(adapted):
             hidden = self.llm.model(inputs_embeds=inputs, use_cache=False).last_hidden_state
         real = batch.ids >= 0
@@ -223,15 +218,15 @@ class FrozenModels:
     def answers(
         self, prompts: Sequence[torch.Tensor], batch: Batch, adapted: bool = True
     ) -> torch.Tensor:
-        """Hidden states from which the LLM says each token of the batch.
+        """Hidden states that predict each token of the batch.
 
         Parameters
         ----------
         prompts : sequence of Tensors of shape (prompt_length, hidden), length n
-            Of any lengths.
+            Lengths may differ.
         batch : Batch
         adapted : bool, default=True
-            With the LoRA layers, where there are any; False: the LLM as it is.
+            Use the LoRA layers, if any; False: the plain LLM.
 
         Returns
         -------
@@ -247,7 +242,7 @@ class FrozenModels:
         return torch.cat(ends).to(table.weight.dtype)
 
     def embed_texts(self, texts: Sequence[str]) -> list[torch.Tensor]:
-        """The LLM's embeddings of texts, each cut off as in training; (length, hidden)."""
+        """The LLM's embeddings of texts, truncated as in training; (length, hidden)."""
         rows = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         return [self._embed(row[: self.max_text_tokens]) for row in rows]
 
@@ -269,12 +264,12 @@ def _of(prefix: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
 class TokenLoss(torch.autograd.Function):
     """Loss of tokens under a frozen linear head, a few rows at a time.
 
-    The head's weight needs no gradient, so that of ``hidden`` is formed at once, and the
-    [tokens, vocabulary] matrix is never held whole: on CPU it cost a third of a step.
+    The head needs no gradient, so the gradient of ``hidden`` is computed in the forward pass, and
+    the full [tokens, vocabulary] matrix is never in memory: on CPU it took a third of a step.
     """
 
     ROWS = 128
-    ROWS_ON_GPU = 2048  # fewer would leave it idle between them
+    ROWS_ON_GPU = 2048  # fewer would leave the GPU idle between chunks
 
     @staticmethod
     def forward(

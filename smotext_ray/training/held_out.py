@@ -1,4 +1,4 @@
-"""The held-out loss: what the LLM makes of texts that it does not learn from."""
+"""The held-out loss: the LLM's loss on texts that are not trained on."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from smotext_ray.training.workers import Workers
 MATCHED, SHUFFLED, NONE = "matched", "shuffled", "none"
 KINDS = (MATCHED, SHUFFLED, NONE)
 LENGTHS = ("short", "medium", "long")
-LAST_WORDS = (25, 60)  # a short text has up to 25 words, a medium one up to 60
+LAST_WORDS = (25, 60)  # upper bounds in words of short and medium texts
 
 
 def length_classes(texts: Sequence[str]) -> np.ndarray:
-    """Number of the class in ``LENGTHS`` of each text; shape (n,)."""
+    """Index into ``LENGTHS`` for each text; shape (n,)."""
     words = [len(text.split()) for text in texts]
     return np.searchsorted(LAST_WORDS, words)
 
@@ -36,36 +36,36 @@ def held_out_loss(
 ) -> dict[str, float]:
     """Nats per token with the matched, a shuffled and no embedding.
 
-    Only the gap between matched and shuffled shows that the LLM reads the vector.
+    Only the gap between matched and shuffled shows that the LLM uses the vector.
 
     Parameters
     ----------
     bridge : Bridge
     objective : Paraphrase or Tuning
     rows : ndarray of shape (n,)
-        Which of the objective's; at least two: shuffled, each gets the embedding of the
-        one before it.
+        At least two rows of the objective. For the shuffled loss, each gets the embedding of the
+        previous row.
     embeddings : ndarray of shape (n, encoder_dim)
-        Those of the rows.
+        Embeddings of the rows.
     batch_tokens : int
-        Positions that are computed at once.
+        Positions per forward pass.
     workers : Workers, optional
-        Each computes its share, and all get the same figures. Default: this process.
+        Each computes its share, and all get the same result. Default: this process only.
     kinds : sequence of {"matched", "shuffled", "none"}
-        The last one is the LLM's alone: it is the same for every bridge.
+        "none" depends only on the LLM: it is the same for every bridge.
 
     Returns
     -------
     dict
-        ``held_out_matched`` and so on; and ``held_out_matched_short``, ``_medium`` and
-        ``_long`` by the number of words, where there are such texts.
+        ``held_out_matched`` and so on; and ``held_out_matched_short``, ``_medium`` and ``_long`` by
+        number of words, if there are such texts.
     """
     workers = workers or Workers()
     wrong = np.roll(embeddings, 1, axis=0)
     classes = length_classes([objective.texts[row] for row in rows])
     positions = objective.positions[rows]
     batches = cut(np.arange(len(rows)), positions, batch_tokens, workers.count)
-    sums = torch.zeros(len(kinds) + 1, len(LENGTHS), dtype=torch.float64)  # the last: tokens
+    sums = torch.zeros(len(kinds) + 1, len(LENGTHS), dtype=torch.float64)  # last row: tokens
     for some in workers.share(batches, [padded(batch, positions) for batch in batches]):
         batch = objective.batch(rows[some], embeddings[some])
         points = {MATCHED: embeddings[some], SHUFFLED: wrong[some]}

@@ -1,4 +1,4 @@
-"""Tokens of each text, counted once and kept on disk: half a million take a minute."""
+"""Token counts of texts, cached on disk: counting half a million texts takes a minute."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from smotext_ray.training.frozen import FrozenModels
 
 
-TEXTS_AT_ONCE = 4096  # a tokenizer's answer takes a hundred times the memory of the counts
+TEXTS_AT_ONCE = 4096  # a tokenizer's output takes a hundred times the memory of the counts
 WORTH_A_FILE = 10_000
 
 
 def count_tokens(
     texts: Sequence[str], frozen: FrozenModels, cache: Path | None = None
 ) -> np.ndarray:
-    """Tokens that the LLM reads in each text.
+    """Count the LLM's tokens in each text.
 
     Parameters
     ----------
     texts : sequence of str, length n
     frozen : FrozenModels
     cache : Path, optional
-        Directory where the counts of many texts are kept for the next time.
+        Directory where counts of large sets of texts are cached.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def count_tokens(
         pass
     counts = _count(texts, frozen)
     cache.mkdir(parents=True, exist_ok=True)
-    own = cache / f".lengths-{uuid.uuid4().hex}.npy"  # every worker of a training may write it
+    own = cache / f".lengths-{uuid.uuid4().hex}.npy"  # several workers may write it at once
     with whole_file(own) as handle:
         np.save(handle, counts, allow_pickle=False)
     os.replace(own, file)

@@ -1,8 +1,8 @@
-"""The two stages of xRAG's training: what a step's rows are, and the loss on them.
+"""The two stages of xRAG's training: their data and losses.
 
-Paraphrase pretraining (stage 1): from the soft tokens alone the LLM must say the text.
-Context-aware tuning (stage 2): the LLM must answer from the soft tokens as it answers when
-it reads the text itself (Cheng et al., 2024, arXiv:2405.13792).
+Paraphrase pretraining (stage 1): the LLM must generate the text from the soft tokens alone.
+Context-aware tuning (stage 2): the LLM must answer from the soft tokens as it does when it reads
+the text itself (Cheng et al., 2024, arXiv:2405.13792).
 """
 
 from __future__ import annotations
@@ -19,79 +19,74 @@ from smotext_ray.training.data import Task
 from smotext_ray.training.frozen import Batch, FrozenModels, TokenLoss
 from smotext_ray.training.lengths import count_tokens
 
-KL_WEIGHT = 2.0  # next to a weight of 1 for the answer's own tokens, as in xRAG
+KL_WEIGHT = 2.0  # relative to the answer's NLL, as in xRAG
 
 
 class Paraphrase:
-    """Stage 1: say the text.
+    """Stage 1: generate the text from its embedding.
 
     Parameters
     ----------
     frozen : FrozenModels
     texts : sequence of str
     seed : int
-        Of the template that a batch gets, where there are several.
+        Seed for drawing a template per batch, if there are several.
     cache : Path, optional
-        Directory where the lengths of many texts are kept.
+        Directory where lengths of large sets of texts are cached.
 
     Attributes
     ----------
     texts : sequence of str
-        Whose embeddings the soft tokens are made of.
+        Texts whose embeddings become the soft tokens.
     tokens : ndarray of shape (n,)
-        Tokens to learn from in each, with the one that ends it.
+        Target tokens of each text, including the end token.
     positions : ndarray of shape (n,)
-        What each takes up in the LLM, in positions.
+        Positions that each text takes in the LLM.
     """
 
     def __init__(
-        self, frozen: FrozenModels, texts: Sequence[str], seed: int, cache: Path | None = None
+        self, frozen: FrozenModels, texts: Sequence[str], cache: Path | None = None
     ) -> None:
-        self._frozen, self._seed = frozen, seed
+        self._frozen = frozen
         self.texts = texts
         self.tokens = count_tokens(texts, frozen, cache) + 1
-        around = max(len(before) + len(after) for before, after in frozen.templates)
+        around = sum(map(len, frozen.template))
         self.positions = self.tokens + around + frozen.config.soft_tokens - 1
 
     def batch(self, rows: np.ndarray, embeddings: np.ndarray) -> Batch:
-        """Rows of the training, ready for the LLM."""
+        """Training rows prepared for the LLM."""
         return self._frozen.batch([self.texts[row] for row in rows], embeddings)
 
-    def loss(self, bridge: Bridge, batch: Batch, step: int | None = None) -> torch.Tensor:
-        """Loss of each token; a step of training takes one of the templates at random."""
-        templates = self._frozen.templates
-        chosen = 0
-        if step is not None and len(templates) > 1:
-            chosen = int(np.random.default_rng([self._seed, 2, step]).integers(len(templates)))
-        prompts = bridge.prompt_embeds(batch.embeddings, templates[chosen])
-        return self._frozen.nll(prompts, batch)
+    def loss(self, bridge: Bridge, batch: Batch) -> torch.Tensor:
+        """Loss of each token."""
+        return self.nll(bridge, batch, batch.embeddings)
 
     def nll(self, bridge: Bridge, batch: Batch, embeddings: torch.Tensor | None) -> torch.Tensor:
-        """Of each token, with these embeddings in the place of the batch's, or with none."""
+        """Loss of each token with the given embeddings instead of the batch's, or with none."""
         return self._frozen.nll(
             None if embeddings is None else bridge.prompt_embeds(embeddings), batch
         )
 
 
 class Tuning:
-    """Stage 2: answer as the LLM does that reads the background as plain text.
+    """Stage 2: answer like the LLM that reads the background as plain text.
 
     Parameters
     ----------
     frozen : FrozenModels
     tasks : sequence of Task
     cache : Path, optional
-        Directory where the lengths of many tasks are kept.
+        Directory where lengths of large sets of tasks are cached.
 
     Attributes
     ----------
     texts : list of str
-        The backgrounds, whose embeddings the soft tokens are made of.
+        Backgrounds whose embeddings become the soft tokens.
     tokens : ndarray of shape (n,)
-        Of the background or of the answer with its end, whichever are more: the teacher
-        reads the one as the student says the other.
+        Tokens of the background or of the answer with its end token, whichever is larger: the
+        teacher reads the former while the student generates the latter.
     positions : ndarray of shape (n,)
-        What each takes up in the LLM for the teacher, in positions.
+        Positions that each task takes in the LLM for the teacher.
     """
 
     def __init__(
@@ -107,7 +102,7 @@ class Tuning:
         self.positions = instruction + question + background + answer
 
     def batch(self, rows: np.ndarray, embeddings: np.ndarray) -> Batch:
-        """Rows of the training: their answers, and what stands before them."""
+        """Training rows: their answers and prompts."""
         tasks, tokenizer = [self._tasks[row] for row in rows], self._frozen.tokenizer
         batch = self._frozen.batch([task.answer for task in tasks], embeddings)
         batch.around = [
@@ -117,7 +112,7 @@ class Tuning:
         batch.backgrounds = self._frozen.embed_texts([task.background for task in tasks])
         return batch
 
-    def loss(self, bridge: Bridge, batch: Batch, step: int | None = None) -> torch.Tensor:
+    def loss(self, bridge: Bridge, batch: Batch) -> torch.Tensor:
         """NLL of each answer token, and KL_WEIGHT times the divergence from the teacher's."""
         with torch.no_grad():
             teacher = self._frozen.answers(_between(batch, batch.backgrounds), batch, adapted=False)
@@ -126,7 +121,7 @@ class Tuning:
         return TokenLoss.apply(student, self._frozen.head, ids, teacher, KL_WEIGHT)
 
     def nll(self, bridge: Bridge, batch: Batch, embeddings: torch.Tensor | None) -> torch.Tensor:
-        """Of each answer token; without embeddings, of the LLM that gets the question alone."""
+        """NLL of each answer token; without embeddings, the LLM gets only the question."""
         nothing = [batch.backgrounds[0][:0]] * len(batch.ids)
         middle = nothing if embeddings is None else bridge(embeddings)
         student = self._frozen.answers(_between(batch, middle), batch, embeddings is not None)
@@ -134,7 +129,7 @@ class Tuning:
 
 
 def _between(batch: Batch, middle: Sequence[torch.Tensor] | torch.Tensor) -> list[torch.Tensor]:
-    """Each row's prompt: its instruction around what stands for the background."""
+    """Each row's prompt: the instruction around the background's stand-in."""
     return [
         torch.cat([before, inner.to(before.dtype), after])
         for (before, after), inner in zip(batch.around, middle, strict=True)

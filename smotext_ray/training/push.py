@@ -1,8 +1,8 @@
-"""Bridges on the model hub: a repository holds what a bridge needs, and its card.
+"""Upload bridges to the model hub: the files of a bridge and its card.
 
-Files go by their whole names, both ways. So neither the training's state and the embeddings
-of its texts, which may lie in the same directory, nor what a killed training has left half
-written is ever sent; and of a repository with other models in it no weights are fetched.
+Files are listed by exact name in both directions. So neither the training state and cached
+embeddings in the same directory nor partial files of a killed training are ever uploaded, and no
+other models' weights are downloaded from a shared repository.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from smotext_ray.models.bridge_config import (
     check_weights,
     read_bridge_config,
 )
-from smotext_ray.utils.hub import CARD_FILE, upload
+from smotext_ray.utils.hub import CARD_FILE, HubTarget, upload
 
 COMMIT_MESSAGE = "Upload a bridge"
 WHAT = "The bridge"
@@ -39,24 +39,23 @@ def push_directory(
     ----------
     directory : Path
     repo_id : str
-        ``user/name``, or a name alone for a repository of the token's owner. It is made
-        where there is none.
+        ``user/name``, or just a name for a repository of the token's owner. Created if missing.
     private : bool, optional
-        Make a private repository; True refuses one that is there and public. Default: as
-        the owner's new repositories are.
+        Create a private repository; True rejects an existing public one. Default: the account's
+        default visibility.
     token : str, optional
-        Default: the one that ``hf auth login`` has stored, or ``HF_TOKEN``.
+        Default: the one stored by ``hf auth login``, or ``HF_TOKEN``.
     commit_message : str
 
     Returns
     -------
     str
-        The repository's whole name, as ``from_pretrained`` and ``bridge.path`` take it.
+        The full repository name, for ``from_pretrained`` and ``bridge.path``.
 
     Raises
     ------
     UserError
-        If the directory holds no whole bridge with a card, or the hub refuses.
+        If the directory has no complete bridge with a card, or the hub refuses.
     """
     config = read_bridge_config(directory)
     check_weights(directory, config)
@@ -65,19 +64,11 @@ def push_directory(
             f"The bridge in {directory} has no model card ({CARD_FILE}); write it first with: "
             f"smotext bridge card --bridge {directory} --eval FILE"
         )
-    return upload(
-        directory,
-        _files(config),
-        repo_id,
-        kind="model",
-        what=WHAT,
-        private=private,
-        token=token,
-        commit_message=commit_message,
-    )
+    target = HubTarget(repo_id, "model", private, token, commit_message)
+    return upload(directory, _files(config), target, WHAT)
 
 
 def _files(config: BridgeConfig) -> list[str]:
-    """What a repository of such a bridge holds."""
+    """The files in a repository of such a bridge."""
     lora = [ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE] if config.lora_rank else []
     return [CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, *lora]

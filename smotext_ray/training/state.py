@@ -1,4 +1,4 @@
-"""What a training leaves on disk: its state, its metrics, and the best bridge so far.
+"""Files of a training: its state, its metrics, and the best bridge so far.
 
 Only the first worker writes; every worker reads the state.
 """
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
     from smotext_ray.training.config import TrainConfig
 
 
-STATE_FILE = "training_state.pt"  # of the steps at a constant rate, which can be prolonged
-DECAY_FILE = "decay_state.pt"  # of the decay that branches off from their end
+STATE_FILE = "training_state.pt"  # of the constant-rate steps, which can be extended
+DECAY_FILE = "decay_state.pt"  # of the decay, which branches off at their end
 
-# What may change while a training pauses: how long it is, how fast it learns, how its
-# steps are computed, and when it looks at itself.
+# Settings that may change on resume: length, learning rates, how steps are computed, and how often
+# to evaluate.
 MAY_CHANGE = (
     *("steps", "decay_steps", "warmup_steps", "learning_rate", "lora_learning_rate"),
     *("batch_tokens", "eval_every", "save_minutes"),
-    *("start_from", "encoder", "llm"),  # the models themselves are compared by their digests
+    *("start_from", "encoder", "llm"),  # models are compared by digest
 )
 
 
 def identity(config: TrainConfig, bridge: Bridge, texts_sha256: str) -> dict:
-    """What two trainings must share for one to resume with the other's state.
+    """What must match for a training to resume from a state.
 
-    How many workers compute a step is no part of it, nor in what batches.
+    The number of workers and the batches of a step are not part of it.
     """
     settings = {k: v for k, v in asdict(config).items() if k not in MAY_CHANGE}
     return {"settings": settings, "models": asdict(bridge.config), "texts": texts_sha256}
@@ -54,26 +54,26 @@ def identity(config: TrainConfig, bridge: Bridge, texts_sha256: str) -> dict:
 
 @dataclass
 class State:
-    """All that a training is between two steps.
+    """The complete state of a training between two steps.
 
     Attributes
     ----------
     identity : dict
     learned : Module
-        All that learns, and ``average``, its running average.
+        All trainable weights, and ``average``, their running average.
     optimizer : Optimizer
     warmup_steps : int
-        As the training began with.
+        The initial learning rates.
     step : int, default=0
-        Steps done.
+        Number of completed steps.
     best : float
-        Least held-out loss so far.
+        Lowest held-out loss so far.
     typical_norm : float, default=0.0
-        Running mean of the gradient's norm; 0 before the first step.
+        Running mean of the gradient norm; 0 before the first step.
     held_out_none : dict
         The held-out loss without an embedding, which never changes; empty until known.
     decay : list of int
-        The step at which the decay began and how many steps it takes; empty before it.
+        The first step of the decay and its number of steps; empty before the decay.
     """
 
     identity: dict
@@ -90,7 +90,7 @@ class State:
     PLAIN = ("warmup_steps", "step", "best", "typical_norm", "held_out_none", "decay")
 
     def save(self, output: Path) -> None:
-        """Write the state; the file before it is kept, and a kill leaves one of them whole."""
+        """Write the state; the previous file is kept, so a kill always leaves one intact."""
         file = output / (DECAY_FILE if self.decay else STATE_FILE)
         content = {name: getattr(self, name) for name in self.PLAIN} | {
             "identity": self.identity,
@@ -106,44 +106,42 @@ class State:
         os.replace(new, file)
 
     def take(self, content: dict[str, Any], output: Path) -> None:
-        """Become what a file of ``output`` holds.
+        """Load a state file from ``output``.
 
         Raises
         ------
         UserError
-            If it is the state of another training.
+            If it belongs to another training.
         """
         then = content.get("identity", {})
         for part, what in (("settings", "settings"), ("models", "models"), ("texts", "texts")):
             if then.get(part) != self.identity[part]:
-                raise UserError(
-                    f"{output} holds a training with other {what}; name another --output."
-                )
+                raise UserError(f"{output} has a training with other {what}; use another --output.")
         self.learned.load_state_dict(content["learned"])
         self.average.load(content["average"])
-        # Options such as fused belong to this machine.
+        # Options such as fused depend on this machine.
         own = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict(content["optimizer"] | {"param_groups": own})
         for name in self.PLAIN:
             setattr(self, name, content[name])
 
     def resume(self, output: Path, config: TrainConfig) -> None:
-        """Take the last state in ``output``, where there is one.
+        """Load the last state in ``output``, if any.
 
-        A decay is resumed if it began where this training's constant steps end; after
-        more of these another one is begun.
+        A decay is resumed if it started where this training's constant steps end; with more
+        constant steps, a new decay is started later.
 
         Raises
         ------
         UserError
-            If the state is that of another training.
+            If the state belongs to another training.
         """
         main = _read(output / STATE_FILE)
         if main is None:
             return
         self.take(main, output)
         if not (output / WEIGHTS_FILE).exists():
-            self.best = float("inf")  # a branch has its own bridge to find
+            self.best = float("inf")  # a branch looks for its own best bridge
         decay = _read(output / DECAY_FILE)
         begun = [max(self.step, config.steps), config.decay_length]
         if decay is not None and decay["decay"] == begun and begun[0] == self.step:
@@ -151,55 +149,68 @@ class State:
 
 
 def averaged_weights(directory: Path) -> dict[str, torch.Tensor] | None:
-    """The bridge's weights in all precision, where its training's state is at hand."""
+    """The bridge's full-precision weights, if its training state is available."""
     state = _read(directory / DECAY_FILE) or _read(directory / STATE_FILE)
     return None if state is None else state.get("average")
 
 
 def settings_of(directory: Path) -> dict[str, Any]:
-    """What a training branching off from the one in ``directory`` is to begin with.
+    """The state from which to branch off the training in ``directory``.
 
     Raises
     ------
     UserError
-        If no training has left a state there.
+        If there is no training state.
     """
     state = _read(directory / STATE_FILE)
     if state is None or "average" not in state:
-        raise UserError(f"There is no state of a training in {directory} to start from.")
+        raise UserError(
+            f"{directory} has no training state to branch from; give the --output of a training."
+        )
     models = state["identity"]["models"]
     sizes = ("soft_tokens", "projector_hidden_size", "template", "lora_rank")
     shared = {name: models[name] for name in (*sizes, "pooling", "normalize", "max_length")}
-    # One group for the projector and, where there are LoRA layers, one for them.
+    # One group for the projector and, if there are LoRA layers, one for them.
     peaks = [group["peak"] for group in state["optimizer"]["param_groups"]]
     rates = dict(zip(("learning_rate", "lora_learning_rate"), peaks, strict=False))
     return state["identity"]["settings"] | shared | rates | {"steps": state["step"]}
 
 
 def branch_off(source: Path, output: Path) -> None:
-    """Copy the state of the training in ``source``, unless ``output`` has one of its own."""
+    """Copy the training state in ``source``, unless ``output`` already has one."""
     if (output / STATE_FILE).exists():
         return
     output.mkdir(parents=True, exist_ok=True)
-    for name in (METRICS_FILE, STATE_FILE):  # the state last: with it the copy is whole
+    for name in (METRICS_FILE, STATE_FILE):  # the state goes last: it marks the copy as complete
         if (source / name).exists():
             with whole_file(output / name) as to, (source / name).open("rb") as file:
                 shutil.copyfileobj(file, to)
 
 
+def _without_gone_settings(state: dict[str, Any]) -> dict[str, Any]:
+    """The state of a training, which may have begun when there was a setting ``instructions``."""
+    settings = state.get("identity", {}).get("settings", {})
+    if settings.pop("instructions", False):
+        raise UserError(
+            "This training draws its prompts with --instructions, which is gone; finish it with "
+            "smotext-ray of commit a21507a, or train into another --output."
+        )
+    return state
+
+
 def _read(file: Path) -> dict[str, Any] | None:
-    """What a state's file holds, or the file before it where it is missing or damaged."""
+    """Read a state file, or the previous one if it is missing or damaged."""
     for candidate in (file, _previous(file)):
         if candidate.exists():
             try:
-                # To the CPU: of several workers on a machine each has a GPU of its own, and a
-                # training may resume where there is none.
+                # To the CPU: workers on a machine use different GPUs, and a training may resume on
+                # a machine without one.
                 found: dict = torch.load(candidate, map_location="cpu", weights_only=True)
-                return found
             except Exception:
                 continue
+            return _without_gone_settings(found)
     if file.exists():
-        raise UserError(f"{file} cannot be read and there is no state before it; delete it.")
+        raise UserError(f"{file} cannot be read, and there is no earlier state; delete it.")
     return None
 
 
@@ -209,14 +220,14 @@ def _previous(file: Path) -> Path:
 
 @contextmanager
 def alone_in(output: Path, workers: Workers) -> Iterator[None]:
-    """Keep other trainings on this machine out of ``output`` while the block runs.
+    """Lock ``output`` against other trainings on this machine inside the block.
 
-    The first worker holds a lock for all; it goes with its process, however that ends.
+    The first worker holds the lock for all; the kernel releases it when the process ends.
 
     Raises
     ------
     UserError
-        If another process trains there.
+        If another process is training there.
     """
     if not workers.is_first:
         yield
@@ -227,7 +238,7 @@ def alone_in(output: Path, workers: Workers) -> Iterator[None]:
     except BlockingIOError as error:
         os.close(directory)
         raise UserError(
-            f"Another process is training in {output}; stop it or name another --output."
+            f"Another process is training in {output}; stop it or use another --output."
         ) from error
     except OSError:
         pass  # some network file systems have no locks
@@ -238,7 +249,7 @@ def alone_in(output: Path, workers: Workers) -> Iterator[None]:
 
 
 def save_bridge(output: Path, bridge: Bridge, adapter: Adapter) -> None:
-    """Put a bridge in the place of the one in ``output``."""
+    """Replace the bridge in ``output``."""
     partial = output / ".bridge"
     bridge.save_pretrained(partial)
     adapter.save(partial)
@@ -248,9 +259,9 @@ def save_bridge(output: Path, bridge: Bridge, adapter: Adapter) -> None:
 
 
 def keep_metrics(output: Path, steps: int) -> None:
-    """Drop the lines after the first ``steps`` steps: those steps are taken again.
+    """Drop metrics after the first ``steps`` steps: those steps will be repeated.
 
-    A kill between two checkpoints leaves them, and may leave the last one half-written.
+    A kill between two checkpoints leaves such lines; the last may be half-written.
     """
     file = output / METRICS_FILE
     if file.exists():
@@ -267,6 +278,6 @@ def _step(line: bytes) -> float:
 
 
 def append_metrics(output: Path, metrics: dict[str, Any]) -> None:
-    """Add the line of one step."""
+    """Append the line of one step."""
     with (output / METRICS_FILE).open("a") as file:
         file.write(json.dumps(metrics) + "\n")

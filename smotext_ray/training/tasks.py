@@ -1,8 +1,8 @@
-"""Tasks for stage 2 made from any texts, without labels: a background, a question, an answer.
+"""Create tasks for stage 2 (background, question, answer) from any unlabeled texts.
 
-Half of them ask for another text like the background: the answer is its nearest neighbour
-in the corpus. Half ask about the background: the answer is the LLM's own, who reads it as
-plain text, and whom the bridge is to bring to say the same from the soft tokens.
+Half of them ask for another text like the background: the answer is its nearest neighbor in the
+corpus. Half ask about the background: the answer is the LLM's own, given the background as plain
+text; the bridge must elicit the same answer from the soft tokens.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ABOUT = (
     "Say the same in other words.",
 )
 ANSWER_TOKENS = 48
-TEXTS_AT_ONCE = 32  # which answer together
+TEXTS_AT_ONCE = 32  # answered in one batch
 NEIGHBORS = 5
 
 
@@ -51,25 +51,25 @@ def make_tasks(
     seed: int,
     log: Callable[[str], Any] = print,
 ) -> list[Task]:
-    """Make tasks from texts.
+    """Create tasks from texts.
 
     Parameters
     ----------
     texts : sequence of str
-        At least two that differ.
+        At least two distinct texts.
     frozen : FrozenModels
     rows : int
-        How many tasks; half of each kind. Neighbours are sought among so many texts.
+        Number of tasks, half of each kind. Neighbors are searched among this many texts.
     seed : int
-        Of the choice of texts and questions.
+        Seed for choosing texts and questions.
     log : callable
-        Takes a line of progress.
+        Called with each line of progress.
 
     Returns
     -------
     list of Task
-        Fewer than ``rows`` where a text has no neighbour but copies of it, or the LLM has
-        no answer.
+        Fewer than ``rows`` if a text has no neighbors except its copies, or the LLM gives no
+        answer.
     """
     rng = np.random.default_rng([seed, 3])
     chosen = [texts[row] for row in rng.permutation(len(texts))[:rows]]
@@ -89,7 +89,7 @@ def make_tasks(
 def _another(
     texts: Sequence[str], first: int, frozen: FrozenModels, rng: np.random.Generator
 ) -> list[Task]:
-    """The first texts, each with one of its nearest among all as the answer."""
+    """The first texts, each with one of its nearest neighbors among all as the answer."""
     x = frozen.encoder.encode(texts)
     numbers = np.arange(len(texts))
     near = same_class_neighbors(numbers[:first], x, list(texts), numbers, NEIGHBORS, "cosine")
@@ -107,14 +107,14 @@ def _another(
 
 @torch.inference_mode()
 def answer(backgrounds: Sequence[str], questions: Sequence[str], frozen: FrozenModels) -> list[str]:
-    """What the LLM answers, greedily, that reads the backgrounds as plain text."""
+    """Greedy answers of the LLM, given the backgrounds as plain text."""
     prompts = []
     texts = frozen.embed_texts(backgrounds)
     for text, question in zip(texts, questions, strict=True):
         ids = instruction_token_ids(about_background(question), frozen.tokenizer)
         before, after = frozen.around(ids)
         prompts.append(torch.cat([before, text, after]))
-    # Padding on the left, where generation goes on at the right.
+    # Padding on the left, because generation continues on the right.
     longest = max(map(len, prompts))
     inputs = torch.stack([torch.nn.functional.pad(p, (0, 0, longest - len(p), 0)) for p in prompts])
     lengths = torch.tensor([len(p) for p in prompts], device=inputs.device)
@@ -131,7 +131,7 @@ def answer(backgrounds: Sequence[str], questions: Sequence[str], frozen: FrozenM
 
 
 def write_tasks(tasks: Sequence[Task], file: Path) -> None:
-    """Write tasks as the parquet table that stage 2 reads."""
+    """Write tasks as a parquet table for stage 2."""
     columns = zip(*tasks, strict=True)
     table = pa.table(dict(zip(Task._fields, map(list, columns), strict=True)))
     with whole_file(file) as handle:
@@ -139,12 +139,12 @@ def write_tasks(tasks: Sequence[Task], file: Path) -> None:
 
 
 def read_tasks(path: str) -> list[Task]:
-    """Tasks for stage 2: a table with the columns background, question and answer.
+    """Read tasks for stage 2 from a table with the columns background, question and answer.
 
     Raises
     ------
     UserError
-        If the file or a column is not there, or no row has all three.
+        If the file or a column is missing, or no row has all three.
     """
     background, question, answer = Task._fields
     config = InputConfig(path=path, text_column=background, label_column=question, id_column=answer)
@@ -154,8 +154,8 @@ def read_tasks(path: str) -> list[Task]:
         if "has no column" not in str(error):
             raise
         raise UserError(
-            f"{path} is no table of tasks; stage 2 learns from the columns background, question "
-            "and answer (smotext bridge tasks makes such a table of any texts)."
+            f"{path} is not a table of tasks; stage 2 needs the columns background, question and "
+            "answer (smotext bridge tasks creates such a table from any texts)."
         ) from error
     tasks = [
         Task(*(text.strip() for text in row))

@@ -1,13 +1,13 @@
-"""Train a bridge: both stages of xRAG, as one plain torch loop.
+"""Train a bridge: both stages of xRAG in one plain torch loop.
 
-The LLM reads the soft tokens of a text's embedding and must say the text, or answer about
-it; the projector learns and, if asked for, LoRA layers on the LLM (Cheng et al., 2024,
-arXiv:2405.13792; the stages are in ``smotext_ray.training.objectives``). Read it top to
-bottom: the settings, the loop, a step, the learning rate.
+The LLM reads the soft tokens of a text's embedding and must generate the text, or answer questions
+about it. The projector is trained and, optionally, LoRA layers on the LLM (Cheng et al., 2024,
+arXiv:2405.13792; the stages are in ``smotext_ray.training.objectives``). Top to bottom: the
+settings, the loop, a step, the learning rate.
 
-It runs in one process, or in each process of a torch process group, which torchrun or
-``smotext_ray.training.distributed`` starts. A killed run resumes from its last checkpoint as
-if nothing had happened: the texts of a step depend on the seed and the step alone.
+It runs in one process, or in each process of a torch process group started by torchrun or
+``smotext_ray.training.distributed``. A killed run resumes from its last checkpoint as if nothing
+had happened: the texts of a step depend only on the seed and the step.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ from smotext_ray.training.state import (
 )
 from smotext_ray.training.workers import Workers
 
-# A second moment over some 50 steps: a training has few steps, of many tokens each, and the
-# gradient's size changes within the first hundreds of them.
+# A second moment over about 50 steps: a training has few steps with many tokens each, and the
+# gradient's magnitude changes within the first few hundred.
 BETAS = (0.9, 0.98)
-# A gradient is clipped at so many times the running mean of its norm. The norm depends on
-# the tokens of a step, on the stage and on how far the training has come: a fixed limit of
-# 1 cut every step of 400 tokens (norms 1.1 to 2.4), so that it only scaled the rate.
+# Gradients are clipped at this multiple of the running mean of their norm. The norm depends on the
+# tokens per step, the stage and the progress of training: a fixed limit of 1 clipped every step of
+# 400 tokens (norms 1.1 to 2.4), so it only scaled the learning rate.
 CLIP = 2.0
 NORM_MEMORY = 0.95
 NONE_LOSS = "held_out_none"
@@ -69,38 +69,38 @@ def train(
     cache: Path | None = None,
     log: Callable[[str], Any] = print,
 ) -> Bridge:
-    """Train a bridge on texts, or resume the training that ``output`` holds.
+    """Train a bridge on texts, or resume the training in ``output``.
 
     Parameters
     ----------
     texts : sequence of str, or of Task in stage 2
-        Other texts, or another order of them, are another training.
+        Different texts, or a different order, make it a different training.
     config : TrainConfig
     output : Path
-        Directory. The bridge in it is the one of the least held-out loss so far, of
-        averaged weights; ``training_state.pt`` holds the last step, from which training
-        resumes, and ``metrics.jsonl`` has a line per step.
+        Directory. It holds the bridge (averaged weights) with the lowest held-out loss so far;
+        ``training_state.pt`` with the last step, from which training resumes; and ``metrics.jsonl``
+        with one line per step.
     held_out : sequence, optional
-        Texts, or tasks, for the held-out loss, of which ``config.held_out`` are used, as
-        many short as long ones. Default: so many of ``texts`` are set aside.
+        Texts or tasks for the held-out loss; ``config.held_out`` of them are used, balanced over
+        lengths. Default: that many of ``texts`` are held out.
     compile_llm : bool, default=False
-        Run the LLM through ``torch.compile``: minutes to start, then faster steps.
+        Use ``torch.compile`` for the LLM: minutes to start, then faster steps.
     cache : Path, optional
-        Directory for the lengths and embeddings of the texts, which trainings on the same
-        texts may share. Default: ``output``. It can be deleted after training.
+        Directory for token counts and embeddings of the texts, which trainings on the same texts
+        may share. Default: ``output``. It can be deleted after training.
     log : callable, default=print
-        Takes one line of progress.
+        Called with each line of progress.
 
     Returns
     -------
     Bridge
-        The one in ``output``, ready for use.
+        The bridge in ``output``, ready for use.
 
     Raises
     ------
     UserError
-        If there are too few texts, ``output`` holds a training of other settings or of
-        other texts, or another process trains there.
+        If there are too few texts, ``output`` has a training with other settings or texts, or
+        another process is training there.
     """
     run_steps(
         texts, config, output, held_out=held_out, compile_llm=compile_llm, cache=cache, log=log
@@ -118,10 +118,10 @@ def run_steps(
     cache: Path | None = None,
     log: Callable[[str], Any] = print,
 ) -> None:
-    """Do all steps of ``train`` that are still to do.
+    """Run the remaining steps of ``train``.
 
-    In a process group every process calls it with the same arguments: each computes its
-    share of a step's batches, and the first one writes and logs.
+    In a process group every process calls it with the same arguments: each computes its share of a
+    step's batches, and the first one writes and logs.
     """
     workers = Workers()
     log = log if workers.is_first else _say_nothing
@@ -139,7 +139,7 @@ def run_steps(
 
     with alone_in(output, workers):
         state.resume(output, config)
-        # The constant steps end here, and the decay branches off.
+        # The constant-rate steps end here, and the decay branches off.
         constant = state.decay[0] if state.decay else max(config.steps, state.step)
         last = constant + config.decay_length
         if state.step == last:
@@ -164,8 +164,7 @@ def run_steps(
             mine = [training[batch] for batch in workers.share(batches, costs)]
             embeddings.prepare(np.concatenate([np.empty(0, np.int64), *mine]))
             losses = (
-                objective.loss(bridge, objective.batch(batch, embeddings[batch]), step)
-                for batch in mine
+                objective.loss(bridge, objective.batch(batch, embeddings[batch])) for batch in mine
             )
             limit = CLIP * state.typical_norm or float("inf")
             loss, tokens, norm = gradient_step(optimizer, losses, workers, limit)
@@ -178,7 +177,7 @@ def run_steps(
             metrics["padding"] = 1 - positions[np.concatenate(batches)].sum() / sum(costs)
             metrics["tokens_per_second"] = tokens / (time.monotonic() - started)
             if done % config.eval_every == 0 or done in (constant, last):
-                # The LLM without an embedding never changes: its loss is measured once.
+                # The loss without an embedding never changes, so it is measured once.
                 kinds = (MATCHED, SHUFFLED) if state.held_out_none else KINDS
                 some = embeddings[held_out_rows]
                 with average.in_place():
@@ -194,7 +193,7 @@ def run_steps(
                 append_metrics(output, metrics)
             late = time.monotonic() - saved >= 60 * config.save_minutes
             if done in (constant, last) or workers.first_says(late, frozen.device):
-                # Embeddings and bridge first: a state never names what is not there yet.
+                # Embeddings and bridge go first: a state never refers to missing files.
                 embeddings.flush()
                 workers.wait()
                 if workers.is_first:
@@ -202,7 +201,7 @@ def run_steps(
                 saved = time.monotonic()
             if done % 10 == 0 or "held_out_matched" in metrics:
                 log(" ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
-        workers.wait()  # for the first to have written all
+        workers.wait()  # until the first process has written everything
 
 
 def gradient_step(
@@ -211,17 +210,17 @@ def gradient_step(
     workers: Workers,
     limit: float = float("inf"),
 ) -> tuple[float, int, float]:
-    """Learn from this process's batches of a step, together with all workers.
+    """Take one optimizer step on this process's batches, together with all workers.
 
     Parameters
     ----------
     optimizer : Optimizer
     batches : iterable of Tensors of shape (tokens,)
-        The loss of each token; one batch is computed after the other's backward pass.
-        None at all where there are fewer batches than workers.
+        The loss of each token; each batch is computed after the previous backward pass. Empty if
+        there are fewer batches than workers.
     workers : Workers
     limit : float
-        The gradient is scaled down to this norm.
+        The gradient is clipped to this norm.
 
     Returns
     -------
@@ -230,7 +229,7 @@ def gradient_step(
     tokens : int
         Likewise.
     norm : float
-        Of the gradient, before it is scaled down.
+        Norm of the gradient before clipping.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for weight in weights:
@@ -239,10 +238,10 @@ def gradient_step(
     for loss in batches:
         loss.sum().backward()
         seen += torch.stack([loss.detach().sum(), seen.new_tensor(len(loss))])
-    # Once a step, and not by DistributedDataParallel: that takes the mean over workers,
-    # but the loss is a mean over tokens, of which each worker has its own number; and most
-    # of what learns, the projector, gets its gradients last in a backward pass, so that
-    # there is little to overlap their exchange with.
+    # Once per step, and not with DistributedDataParallel: that averages over workers, but the loss
+    # is a mean over tokens, and workers have different numbers of them. Also, most trainable
+    # weights (the projector) get their gradients last in a backward pass, so there is little to
+    # overlap communication with.
     gradients = [weight.grad for weight in weights]
     workers.add_up(seen, *gradients)
     nats, tokens = seen.tolist()
@@ -254,7 +253,7 @@ def gradient_step(
 
 
 def new_optimizer(learned: nn.ModuleDict, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW with a rate for the projector and one for the LoRA layers."""
+    """AdamW with separate learning rates for the projector and the LoRA layers."""
     of_lora = config.lora_learning_rate
     rates = {
         "bridge": config.learning_rate,
@@ -272,9 +271,9 @@ def new_optimizer(learned: nn.ModuleDict, config: TrainConfig) -> torch.optim.Op
 def rate_fraction(step: int, warmup_steps: int, decay: Sequence[int] = ()) -> float:
     """The learning rate of a step, as a fraction of its peak (warm-up, stable, decay).
 
-    Linear warm-up, then constant; in a decay that began at step ``decay[0]`` and takes
-    ``decay[1]`` steps, one minus the square root of how much of it is done (Haegele et
-    al., 2024, arXiv:2405.18392).
+    Linear warm-up, then constant; in a decay that starts at step ``decay[0]`` and takes
+    ``decay[1]`` steps, one minus the square root of its progress (Haegele et al., 2024,
+    arXiv:2405.18392).
     """
     if decay:
         return 1 - ((step - decay[0]) / decay[1]) ** 0.5
@@ -284,7 +283,7 @@ def rate_fraction(step: int, warmup_steps: int, decay: Sequence[int] = ()) -> fl
 def _split(
     texts: Sequence[Any], held_out: Sequence[Any] | None, config: TrainConfig
 ) -> tuple[tuple[np.ndarray, np.ndarray], list[Any]]:
-    """The held-out and the training rows, and all texts in one list."""
+    """The held-out rows, the training rows, and all texts in one list."""
     if held_out is None:
         return split_held_out(len(texts), config.held_out, config.seed), list(texts)
     everything = [*texts, *held_out]
@@ -299,17 +298,17 @@ def _whole(
     from_file: bool,
     log: Callable[[str], Any],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that need not be cut; of a file's, as many as are wanted."""
+    """Rows short enough to keep whole; from a held-out file, only as many as needed."""
     whole = objective.tokens <= config.max_text_tokens
     if not whole.all():
         log(
             f"{(~whole).sum()} of {len(whole)} texts have more than {config.max_text_tokens} "
-            "tokens and are left out"
+            "tokens and are skipped"
         )
     held_out, training = held_out[whole[held_out]], training[whole[training]]
     if len(held_out) < 2 or not len(training):
         raise UserError(
-            f"Too few texts have at most {config.max_text_tokens} tokens; give shorter texts or a "
+            f"Too few texts have at most {config.max_text_tokens} tokens; use shorter texts or a "
             "larger --max-text-tokens."
         )
     if from_file:
@@ -324,7 +323,7 @@ def _running_mean(before: float, now: float) -> float:
 
 def _objective(texts: Sequence[Any], frozen: FrozenModels, cache: Path) -> Paraphrase | Tuning:
     if frozen.config.stage == 1:
-        return Paraphrase(frozen, texts, frozen.config.seed, cache)
+        return Paraphrase(frozen, texts, cache)
     return Tuning(frozen, texts, cache)
 
 
@@ -333,4 +332,4 @@ def _flat(texts: Sequence[str] | Sequence[Task]) -> list[str]:
 
 
 def _say_nothing(line: str) -> None:
-    """The log of every worker but the first."""
+    """The log of every worker except the first."""

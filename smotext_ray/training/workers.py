@@ -1,4 +1,4 @@
-"""The processes of one training: what each does of a step, and sums over all of them."""
+"""The processes of one training: dividing a step's batches, and sums over all processes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import distributed
 
 
 class Workers:
-    """The processes of torch's process group; where there is none, this one alone.
+    """The processes of torch's process group, or just this one.
 
     Attributes
     ----------
     count : int
     rank : int
-        Number of this process, from 0.
+        Rank of this process, from 0.
     is_first : bool
-        Whether this is the process that writes files and speaks.
+        Whether this is the process that writes files and logs.
     """
 
     def __init__(self) -> None:
@@ -28,18 +28,18 @@ class Workers:
         self.is_first = self.rank == 0
 
     def share(self, batches: Sequence[np.ndarray], costs: Sequence[int]) -> list[np.ndarray]:
-        """This process's batches of a step, if the costliest are dealt first.
+        """This process's batches of a step; the most expensive are assigned first.
 
         Parameters
         ----------
         batches : sequence of ndarrays
         costs : sequence of int
-            Of the batches; each goes to the process with the least to do so far.
+            Costs of the batches; each batch goes to the process with the least work so far.
 
         Returns
         -------
         list of ndarrays
-            Empty where there are fewer batches than processes.
+            May be empty if there are fewer batches than processes.
         """
         loads = np.zeros(self.count)
         mine = []
@@ -51,7 +51,7 @@ class Workers:
         return mine
 
     def add_up(self, *tensors: torch.Tensor) -> None:
-        """Put the sum over all processes in the place of each tensor; all of one dtype."""
+        """Replace each tensor with its sum over all processes; all must have the same dtype."""
         if self.count == 1:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -61,12 +61,12 @@ class Workers:
             tensor.copy_(total.view_as(tensor))
 
     def first_says(self, what: bool, device: torch.device | str) -> bool:
-        """What the first process says, in all of them: their clocks differ."""
+        """The first process's value, in all processes: their clocks differ."""
         told = torch.tensor(float(what and self.is_first), device=device)
         self.add_up(told)
         return bool(told.item())
 
     def wait(self) -> None:
-        """Continue when every process has come here."""
+        """Wait until every process gets here."""
         if self.count > 1:
             distributed.barrier()

@@ -1,11 +1,11 @@
-"""Import the original checkpoint of xRAG: a plain LLM, and a bridge between it and SFR.
+"""Import xRAG's original checkpoint as a plain LLM and a bridge from SFR to it.
 
-Cheng et al. (2024, arXiv:2405.13792) publish a Mistral whose checkpoint also holds the
-projector (``Hannibal046/xrag-7b``). vLLM refuses weights that it does not know, so the
-checkpoint is split: ``llm/`` is a Mistral like any other, ``bridge/`` is a bridge of ours.
-The weights are copied as they are; no number is rounded.
+Cheng et al. (2024, arXiv:2405.13792) publish a Mistral whose checkpoint also holds the projector
+(``Hannibal046/xrag-7b``). vLLM rejects unknown weights, so the checkpoint is split: ``llm/`` is an
+ordinary Mistral, ``bridge/`` is a bridge in this package's format. Weights are copied exactly,
+without rounding.
 
-Only tensors are ever unpickled, and no code of the checkpoint is run or copied.
+Only tensors are unpickled, and no code of the checkpoint is run or copied.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ from smotext_ray.training.xrag_checkpoint import (
 )
 
 DEFAULT_ENCODER = "Salesforce/SFR-Embedding-Mistral"
-MAX_LENGTH = 180  # tokens of a text that xRAG's encoder reads
-# The chat form and the first of the instructions that the projector was trained with.
+MAX_LENGTH = 180  # tokens per text that xRAG's encoder reads
+# The chat format and the first of the instructions that the projector was trained with.
 TEMPLATE = f"[INST] Background: {SOFT_PLACEHOLDER} means the same as [/INST]"
 EMBEDDING_TABLE = "model.embed_tokens.weight"
 
 
 @dataclass(frozen=True)
 class ImportedXrag:
-    """What an import has written.
+    """The result of an import.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class ImportedXrag:
     bridge : Path
         Directory of the bridge, for ``bridge.path``.
     config : BridgeConfig
-        The bridge's config.
+        The bridge's configuration.
     """
 
     llm: Path
@@ -77,8 +77,8 @@ def import_xrag(
 ) -> ImportedXrag:
     """Split an xRAG checkpoint into ``output/llm`` and ``output/bridge``.
 
-    The output appears when it is whole: it is written beside its final name, a shard at a
-    time, and renamed. A killed import leaves a directory ``.<output>-*`` that can go.
+    The output appears only when complete: it is written next to its final name, one shard at a
+    time, and renamed. A killed import leaves a directory ``.<output>-*``, which can be deleted.
 
     Parameters
     ----------
@@ -87,8 +87,8 @@ def import_xrag(
     output : str or Path
         A directory that does not exist yet.
     encoder : str
-        The encoder that the projector was trained for: a hub name, or a directory with its
-        files, which is then known by its weights.
+        The encoder that the projector was trained for: a hub name, or a directory with its files,
+        which is then identified by its weights.
     log : callable, default=print
         Takes one line of progress.
 
@@ -99,13 +99,12 @@ def import_xrag(
     Raises
     ------
     UserError
-        If the source is not there, is no xRAG checkpoint on Mistral with its two-layer
-        projector, or is damaged; if the output is there already or has no room; if the
-        encoder is of another width.
+        If the source is missing, damaged, or not an xRAG checkpoint on Mistral with the two-layer
+        projector; if the output exists or lacks space; if the encoder has another width.
     """
     output = Path(output).expanduser()
     if output.exists():
-        raise UserError(f"{output} exists already; name another --output.")
+        raise UserError(f"{output} already exists; use another --output.")
     checkpoint = _look_at(*_find(source))
     encoder_files = _encoder_files(encoder, checkpoint)
     before, after = _template_ids(checkpoint)
@@ -116,10 +115,10 @@ def import_xrag(
         llm_sha256 = locate_model(str(partial / "llm")).sha256
         config = _bridge_config(checkpoint, encoder_files, llm_sha256)
         _write_bridge(partial / "bridge", config, weights)
-        partial.chmod(0o755)  # mkdtemp's own is for this user alone
+        partial.chmod(0o755)  # mkdtemp creates it for this user only
         partial.rename(output)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)  # renamed already where all went well
+        shutil.rmtree(partial, ignore_errors=True)  # already renamed on success
     return ImportedXrag(output / "llm", output / "bridge", config)
 
 
@@ -129,18 +128,18 @@ def _encoder_files(encoder: str, checkpoint: Checkpoint) -> ModelFiles:
     wanted = checkpoint.config["retriever_hidden_size"]
     if file.is_file() and (width := _read_json(file).get("hidden_size")) != wanted:
         raise UserError(
-            f"The encoder {encoder} makes vectors of {width} numbers, but the projector of "
-            f"{checkpoint.name} reads {wanted}; give the encoder that it was trained for."
+            f"The encoder {encoder} is {width}-dimensional, but the projector of {checkpoint.name} "
+            f"expects {wanted} dimensions; give the encoder that it was trained for."
         )
     return files
 
 
 def _template_ids(checkpoint: Checkpoint) -> tuple[list[int], list[int]]:
-    """Token ids of the template before and after the soft token, as xRAG's code makes them.
+    """Token ids of the template before and after the soft token, exactly as in xRAG's code.
 
-    It reads ``tokenizer.model`` with the slow Llama tokenizer of transformers 4, which puts
-    SentencePiece's leading space before each side of an added token. transformers 5 no
-    longer does after the token, and the projector was trained on prompts that have it.
+    xRAG uses the slow Llama tokenizer of transformers 4 on ``tokenizer.model``, which adds
+    SentencePiece's leading space on both sides of an added token. transformers 5 no longer adds it
+    after the token, but the projector was trained on prompts that have it.
     """
     directory = checkpoint.directory
     file = directory / "tokenizer_config.json"
@@ -155,15 +154,15 @@ def _template_ids(checkpoint: Checkpoint) -> tuple[list[int], list[int]]:
         raise
     except Exception as error:
         raise UserError(
-            f"{directory} holds no tokenizer of xRAG (tokenizer.model, or tokenizer.json that "
-            f"knows {SOFT_PLACEHOLDER}): {type(error).__name__}; download the checkpoint again."
+            f"{directory} has no xRAG tokenizer (tokenizer.model, or tokenizer.json with "
+            f"{SOFT_PLACEHOLDER}): {type(error).__name__}; download the checkpoint again."
         ) from error
     start = [checkpoint.config.get("bos_token_id", 1)]
     before = start + before if settings.get("add_bos_token", True) else before
     rows = checkpoint.shapes[EMBEDDING_TABLE][0]
     if max(before + after) >= rows:
         raise UserError(
-            f"The tokenizer in {directory} makes tokens past the {rows} that its model has; "
+            f"The tokenizer in {directory} produces tokens past the {rows} that its model has; "
             "download the checkpoint again."
         )
     return before, after
@@ -192,20 +191,21 @@ def _tokenizers_ids(file: Path) -> tuple[list[int], list[int]]:
 
 
 def _partial_directory(output: Path, checkpoint: Checkpoint) -> Path:
-    """An empty directory beside ``output``, on a file system with room for the import."""
+    """An empty directory next to ``output``, on a file system with space for the import."""
     needed = sum((checkpoint.directory / file).stat().st_size for file in checkpoint.shards)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(output.parent).free
         if free < needed:
             raise UserError(
-                f"The import needs {needed / 1e9:.1f} GB and {output.parent} has "
-                f"{free / 1e9:.1f} GB left; make room or name another --output."
+                f"The import needs {needed / 1e9:.1f} GB, but {output.parent} "
+                f"has {free / 1e9:.1f} GB "
+                "left; free up space or use another --output."
             )
         return Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     except OSError as error:
         raise UserError(
-            f"{output} cannot be written ({error.strerror}); name another --output."
+            f"{output} cannot be written ({error.strerror}); use another --output."
         ) from error
 
 
@@ -233,9 +233,9 @@ def _write_llm(
 def _split_shard(
     checkpoint: Checkpoint, file: str, target: Path, ids: list[int]
 ) -> tuple[list[str], dict[str, torch.Tensor]]:
-    """Write the LLM's weights of a shard; return their names, and what the bridge needs.
+    """Write the LLM's weights of a shard; return their names, and the bridge's weights.
 
-    A function of its own, so that a shard has left the memory when the next one comes.
+    A separate function, so that a shard is freed before the next one is read.
     """
     tensors = _checked_shard(checkpoint, file)
     of_bridge = {name: tensors.pop(name) for name in [*tensors] if _is_projector(name)}
@@ -247,7 +247,7 @@ def _split_shard(
 
 
 def _name_shards(directory: Path, written: dict[str, list[str]]) -> None:
-    """Give shards the names that transformers and vLLM look for, and an index to several."""
+    """Rename shards as transformers and vLLM expect; several shards get an index."""
     if len(written) == 1:
         (directory / next(iter(written))).rename(directory / "model.safetensors")
         return
@@ -270,7 +270,7 @@ def _copy_tokenizer(source: Path, directory: Path) -> None:
             shutil.copyfile(source / name, directory / name)
     file = directory / "tokenizer_config.json"
     settings = _read_json(file) if file.is_file() else {}
-    # xRAG's code gives these two by hand, whatever the checkpoint's file says.
+    # xRAG's code hard-codes these two, whatever the checkpoint's file says.
     _write_json(file, settings | {"padding_side": "left", "add_eos_token": False})
 
 

@@ -1,4 +1,4 @@
-"""An xRAG checkpoint as it was published: its files, read and checked."""
+"""Read and check the files of a published xRAG checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from smotext_ray.errors import UserError
 
 PROJECTOR_TYPE = "mlp2x_gelu"
 PROJECTOR_PREFIX = "projector."
-# What has no meaning without xRAG's own code.
+# Keys that are meaningless without xRAG's own code.
 XRAG_KEYS = ("projector_type", "retriever_hidden_size", "auto_map", "_name_or_path")
 TOKENIZER_FILES = (
     "tokenizer.model",
@@ -26,7 +26,7 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 GENERATION_FILE = "generation_config.json"
-# In order of preference: index or, for a checkpoint of one file, the weights themselves.
+# In order of preference: an index or, for a single-file checkpoint, the weights themselves.
 WEIGHT_FILES = (
     "model.safetensors.index.json",
     "model.safetensors",
@@ -38,17 +38,17 @@ INDEX_SUFFIX = ".index.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An xRAG checkpoint that has been looked at, but not read.
+    """An xRAG checkpoint whose weights have not been read yet.
 
     Attributes
     ----------
     directory : Path
     name : str
-        Hub name, or the directory's own name.
+        Hub name or directory name.
     config : dict
-        Its config.json.
+        Content of its config.json.
     shapes : dict of str to tuple of int
-        The shape that each weight must have by the config.
+        The shape that the config implies for each weight.
     shards : dict of str to list of str
         File name to the names of the weights in it.
     """
@@ -61,12 +61,12 @@ class Checkpoint:
 
 
 def _find(source: str) -> tuple[Path, str]:
-    """The checkpoint's directory, downloaded where it is a hub name, and its name."""
+    """The checkpoint's directory (downloaded if given a hub name) and its name."""
     path = Path(source).expanduser()
     if path.is_dir():
         return path, path.resolve().name
     if path.exists() or source.startswith((".", "/", "~")):
-        raise UserError(f"{source} is no directory; give the directory of an xRAG checkpoint.")
+        raise UserError(f"{source} is not a directory; give the directory of an xRAG checkpoint.")
     from huggingface_hub import snapshot_download
 
     wanted = ["config.json", GENERATION_FILE, *TOKENIZER_FILES, *WEIGHT_FILES]
@@ -75,11 +75,11 @@ def _find(source: str) -> tuple[Path, str]:
             source,
             allow_patterns=[*wanted, "model-*.safetensors", "pytorch_model-*.bin"],
         )
-    # Offline, no such repository, no such name, a broken connection: each is a class of
-    # its own, of several libraries, and all mean that the files are not to be had.
+    # Offline, no such repository, invalid name, broken connection: the libraries raise different
+    # classes, and all mean that the files are unavailable.
     except Exception as error:
         raise UserError(
-            f"{source} is no directory here and cannot be had from the model hub "
+            f"{source} is not a directory here and cannot be downloaded from the model hub "
             f"({type(error).__name__}); give the directory of an xRAG checkpoint, or a hub "
             "name while the hub is reachable."
         ) from error
@@ -87,7 +87,7 @@ def _find(source: str) -> tuple[Path, str]:
 
 
 def _look_at(directory: Path, name: str) -> Checkpoint:
-    """Check all that can be checked without reading weights."""
+    """Check everything that can be checked without reading weights."""
     config = _read_json(directory / "config.json")
     _check_config(config, directory)
     shards = _shards(directory)
@@ -95,10 +95,10 @@ def _look_at(directory: Path, name: str) -> Checkpoint:
     found = {tensor for tensors in shards.values() for tensor in tensors}
     if not any(map(_is_projector, found)):
         raise UserError(
-            f"{directory} is not an xRAG checkpoint (its weights hold no projector); "
+            f"{directory} is not an xRAG checkpoint (its weights have no projector); "
             "give one such as Hannibal046/xrag-7b."
         )
-    # Older checkpoints store these, though every model computes them itself.
+    # Older checkpoints store these, although models compute them.
     needless = {tensor for tensor in found if tensor.endswith("rotary_emb.inv_freq")}
     if missing := set(shapes) - found:
         raise UserError(
@@ -107,8 +107,8 @@ def _look_at(directory: Path, name: str) -> Checkpoint:
         )
     if unknown := found - set(shapes) - needless:
         raise UserError(
-            f"The checkpoint in {directory} has {len(unknown)} weights that an xRAG model on "
-            f"Mistral has not, such as {min(unknown)}; only such a model can be imported."
+            f"The checkpoint in {directory} has {len(unknown)} weights unknown to xRAG on Mistral, "
+            f"such as {min(unknown)}; only xRAG on Mistral can be imported."
         )
     return Checkpoint(directory, name, config, shapes, shards)
 
@@ -118,11 +118,11 @@ def _check_config(config: dict[str, Any], directory: Path) -> None:
     if kind != "mistral":
         raise UserError(
             f"The checkpoint in {directory} is built on {kind}; only xRAG on Mistral can be "
-            "imported (Hannibal046/xrag-7b and its kind, not xrag-moe on Mixtral)."
+            "imported (such as Hannibal046/xrag-7b, not xrag-moe on Mixtral)."
         )
     if not config.get("retriever_hidden_size") or "projector_type" not in config:
         raise UserError(
-            f"{directory} is not an xRAG checkpoint (its config.json names no projector_type "
+            f"{directory} is not an xRAG checkpoint (its config.json lacks projector_type "
             "and retriever_hidden_size); give one such as Hannibal046/xrag-7b."
         )
     if config["projector_type"] != PROJECTOR_TYPE:
@@ -133,21 +133,21 @@ def _check_config(config: dict[str, Any], directory: Path) -> None:
 
 
 def _shards(directory: Path) -> dict[str, list[str]]:
-    """File name to the names of its weights; every file is there."""
+    """Map file names to the names of their weights; every file exists."""
     first = next((name for name in WEIGHT_FILES if (directory / name).is_file()), None)
     if first is None:
         raise UserError(
-            f"{directory} holds no weights ({WEIGHT_FILES[0]}, {WEIGHT_FILES[2]} or a single "
+            f"{directory} has no weights ({WEIGHT_FILES[0]}, {WEIGHT_FILES[2]} or a single "
             "file); download the checkpoint again."
         )
     if not first.endswith(INDEX_SUFFIX):
         return {first: list(_read_shard(directory / first))}
     index = _read_json(directory / first).get("weight_map")
     if not isinstance(index, dict) or not index:
-        raise UserError(f"{directory / first} names no weights; download the checkpoint again.")
+        raise UserError(f"{directory / first} lists no weights; download the checkpoint again.")
     shards: dict[str, list[str]] = {}
     for tensor, file in sorted(index.items()):
-        # A name with a folder in it could lead out of the checkpoint.
+        # A name with a directory in it could point outside the checkpoint.
         if Path(str(file)).name != file or not (directory / file).is_file():
             raise UserError(
                 f"The shard {file} that {first} names is missing in {directory}; "
@@ -158,7 +158,7 @@ def _shards(directory: Path) -> dict[str, list[str]]:
 
 
 def _expected_shapes(config: dict[str, Any], directory: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of each weight, by the config alone: nothing is allocated on ``meta``."""
+    """The shape of each weight from the config alone: ``meta`` allocates nothing."""
     from transformers import MistralConfig, MistralForCausalLM
 
     try:
@@ -187,17 +187,17 @@ def _plain_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked_shard(checkpoint: Checkpoint, file: str) -> dict[str, torch.Tensor]:
-    """The weights of a shard that are in the index and of the shapes in the config."""
+    """The weights of a shard that are in the index, checked against the config's shapes."""
     loaded = _read_shard(checkpoint.directory / file)
     tensors = {}
     for name in checkpoint.shards[file]:
         if name not in checkpoint.shapes:
-            continue  # needless, or the checkpoint would have been refused
+            continue  # not needed, or the checkpoint would have been rejected
         shape = tuple(loaded[name].shape) if name in loaded else None
         if shape != checkpoint.shapes[name]:
             raise UserError(
                 f"{name} in {checkpoint.directory / file} has shape {shape}, not "
-                f"{checkpoint.shapes[name]} as by config.json; download the checkpoint again."
+                f"{checkpoint.shapes[name]} as in config.json; download the checkpoint again."
             )
         tensors[name] = loaded[name]
     return tensors
@@ -220,9 +220,9 @@ def _read_shard(file: Path) -> dict[str, torch.Tensor]:
             for name, tensor in loaded.items()
         }
     except Exception as error:
-        # torch's own words advise to unpickle whatever is there: they are not passed on.
+        # torch's message advises unpickling anything, so it is not passed on.
         raise UserError(
-            f"The shard {file} cannot be read ({type(error).__name__}): it is damaged, or holds "
+            f"The shard {file} cannot be read ({type(error).__name__}): it is damaged, or contains "
             "more than tensors; download the checkpoint again."
         ) from error
 
@@ -231,9 +231,9 @@ def _read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{file.parent} holds no model ({file.name} is missing).") from error
+        raise UserError(f"{file.parent} has no model ({file.name} is missing).") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read as JSON; download it again.") from error
     if not isinstance(content, dict):
-        raise UserError(f"{file} cannot be read as JSON of keys and values; download it again.")
+        raise UserError(f"{file} is not a JSON object; download it again.")
     return content

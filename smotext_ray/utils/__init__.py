@@ -1,1 +1,1 @@
-"""Helpers that know nothing of runs or models."""
+"""Helpers that know nothing about runs or models."""

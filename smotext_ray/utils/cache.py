@@ -1,4 +1,4 @@
-"""What is made once per machine and kept: converted models, and the digests of weight files."""
+"""The per-machine cache: converted models, and digests of weight files."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from typing import Any
 
 from smotext_ray.errors import UserError
 
-# A file that changes twice within a tick of the file system's clock keeps its time: a digest is
-# remembered only of files that have not changed for longer.
+# A file that changes twice within a tick of the file system's clock keeps its mtime, so digests are
+# only cached for files that have not changed for longer than this.
 SETTLED_SECONDS = 2.0
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -29,17 +29,17 @@ def cache_dir() -> Path:
 
 
 def made_once(name: str, make: Callable[[Path], Any]) -> Path:
-    """A model in the cache directory, made unless it is there.
+    """A model in the cache directory, created if missing.
 
-    One process of the machine makes it, and the others wait for it. If that process is killed,
-    the next one makes it.
+    One process on the machine creates it while the others wait. If that process is killed, the next
+    one creates it.
 
     Parameters
     ----------
     name : str
-        Of its directory: says what the model is made of.
+        Directory name, which identifies the model's source.
     make : callable
-        Writes it into the empty directory that it is given.
+        Writes the model into the empty directory that it is given.
 
     Returns
     -------
@@ -62,38 +62,38 @@ def made_once(name: str, make: Callable[[Path], Any]) -> Path:
         if error.errno not in UNWRITABLE:
             raise
         raise UserError(
-            f"{target} cannot be written ({os.strerror(error.errno)}); free some space there, or "
-            "name another directory in SMOTEXT_CACHE."
+            f"{target} cannot be written ({os.strerror(error.errno)}); free up space there, or set "
+            "SMOTEXT_CACHE to another directory."
         ) from error
     return target
 
 
 @contextmanager
 def whole_directory(target: Path) -> Iterator[Path]:
-    """A directory to write a model into, which becomes ``target`` when it is whole.
+    """A temporary directory that is renamed to ``target`` on success.
 
-    Two processes that write the same model at once both end with a whole one; a killed
-    one leaves none.
+    Two processes that write the same model at once both end up with a complete one; a killed one
+    leaves nothing at ``target``.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         yield partial
-        partial.chmod(0o755)  # mkdtemp's own is for this user alone
+        partial.chmod(0o755)  # mkdtemp creates it for this user only
         partial.rename(target)
     except OSError:
         if not _is_whole(target):
             raise
-        # Another process was first; its model is the same.
+        # Another process was faster; its model is the same.
     finally:
-        shutil.rmtree(partial, ignore_errors=True)  # renamed already where all went well
+        shutil.rmtree(partial, ignore_errors=True)  # already renamed on success
 
 
 def digest_of(files: Sequence[Path]) -> str:
-    """The SHA-256 of files, one after another.
+    """The SHA-256 of concatenated files.
 
-    They are read once per machine: the digest is remembered in the cache directory together
-    with their paths, sizes and times, and computed again if one of those is different.
+    Files are read once per machine: the digest is cached together with their paths, sizes and
+    times, and recomputed if any of those changes.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def digest_of(files: Sequence[Path]) -> str:
 
 
 def sha256_of(files: Sequence[Path]) -> str:
-    """As `digest_of`, read now whatever is remembered."""
+    """Like `digest_of`, without the cache."""
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as handle:
@@ -132,13 +132,13 @@ def _is_whole(directory: Path) -> bool:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """In the block this is the only process of the machine; do not nest.
+    """Machine-wide lock for the block; do not nest.
 
-    The lock is the kernel's, which takes it back from a process that dies.
+    The kernel releases the lock if the process dies.
     """
     with ExitStack() as held:
-        # A cache that cannot be written, or a file system without locks: then several work at
-        # once, which is slower and no less right.
+        # If the cache cannot be written or the file system has no locks, several processes do the
+        # same work: slower, but just as correct.
         with suppress(OSError):
             cache_dir().mkdir(parents=True, exist_ok=True)
             lock = held.enter_context((cache_dir() / ".lock").open("w"))
@@ -147,9 +147,9 @@ def _alone() -> Iterator[None]:
 
 
 def _note(files: Sequence[Path]) -> tuple[Path, float]:
-    """Where the digest of the files as they are now is kept, and when the last one changed."""
+    """The cache file for the digest of the files as they are now, and their latest change."""
     stats = [(str(file.resolve()), file.stat()) for file in files]
-    # The time of the last change of any kind too: a copy can keep the time of its content.
+    # ctime too: a copy can preserve its mtime.
     facts = [(path, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for path, s in stats]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     return cache_dir() / "digests" / key, max((s.st_ctime for _, s in stats), default=0.0)
@@ -163,7 +163,7 @@ def _read(note: Path) -> str:
 
 
 def _write(note: Path, digest: str) -> None:
-    with suppress(OSError):  # the next process reads the files again
+    with suppress(OSError):  # the next process will read the files again
         note.parent.mkdir(parents=True, exist_ok=True)
         partial = note.with_name(f".{note.name}-{os.getpid()}")
         partial.write_text(digest)

@@ -1,4 +1,4 @@
-"""What this machine's CPU computes well with."""
+"""The best dtype for this machine's CPU."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 @cache
 def cpu_dtype() -> Dtype:
-    """bfloat16 where this machine's CPU computes in it, which doubles the speed, else float32.
+    """bfloat16 if this machine's CPU supports it natively, which doubles the speed; else float32.
 
-    A CPU without instructions for bfloat16 takes five times as long with it to decode
-    (benchmarks/decode.py). The cosine of embeddings to those in float32 is 0.9999
-    (benchmarks/encode.py).
+    Without bfloat16 instructions, decoding takes five times as long with it (benchmarks/decode.py).
+    The cosine of embeddings to those in float32 is 0.9999 (benchmarks/encode.py).
     """
     try:
         found = re.search(r"^(?:flags|Features)\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.M)

@@ -1,4 +1,4 @@
-"""Write a file so that it is there whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import BinaryIO
 
 @contextmanager
 def whole_file(file: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that takes its name only when it is whole and on disk.
+    """Open a file for writing that gets its name only when it is complete and on disk.
 
-    A kill while it is written, or a loss of power after it, leaves the old file or none.
+    A kill during the write, or a power failure after it, leaves the old file or none.
 
     Parameters
     ----------
     file : Path
-        One process at a time writes it.
+        Must have only one writer at a time.
 
     Yields
     ------

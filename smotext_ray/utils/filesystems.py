@@ -1,4 +1,4 @@
-"""The filesystem of a path or address, with a bound on retries."""
+"""Open the file system of a path or URI, with a limit on retries."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
         reason = error if "Unrecognized filesystem type" in str(refused) else refused
         shown = without_keys(uri)
         said = str(reason).replace(with_retry_limit(uri), shown).replace(uri, shown)
-        raise UserError(f"The address {shown} cannot be opened: {said.rstrip('.')}.") from error
+        raise UserError(f"The URI {shown} cannot be opened: {said.rstrip('.')}.") from error
     return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
 
 
 def with_retry_limit(uri: str) -> str:
-    """The URI; in a Google bucket, with an end to the tries to reach it.
+    """The URI, with a retry limit if it is a Google bucket.
 
-    pyarrow's own limit is 15 minutes: a store that does not answer, or credentials that are
-    not there, would look like a hang.
+    pyarrow's default limit is 15 minutes: an unreachable store or missing credentials would look
+    like a hang.
 
     Examples
     --------

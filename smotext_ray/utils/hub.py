@@ -1,14 +1,15 @@
-"""The Hugging Face hub: names on it, uploads to it, and why it refuses.
+"""The Hugging Face hub: repository names, uploads, and its errors in plain words.
 
-Files go up by their whole names. So nothing else that lies in the same directory is ever sent.
+Files are uploaded by exact name, so nothing else in the same directory is ever sent.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from smotext_ray.errors import UserError, one_line
 
@@ -17,17 +18,17 @@ _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether ``name`` has the form ``user/name`` and nothing of that name is here."""
+    """Whether ``name`` has the form ``user/name`` and is not a local path."""
     return bool(_HUB_NAME.fullmatch(name)) and not Path(name).exists()
 
 
 def shown(name: str) -> str:
-    """A model's name; of a directory, which is on its owner's machine only, the last part."""
+    """A model's name for display; for a local directory, only its last part."""
     return name if is_hub_name(name) else last_part(name)
 
 
 def last_part(name: str) -> str:
-    """What a directory or a repository is called, without where it is.
+    """The last part of a directory or repository name.
 
     Examples
     --------
@@ -37,18 +38,33 @@ def last_part(name: str) -> str:
     return Path(name).name or name
 
 
-def upload(
-    directory: Path,
-    files: Sequence[str],
-    repo_id: str,
-    *,
-    kind: Literal["model", "dataset"],
-    what: str,
-    private: bool | None,
-    token: str | None,
-    commit_message: str,
-    replace_card: bool = True,
-) -> str:
+@dataclass(frozen=True)
+class HubTarget:
+    """Where on the hub something goes, and as whom.
+
+    Attributes
+    ----------
+    repo_id : str
+        ``user/name``, or a name alone for a repository of the token's owner. It is made
+        where there is none.
+    kind : {"model", "dataset"}
+        Of the repository.
+    private : bool or None
+        Make a private repository; True refuses one that is there and public. None: as the
+        owner's new repositories are.
+    token : str or None
+        None: the one that ``hf auth login`` has stored, or ``HF_TOKEN``.
+    commit_message : str
+    """
+
+    repo_id: str
+    kind: Literal["model", "dataset"]
+    private: bool | None
+    token: str | None
+    commit_message: str
+
+
+def upload(directory: Path, files: Sequence[str], target: HubTarget, what: str) -> str:
     """Upload some files of a directory.
 
     Parameters
@@ -56,65 +72,50 @@ def upload(
     directory : Path
     files : sequence of str
         Their names in the directory and in the repository.
-    repo_id : str
-        ``user/name``, or a name alone for a repository of the token's owner. It is made
-        where there is none.
-    kind : {"model", "dataset"}
-        Of the repository.
+    target : HubTarget
     what : str
         What is uploaded, for the sentence where it fails.
-    private : bool or None
-        Make a private repository; True refuses one that is there and public. None: as the
-        owner's new repositories are.
-    token : str or None
-        None: the one that ``hf auth login`` has stored, or ``HF_TOKEN``.
-    commit_message : str
-    replace_card : bool, default=True
-        Whether a card that the repository has is replaced.
 
     Returns
     -------
     str
-        The repository's whole name.
+        The full repository name.
 
     Raises
     ------
     UserError
         If the hub refuses, or cannot be reached.
     """
-    from huggingface_hub import create_repo, file_exists, repo_info, upload_folder
+    from huggingface_hub import create_repo, repo_info, upload_folder
 
+    where: dict[str, Any] = {"repo_type": target.kind, "token": target.token}
     try:
-        name = create_repo(
-            repo_id, private=private, token=token, exist_ok=True, repo_type=kind
-        ).repo_id
+        name = create_repo(target.repo_id, private=target.private, exist_ok=True, **where).repo_id
         # For a repository that is there, create_repo passes over what it was told.
-        if private and not repo_info(name, token=token, repo_type=kind).private:
+        if target.private and not repo_info(name, **where).private:
             raise UserError(
-                f"The repository {name} is on the hub already, and public; make it private in "
-                "its settings there, or name another."
+                f"The repository {name} already exists and is public; make "
+                "it private in its settings "
+                "on the hub, or use another name."
             )
-        if not replace_card and file_exists(name, CARD_FILE, token=token, repo_type=kind):
-            files = [file for file in files if file != CARD_FILE]
         upload_folder(
             repo_id=name,
-            repo_type=kind,
             folder_path=directory,
             allow_patterns=list(files),
-            commit_message=commit_message,
-            token=token,
+            commit_message=target.commit_message,
+            **where,
         )
     except UserError:
         raise
-    except Exception as error:  # each way to fail is a class of its own, of several libraries
+    except Exception as error:  # several libraries raise many different classes
         raise UserError(
-            f"{what} cannot be uploaded to {repo_id} on the hub ({why_refused(error)})."
+            f"{what} cannot be uploaded to {target.repo_id} on the hub ({why_refused(error)})."
         ) from error
     return name
 
 
 def why_refused(error: Exception) -> str:
-    """Why the hub did not do as it was asked, and what helps if that is known."""
+    """Why the hub refused, and what to do about it if known."""
     import httpx
     from huggingface_hub import errors
 
@@ -124,17 +125,17 @@ def why_refused(error: Exception) -> str:
     ):
         return "HF_HUB_OFFLINE is set"
     if isinstance(error, errors.HFValidationError):
-        return "no repository can have that name"
+        return "the repository name is invalid"
     if isinstance(error, errors.GatedRepoError):
-        return "access to it has to be asked for on its page there"
+        return "request access on its page there"
     if isinstance(error, errors.RepositoryNotFoundError):
         return "no such repository, or a private one that needs a token: hf auth login, or HF_TOKEN"
     if isinstance(error, errors.LocalTokenNotFoundError) or status == 401:
         return "no valid token; run hf auth login, or set HF_TOKEN"
     if status == 403:
-        return "the token has no right to do that"
+        return "the token lacks permission"
     if isinstance(error, (errors.LocalEntryNotFoundError, httpx.TransportError)):
         return "the hub cannot be reached"
-    if type(error) is ValueError and CARD_FILE in str(error):  # such as a license it knows not
+    if type(error) is ValueError and CARD_FILE in str(error):  # such as an unknown license
         return one_line(error)
     return type(error).__name__

@@ -1,4 +1,4 @@
-"""Tables in Markdown, for cards."""
+"""Markdown tables, for cards."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
-    """A table of any values, a line a row.
+    """A table of any values, one line per row.
 
     Examples
     --------

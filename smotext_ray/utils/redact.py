@@ -1,16 +1,16 @@
-"""Addresses without the keys and passwords that they may hold."""
+"""Remove keys and passwords from URIs."""
 
 from __future__ import annotations
 
 import re
 
-SECRET = re.compile(r"key|secret|token|sig|cred|passw", re.IGNORECASE)  # in a name
+SECRET = re.compile(r"key|secret|token|sig|cred|passw", re.IGNORECASE)  # in a parameter name
 
 
 def without_keys(address: str) -> str:
-    """An address without its user part, and without the parts of its query that are secret.
+    """A URI without its user part and without secret query parameters.
 
-    ``anonymous`` stays: it is how a store is told to ask for no key.
+    ``anonymous`` stays: it means access without credentials.
 
     Examples
     --------
@@ -24,7 +24,7 @@ def without_keys(address: str) -> str:
     host = place.partition("/")[0]
     has_user = "@" in host or (":" in host and not re.fullmatch(r"[^:]+:\d+", host))
     if has_user and not host.startswith("anonymous@"):
-        # A secret may hold a "/" that should have been quoted.
+        # A secret may contain a "/" that should have been quoted.
         place = place.partition("@")[2] if "@" in place else place.partition("/")[2]
     kept = [part for part in query.split("&") if not SECRET.search(part.partition("=")[0])]
     query = "&".join(kept) if question else ""
@@ -32,6 +32,6 @@ def without_keys(address: str) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """The text with the keys taken out of its URIs: the user's part and the query."""
+    """The text with credentials (user part and query) removed from its URIs."""
     text = re.sub(r"(\w://)[^/\s@]+@", r"\1", text)
     return re.sub(r"(\w://[^?\s]*)\?[^\s'\"]+", r"\1", text)

@@ -1,4 +1,10 @@
-"""The words of a text, and when two texts are the same."""
+"""The words of a text, and when two texts are the same.
+
+Two texts of the corpus are one text if they differ only in the white space around them
+(`distinct_part`): they count once, are not each other's neighbors, and take no part in a plan
+twice. A synthetic text is a copy more easily: also if only letter case or the white space
+within differ (`fingerprint`).
+"""
 
 from __future__ import annotations
 
@@ -11,8 +17,29 @@ def words(text: str) -> list[str]:
     return re.findall(r"\w+", text.casefold())
 
 
+def distinct_part(text: str) -> str:
+    """What makes a text of the corpus distinct from others: all but the white space around it.
+
+    Examples
+    --------
+    >>> distinct_part(" Wheat prices rose.\\n")
+    'Wheat prices rose.'
+    """
+    return text.strip()
+
+
 def fingerprint(text: str) -> int:
-    """64-bit hash of a text without regard to case and white space; fits int64."""
-    normal = " ".join(text.casefold().split())
-    digest = hashlib.blake2b(normal.encode(), digest_size=8).digest()
+    """64-bit hash of a text without regard to case and white space; fits int64.
+
+    Examples
+    --------
+    >>> fingerprint("Wheat  prices ROSE.") == fingerprint("wheat prices rose.")
+    True
+    """
+    return text_hash(" ".join(text.casefold().split()))
+
+
+def text_hash(text: str) -> int:
+    """64-bit hash of a text, the same in every process; fits int64."""
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)

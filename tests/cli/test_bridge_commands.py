@@ -47,7 +47,7 @@ def test_a_decay_branches_off_with_the_settings_of_the_main_line(models, texts, 
     assert (branch / "decay_state.pt").exists() and not (main_line / "decay_state.pt").exists()
     assert read_bridge_config(branch) == read_bridge_config(main_line)
     assert main([*start, *decay, f"--output={main_line}", f"--from-state={tmp_path / 'no'}"]) == 2
-    assert "no state of a training" in capsys.readouterr().err
+    assert "no training state" in capsys.readouterr().err
 
 
 def test_what_does_not_fit_the_bridge_it_goes_on_from_is_refused(models, texts, tmp_path, capsys):

@@ -16,8 +16,8 @@ from handmade_run import MODELS, build
 from smotext_ray import __version__
 from smotext_ray.cli import main as cli_main
 from smotext_ray.cli.main import main
-from smotext_ray.cluster import connect as connect_module
-from smotext_ray.cluster.connect import Cluster
+from smotext_ray.cluster import session
+from smotext_ray.cluster.session import Cluster
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.actors import Actors
@@ -38,7 +38,7 @@ def no_ray(monkeypatch):
     def connect():
         raise AssertionError("this was to be refused before Ray is started")
 
-    monkeypatch.setattr(connect_module, "connect", connect)
+    monkeypatch.setattr(session, "connect", connect)
 
 
 @pytest.fixture
@@ -297,7 +297,7 @@ def test_the_output_is_a_file(refused, corpus):
     ],
 )
 def test_the_cluster_is_too_small(refused, corpus, output, monkeypatch, there, more, told):
-    monkeypatch.setattr(connect_module, "connect", lambda: there)
+    monkeypatch.setattr(session, "connect", lambda: there)
     assert told in refused("augment", "--input", corpus, "--output", output, *more)
 
 
@@ -331,7 +331,7 @@ def test_status_show_and_verify(printed, tmp_path):
     code, out = printed("status", run)
     assert code == 0 and "decode round-1 done 3 of 3" in out
     code, out = printed("verify", run)
-    assert code == 0 and out.endswith("is sound.")
+    assert code == 0 and out.endswith("is valid.")
     code, out = printed("show", run, "--rows", "1", "--label", "ship")
     assert code == 0 and "new text 2 on ship" in out
     code, out = printed("show", run, "--status", "rejected")
@@ -344,7 +344,7 @@ def test_an_unsound_run_is_exit_code_1(printed, tmp_path):
     run = build(tmp_path, {"grain": 2})
     run.fs.delete_file(run.at("augmented.parquet"))
     code, out = printed("verify", run.uri)
-    assert code == 1 and out.endswith("is NOT sound.")
+    assert code == 1 and out.endswith("is NOT valid.")
 
 
 def test_plan_comes_after_embed_and_decode_after_plan(refused, printed, tmp_path):
@@ -375,11 +375,11 @@ def augment(monkeypatch, corpus, output):
 
 def test_done_is_0_and_short_is_3(augment, tmp_path, capsys):
     done = build(tmp_path / "done", {"grain": 2})
-    short = build(tmp_path / "short", {"grain": 2}, rejected={0: "cut_off"})
+    short = build(tmp_path / "short", {"grain": 2}, rejected={0: "truncated"})
     assert augment(lambda config, uri: done) == 0
     assert "fell short" not in capsys.readouterr().out
     assert augment(lambda config, uri: short) == 3
-    assert "Class 'grain' fell short by 1" in capsys.readouterr().out
+    assert "Class 'grain' is 1 short of its target" in capsys.readouterr().out
 
 
 def test_a_fault_is_1_and_one_line(augment, capsys):
@@ -419,7 +419,7 @@ def test_stopped_by_the_user(augment, capsys):
         raise KeyboardInterrupt
 
     assert augment(stop) == 130
-    assert "goes on where it was" in capsys.readouterr().err
+    assert "run the same command again to resume" in capsys.readouterr().err
 
 
 # What starts nothing
@@ -429,7 +429,7 @@ def test_dry_run(printed, corpus, output, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     code, out = printed(
         *("augment", "--input", corpus, "--output", output, "--dry-run"),
-        *("--sampling-strategy", '{"grain": 5, "ship": 3}', "decoder.candidates=3"),
+        *("--sampling-strategy", '{"grain": 5, "ship": 3}', "decoder.num_candidates=3"),
     )
     assert code == 0
     assert "grain 2 3 5" in out and "ship 3 0 3" in out

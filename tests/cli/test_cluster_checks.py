@@ -24,8 +24,8 @@ from smotext_ray.cli.cluster_checks import (
     versions,
 )
 from smotext_ray.cli.main import main
-from smotext_ray.cluster.connect import Cluster
 from smotext_ray.cluster.pools import decoder_pools, encoder_pool
+from smotext_ray.cluster.session import Cluster
 from smotext_ray.config.schema import RunConfig
 
 OURS = {
@@ -92,7 +92,7 @@ def test_what_a_machine_lacks_is_told_with_its_node():
 
 def test_gpus_that_only_one_of_ray_and_the_driver_knows():
     (found,) = node_checks([replace(node(gpus=0), gpus=2.0)], OURS)
-    assert found.found == "Ray counts 2 GPUs, but nvidia-smi names none" and not found.stops
+    assert found.found == "Ray counts 2 GPUs, but nvidia-smi lists none" and not found.stops
     found, *_ = node_checks([replace(node(gpus=2), gpus=0.0)], OURS)
     assert "--num-gpus=2" in found.fix
 
@@ -143,7 +143,7 @@ def test_the_table_has_a_row_a_node_and_a_line_a_fix(capsys):
     assert first.rstrip().endswith("as here") and third.startswith("10.0.0.9")
     assert "embed: 2 encoders of 1 CPU" in out
     assert "cannot run on this cluster yet" in out
-    assert "  10.0.0.9: ModuleNotFoundError: No module named 'smotext_ray'; look at" in out
+    assert "  10.0.0.9: ModuleNotFoundError: No module named 'smotext_ray'; check Ray's logs" in out
 
 
 def test_a_cluster_that_is_ready_is_told_so(capsys):
@@ -214,7 +214,7 @@ class TestInRay:
         assert found.facts["versions"] == versions()
         assert found.facts["memory"] > 0 and found.facts["disk"] > 0
         (differs,) = node_checks([found], versions())
-        assert differs.found == "Ray counts 2 GPUs, but nvidia-smi names none"
+        assert differs.found == "Ray counts 2 GPUs, but nvidia-smi lists none"
 
     def test_a_node_without_our_package(self):
         (found,) = ask_nodes(not_there)

@@ -11,11 +11,11 @@ from rich.console import Console
 from smotext_ray.cli import estimate
 from smotext_ray.cli.estimate import show_estimate
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.corpus.survey import BadRows, Survey
+from smotext_ray.corpus.survey import BadRows, CorpusSummary
 
 
 def survey(class_counts, bad_rows=None, mean_characters=80.0):
-    return Survey(
+    return CorpusSummary(
         rows=sum(class_counts.values()),
         class_counts=class_counts,
         bad_rows=bad_rows or {},
@@ -46,12 +46,12 @@ def test_classes_before_and_after():
 
 def test_tokens():
     # 80 characters are 20 tokens: 10 points of 3 candidates make 600.
-    text = printed(survey({"a": 5, "b": 15}), {"a": 10}, decoder={"candidates": 3})
+    text = printed(survey({"a": 5, "b": 15}), {"a": 10}, decoder={"num_candidates": 3})
     assert "10 points, 3 texts each, 600 tokens" in text
     text = printed(
         survey({"a": 5, "b": 15}, mean_characters=10_000),
         {"a": 10},
-        decoder={"candidates": 1, "max_tokens": 96},
+        decoder={"num_candidates": 1, "max_tokens": 96},
     )
     assert "960 tokens" in text
 
@@ -70,7 +70,7 @@ def test_nothing_to_do_takes_no_time():
 
 def test_rounds_are_told():
     text = printed(survey({"a": 5, "b": 9}), {"a": 4}, plan={"max_rounds": 3})
-    assert "in up to 2 more rounds" in text
+    assert "; up to 2 more rounds replace rejected texts" in text
     text = printed(survey({"a": 5, "b": 9}), {"a": 4}, plan={"max_rounds": 1})
     assert "more round" not in text
 
@@ -78,7 +78,7 @@ def test_rounds_are_told():
 def test_bad_rows_that_are_left_out():
     bad = {"text is null": BadRows(7, (3, 12))}
     text = printed(survey({"a": 5, "b": 9}, bad), {"a": 4})
-    assert "Left out: 7 rows whose text is null, such as 3, 12." in text
+    assert "Skipped: 7 rows whose text is null, such as 3, 12." in text
 
 
 @pytest.mark.parametrize("mark", ["[bold]", "[/x]", ":smile:"])

@@ -34,7 +34,11 @@ def words(text):
 def finished(tmp_path_factory):
     directory = tmp_path_factory.mktemp("view")
     return build(
-        directory, WANTED, rounds=2, rejected={0: "empty", 5: "cut_off", 6: "cut_off"}, errors=[9]
+        directory,
+        WANTED,
+        rounds=2,
+        rejected={0: "empty", 5: "truncated", 6: "truncated"},
+        errors=[9],
     )
 
 
@@ -43,16 +47,16 @@ def finished(tmp_path_factory):
 
 def test_outcome(finished):
     text = words(printed(show_outcome, finished))
-    assert "grain 4 3 3 7" in text  # before, asked for, accepted, after
-    assert "ship 6 2 3 8" in text  # one more was accepted than was asked for
-    assert "cut_off cut off at decoder.max_tokens 2" in text
+    assert "grain 4 3 3 7" in text  # before, requested, accepted, after
+    assert "ship 6 2 3 8" in text  # one more accepted than requested
+    assert "truncated cut off at decoder.max_tokens 2" in text
     assert "empty no words 1" in text
     assert "error the decoder failed on it 1" in text
     assert "embed 2.0 5" in text
     assert "decode round 2 4.0 1.2 100" in text
-    assert text.count("new text") == 2 * 3  # examples, and their names
-    assert "augmented.parquet: 15 rows." in text
-    assert "fell short" not in text
+    assert text.count("synthetic new text") == 3
+    assert "augmented.parquet (15 rows)." in text
+    assert "short of its target" not in text
 
 
 def test_the_weights_of_a_variant_are_in_the_table_of_times(tmp_path):
@@ -62,11 +66,11 @@ def test_the_weights_of_a_variant_are_in_the_table_of_times(tmp_path):
 
 
 def test_outcome_says_which_class_fell_short_and_why(tmp_path):
-    run = build(tmp_path, WANTED, rejected={0: "empty", 1: "cut_off", 2: "cut_off"})
+    run = build(tmp_path, WANTED, rejected={0: "empty", 1: "truncated", 2: "truncated"})
     text = words(printed(show_outcome, run))
     assert (
-        "Class 'grain' fell short by 3: after 1 rounds its rejected texts were "
-        "2 cut_off, 1 empty." in text
+        "Class 'grain' is 3 short of its target; rejected in 1 rounds: 2 truncated, 1 empty."
+        in text
     )
 
 
@@ -82,8 +86,8 @@ def test_a_sample_stands_beside_its_parents(finished):
     planned = {row["sample_id"]: row for row in plan}
     text = words(printed(show_samples, finished, rows=1))
     parents = planned[7]
-    assert f"source {parents['source_text']} neighbour {parents['neighbor_text']}" in text
-    assert "new text new text 7 on grain" in text
+    assert f"source {parents['source_text']} neighbor {parents['neighbor_text']}" in text
+    assert "synthetic new text 7 on grain" in text
     assert f"grain (sample 7; cosine to point 0.51, lam {parents['lam']:.2f})" in text
 
 
@@ -105,7 +109,7 @@ def test_how_many_were_shown(finished):
 
 def test_rejected_samples_come_with_their_reason(finished):
     text = words(printed(show_samples, finished, status="rejected"))
-    assert text.count("rejected: cut_off)") == 2 and text.count("rejected: empty)") == 1
+    assert text.count("rejected: truncated)") == 2 and text.count("rejected: empty)") == 1
 
 
 def test_a_run_without_samples_shows_none(tmp_path):
@@ -148,7 +152,7 @@ def test_markup_is_shown_and_not_obeyed(marked_up):
     outcome = words(printed(show_outcome, run))
     assert f"g {mark} 4 2 0 4" in outcome and f"s {mark} 6 2 2 8" in outcome
     assert f"Note: Class 'g {mark}' is odd." in outcome
-    assert f"Class {f'g {mark}'!r} fell short by 2" in outcome
+    assert f"Class {f'g {mark}'!r} is 2 short of its target" in outcome
     samples = words(printed(show_samples, run))
     assert f"s {mark} (sample 3;" in samples
     assert f"child 3 {mark}" in samples
@@ -162,14 +166,14 @@ def test_markup_in_the_address_of_a_run(tmp_path):
 
 def test_a_long_path_is_printed_in_one_piece(tmp_path):
     run = build(tmp_path / ("long" * 20), WANTED)
-    assert f"The result is {run.path}/augmented.parquet: 15 rows." in printed(show_outcome, run)
+    assert f"Result: {run.path}/augmented.parquet (15 rows)." in printed(show_outcome, run)
 
 
 def test_findings(finished):
     text = words(printed(show_findings, verify(finished)))
-    assert "result: unique sample ids yes 5 new" in text
+    assert "result: unique sample ids ok 5 new" in text
     text = words(printed(show_findings, [Finding("plan [/x]", False, "[bold] 1 changed")]))
-    assert "plan [/x] NO [bold] 1 changed" in text
+    assert "plan [/x] FAILED [bold] 1 changed" in text
 
 
 def test_a_class_whose_label_is_a_number(tmp_path):
@@ -179,6 +183,6 @@ def test_a_class_whose_label_is_a_number(tmp_path):
 
 
 def test_all_neighbours_of_a_mixture_are_shown(tmp_path):
-    run = build(tmp_path, WANTED, plan={"mixed_neighbors": 3})
+    run = build(tmp_path, WANTED, plan={"neighbors_per_point": 3})
     text = printed(show_samples, run, rows=5)
-    assert text.count("neighbour") == 5 * 3 and text.count("source") == 5
+    assert text.count("neighbor") == 5 * 3 and text.count("source") == 5

@@ -15,8 +15,8 @@ from smotext_ray.evaluation.leakage.canaries import (
     NAMES,
     SENTENCES,
     Canary,
-    came_back,
     exposure,
+    extracted,
     make_canaries,
 )
 
@@ -70,7 +70,7 @@ def test_a_number_out_of_range_is_refused():
     ],
 )
 def test_a_secret_is_found_however_it_is_written(text):
-    assert came_back([CANARY], ["nothing", text]).secrets == (CANARY.secret,)
+    assert extracted([CANARY], ["nothing", text]).secrets == (CANARY.secret,)
 
 
 @pytest.mark.parametrize(
@@ -78,27 +78,27 @@ def test_a_secret_is_found_however_it_is_written(text):
     ["", "no digits", "048-213-90", "048-213-908", "048 213 and 907", "48-213-907", "709-312-840"],
 )
 def test_another_number_is_not_the_secret(text):
-    assert came_back([CANARY], [text]).secrets == ()
+    assert extracted([CANARY], [text]).secrets == ()
 
 
 def test_secrets_are_counted_once_and_texts_each():
     other, lost = make_canaries(2, 5)
-    found = came_back([CANARY, other, lost], [CANARY.text, f"{CANARY.secret} {other.secret}", "x"])
+    found = extracted([CANARY, other, lost], [CANARY.text, f"{CANARY.secret} {other.secret}", "x"])
     assert found.as_json() == {
         "planted": 3,
         "secrets": [CANARY.secret, other.secret],
         "texts": 2,
         "came_back": 2,
     }
-    assert came_back([CANARY], []).as_json()["came_back"] == 0
+    assert extracted([CANARY], []).as_json()["came_back"] == 0
 
 
 @given(st.integers(1, 30), st.integers(0, 99))
 def test_all_planted_ones_come_back_from_a_corpus_that_repeats_them(n, seed):
     both = make_canaries(2 * n, seed)
-    found = came_back(both[:n], [c.text for c in both[:n]])
+    found = extracted(both[:n], [c.text for c in both[:n]])
     assert found.secrets == tuple(c.secret for c in both[:n])
-    assert came_back(both[n:], [c.text for c in both[:n]]).secrets == ()
+    assert extracted(both[n:], [c.text for c in both[:n]]).secrets == ()
 
 
 def test_exposure_is_by_rank():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from smotext_ray.evaluation.controls import decode as module
 from smotext_ray.evaluation.controls.class_names import PromptActor
 from smotext_ray.evaluation.controls.decode import NAMES, decode_controls, first_of_classes
 from smotext_ray.gate.reference import class_reference
-from smotext_ray.gate.rules import judge
+from smotext_ray.gate.rules import Candidate, choose_candidate
 from smotext_ray.models.load import load_encoder
 from smotext_ray.run.directory import Run
 from smotext_ray.run.verify import verify
@@ -49,7 +50,7 @@ class Jobs:
             "text": [f"{asked['stage']} {i}" for i in ids],
             "cosine_to_point": pa.array([0.5] * len(ids), pa.float32()),
             "status": ["rejected" if i in FALSE else "accepted" for i in ids],
-            "reason": ["cut_off" if i in FALSE else "" for i in ids],
+            "reason": ["truncated" if i in FALSE else "" for i in ids],
         }
         for name, column in columns.items():
             table = table.append_column(name, pa.array(column))
@@ -67,7 +68,7 @@ def jobs(monkeypatch):
 @pytest.fixture
 def run(tmp_path):
     # Of the run itself 3 of grain are accepted, and 1 of ship.
-    rejected = dict.fromkeys([0, 1, 5, 7], "far_from_point")
+    rejected = dict.fromkeys([0, 1, 5, 7], "low_similarity")
     return build(tmp_path, WANTED, corpus=corpus_table(grain=9, ship=8), rejected=rejected)
 
 
@@ -95,7 +96,7 @@ def test_every_control_decodes_every_point_once(run, config, jobs):
     noted = run.manifest["controls"]["lam_0"]
     assert (noted["points"], noted["tokens"], noted["seconds"]) == (8, 80, 1.5)
     assert dict(noted["accepted"]) == {"grain": 4, "ship": 2}
-    assert noted["reasons"] == {"cut_off": 2}
+    assert noted["reasons"] == {"truncated": 2}
 
 
 def test_the_encoder_is_not_needed_before_all_are_decoded(run, config, jobs):
@@ -135,7 +136,7 @@ def test_each_has_its_gate_and_only_the_label_its_own_actor(run, config, jobs):
     (shuffled, of_shuffled), (lam_0, of_lam_0), (label_only, of_label) = jobs.asked
     assert shuffled.gate == config.gate.model_copy(update={"same_class": False})
     assert lam_0 == config
-    assert label_only.gate.same_class and label_only.gate.reject_cut_off
+    assert label_only.gate.same_class and label_only.gate.reject_truncated
     assert label_only.decoder == shuffled.decoder == config.decoder
     assert "actors" not in of_shuffled and "actors" not in of_lam_0
     assert of_label["actors"].decode is PromptActor
@@ -146,12 +147,11 @@ def test_without_a_point_the_gate_keeps_the_first_that_passes(config):
     gate = module._gated(config, "label_only").gate
     reference = class_reference(np.ones(2), np.eye(2), np.eye(2), np.empty(0, np.int64))
     texts = ["", "wheat is up", "corn is up"]
-    none, every = np.zeros(3, bool), np.ones(3, bool)
-    rest = (none, [], reference, gate)  # all clean, and without parents
-    verdict = judge(texts, ["stop"] * 3, np.zeros(3), every, *rest)
+    right = [Candidate(text, "stop", 0.0, right_class=True, unclean=False) for text in texts]
+    verdict = choose_candidate(right, [], reference, gate)
     assert (verdict.chosen, verdict.accepted) == (1, True)
-    wrong = judge(texts, ["stop"] * 3, np.zeros(3), none, *rest)
-    assert not wrong.accepted
+    wrong = [replace(candidate, right_class=False) for candidate in right]
+    assert not choose_candidate(wrong, [], reference, gate).accepted
 
 
 def test_a_second_call_only_reads(run, config, jobs):
@@ -197,7 +197,7 @@ def test_points_of_one_class_are_not_shuffled(tmp_path, config, jobs):
     one = build(tmp_path / "one", {"grain": 4}, corpus=corpus_table(grain=9, ship=8))
     lines = []
     assert set(decode_controls(one, config, encode, log=lines.append)) == {"lam_0", "label_only"}
-    assert "left out, for all points are of one class" in lines[0]
+    assert "skipped, all points are of one class" in lines[0]
 
 
 def test_a_run_without_texts_is_refused(tmp_path, config, jobs):
@@ -243,7 +243,7 @@ def test_real_controls_of_a_few_points(own_ray, tmp_path):
         "plan.max_rounds": 1,
         "plan.expected_acceptance": 1.0,
         "decoder.max_tokens": 48,
-        "gate.reject_cut_off": False,
+        "gate.reject_truncated": False,
         "resources.decoder_actors": 1,
     }
     config = load_config("offline", None, [], given)

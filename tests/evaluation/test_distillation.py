@@ -15,7 +15,7 @@ from tiny_models import tiny_encoder
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.material import read_held_out, read_material
+from smotext_ray.evaluation.inputs import read_evaluation_data, read_held_out
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.distillation import (
     STUDENTS,
@@ -24,7 +24,11 @@ from smotext_ray.evaluation.utility.distillation import (
     learn_tfidf,
     soft_labels,
 )
-from smotext_ray.evaluation.utility.teacher import Taught, load_classifier, teach_by_embeddings
+from smotext_ray.evaluation.utility.teacher import (
+    TeacherLabels,
+    load_classifier,
+    teach_by_embeddings,
+)
 from smotext_ray.evaluation.utility.trials import drawn
 
 METRICS = ["accuracy", "macro_f1", "balanced_accuracy"]
@@ -34,7 +38,9 @@ METRICS = ["accuracy", "macro_f1", "balanced_accuracy"]
 def material(tmp_path_factory):
     run = finished_run(tmp_path_factory.mktemp("run"))
     test = held_out_table(tmp_path_factory.mktemp("test"))
-    found = read_material(run, read_held_out(run, test, "text", "label"), WordEncoder().encode)
+    found = read_evaluation_data(
+        run, read_held_out(run, test, "text", "label"), WordEncoder().encode
+    )
     # The handmade run's own embeddings tell nothing of its texts.
     real = replace(found.real, embeddings=WordEncoder().encode(found.real.texts))
     return replace(found, real=real)
@@ -203,7 +209,7 @@ def test_a_hub_classifier_teaches_in_the_order_of_the_classes(classifier, materi
 
 def test_a_classifier_of_other_classes_is_refused(classifier):
     directory = str(classifier(("ship", "corn")))
-    with pytest.raises(UserError, match=r"tells ship, corn apart.* classes grain, ship"):
+    with pytest.raises(UserError, match=r"has the classes ship, corn.* classes grain, ship"):
         load_classifier(directory, ["grain", "ship"])
     with pytest.raises(UserError, match="apart"):
         load_classifier(directory, ["ship", "corn", "grain"])
@@ -239,6 +245,6 @@ def test_a_teacher_that_is_not_there_is_refused(name):
 
 
 def test_a_table_of_soft_labels_takes_any_class_name(material):
-    odd = Taught("t", ["a.b", "p. c"], np.full((18, 2), 0.5, np.float32), np.empty((0, 2)))
+    odd = TeacherLabels("t", ["a.b", "p. c"], np.full((18, 2), 0.5, np.float32), np.empty((0, 2)))
     table = soft_labels(odd, material)
     assert table.column_names == ["sample_id", "label", "p.a.b", "p.p. c"]

@@ -7,7 +7,7 @@ from evaluated_run import WordEncoder, finished_run, held_out_table
 from handmade_run import build, corpus_table
 
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.material import new_samples, read_held_out
+from smotext_ray.evaluation.inputs import new_samples, read_held_out
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS
 from smotext_ray.evaluation.utility.epsilons import _drawn, check_runs, utility_at_epsilons
@@ -54,9 +54,9 @@ def test_a_seed_leaves_out_a_tenth_of_each_class(runs):
 def test_two_runs_of_one_epsilon_are_refused(runs, tmp_path):
     other = with_epsilon(finished_run(tmp_path), 8.0)
     check_runs(*runs[:1], [other])
-    with pytest.raises(UserError, match=r"privacy\.epsilon of another \(8\.0\)"):
+    with pytest.raises(UserError, match=r"privacy\.epsilon as another \(8\.0\)"):
         check_runs(runs[1], [other])
-    with pytest.raises(UserError, match=r"privacy\.epsilon of another \(8\.0\)"):
+    with pytest.raises(UserError, match=r"privacy\.epsilon as another \(8\.0\)"):
         check_runs(runs[0], [runs[1], other])
 
 

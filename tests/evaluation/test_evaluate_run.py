@@ -20,7 +20,12 @@ from smotext_ray.corpus import sources
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.controls.decode import Control
 from smotext_ray.evaluation.evaluate import READ, _bert, _of_classes, _some, evaluate
-from smotext_ray.evaluation.material import Material, read_corpus, read_held_out, read_material
+from smotext_ray.evaluation.inputs import (
+    EvaluationData,
+    read_corpus,
+    read_evaluation_data,
+    read_held_out,
+)
 from smotext_ray.evaluation.report.directory import write
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.fine_tuning import FineTuned
@@ -43,8 +48,10 @@ def test_file(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="module")
-def material(run, test_file) -> Material:
-    return read_material(run, read_held_out(run, test_file, "text", "label"), WordEncoder().encode)
+def material(run, test_file) -> EvaluationData:
+    return read_evaluation_data(
+        run, read_held_out(run, test_file, "text", "label"), WordEncoder().encode
+    )
 
 
 @pytest.fixture(scope="module")
@@ -211,13 +218,13 @@ def without_texts(run):
 
 def test_a_run_that_has_not_kept_its_corpus_needs_it_again(tmp_path):
     run = without_texts(finished_run(tmp_path))
-    with pytest.raises(UserError, match="name the table that it was made of with --corpus"):
+    with pytest.raises(UserError, match="name the table that it was made from with --corpus"):
         read_corpus(run, None)
 
 
 def test_a_run_that_has_its_corpus_takes_no_other(run):
     assert read_corpus(run, None) is None
-    with pytest.raises(UserError, match="leave --corpus out"):
+    with pytest.raises(UserError, match="omit --corpus"):
         read_corpus(run, "corpus.parquet")
 
 
@@ -225,10 +232,10 @@ def test_the_corpus_given_again_is_evaluated_and_its_texts_are_not_shown(tmp_pat
     run = finished_run(tmp_path)
     encode = WordEncoder().encode
     held_out = read_held_out(run, test_file, "text", "label")
-    wanted = read_material(run, held_out, encode)
+    wanted = read_evaluation_data(run, held_out, encode)
     without_texts(run)
     corpus = read_corpus(run, str(tmp_path / "corpus.parquet"))  # as `build` left it
-    found = read_material(run, held_out, encode, corpus)
+    found = read_evaluation_data(run, held_out, encode, corpus)
     assert found.real.texts == wanted.real.texts and found.real.labels == wanted.real.labels
     np.testing.assert_allclose(found.real.embeddings, encode(found.real.texts))
     assert (found.parents == wanted.parents).all()
@@ -240,7 +247,7 @@ def test_another_table_than_the_runs_is_no_corpus(tmp_path):
     run = without_texts(finished_run(tmp_path))
     file = str(tmp_path / "other.parquet")
     pq.write_table(corpus_table(30, 41), file)
-    with pytest.raises(UserError, match="does not hold the rows of the run"):
+    with pytest.raises(UserError, match="does not match the rows of the run"):
         read_corpus(run, file)
 
 

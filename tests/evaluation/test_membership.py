@@ -18,7 +18,7 @@ from smotext_ray.evaluation.leakage.membership import (
     membership_inference,
     tpr_at_1_fpr,
 )
-from smotext_ray.evaluation.leakage.similarity import Records, nearness
+from smotext_ray.evaluation.leakage.similarity import Records, membership_scores
 
 SCORES = st.lists(st.integers(-5, 5), min_size=1, max_size=12).map(
     lambda scores: np.array(scores, np.float64)
@@ -106,7 +106,7 @@ def test_copies_are_found_out_by_every_score():
     noise = np.random.default_rng(2).normal(scale=0.1, size=(120, 24))
     synthetic = Records(members.texts, members.embeddings + noise)
     found = membership_inference(members, others, synthetic)
-    assert list(found.attacks) == [*nearness(others, others)]
+    assert list(found.attacks) == [*membership_scores(others, others)]
     for result in found.attacks.values():
         assert result.auc_low > 0.95
         assert result.tpr_at_1_fpr > 0.5

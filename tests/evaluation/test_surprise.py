@@ -7,7 +7,7 @@ import torch
 from tiny_models import WORDS, tiny_llm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from smotext_ray.evaluation.fidelity.perplexity import BATCH, Surprise
+from smotext_ray.evaluation.fidelity.perplexity import BATCH, TokenNLL
 
 TEXTS = [" ".join(WORDS[i : i + 1 + i % 7]) for i in range(2 * BATCH + 3)]
 
@@ -33,7 +33,7 @@ def nats_of(directory, text, start, tokens):
 
 @pytest.mark.parametrize("tokens", [64, 3])
 def test_nats_and_tokens_of_each_text(directory, tokens):
-    surprise = Surprise(str(directory), tokens)
+    surprise = TokenNLL(str(directory), tokens)
     start = AutoTokenizer.from_pretrained(directory).bos_token_id
     found = surprise(TEXTS)
     for row in (0, 5, BATCH, len(TEXTS) - 1):
@@ -43,7 +43,7 @@ def test_nats_and_tokens_of_each_text(directory, tokens):
 
 
 def test_texts_without_tokens_say_nothing(directory):
-    surprise = Surprise(str(directory), 64)
+    surprise = TokenNLL(str(directory), 64)
     assert surprise([]) == []
     assert surprise(["", ""]) == [(0.0, 0), (0.0, 0)]
     nothing, something = surprise(["", WORDS[0]])
@@ -52,12 +52,12 @@ def test_texts_without_tokens_say_nothing(directory):
 
 def test_a_tokenizer_without_a_start_token_starts_with_its_end_token(tmp_path):
     directory = tiny_llm(tmp_path)
-    surprise = Surprise(str(directory), 64)
+    surprise = TokenNLL(str(directory), 64)
     assert surprise._start == surprise._tokenizer.bos_token_id
     tokenizer = AutoTokenizer.from_pretrained(directory)
     tokenizer.bos_token = None
     tokenizer.save_pretrained(directory)
-    surprise = Surprise(str(directory), 64)
+    surprise = TokenNLL(str(directory), 64)
     assert surprise._start == tokenizer.eos_token_id
     (found,) = surprise([WORDS[3]])
     assert found[0] == pytest.approx(nats_of(directory, WORDS[3], surprise._start, 64)[0], rel=0.02)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,8 +12,15 @@ from sklearn.covariance import shrunk_covariance
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from smotext_ray.config.schema import GateConfig
+from smotext_ray.gate.reasons import (
+    ERROR,
+    REASON_OF_CLEANING,
+    REJECTED_IN_WORDS,
+    REPEATED,
+    Reason,
+)
 from smotext_ray.gate.reference import ClassReference, class_reference
-from smotext_ray.gate.rules import judge, overlap, repetition, why_rejected
+from smotext_ray.gate.rules import Candidate, choose_candidate, overlap, repetition, why_rejected
 from smotext_ray.utils.text import fingerprint, words
 
 CORPUS = ["Wheat prices rose in Chicago today", "the ship sank"]
@@ -26,25 +35,26 @@ GOOD = "maize shipments were down ten per cent"
 # A text that fails this check alone, in the order in which the checks are made.
 FAILURES = {
     "empty": {"text": " .,! "},
-    "cut_off": {"finish_reason": "length"},
+    "truncated": {"finish_reason": "length"},
     "repetitive": {"text": "no no no no no no"},
     "copy_of_corpus": {"text": " wheat PRICES rose in\nChicago today"},
     "copy_of_parent": {"text": "Corn exports fell by a tenth, last year!"},
-    "far_from_point": {"cosine": 0.34},
-    "other_class": {"right_class": False},
+    "low_similarity": {"cosine": 0.34},
+    "wrong_class": {"right_class": False},
     "other_neighbors": {"unclean": True},
 }
+
+
+def test_every_reason_has_its_words_and_a_case_here():
+    assert [*REJECTED_IN_WORDS] == [*get_args(Reason), REPEATED, ERROR]
+    assert [*FAILURES, REASON_OF_CLEANING["tomek"]] == [*get_args(Reason)]
 
 
 def reason(config: GateConfig | None = None, **changed) -> str:
     given = {"text": GOOD, "finish_reason": "stop", "cosine": 0.9, "right_class": True}
     given["unclean"] = False
-    return why_rejected(
-        **given | changed,
-        parents=PARENTS,
-        reference=REFERENCE,
-        config=config or GateConfig(cleaning="enn"),
-    )
+    candidate = Candidate(**given | changed)
+    return why_rejected(candidate, PARENTS, REFERENCE, config or GateConfig(cleaning="enn"))
 
 
 def test_a_good_text_has_no_reason():
@@ -67,11 +77,11 @@ def test_of_two_failures_the_earlier_check_is_named(first, second):
 @pytest.mark.parametrize(
     ("name", "off"),
     [
-        ("cut_off", {"reject_cut_off": False}),
+        ("truncated", {"reject_truncated": False}),
         ("repetitive", {"max_repetition": 1.0}),
         ("copy_of_parent", {"max_parent_overlap": 1.0}),
-        ("far_from_point", {"min_cosine": -1.0}),
-        ("other_class", {"same_class": False}),
+        ("low_similarity", {"min_cosine": -1.0}),
+        ("wrong_class", {"same_class": False}),
     ],
 )
 def test_a_check_can_be_put_out_of_force(name, off):
@@ -84,7 +94,7 @@ def test_thresholds_themselves_still_pass():
 
 
 def test_a_cosine_that_is_no_number_is_far():
-    assert reason(cosine=float("nan")) == "far_from_point"
+    assert reason(cosine=float("nan")) == "low_similarity"
 
 
 def test_a_copy_of_either_parent_is_found():
@@ -93,16 +103,14 @@ def test_a_copy_of_either_parent_is_found():
 
 
 def verdict(texts, cosines, right_class=None, finish_reasons=None, unclean=None):
-    return judge(
-        texts,
+    facts = (
         finish_reasons or ["stop"] * len(texts),
-        np.array(cosines, np.float32),
-        np.array(right_class or [True] * len(texts)),
-        np.array(unclean or [False] * len(texts)),
-        PARENTS,
-        REFERENCE,
-        GateConfig(cleaning="tomek"),
+        cosines,
+        right_class or [True] * len(texts),
+        unclean or [False] * len(texts),
     )
+    candidates = list(map(Candidate, texts, *facts))
+    return choose_candidate(candidates, PARENTS, REFERENCE, GateConfig(cleaning="tomek"))
 
 
 def test_the_nearest_candidate_that_passes_is_kept():
@@ -112,7 +120,7 @@ def test_the_nearest_candidate_that_passes_is_kept():
 
 def test_where_none_passes_the_nearest_of_all_is_kept_with_its_reason():
     result = verdict([GOOD, "the harvest was poor", ""], [0.2, 0.8, 0.1], [True, False, True])
-    assert (result.chosen, result.accepted, result.reason) == (1, False, "other_class")
+    assert (result.chosen, result.accepted, result.reason) == (1, False, "wrong_class")
 
 
 def test_a_candidate_that_cleaning_would_remove_is_passed_over():
@@ -129,7 +137,7 @@ def test_of_equal_candidates_the_first_is_kept():
 
 def test_one_candidate_is_judged_alone():
     assert verdict([GOOD], [0.5]).accepted
-    assert verdict([GOOD], [0.5], finish_reasons=["length"]).reason == "cut_off"
+    assert verdict([GOOD], [0.5], finish_reasons=["length"]).reason == "truncated"
 
 
 @given(

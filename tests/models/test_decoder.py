@@ -17,6 +17,7 @@ from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.bridge_config import BridgeConfig
 from smotext_ray.models.decoder import Decoder
+from smotext_ray.models.engine import Engine
 from smotext_ray.models.lora import Adapter
 
 DIM = 4
@@ -83,11 +84,10 @@ def test_lora_layers_are_merged_on_a_gpu_too(llm, with_lora, monkeypatch):
 
 
 def test_lora_layers_can_be_left_to_vllm(llm, with_lora):
-    decoder = Decoder(llm, bridge_of(lora_rank=12), lora=with_lora, merge_lora=False)
-    engine = decoder._engine.llm
-    assert engine.model == llm and engine.settings["max_lora_rank"] == 16
-    decoder.decode(np.ones((1, DIM), np.float32), [0])
-    assert engine.lora_request[-1] == str(with_lora)
+    engine = Engine(llm, 5, lora=with_lora, lora_rank=12)
+    assert engine.llm.model == llm and engine.llm.settings["max_lora_rank"] == 16
+    engine.generate([{"prompt_token_ids": [5, 0, 0]}], [0])
+    assert engine.llm.lora_request[-1] == str(with_lora)
 
 
 def test_a_bridge_with_lora_layers_is_never_used_without_them(llm, with_lora):
@@ -99,7 +99,7 @@ def test_a_bridge_with_lora_layers_is_never_used_without_them(llm, with_lora):
 
 @pytest.fixture
 def decoder(llm) -> Decoder:
-    return Decoder(llm, bridge_of(), candidates=2, max_tokens=10, dtype="float32")
+    return Decoder(llm, bridge_of(), num_candidates=2, max_tokens=10, dtype="float32")
 
 
 def points(*firsts: float) -> np.ndarray:
@@ -134,7 +134,7 @@ def test_a_point_that_is_not_finite_never_reaches_the_engine(decoder, bad):
     given[1, 2] = bad
     results = decoder.decode(given, [7, 8, 9])
     assert [r.texts[:1] for r in results] == [["1 7 0"], [], ["3 9 0"]]
-    assert [r.error for r in results] == ["", "the point holds NaN or infinity", ""]
+    assert [r.error for r in results] == ["", "the point has NaN or infinite values", ""]
     assert decoder._engine.llm.batches == [[1, 3]]
 
 
@@ -163,7 +163,7 @@ def test_an_engines_error_stays_with_its_point(decoder):
 
 
 def test_sampling_can_be_changed(decoder):
-    decoder.set_sampling(candidates=3, temperature=0.5)
+    decoder.set_sampling(num_candidates=3, temperature=0.5)
     assert len(decoder.decode(points(1), [0])[0].texts) == 3
 
 

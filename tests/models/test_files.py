@@ -78,7 +78,7 @@ def test_a_directory_that_is_not_there_is_refused(spec):
 
 
 def test_a_directory_without_a_model_is_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no model"):
+    with pytest.raises(UserError, match="has no model"):
         locate_model(str(tmp_path))
 
 

@@ -16,7 +16,7 @@ from tiny_training import TEXTS, curve, last_state, quiet, tiny_config
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from smotext_ray.errors import UserError
-from smotext_ray.models import checkpoint_files
+from smotext_ray.models import checkpoint_rewrite
 from smotext_ray.models.bridge_config import check_weights, read_bridge_config
 from smotext_ray.models.lora import Adapter, merge
 from smotext_ray.training.config import TrainConfig
@@ -250,7 +250,7 @@ def test_an_llm_whose_weights_cannot_be_added_to_is_refused(config, trained, tmp
     refused(str(llm), trained[1], tmp_path, "lacks model-00001-of-00002.safetensors")
     (llm / "model.safetensors.index.json").unlink()
     (llm / "model.safetensors").unlink()
-    refused(str(llm), trained[1], tmp_path, "holds no weights")
+    refused(str(llm), trained[1], tmp_path, "has no weights")
     refused("nobody/no-such-llm", trained[1], tmp_path, "cannot be downloaded")
 
 
@@ -261,7 +261,7 @@ def refused(llm: str, bridge: Path, tmp_path: Path, message: str) -> None:
 
 
 def test_a_large_checkpoint_is_written_in_shards(config, trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint_files, "SHARD_BYTES", 10_000)
+    monkeypatch.setattr(checkpoint_rewrite, "SHARD_BYTES", 10_000)
     (tmp_path / "merged").mkdir()
     merge(config.llm, trained[1], tmp_path / "merged")
     sizes = [file.stat().st_size for file in (tmp_path / "merged").glob("*.safetensors")]

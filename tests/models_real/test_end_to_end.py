@@ -108,7 +108,7 @@ def test_parents_are_two_texts_of_the_same_class(finished, corpus):
 
 def test_the_exit_code_and_the_closing_table_say_whether_a_class_fell_short(finished):
     run, result = finished
-    short = Run(str(run)).manifest["short"]
+    short = Run(str(run)).manifest["shortfall"]
     assert result.returncode == (3 if short else 0)
     assert ("fell short" in result.stdout) == bool(short)
     assert "tokens per second" in result.stdout
@@ -141,13 +141,13 @@ def test_verify_status_and_show(finished, capsys):
     code = main(["verify", run])
     said = capsys.readouterr().out
     assert code == 0, said
-    assert "sound" in said
+    assert "is valid" in said
     assert main(["status", run]) == 0
     assert "decode round-1" in capsys.readouterr().out
     assert main(["show", run, "--rows", "4"]) == 0
     shown = capsys.readouterr().out
-    assert shown.count("│ new text  │") == 4
-    assert shown.count("│ neighbour │") == 4
+    assert shown.count("│ synthetic │") == 4
+    assert shown.count("│ neighbor  │") == 4
 
 
 def test_a_finished_run_is_left_as_it_is(finished, corpus, capsys):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from smotext_ray.models.engine import Candidates
 from smotext_ray.pipeline import quarantine
 from smotext_ray.pipeline.actors import with_candidates
-from smotext_ray.pipeline.quarantine import Notes, SparingActor, Turns
+from smotext_ray.pipeline.quarantine import AttemptLog, ReadWriteLock, RowQuarantine
 from smotext_ray.run.directory import Run
 
 TRIES = 2
@@ -46,7 +46,7 @@ class Process:
 
 @pytest.fixture(autouse=True)
 def as_in_ray(monkeypatch):
-    monkeypatch.setattr(quarantine, "tell_done", lambda restarts: restarts.done.remote("one"))
+    monkeypatch.setattr(quarantine, "report_done", lambda restarts: restarts.done.remote("one"))
 
 
 def restarts():
@@ -58,7 +58,7 @@ def restarts():
 def decode(uri, table, process):
     """As Ray does: a new process after each that ended. The table, and how many ended."""
     for ended in range(100):
-        actor = SparingActor(process.actor(), {}, uri, "notes", TRIES, restarts()[0])
+        actor = RowQuarantine(process.actor(), {}, uri, "notes", TRIES, restarts()[0])
         try:
             return actor(table), ended
         except Ended:
@@ -80,7 +80,7 @@ def test_a_block_of_good_rows_is_decoded_at_once(uri):
     made, ended = decode(uri, table, Process())
     assert ended == 0
     assert made.equals(Process()(table))
-    assert Notes(Run(uri), "notes").held_against([1, 2, 3]) == (0, {})
+    assert AttemptLog(Run(uri), "notes").held_against([1, 2, 3]) == (0, {})
 
 
 @pytest.mark.parametrize("fs", ["memory", "local"])
@@ -121,7 +121,7 @@ def test_what_a_row_held_up_is_decoded_as_before_by_the_next_job(uri):
 def test_ends_that_are_not_the_rows_fault_cost_no_row(uri):
     table = block(*range(6))
     process = Process(dead=True)
-    actor = SparingActor(process.actor(), {}, uri, "notes", TRIES, restarts()[0])
+    actor = RowQuarantine(process.actor(), {}, uri, "notes", TRIES, restarts()[0])
     for _ in range(2 * TRIES + 1):  # after which the job would be stopped
         with pytest.raises(Ended):
             actor(table)
@@ -131,26 +131,26 @@ def test_ends_that_are_not_the_rows_fault_cost_no_row(uri):
 
 
 def test_rows_that_others_have_in_hand_are_not_held_against_a_block(uri):
-    others = Notes(Run(uri), "notes")
+    others = AttemptLog(Run(uri), "notes")
     with others.trying([0, 5]), others.trying([7]), others.trying([7]):
         assert others.held_against([1, 2, 3]) == (0, {})
         assert others.held_against([0, 5, 7]) == (1, {7: 2})
 
 
 def test_an_exception_is_no_end_of_the_process(uri):
-    notes = Notes(Run(uri), "notes")
+    notes = AttemptLog(Run(uri), "notes")
     with pytest.raises(ValueError), notes.trying([1, 2]):
         raise ValueError
     assert notes.held_against([1, 2]) == (0, {})
 
 
 def test_each_row_that_is_decoded_alone_is_progress(uri):
-    notes = Notes(Run(uri), "notes")
+    notes = AttemptLog(Run(uri), "notes")
     for _ in range(TRIES):
         with pytest.raises(Ended), notes.trying([4, 9]):
             raise Ended
     handle, told = restarts()
-    SparingActor(Process().actor(), {}, uri, "notes", TRIES, handle)(block(4, 9))
+    RowQuarantine(Process().actor(), {}, uri, "notes", TRIES, handle)(block(4, 9))
     assert told == ["one", "one"]
 
 
@@ -162,7 +162,7 @@ def test_an_empty_block(uri):
 
 
 def test_one_alone_and_many_together():
-    turns, at, most, alone_beside = Turns(), Counter(), Counter(), []
+    turns, at, most, alone_beside = ReadWriteLock(), Counter(), Counter(), []
     lock = threading.Lock()
 
     def go(kind):
@@ -197,11 +197,11 @@ def test_a_row_is_tried_alone_while_other_threads_wait(uri):
                 at_once["calls"] -= 1
             return super().__call__(table)
 
-    notes = Notes(Run(uri), "notes")
+    notes = AttemptLog(Run(uri), "notes")
     for _ in range(TRIES):
         with suppress(Ended), notes.trying([0, 1, 2]):
             raise Ended  # is no Exception: the note stays
-    actor = SparingActor(Slow().actor(), {}, uri, "notes", TRIES, restarts()[0])
+    actor = RowQuarantine(Slow().actor(), {}, uri, "notes", TRIES, restarts()[0])
     blocks = [block(0, 1, 2), *(block(i, i + 1) for i in range(3, 19, 2))]
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(actor, blocks))

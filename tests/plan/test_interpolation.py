@@ -1,4 +1,4 @@
-"""Points lie where SMOTE and slerp put them, each computed on its own."""
+"""Points lie where SMOTE puts them, each computed on its own."""
 
 from __future__ import annotations
 
@@ -30,105 +30,59 @@ def test_equal_to_imbalanced_learn():
     near = np.stack([rng.choice(50, 5, replace=False) for _ in range(50)])
     rows, columns = rng.integers(0, 50, 50), rng.integers(0, 5, 50)
     expected = SMOTE()._generate_samples(x, x, near, rows, columns, lam[:, None])
-    got = interpolate(x[rows], x[near[rows, columns]], lam, "lerp", unit_norm=False)
+    got = interpolate(x[rows], x[near[rows, columns]], lam, unit_norm=False)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("how", ["lerp", "slerp"])
-def test_ends(how):
+def test_ends():
     x, neighbor, _ = pairs(0)
     for unit_norm in (False, True):
         expected = (unit(x), unit(neighbor)) if unit_norm else (x, neighbor)
         for lam in (0, 1):
-            got = interpolate(x, neighbor, np.full(50, lam, np.float32), how, unit_norm)
+            got = interpolate(x, neighbor, np.full(50, lam, np.float32), unit_norm)
             np.testing.assert_allclose(got, expected[lam], atol=1e-6)
 
 
-@pytest.mark.parametrize("how", ["lerp", "slerp"])
-def test_unit_norm(how):
+def test_unit_norm():
     x, neighbor, lam = pairs(0)
-    got = interpolate(x, neighbor, lam, how, unit_norm=True)
+    got = interpolate(x, neighbor, lam, unit_norm=True)
     np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
 
 
 def test_lerp_without_unit_norm_shortens():
     x, neighbor, lam = pairs(0)
-    got = interpolate(unit(x), unit(neighbor), lam, "lerp", unit_norm=False)
+    got = interpolate(unit(x), unit(neighbor), lam, unit_norm=False)
     assert (np.linalg.norm(got, axis=1) < 0.999).any()
-
-
-def test_slerp_turns_evenly_and_interpolates_lengths():
-    x, neighbor, lam = pairs(0)
-    got = interpolate(x, 3 * neighbor, lam, "slerp", unit_norm=False)
-    length_x, length_nn = np.linalg.norm(x, axis=1), 3 * np.linalg.norm(neighbor, axis=1)
-    np.testing.assert_allclose(
-        np.linalg.norm(got, axis=1), length_x + lam * (length_nn - length_x), rtol=1e-5
-    )
-    whole = np.arccos((unit(x).astype(float) * unit(neighbor)).sum(1))
-    part = np.arccos((unit(x).astype(float) * unit(got)).sum(1))
-    np.testing.assert_allclose(part, lam * whole, atol=1e-3)
-
-
-def test_slerp_is_not_lerp():
-    got = interpolate(
-        np.float32([[1, 0]]), np.float32([[0, 1]]), np.float32([0.25]), "slerp", unit_norm=True
-    )
-    np.testing.assert_allclose(got, [[np.cos(np.pi / 8), np.sin(np.pi / 8)]], atol=1e-7)
-
-
-@pytest.mark.parametrize("unit_norm", [False, True])
-def test_slerp_of_nearly_parallel_rows(unit_norm):
-    x, other, lam = pairs(0)
-    x = unit(x)
-    for neighbor in (x, (x + 1e-7 * other).astype(np.float32)):
-        got = interpolate(x, neighbor, lam, "slerp", unit_norm)
-        np.testing.assert_allclose(got, x, atol=1e-6)
-
-
-@pytest.mark.parametrize("unit_norm", [False, True])
-def test_slerp_of_opposite_rows_stays_on_the_sphere(unit_norm):
-    x, _, lam = pairs(0)
-    x = unit(x)
-    got = interpolate(x, -x, lam, "slerp", unit_norm)
-    np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose((got * x).sum(1), np.cos(np.pi * lam), atol=1e-5)
 
 
 def test_zeros():
     x, zero = np.float32([[2, 0]]), np.zeros((1, 2), np.float32)
     half = np.float32([0.5])
-    for how in ("lerp", "slerp"):
-        assert interpolate(x, zero, half, how, unit_norm=False).tolist() == [[1, 0]]
-        assert interpolate(zero, x, half, how, unit_norm=True).tolist() == [[1, 0]]
-        assert interpolate(zero, zero, half, how, unit_norm=True).tolist() == [[0, 0]]
+    assert interpolate(x, zero, half, unit_norm=False).tolist() == [[1, 0]]
+    assert interpolate(zero, x, half, unit_norm=True).tolist() == [[1, 0]]
+    assert interpolate(zero, zero, half, unit_norm=True).tolist() == [[0, 0]]
     # The middle of opposite rows is the origin, which has no direction: the source is taken.
-    assert interpolate(x, -x, half, "lerp", unit_norm=True).tolist() == [[1, 0]]
+    assert interpolate(x, -x, half, unit_norm=True).tolist() == [[1, 0]]
 
 
 @settings(deadline=None, max_examples=30)
 @given(
     st.integers(0, 2**32 - 1),
     st.lists(st.integers(0, 40), max_size=4),
-    st.sampled_from(["lerp", "slerp"]),
     st.booleans(),
 )
-def test_rows_are_byte_equal_in_any_batch(seed, cuts, how, unit_norm):
+def test_rows_are_byte_equal_in_any_batch(seed, cuts, unit_norm):
     x, neighbor, lam = pairs(seed, n=40, d=37)
     neighbor[::7] = x[::7]
     neighbor[3::7] = -x[3::7]
-    whole = interpolate(x, neighbor, lam, how, unit_norm)
+    whole = interpolate(x, neighbor, lam, unit_norm)
     edges = sorted({0, 1, 40, *cuts})
     parts = [
-        interpolate(x[a:b], neighbor[a:b], lam[a:b], how, unit_norm)
+        interpolate(x[a:b], neighbor[a:b], lam[a:b], unit_norm)
         for a, b in itertools.pairwise(edges)
     ]
     assert np.concatenate(parts).tobytes() == whole.tobytes()
-
-
-def test_unknown_interpolation():
-    with pytest.raises(ValueError, match="lerp"):
-        interpolate(*pairs(0), "cubic", unit_norm=True)
 
 
 @pytest.mark.parametrize("alpha", [0.2, 0.5, 2.0, 8.0])
@@ -154,7 +108,7 @@ def test_the_law_of_1_is_smotes_own():
 def test_a_mixture_with_one_neighbour_is_the_line_to_it(unit_norm):
     x, neighbor, lam = pairs(3, 300)
     mixed = mix(x, neighbor[:, None], lam[:, None], unit_norm)
-    assert mixed.tobytes() == interpolate(x, neighbor, lam, "lerp", unit_norm).tobytes()
+    assert mixed.tobytes() == interpolate(x, neighbor, lam, unit_norm).tobytes()
 
 
 @settings(deadline=None, max_examples=30)

@@ -18,6 +18,7 @@ from smotext_ray.plan.classes import read_classes, read_texts
 from smotext_ray.plan.draws import draw, draw_others
 from smotext_ray.plan.interpolation import interpolate, mix
 from smotext_ray.plan.neighbors import other_texts
+from smotext_ray.plan.points import PlanSettings
 from smotext_ray.plan.shards import Shard, shards
 from smotext_ray.tables import matrix, plan_schema
 
@@ -25,7 +26,6 @@ SETTINGS = {
     "seed": 7,
     "k_neighbors": 5,
     "metric": "cosine",
-    "interpolation": "lerp",
     "unit_norm": True,
 }
 
@@ -49,7 +49,8 @@ def class_rows(seed: int, n: int, label: object = "grain", d: int = 12, distinct
 def plan_class(rows: pa.Table, shard: Shard, **how) -> pa.Table:
     source = ds.dataset(rows)
     (read,) = read_classes(source, [shard.label])
-    table = planning.plan_class(read, shard, **how)
+    known = how.pop("known", None)
+    table = planning.plan_class(read, shard, PlanSettings(**how), known=known)
     return planning.with_texts(table, lambda rows: read_texts(source, rows))
 
 
@@ -74,17 +75,15 @@ def as_bytes(table: pa.Table) -> bytes:
     st.integers(0, 2**32 - 1),
     st.integers(1, 60),
     st.sampled_from(["cosine", "euclidean"]),
-    st.sampled_from(["lerp", "slerp", "mixed"]),
+    st.sampled_from([1, 4]),  # more than the four rows of a class have
     st.booleans(),
 )
 def test_the_plan_is_the_same_for_any_sharding_and_row_order(
-    seed, points_per_shard, metric, interpolation, unit_norm
+    seed, points_per_shard, metric, neighbors_per_point, unit_norm
 ):
     classes = {"a": class_rows(seed, 30, "a", distinct=20), "b": class_rows(seed + 1, 4, "b")}
     new_points = {"b": 9, "a": 45}
-    how = {"metric": metric, "interpolation": interpolation, "unit_norm": unit_norm}
-    if interpolation == "mixed":  # more than the four rows of a class have
-        how |= {"interpolation": "lerp", "mixed_neighbors": 4}
+    how = {"metric": metric, "neighbors_per_point": neighbors_per_point, "unit_norm": unit_norm}
     whole = plan_of(classes, shards(new_points, 2, 100, 1000), **how)
     shuffled = {
         label: rows.take(np.random.default_rng(seed).permutation(rows.num_rows))
@@ -118,19 +117,15 @@ def test_parents(seed, distinct, k, points_per_shard):
         assert 0 <= row["seed"] < 2**31
 
 
-@pytest.mark.parametrize("interpolation", ["lerp", "slerp"])
-def test_points_can_be_computed_from_their_rows(interpolation):
+def test_points_can_be_computed_from_their_rows():
     rows = class_rows(0, 40)
-    plan = plan_class(
-        rows, Shard(0, "grain", 0, 200, 0), **{**SETTINGS, "interpolation": interpolation}
-    )
+    plan = plan_class(rows, Shard(0, "grain", 0, 200, 0), **SETTINGS)
     vectors = np.array(rows["embedding"].to_pylist(), dtype=np.float32)
     of = dict(zip(rows["id"].to_pylist(), vectors, strict=True))
     again = interpolate(
         np.stack([of[name] for name in plan["source_id"].to_pylist()]),
         np.stack([of[name] for name in plan["neighbor_id"].to_pylist()]),
         plan["lam"].to_numpy(),
-        interpolation,
         unit_norm=True,
     )
     points = np.array(plan["point"].to_pylist(), dtype=np.float32)
@@ -188,7 +183,7 @@ def test_wrong_rows_are_refused():
         plan_class(rows, Shard(0, "ship", 0, 2, 0), **SETTINGS)
     (read,) = read_classes(ds.dataset(rows), ["grain"])
     with pytest.raises(ValueError, match="class 'ship' are of 'grain'"):
-        planning.plan_class(read, Shard(0, "ship", 0, 2, 0), **SETTINGS)
+        planning.plan_class(read, Shard(0, "ship", 0, 2, 0), PlanSettings(**SETTINGS))
     with pytest.raises(UserError, match="only one distinct text"):
         plan_class(class_rows(0, 6, distinct=1), Shard(0, "grain", 0, 2, 0), **SETTINGS)
 
@@ -254,13 +249,13 @@ def test_sources_neighbours_and_lam_follow_smote():
     assert stats.chisquare(counts).pvalue > 0.01
 
 
-@pytest.mark.parametrize("lam_alpha", [1.0, 0.4])
-def test_points_are_those_of_imbalanced_learn_for_the_same_draws(lam_alpha):
+@pytest.mark.parametrize("alpha", [1.0, 0.4])
+def test_points_are_those_of_imbalanced_learn_for_the_same_draws(alpha):
     n, k, points = 60, 4, 200
     rows = class_rows(0, n)
     shard = Shard(1, "grain", 0, points, 0)
     how = {**SETTINGS, "k_neighbors": k, "metric": "euclidean", "unit_norm": False}
-    made = plan_class(rows, shard, **how, lam_alpha=lam_alpha)
+    made = plan_class(rows, shard, **how, alpha=alpha)
     ids = rows["id"].to_pylist()
     x = matrix(rows["embedding"])
     # imbalanced-learn's own search and arithmetic.
@@ -282,8 +277,8 @@ def test_points_are_those_of_imbalanced_learn_for_the_same_draws(lam_alpha):
 def test_a_mixed_point_can_be_computed_from_its_row():
     rows = class_rows(0, 40)
     shard = Shard(0, "grain", 0, 300, 0)
-    plan = plan_class(rows, shard, **SETTINGS, mixed_neighbors=3)
-    assert plan.schema == plan_schema(pa.string(), pa.string(), 12, mixed_neighbors=3)
+    plan = plan_class(rows, shard, **SETTINGS, neighbors_per_point=3)
+    assert plan.schema == plan_schema(pa.string(), pa.string(), 12, neighbors_per_point=3)
     of = dict(zip(rows["id"].to_pylist(), matrix(rows["embedding"]), strict=True))
     text = dict(zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True))
     near = {}
@@ -303,7 +298,7 @@ def test_a_mixed_point_can_be_computed_from_its_row():
 def test_mixed_neighbours_are_equally_likely_and_the_first_is_smotes():
     rows = class_rows(0, 20)
     shard = Shard(0, "grain", 0, 6000, 0)
-    plan = plan_class(rows, shard, **SETTINGS, mixed_neighbors=2)
+    plan = plan_class(rows, shard, **SETTINGS, neighbors_per_point=2)
     pairs = [
         frozenset([row["neighbor_id"], *row["other_neighbor_ids"]])
         for row in plan.select(["source_id", "neighbor_id", "other_neighbor_ids"]).to_pylist()
@@ -313,7 +308,7 @@ def test_mixed_neighbours_are_equally_likely_and_the_first_is_smotes():
     assert len(counts) == 10  # of 5 neighbours
     assert stats.chisquare(counts).pvalue > 0.01
     alone = plan_class(rows, shard, **SETTINGS)
-    one = plan_class(rows, shard, **{**SETTINGS, "k_neighbors": 1}, mixed_neighbors=2)
+    one = plan_class(rows, shard, **{**SETTINGS, "k_neighbors": 1}, neighbors_per_point=2)
     assert one["source_id"].equals(alone["source_id"])
     assert one["other_neighbor_ids"].to_pylist() == [[]] * 6000
     np.testing.assert_allclose(one["lam"].to_numpy(), alone["lam"].to_numpy(), atol=1e-6)
@@ -347,7 +342,7 @@ def test_shards_that_share_neighbours_look_for_each_once_and_say_the_same(monkey
         return other_texts(queries, *rest)
 
     monkeypatch.setattr(planning, "other_texts", search)
-    known = planning.KnownNeighbors()
+    known = planning.NeighborCache()
     parts = [Shard(1, "grain", start, start + 20, start) for start in range(0, points, 20)]
     shared = pa.concat_tables(plan_class(rows, part, **SETTINGS, known=known) for part in parts)
     drawn = len(set(shared["source_id"].to_pylist()))

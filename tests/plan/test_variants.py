@@ -26,7 +26,7 @@ from smotext_ray.plan.classes import read_classes, read_corpus
 from smotext_ray.plan.draws import Draws
 from smotext_ray.plan.shards import Shard, shards
 from smotext_ray.plan.variants import MOST_SVM_ROWS, Sources, check_rows, is_in_danger
-from smotext_ray.plan.weights import count_sources, sources_of, weigh, without_sourceless
+from smotext_ray.plan.weights import count_sources, source_weights, sources_of, without_sources
 from smotext_ray.tables import fixed_size_list, matrix
 
 K, M, CLUSTERS, SEED = 4, 8, 5, 3
@@ -116,7 +116,7 @@ def texts_drawn(variant, sources, points, drawn):
     if variant == "kmeans":
         kinds = [(sources.cluster == c) & (weight > 0) for c in range(CLUSTERS)]
     elif variant == "svm":
-        kinds = [(weight > 0) & (sources.reach > 0), (weight > 0) & (sources.reach < 0)]
+        kinds = [(weight > 0) & (sources.step_scale > 0), (weight > 0) & (sources.step_scale < 0)]
     else:
         kinds = [weight > 0]
     texts, columns, steps = [], [], []
@@ -256,7 +256,7 @@ def test_weights_are_the_same_for_any_sharding_and_row_order(seed, each, metric,
     texts = read_corpus(ds.dataset(shuffled(table, seed)), [2, 0, 1])
     counts = Counter(table["label"].to_pylist())
     groups = shards({label: counts[label] for label in points}, 0, 0, each)
-    cut = pa.concat_tables([weigh(texts, group, points, config) for group in groups])
+    cut = pa.concat_tables([source_weights(texts, group, points, config) for group in groups])
     assert cut.combine_chunks().equals(whole.combine_chunks())
 
 
@@ -297,9 +297,9 @@ def test_a_text_that_stands_there_twice_weighs_no_more(seed, variant):
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["borderline", "adasyn", "kmeans", "svm"]))
 def test_a_plan_starts_from_texts_with_a_weight_and_ends_in_its_cluster(seed, variant):
     table, points = drawn_corpus(seed, 120, 90), {0: 40, 1: 30, 2: 20}
-    source, config = ds.dataset(table), config_of(variant, mixed_neighbors=1 + seed % 3)
+    source, config = ds.dataset(table), config_of(variant, neighbors_per_point=1 + seed % 3)
     weights = weigh_here(source, points, config)
-    kept, _ = without_sourceless(points, count_sources(weights), config)
+    kept, _ = without_sources(points, count_sources(weights), config)
     if not kept:
         return
     plan = plan_here(source, kept, 1, 0, config, weights=weights)
@@ -364,7 +364,7 @@ def far_apart(n=12):
 def test_a_class_without_a_source_is_skipped_with_a_warning(variant, told):
     config, points = config_of(variant), {"class 0": 3, "class 1": 4}
     weights = weigh_here(ds.dataset(far_apart()), points, config)
-    kept, warnings = without_sourceless(points, count_sources(weights), config)
+    kept, warnings = without_sources(points, count_sources(weights), config)
     assert kept == {} and len(warnings) == 2
     assert warnings[0].startswith("Class 'class 0' is skipped: none of its texts")
     assert told in warnings[0]

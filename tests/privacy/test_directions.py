@@ -72,7 +72,7 @@ def test_another_encoder_is_refused(privacy, encoder, sha256):
 
 
 def test_more_than_there_are_is_refused(privacy):
-    with pytest.raises(UserError, match="holds 4 directions"):
+    with pytest.raises(UserError, match="has only 4 directions"):
         read_directions(privacy.model_copy(update={"dimensions": 5}))
 
 

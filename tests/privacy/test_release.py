@@ -106,7 +106,7 @@ def test_a_row_released_twice_or_never_stops_the_run(config, tmp_path, ids):
 
 def test_ids_of_the_user_are_refused():
     config = RunConfig.model_validate({"input": {"id_column": "patient"}})
-    with pytest.raises(UserError, match="leave --id-column out"):
+    with pytest.raises(UserError, match="omit --id-column"):
         check_input(config, 10)
 
 

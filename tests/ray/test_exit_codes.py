@@ -31,6 +31,6 @@ def test_a_class_that_falls_short_is_exit_code_3(tmp_path, capsys):
     )
     said = capsys.readouterr()
     assert code == 3, said.err
-    assert "Class 'grain' fell short by 12" in said.out
-    assert "far_from_point" in said.out
+    assert "Class 'grain' is 12 short of its target" in said.out
+    assert "low_similarity" in said.out
     assert pq.read_metadata(run / "augmented.parquet").num_rows == sum(ROWS.values())

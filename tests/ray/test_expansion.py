@@ -17,7 +17,7 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline import expand as expand_module
 from smotext_ray.pipeline import rounds
-from smotext_ray.pipeline.expand import Wish, expand
+from smotext_ray.pipeline.expand import ExpansionRequest, expand
 from smotext_ray.pipeline.new_rows import NewRows
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import accepted, is_expanding
@@ -89,7 +89,7 @@ def test_new_rows_are_embedded_and_their_classes_topped_up(finished, tmp_path):
         tmp_path / "corpus.parquet",
         *(rows("corn", 0, 15), rows("ship", 0, 6), rows("bank", 0, 3), rows("bank", 1, 2)),
     )
-    run, done = expand(finished.uri, Wish(), actors=FAKES)
+    run, done = expand(finished.uri, ExpansionRequest(), actors=FAKES)
     assert done and is_sound(run)
     found = labels_of(run)
     assert found == {
@@ -109,19 +109,19 @@ def test_new_rows_are_embedded_and_their_classes_topped_up(finished, tmp_path):
 
 def test_a_second_time_there_is_nothing_to_do(finished):
     before = contents(finished)
-    run, done = expand(finished.uri, Wish(), actors=FAKES)
+    run, done = expand(finished.uri, ExpansionRequest(), actors=FAKES)
     assert not done
     assert contents(run) == before
 
 
 def test_a_higher_target_is_met_and_a_lower_one_is_reached_already(finished):
-    run, done = expand(finished.uri, Wish(target={"ship": 14}), actors=FAKES)
+    run, done = expand(finished.uri, ExpansionRequest(target={"ship": 14}), actors=FAKES)
     assert done and labels_of(run)[True] == {"ship": 9}
-    assert not expand(finished.uri, Wish(), actors=FAKES)[1]  # the target stays
-    run, done = expand(finished.uri, Wish(target={"ship": 3}), actors=FAKES)
+    assert not expand(finished.uri, ExpansionRequest(), actors=FAKES)[1]  # the target stays
+    run, done = expand(finished.uri, ExpansionRequest(target={"ship": 3}), actors=FAKES)
     assert done and labels_of(run)[True] == {} and is_sound(run)
     # The samples are kept, and count when the target comes back.
-    run, done = expand(finished.uri, Wish(target={"ship": 14}), actors=FAKES)
+    run, done = expand(finished.uri, ExpansionRequest(target={"ship": 14}), actors=FAKES)
     assert done and labels_of(run)[True] == {"ship": 9}
     assert len(run.manifest["rounds"]) == 2
 
@@ -136,12 +136,14 @@ def test_a_stopped_expansion_is_gone_on_with(finished, tmp_path, monkeypatch, st
     with monkeypatch.context() as patch:
         patch.setattr(expand_module, stage, fail)
         with pytest.raises(OSError, match="the disk is full"):
-            expand(finished.uri, Wish(input=str(new)), actors=FAKES)
+            expand(finished.uri, ExpansionRequest(input=str(new)), actors=FAKES)
     assert is_expanding(finished.manifest)
     assert "result" not in finished.manifest["stages"]
     new.unlink()  # its rows are in the run
     if command == "expand":
-        run, done = expand(finished.uri, Wish(input=str(tmp_path / "corpus.parquet")), actors=FAKES)
+        run, done = expand(
+            finished.uri, ExpansionRequest(input=str(tmp_path / "corpus.parquet")), actors=FAKES
+        )
         assert not done  # but what was under way
     else:
         run = rounds.augment(_config_of(finished), finished.uri, actors=FAKES)
@@ -161,11 +163,11 @@ def test_files_of_a_staging_that_was_killed_count_for_nothing(finished, tmp_path
     with monkeypatch.context() as patch:
         patch.setattr(expand_module, "_begin", fail)
         with pytest.raises(OSError, match="the disk is full"):
-            expand(finished.uri, Wish(input=str(new)), actors=FAKES)
+            expand(finished.uri, ExpansionRequest(input=str(new)), actors=FAKES)
     assert len(list(Path(finished.at("corpus")).iterdir())) == 2
     assert is_sound(finished)
     other = write(tmp_path / "b.parquet", rows("bank", 0, 2))
-    run, _ = expand(finished.uri, Wish(input=str(other)), actors=FAKES)
+    run, _ = expand(finished.uri, ExpansionRequest(input=str(other)), actors=FAKES)
     assert is_sound(run)
     assert labels_of(run)[False] == {"corn": 12, "ship": 5, "bank": 2}
 
@@ -176,7 +178,7 @@ def test_rows_are_known_by_their_ids(tmp_path):
     run = rounds.augment(config, str(tmp_path / "run"), actors=FAKES)
     # Two rows have another text; a text that is there already has another id.
     write(corpus, rows("corn", 0, 4), rows("corn", 20, 22), rows("ship", 0, 4), ids=True)
-    run, done = expand(run.uri, Wish(), actors=FAKES)
+    run, done = expand(run.uri, ExpansionRequest(), actors=FAKES)
     assert done and is_sound(run)
     assert labels_of(run)[False] == {"corn": 6, "ship": 4}
     assert run.manifest["expansions"][0]["changed_rows"] == 2
@@ -198,12 +200,12 @@ def test_an_input_that_does_not_fit_is_refused_and_changes_nothing(
     pq.write_table(pa.table(columns), tmp_path / "new.parquet")
     before = contents(finished)
     with pytest.raises(UserError, match=message):
-        expand(finished.uri, Wish(input=str(tmp_path / "new.parquet")), actors=FAKES)
+        expand(finished.uri, ExpansionRequest(input=str(tmp_path / "new.parquet")), actors=FAKES)
     assert contents(finished) == before
 
 
 def test_keys_of_an_address_are_not_noted():
-    wish = Wish(input="s3://AKIA:secret@bucket/new")
+    wish = ExpansionRequest(input="s3://AKIA:secret@bucket/new")
     entry = expand_module._entry(wish, RunConfig(), {"rounds": []}, NewRows())
     assert entry["input"] == "s3://bucket/new"
 
@@ -211,13 +213,15 @@ def test_keys_of_an_address_are_not_noted():
 def test_an_empty_export_is_no_mistake(finished, tmp_path):
     schema = pa.schema([("text", pa.string()), ("label", pa.string())])
     pq.write_table(schema.empty_table(), tmp_path / "new.parquet")
-    assert not expand(finished.uri, Wish(input=str(tmp_path / "new.parquet")), actors=FAKES)[1]
+    assert not expand(
+        finished.uri, ExpansionRequest(input=str(tmp_path / "new.parquet")), actors=FAKES
+    )[1]
 
 
 def test_what_was_accepted_stays_accepted(finished, tmp_path):
     """More real rows than asked for: the samples are too many, and stay in samples/."""
     new = write(tmp_path / "new.parquet", rows("ship", 5, 15))
-    run, done = expand(finished.uri, Wish(input=str(new)), actors=FAKES)
+    run, done = expand(finished.uri, ExpansionRequest(input=str(new)), actors=FAKES)
     assert done and is_sound(run)
     assert labels_of(run) == {False: {"corn": 12, "ship": 15}, True: {"corn": 3}}
     assert accepted(run.manifest) == {"ship": 7, "corn": 3}

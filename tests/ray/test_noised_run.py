@@ -37,13 +37,15 @@ class WordsActor:
         self.counter = counter
 
     def __call__(self, table):
-        from smotext_ray.pipeline.actors import beside
+        from smotext_ray.pipeline.actors import decode_rows
 
         # What an actor is given is what it could write down.
         assert table["source_text"].null_count == table["neighbor_text"].null_count == len(table)
         ids = table["sample_id"].to_pylist()
         texts = [f"{WORDS[i % 32]} {WORDS[i // 32 % 32]}" for i in ids]
-        return beside(table, lambda: [Candidates([t], ["stop"], [2]) for t in texts], self.counter)
+        return decode_rows(
+            table, lambda: [Candidates([t], ["stop"], [2]) for t in texts], self.counter
+        )
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def test_counter():
 
 def test_rows_that_are_done_again_count_once_and_their_tokens_again():
     counter = Counter()
-    samples = {("accepted", ""): 3, ("rejected", "cut_off"): 1}
+    samples = {("accepted", ""): 3, ("rejected", "truncated"): 1}
     for first in (10, 14, 10):
         counter.add(4, 7, first=first, samples=samples)
     counts, events = counter.see(0)
@@ -34,7 +34,7 @@ def test_rows_that_are_done_again_count_once_and_their_tokens_again():
         ("smotext_repeated_rows",): 4,
         ("smotext_tokens",): 21,
         ("smotext_samples", "accepted", ""): 6,
-        ("smotext_samples", "rejected", "cut_off"): 2,
+        ("smotext_samples", "rejected", "truncated"): 2,
     }
     assert events == []
 
@@ -42,14 +42,14 @@ def test_rows_that_are_done_again_count_once_and_their_tokens_again():
 def test_events_are_told_once_and_are_bounded():
     counter = Counter()
     counter.restarted("decoder", "sample_id 1 to 9")
-    counter.tell("no text", {"sample_ids": [7]})
+    counter.log_event("no text", {"sample_ids": [7]})
     counts, events = counter.see(0)
     assert counts["smotext_restarts", "decoder"] == 1
     sentence = "Ray has started the decoder anew, which ended at sample_id 1 to 9"
     assert events == [(sentence, {"actor": "decoder"}), ("no text", {"sample_ids": [7]})]
     assert counter.see(1)[1] == events[1:]
     for _ in range(2 * MOST_EVENTS):
-        counter.tell("again", {})
+        counter.log_event("again", {})
     assert len(counter.see(0)[1]) == MOST_EVENTS
 
 
@@ -142,7 +142,9 @@ def test_what_an_actor_tells_is_in_the_log_of_the_run(ray, run, monkeypatch):
     monkeypatch.setattr(progress.log, "level", logging.DEBUG)
     log_to_run(run)
     with stage_progress("decode round-1", 9, run) as counter:
-        ray.get(counter.tell.remote("a sample has no text", {"sample_ids": [7], "reason": "odd"}))
+        ray.get(
+            counter.log_event.remote("a sample has no text", {"sample_ids": [7], "reason": "odd"})
+        )
     (file,) = run.fs.get_file_info(_files(run))
     lines = [json.loads(line) for line in run.read("logs", file.base_name).splitlines()]
     (told,) = [line for line in lines if line["level"] == "WARNING"]

@@ -12,7 +12,7 @@ from test_expansion import _config_of, is_sound, labels_of, rows, write
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline import plan as plan_module
 from smotext_ray.pipeline import rounds
-from smotext_ray.pipeline.expand import Wish, expand
+from smotext_ray.pipeline.expand import ExpansionRequest, expand
 from smotext_ray.pipeline.in_process import plan_here, weigh_here
 from smotext_ray.pipeline.plan_files import weights_directory
 from smotext_ray.plan import variants
@@ -46,7 +46,7 @@ def is_that_of_one_process(run: Run, points: dict[str, int]) -> bool:
 
 
 def test_a_variant_of_the_whole_is_one_file_and_a_change_of_it_is_found(tmp_path):
-    run = planned(tmp_path, variant="kmeans", n_clusters=1, mixed_neighbors=2)
+    run = planned(tmp_path, variant="kmeans", n_clusters=1, neighbors_per_point=2)
     (file,) = weight_files(run)
     assert list(run.manifest["weights"]["files"]) == [file]
     assert is_that_of_one_process(run, {"ship": 25}) and is_sound(run)
@@ -91,7 +91,7 @@ def test_weights_are_made_once_and_anew_when_the_corpus_has_grown(tmp_path):
     run = rounds.augment(_config_of(run), run.uri, actors=FAKES)
 
     new = write(tmp_path / "new.parquet", rows("corn", 40, 60))
-    run, done = expand(run.uri, Wish(input=str(new)), actors=FAKES)
+    run, done = expand(run.uri, ExpansionRequest(input=str(new)), actors=FAKES)
     assert done and is_sound(run) and labels_of(run)[True] == {"ship": 45}
     again = run.manifest["weights"]["files"]
     assert again.keys().isdisjoint(first) and set(again.values()) != set(first.values())
@@ -114,7 +114,7 @@ def test_a_class_without_a_source_is_left_as_it_is(tmp_path):
     assert is_sound(run) and labels_of(run)[True] == {}
     *_, warning = run.manifest["warnings"]
     assert "'ship' is skipped: none of its texts is in danger" in warning
-    assert run.manifest["short"] == []
+    assert run.manifest["shortfall"] == []
 
 
 def test_too_many_rows_are_refused_before_anything_is_written(tmp_path, monkeypatch):

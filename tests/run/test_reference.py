@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from smotext_ray.gate.reference import class_reference
+from smotext_ray.plan.classes import read_classes
 from smotext_ray.run.directory import Run
 from smotext_ray.run.reference import build_reference, distinct_texts, load_reference
 from smotext_ray.tables import fixed_size_list
@@ -75,10 +76,14 @@ def test_every_text_of_the_corpus_is_held(run):
 
 def test_distinct_texts_of_each_class(run):
     labels = ["a", "a", "a", "b", "b", "b"]
-    texts = ["one", " ONE ", "two", "one", "three", "four"]
+    texts = ["one", " one ", "ONE", "one", "three", "four"]
     embedded(run, labels, texts)
     build_reference(run, ["a", "b"])
-    assert distinct_texts(run, ["a", "b"]) == {"a": 2, "b": 3}
+    distinct = distinct_texts(run, ["a", "b"])
+    assert distinct == {"a": 2, "b": 3}
+    # The plan, which finds neighbors among them, counts the same.
+    classes = read_classes(run.table("embeddings"), ["a", "b"])
+    assert {rows.label: rows.distinct for rows in classes} == distinct
 
 
 def test_a_second_build_replaces_the_first(run):

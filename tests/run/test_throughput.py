@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from smotext_ray.run import throughput as module
 from smotext_ray.run.directory import Run
-from smotext_ray.run.throughput import Written, rate, written
+from smotext_ray.run.throughput import WriteProgress, rate, write_progress
 
 WRITE = "0351UXSWMp_f0f6a7698dd1"  # how Ray names the files of one write
 
@@ -33,13 +33,13 @@ def run(tmp_path):
 
 
 def test_a_directory_that_is_not_there_holds_nothing(run):
-    assert written(run, "samples") == Written(0, True, None, 0.0, None)
+    assert write_progress(run, "samples") == WriteProgress(0, True, None, 0.0, None)
 
 
 def test_rows_and_rate(run):
     for number in range(5):
         put(run, f"{WRITE}_{number:06}-0", 10, at=1000 + 20 * number)
-    seen = written(run, "samples")
+    seen = write_progress(run, "samples")
     assert (seen.rows, seen.is_exact, seen.last, seen.longest_gap) == (50, True, 1080, 20)
     assert seen.rows_per_second == pytest.approx(0.5)
 
@@ -49,14 +49,14 @@ def test_the_time_in_which_nothing_ran_does_not_count(run):
         put(run, f"killed_{number:06}-0", 10, at=1000 + number)
     for number in range(3):
         put(run, f"resumed_{number:06}-0", 10, at=90_000 + 5 * number)
-    seen = written(run, "samples")
+    seen = write_progress(run, "samples")
     assert seen.rows == 60 and seen.longest_gap == 5
     assert seen.rows_per_second == pytest.approx(2)
 
 
 def test_one_file_has_no_rate(run):
     put(run, f"{WRITE}_000000-0", 10, at=1000)
-    seen = written(run, "samples")
+    seen = write_progress(run, "samples")
     assert (seen.rows, seen.last, seen.rows_per_second) == (10, 1000, None)
 
 
@@ -66,7 +66,7 @@ def test_a_file_that_is_being_written_holds_no_rows_yet(run):
         file.write(b"PAR1 half of it")
     (open(run.at("samples", f"{WRITE}_000002-0.parquet"), "wb")).close()
     put(run, "_partial", 99)
-    assert written(run, "samples").rows == 10
+    assert write_progress(run, "samples").rows == 10
 
 
 def test_few_footers_are_read_of_many_files(run, monkeypatch):
@@ -77,16 +77,16 @@ def test_few_footers_are_read_of_many_files(run, monkeypatch):
     )
     for number in range(40):
         put(run, f"{WRITE}_{number:06}-0", 64 if number < 39 else 30)
-    seen = written(run, "samples", footers=8)
+    seen = write_progress(run, "samples", footers=8)
     assert len(read) == 8 and not seen.is_exact
     assert seen.rows == pytest.approx(39 * 64 + 30, rel=0.05)
-    assert written(run, "samples", footers=None).rows == 39 * 64 + 30
+    assert write_progress(run, "samples", footers=None).rows == 39 * 64 + 30
 
 
 def test_a_file_system_without_times():
     run = Run(f"memory://{uuid.uuid4()}/run")
     put(run, f"{WRITE}_000000-0", 3)
-    assert written(run, "samples").rows == 3
+    assert write_progress(run, "samples").rows == 3
 
 
 def test_actors_that_begin_together_do_not_make_it_faster():

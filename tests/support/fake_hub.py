@@ -43,10 +43,6 @@ class Hub:
         self.kinds.add(repo_type)
         return SimpleNamespace(private=self.private[repo_id])
 
-    def file_exists(self, repo_id, filename, *, token=None, repo_type=None):
-        self.tokens.add(token)
-        return filename in self.files[repo_id]
-
     def upload_folder(
         self,
         *,
@@ -75,7 +71,7 @@ class Hub:
         return str(target)
 
 
-FUNCTIONS = ("create_repo", "repo_info", "file_exists", "upload_folder", "snapshot_download")
+FUNCTIONS = ("create_repo", "repo_info", "upload_folder", "snapshot_download")
 
 
 def faked(fake: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
@@ -115,12 +111,12 @@ FAILURES = [
         "HF_HUB_OFFLINE is set",
     ),
     (errors.LocalEntryNotFoundError("a\nb"), "the hub cannot be reached"),
-    (errors.HFValidationError("a\nb"), "no repository can have that name"),
+    (errors.HFValidationError("a\nb"), "the repository name is invalid"),
     (errors.RepositoryNotFoundError("a\nb", response=response(401)), "no such repository"),
-    (errors.GatedRepoError("a\nb", response=response(403)), "asked for on its page"),
+    (errors.GatedRepoError("a\nb", response=response(403)), "request access on its page"),
     (errors.LocalTokenNotFoundError("a\nb"), "hf auth login"),
     (errors.HfHubHTTPError("a\nb", response=response(401)), "hf auth login"),
-    (errors.HfHubHTTPError("a\nb", response=response(403)), "no right"),
+    (errors.HfHubHTTPError("a\nb", response=response(403)), "lacks permission"),
     (errors.HfHubHTTPError("a\nb", response=response(500)), "(HfHubHTTPError)"),
     (httpx.ConnectError("a\nb"), "the hub cannot be reached"),
     (TimeoutError("a\nb"), "(TimeoutError)"),

@@ -90,7 +90,7 @@ class Decode:
             os.kill(os.getpid(), signal.SIGKILL)
         if is_among("hungry", ids):
             eat()
-        return actors.beside(table, lambda: self.decode(ids), self.counter)
+        return actors.decode_rows(table, lambda: self.decode(ids), self.counter)
 
     def decode(self, ids: list[int]) -> list[Candidates]:
         if happens(ENGINE_DIES):

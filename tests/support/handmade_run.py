@@ -22,7 +22,7 @@ from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import accepted, new_manifest
 from smotext_ray.run.reference import build_reference
 from smotext_ray.run.result import write_input_schema, write_result
-from smotext_ray.run.samples import tally
+from smotext_ray.run.samples import summarize_round
 from smotext_ray.tables import fixed_size_list
 
 MODELS = {name: {"name": name, "sha256": "0"} for name in ("encoder", "llm", "bridge")}
@@ -111,12 +111,14 @@ def build(
                     "seconds": 4.0,
                     "tokens": 400,
                     "actors": 1,
-                    **tally(run, list(range(1, number + 1))),
+                    **summarize_round(run, list(range(1, number + 1))),
                 }
     if until == "result":
         got = accepted(manifest)
         short = {label: number - got.get(label, 0) for label, number in wanted.items()}
-        manifest["short"] = pairs({label: number for label, number in short.items() if number > 0})
+        manifest["shortfall"] = pairs(
+            {label: number for label, number in short.items() if number > 0}
+        )
         manifest["result"] = write_result(run, manifest, dict(wanted))
         manifest["stages"]["result"] = {"seconds": 0.2}
     run.save(manifest)

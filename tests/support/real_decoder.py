@@ -18,6 +18,7 @@ import torch
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.decoder import Decoder
 from smotext_ray.models.encoder import Encoder
+from smotext_ray.models.engine import Engine
 from smotext_ray.models.engine_device import set_environment
 from smotext_ray.models.files import DEFAULT_BRIDGE, locate_model
 
@@ -38,14 +39,14 @@ def merged(found: Path) -> None:
     good = points[[0, 2, 3]]
     points[1] = np.nan
     bridge = Bridge.from_pretrained(DEFAULT_BRIDGE)
-    decoder = real_decoder(bridge, candidates=2, dtype="float32")
+    decoder = real_decoder(bridge, num_candidates=2, dtype="float32")
     results = decoder.decode(points, [1, 2, 3, 4])
     again = decoder.decode(points, [1, 2, 3, 4])
     other_seeds = decoder.decode(points, [101, 102, 103, 104])
     long_prompts = answers_to_long_prompts(decoder, bridge.prompt_length + MAX_TOKENS - 1)
 
     # From here on without chance, so that batches may differ.
-    decoder.set_sampling(candidates=1, temperature=0.0)
+    decoder.set_sampling(num_candidates=1, temperature=0.0)
     first, second, _ = decoder._prompts(good)
     too_long = {"prompt_embeds": torch.cat([first["prompt_embeds"]] * 10)}
     around = decoder._engine.generate([first, too_long, second], [1, 2, 3])
@@ -80,8 +81,12 @@ def beside(found: Path) -> None:
     """Greedy texts where vLLM computes the bridge's LoRA layers itself."""
     points = encoder().encode(TEXTS)[[0, 2, 3]]
     bridge = Bridge.from_pretrained(DEFAULT_BRIDGE)
-    decoder = real_decoder(bridge, temperature=0.0, dtype="float32", merge_lora=False)
-    greedy = decoder.decode(points, [1, 2, 3])
+    lora = {"lora": lora_of(bridge), "lora_rank": bridge.config.lora_rank}
+    settings = {"temperature": 0.0, "max_tokens": MAX_TOKENS, "dtype": "float32"}
+    engine = Engine(llm(), bridge.prompt_length, **lora, **settings)
+    with torch.inference_mode():
+        prompts = [{"prompt_embeds": p} for p in bridge.prompt_embeds(torch.from_numpy(points))]
+    greedy = engine.generate(prompts, [1, 2, 3])
     found.write_text(json.dumps({"greedy": [r.texts[0] for r in greedy]}))
 
 

@@ -104,7 +104,7 @@ def test_the_front_matter_names_library_tags_and_both_models():
 def test_lora_is_a_tag_and_a_row():
     text = card_text(replace(CONFIG, lora_rank=16), {})
     assert "lora" in front_matter(text)["tags"]
-    assert "| rank of the LoRA on the LLM | 16 |" in text
+    assert "| LoRA rank on the LLM | 16 |" in text
     assert "LoRA" not in card_text(CONFIG, {})
 
 
@@ -156,9 +156,9 @@ def test_the_command_in_the_card_sets_what_the_bridge_was_trained_with():
 def test_the_config_is_described():
     text = card_text(CONFIG, {})
     for row in (
-        "| encoder, of 5 dimensions | some-lab/an-encoder |",
-        "| its use | cls pooling, not normalized, at most 99 tokens |",
-        "| LLM, of 7 dimensions | other-lab/an-llm |",
+        "| encoder (5 dimensions) | some-lab/an-encoder |",
+        "| encoder settings | cls pooling, not normalized, at most 99 tokens |",
+        "| LLM (7 dimensions) | other-lab/an-llm |",
         "| soft tokens | 3 |",
     ):
         assert row in text.splitlines()
@@ -182,10 +182,10 @@ def test_the_evaluation_is_a_column_a_set():
     assert table["loss without an embedding"] == ["5.11", "5.11"]
     assert table["cosine of the decoded text to its source"] == ["0.61", "0.61"]
     assert table["cosine of the decoded text to another source"] == ["0.11", "0.11"]
-    assert table["cosine of the nearest of four sampled texts"] == ["0.71", "0.71"]
-    assert table["source found among all texts"] == ["71 %", "71 %"]
-    assert table["class kept"] == ["76 %", "no labels"]
-    assert table["equal to one of the texts"] == ["0 %", "25 %"]
+    assert table["cosine of the closest of four sampled texts"] == ["0.71", "0.71"]
+    assert table["source retrieved among all texts"] == ["71%", "71%"]
+    assert table["class kept"] == ["76%", "no labels"]
+    assert table["equal to one of the texts"] == ["0%", "25%"]
     assert table["cosine to the point, interpolated at lam 0.25"] == ["0.58", ""]
     assert table["cosine to the point, interpolated at lam 0.5"] == ["0.55", "0.10"]
     assert len(table) == 13
@@ -223,7 +223,7 @@ def test_held_out_losses_come_from_the_training_and_its_best_step_is_named(direc
         "500": ["3.12", "6.00", "5.00"],
         "750": ["3.25", "6.00", "5.00"],
     }
-    assert "The bridge is that of step 500." in " ".join(text.split())
+    assert "The bridge is from step 500." in " ".join(text.split())
 
 
 def test_of_a_long_training_first_best_last_and_a_few_between_are_shown(directory):
@@ -258,7 +258,7 @@ def test_a_set_is_named_as_its_file(tmp_path):
 def test_a_figure_that_is_missing_is_named(tmp_path, key):
     file = evaluation_file(tmp_path / "set.json")
     file.write_text(json.dumps({k: v for k, v in FOUND.as_json().items() if k != key}))
-    with pytest.raises(UserError, match=rf"set\.json holds no evaluation \({key} is missing\)"):
+    with pytest.raises(UserError, match=rf"set\.json is not an evaluation \({key} is missing\)"):
         read_evaluations([file])
 
 
@@ -277,7 +277,7 @@ def test_a_figure_that_is_missing_is_named(tmp_path, key):
 )
 def test_a_figure_that_is_no_number_is_refused(tmp_path, wrong):
     file = evaluation_file(tmp_path / "set.json", **wrong)
-    with pytest.raises(UserError, match=rf"holds no evaluation \({next(iter(wrong))} is "):
+    with pytest.raises(UserError, match=rf"is not an evaluation \({next(iter(wrong))} is "):
         read_evaluations([file])
 
 

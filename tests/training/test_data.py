@@ -31,7 +31,7 @@ def test_held_out_rows_are_set_aside_and_the_same_each_time():
 
 def test_too_few_texts_are_refused():
     split_held_out(17, 16, seed=0)
-    with pytest.raises(UserError, match=r"more than the 16 texts that are held out; there are 16"):
+    with pytest.raises(UserError, match=r"more than the 16 held-out texts, but there are 16"):
         split_held_out(16, 16, seed=0)
 
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from tiny_training import TEXTS, curve, last_state, metrics, quiet, tiny_config
 
-from smotext_ray.cluster.connect import Cluster
+from smotext_ray.cluster.session import Cluster
 from smotext_ray.errors import UserError
 from smotext_ray.training import distributed
 from smotext_ray.training.config import TrainConfig
@@ -130,7 +130,7 @@ def test_a_killed_worker_costs_only_the_steps_since_the_last_state(shared_ray, c
             killed.append(pids[1])
 
     train_on_ray(TEXTS, config, tmp_path / "ray", 2, log=kill_one)
-    assert killed and "a worker failed; all begin again at the last checkpoint" in lines
+    assert killed and "a worker failed; all workers restart from the last checkpoint" in lines
     assert_same_curves(tmp_path / "ray", tmp_path / "whole")
     assert last_state(tmp_path / "ray")["step"] == 400
 
@@ -144,7 +144,7 @@ def is_worker(process: psutil.Process) -> bool:
 def test_what_a_worker_refuses_ends_in_its_sentence_at_once(shared_ray, config, tmp_path):
     train(TEXTS, replace(config, steps=1), tmp_path, log=quiet)
     lines = []
-    with pytest.raises(UserError, match="with other texts; name another --output"):
+    with pytest.raises(UserError, match="with other texts; use another --output"):
         train_on_ray(TEXTS[::-1], replace(config, steps=1), tmp_path, 2, log=lines.append)
     assert lines == []
     assert len(metrics(tmp_path)) == 1

@@ -38,9 +38,9 @@ class Decoder:
         self.always = always
         self.n = 1
 
-    def set_sampling(self, candidates, temperature):
-        assert temperature == 0.0 or candidates > 1
-        self.n = candidates
+    def set_sampling(self, num_candidates, temperature):
+        assert temperature == 0.0 or num_candidates > 1
+        self.n = num_candidates
 
     def decode(self, points, seeds):
         assert len(points) == len(list(seeds))
@@ -92,7 +92,9 @@ def test_a_decoder_that_fails_is_no_low_figure():
         def decode(self, points, seeds):
             return [SimpleNamespace(texts=[], error="out of memory") for _ in points]
 
-    with pytest.raises(RuntimeError, match="6 points could not be decoded, the first: out of"):
+    with pytest.raises(
+        RuntimeError, match="6 points could not be decoded; the first error: out of"
+    ):
         evaluate(TEXTS, LABELS, LOSS, WordCounts(), Failing())
 
 

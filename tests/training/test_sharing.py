@@ -264,8 +264,8 @@ def test_a_repository_without_a_bridge_is_refused_by_its_name(hub):
 
 def test_a_mistyped_path_is_told_as_path_and_as_hub_name(hub):
     told = refusal(bridge_directory, "runs/nothing")
-    assert told.startswith("There is no bridge in runs/nothing: it is no directory here, and")
-    assert "no such repository" in told and "check the path, or the name on the hub" in told
+    assert told.startswith("There is no bridge in runs/nothing: it is not a directory here, and")
+    assert "no such repository" in told and "check the path or the hub name" in told
 
 
 @pytest.mark.parametrize(("error", "reason"), FAILURES, ids=lambda value: type(value).__name__)

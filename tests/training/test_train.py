@@ -20,7 +20,7 @@ from smotext_ray.training.config import TrainConfig
 from smotext_ray.training.frozen import FrozenModels
 from smotext_ray.training.held_out import held_out_loss
 from smotext_ray.training.objectives import Paraphrase
-from smotext_ray.training.state import alone_in, branch_off, keep_metrics, settings_of
+from smotext_ray.training.state import STATE_FILE, alone_in, branch_off, keep_metrics, settings_of
 from smotext_ray.training.train import rate_fraction, train
 from smotext_ray.training.workers import Workers
 
@@ -336,8 +336,20 @@ def test_a_decay_is_started_on_a_copy_of_a_running_training(trained, config, tmp
     assert curve(tmp_path, "step") == list(range(1, 71))
     assert curve(tmp_path)[:60] == curve(trained[1])
     assert {file.name: file.read_bytes() for file in trained[1].glob("*.*")} == before
-    with pytest.raises(UserError, match="no state of a training"):
+    with pytest.raises(UserError, match="no training state"):
         settings_of(tmp_path / "none")
+
+
+def test_a_state_from_when_there_were_instructions(trained, tmp_path):
+    state = torch.load(trained[1] / STATE_FILE, weights_only=True)
+    for was_on in (False, True):
+        state["identity"]["settings"]["instructions"] = was_on
+        torch.save(state, tmp_path / STATE_FILE)
+        if was_on:
+            with pytest.raises(UserError, match="finish it with smotext-ray of commit"):
+                settings_of(tmp_path)
+        else:
+            assert settings_of(tmp_path) == settings_of(trained[1])
 
 
 def test_two_trainings_do_not_share_an_output(trained, config):
@@ -361,7 +373,7 @@ def test_a_text_that_is_too_long_is_left_out_whole(config, tmp_path):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(training, "Paraphrase", Watched)
         train(texts, replace(config, steps=40, held_out=40), tmp_path, log=lines.append)
-    assert lines[0] == "2 of 82 texts have more than 6 tokens and are left out"
+    assert lines[0] == "2 of 82 texts have more than 6 tokens and are skipped"
     assert set(seen) == set(range(80))
     with pytest.raises(UserError, match="Too few texts have at most 1 tokens"):
         train(TEXTS, replace(config, max_text_tokens=1), tmp_path / "none", log=quiet)
@@ -448,7 +460,7 @@ def test_the_held_out_loss_is_a_mean_over_tokens_whatever_the_batches(frozen, co
     bridge = frozen.new_bridge(config)
     texts = TEXTS[:11]
     rows, embeddings = np.arange(11), frozen.encoder.encode(texts)
-    paraphrase = Paraphrase(frozen, texts, 0)
+    paraphrase = Paraphrase(frozen, texts)
     whole = held_out_loss(bridge, paraphrase, rows, embeddings, 1000)
     parts = held_out_loss(bridge, paraphrase, rows, embeddings, 12)
     assert parts == pytest.approx(whole, rel=1e-4)
@@ -461,7 +473,7 @@ def test_the_held_out_loss_is_told_by_length_in_words(frozen, config, monkeypatc
     bridge = frozen.new_bridge(config)
     texts = ["corn0", "ship1 ship1", "gold0 gold1 gold2", "ship0 ship1 ship0 ship1"]
     embeddings = frozen.encoder.encode(texts)
-    paraphrase = Paraphrase(frozen, texts, 0)
+    paraphrase = Paraphrase(frozen, texts)
     found = held_out_loss(bridge, paraphrase, np.arange(4), embeddings, 1000, kinds=["matched"])
     assert "held_out_none" not in found and "held_out_shuffled" not in found
     for name, rows in (("short", [0]), ("medium", [1, 2]), ("long", [3])):
@@ -474,7 +486,7 @@ def test_shuffled_every_text_has_the_embedding_of_another(frozen, config):
     bridge = frozen.new_bridge(config)
     texts = ["corn0", "ship1 ship1 ship1"]
     rows, embeddings = np.arange(2), frozen.encoder.encode(texts)
-    paraphrase = Paraphrase(frozen, texts, 0)
+    paraphrase = Paraphrase(frozen, texts)
     found = held_out_loss(bridge, paraphrase, rows, embeddings, 1)
     expected = held_out_loss(bridge, paraphrase, rows, embeddings[::-1], 2)
     assert found["held_out_shuffled"] == pytest.approx(expected["held_out_matched"], rel=1e-4)

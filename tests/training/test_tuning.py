@@ -11,11 +11,11 @@ import torch
 from tiny_training import TEXTS, curve, last_state, quiet, tiny_config
 
 from smotext_ray.errors import UserError
-from smotext_ray.models.prompts import INSTRUCTIONS, about_background, instruction_token_ids
+from smotext_ray.models.prompts import about_background, instruction_token_ids
 from smotext_ray.training.config import TrainConfig
 from smotext_ray.training.data import Task
 from smotext_ray.training.frozen import FrozenModels
-from smotext_ray.training.objectives import KL_WEIGHT, Paraphrase, Tuning
+from smotext_ray.training.objectives import KL_WEIGHT, Tuning
 from smotext_ray.training.tasks import (
     ABOUT,
     ANOTHER,
@@ -116,28 +116,6 @@ def test_a_chat_template_stands_around_the_instruction(frozen):
     assert words(before) == ["<s>", "corn1"] and words(after) == ["gold1", "bank7"]
     with pytest.raises(UserError, match="exactly once"):
         instruction_token_ids("corn1", frozen.tokenizer)
-
-
-def test_steps_of_stage_1_draw_from_all_templates(config):
-    config = replace(config, stage=1, instructions=True, template="corn1 <xRAG>")
-    frozen = FrozenModels(config)
-    assert len(frozen.templates) == 1 + len(INSTRUCTIONS)
-    bridge, seen = frozen.new_bridge(config), []
-    frozen.nll = lambda prompts, batch: seen.append(prompts.shape[1])
-    paraphrase = Paraphrase(frozen, TEXTS, seed=0)
-    batch = paraphrase.batch(np.arange(2), np.zeros((2, frozen.encoder_dim), np.float32))
-    for step in range(40):
-        paraphrase.loss(bridge, batch, step)
-    lengths = {len(before) + config.soft_tokens + len(after) for before, after in frozen.templates}
-    assert set(seen) == lengths
-    again = list(seen)
-    seen.clear()
-    for step in range(40):
-        paraphrase.loss(bridge, batch, step)
-    assert seen == again
-    seen.clear()
-    paraphrase.nll(bridge, batch, batch.embeddings)  # held out: the bridge's own template
-    assert seen == [1 + config.soft_tokens]
 
 
 def test_tasks_are_made_of_texts_alone(frozen):

@@ -260,7 +260,7 @@ def test_progress_is_told_a_line_a_shard(original, tmp_path):
 
 
 def test_an_output_that_is_there_is_refused(original, tmp_path):
-    assert "exists already" in refusal(original, tmp_path)
+    assert "already exists" in refusal(original, tmp_path)
 
 
 def test_a_killed_import_leaves_no_output(original, tmp_path, monkeypatch):
@@ -276,7 +276,7 @@ def test_a_killed_import_leaves_no_output(original, tmp_path, monkeypatch):
 def test_no_room_is_told_before_anything_is_written(original, tmp_path, monkeypatch):
     full = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
-    assert "make room" in refusal(original, tmp_path / "out")
+    assert "free up space" in refusal(original, tmp_path / "out")
 
 
 def test_an_output_under_a_file_is_refused(original, tmp_path):
@@ -287,23 +287,27 @@ def test_an_output_under_a_file_is_refused(original, tmp_path):
 
 def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path):
     message = refusal("Hannibal046/xrag-7b", tmp_path / "out")
-    assert message.startswith("Hannibal046/xrag-7b is no directory here and cannot be had")
+    assert message.startswith(
+        "Hannibal046/xrag-7b is not a directory here and cannot be downloaded"
+    )
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "~/no-such-directory"])
 def test_a_path_that_is_not_there_is_not_looked_for_on_a_hub(tmp_path, name):
-    assert "is no directory; give" in refusal(name, tmp_path / "out")
+    assert "is not a directory; give" in refusal(name, tmp_path / "out")
 
 
 def test_a_directory_without_a_model_is_refused(tmp_path):
     (tmp_path / "in").mkdir()
-    assert "holds no model (config.json is missing)" in refusal(tmp_path / "in", tmp_path / "out")
+    assert "has no model (config.json is missing)" in refusal(tmp_path / "in", tmp_path / "out")
 
 
-@pytest.mark.parametrize("content", ["{", "[]"])
-def test_a_config_that_is_not_json_is_refused(broken, tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "said"), [("{", "cannot be read as JSON"), ("[]", "is not a JSON object")]
+)
+def test_a_config_that_is_not_json_is_refused(broken, tmp_path, content, said):
     (broken / "config.json").write_text(content)
-    assert "config.json cannot be read as JSON" in refusal(broken, tmp_path / "out")
+    assert f"config.json {said}" in refusal(broken, tmp_path / "out")
 
 
 def test_a_plain_mistral_is_no_xrag_checkpoint(imported, tmp_path):
@@ -314,7 +318,7 @@ def test_an_xrag_config_over_weights_without_a_projector_is_refused(broken, tmp_
     index = json.loads((broken / INDEX).read_text())["weight_map"]
     rest = {name: file for name, file in index.items() if name not in PROJECTOR}
     write_json(broken / INDEX, {"weight_map": rest})
-    assert "its weights hold no projector" in refusal(broken, tmp_path / "out")
+    assert "its weights have no projector" in refusal(broken, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -324,8 +328,8 @@ def test_an_xrag_config_over_weights_without_a_projector_is_refused(broken, tmp_
         ({"projector_type": "mlp3x_gelu"}, "is of type mlp3x_gelu; only mlp2x_gelu"),
         ({"num_hidden_layers": 3}, "lacks 9 weights"),
         ({"num_hidden_layers": 1}, "has 9 weights"),
-        ({"retriever_hidden_size": 47}, r"not (64, 47) as by config.json"),
-        ({"vocab_size": 400}, r"not (400, 64) as by config.json"),
+        ({"retriever_hidden_size": 47}, r"not (64, 47) as in config.json"),
+        ({"vocab_size": 400}, r"not (400, 64) as in config.json"),
         ({"vocab_size": 300}, "tokens past the 300"),
         ({"num_attention_heads": "two"}, "does not describe a Mistral"),
     ],
@@ -352,13 +356,13 @@ def test_an_index_does_not_lead_out_of_the_checkpoint(broken, tmp_path):
 @pytest.mark.parametrize("index", [{}, {"weight_map": {}}, {"weight_map": []}])
 def test_an_index_of_nothing_is_refused(broken, tmp_path, index):
     write_json(broken / INDEX, index)
-    assert "names no weights" in refusal(broken, tmp_path / "out")
+    assert "lists no weights" in refusal(broken, tmp_path / "out")
 
 
 def test_a_checkpoint_without_weights_is_refused(broken, tmp_path):
     for name in (*SHARDS, INDEX):
         (broken / name).unlink()
-    assert "holds no weights" in refusal(broken, tmp_path / "out")
+    assert "has no weights" in refusal(broken, tmp_path / "out")
 
 
 @pytest.mark.parametrize("left", [0, 100, 5000])
@@ -400,7 +404,7 @@ def test_nothing_but_tensors_is_ever_unpickled(broken, tmp_path, zipped):
     else:
         shard.write_bytes(pickle.dumps(late["lm_head.weight"], protocol=2))
     message = refusal(broken, tmp_path / "out")
-    assert "holds more than tensors" in message and "weights_only" not in message
+    assert "contains more than tensors" in message and "weights_only" not in message
     assert not target.exists()
 
 
@@ -414,7 +418,7 @@ def test_a_shard_of_something_else_is_refused(broken, tmp_path, content):
 def test_a_missing_or_damaged_tokenizer_is_refused(broken, tmp_path, content):
     file = broken / "tokenizer.model"
     file.unlink() if content is None else file.write_bytes(content)
-    assert "holds no tokenizer of xRAG" in refusal(broken, tmp_path / "out")
+    assert "has no xRAG tokenizer" in refusal(broken, tmp_path / "out")
 
 
 def test_sentencepiece_that_is_not_installed_is_named(original, tmp_path, monkeypatch):
@@ -447,7 +451,7 @@ def test_an_encoder_at_hand_is_known_by_its_weights(original, decoder_encoder, t
 
 def test_an_encoder_of_another_width_is_refused(original, imported, tmp_path):
     message = refusal(original, tmp_path / "out", encoder=str(imported.llm))
-    assert f"vectors of {HIDDEN} numbers, but the projector of xrag-tiny reads" in message
+    assert f"is {HIDDEN}-dimensional, but the projector of xrag-tiny expects" in message
 
 
 @pytest.mark.parametrize("max_length", [180, 6])

@@ -1,1 +1,1 @@
-"""How close the new texts are to real ones."""
+"""How close synthetic texts are to real ones."""

@@ -1,9 +1,9 @@
-"""Do the new texts belong to the classes they are labelled with?
+"""Do the synthetic texts belong to the classes they are labeled with?
 
-A classifier that has seen a text's parents is no judge of it. So the real texts are dealt
-into folds, and each model is fitted without two of them: a synthetic text is judged by the
-models that saw neither of its parents, a real text by those that did not see it. Both kinds
-of model have seen equally much, which makes the accuracy on real texts a ceiling.
+A classifier that has seen a text's parents cannot judge it fairly. So the real texts are split into
+folds, and each model is fitted without two of them: a synthetic text is judged by the models that
+saw neither of its parents, a real text by those that did not see it. Both kinds of model see the
+same amount of data, which makes the accuracy on real texts a ceiling.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from smotext_ray.evaluation.checks import class_codes, same_width
 
 FOLDS = 5
-# Of a class of three, rows of which stand in three folds, one is left when two are out.
+# A class of three has its rows in three folds, so one row remains when two folds are held out.
 FEWEST = 3
 C = 10.0
 MAX_ITER = 1000
@@ -28,16 +28,16 @@ NO_PARENT = -1
 
 @dataclass(frozen=True)
 class ClassAgreement:
-    """Of one class.
+    """Agreement for one class.
 
     Attributes
     ----------
     real, synthetic : int
-        Texts judged.
+        Number of texts judged.
     accuracy : float, in [0, 1]
-        On the real texts, out of fold.
+        Out-of-fold accuracy on the real texts.
     agreement : float in [0, 1], or None
-        Of the synthetic texts; None where there are none.
+        Agreement on the synthetic texts; None if there are none.
     """
 
     real: int
@@ -48,25 +48,25 @@ class ClassAgreement:
 
 @dataclass(frozen=True)
 class LabelAgreement:
-    """How often classifiers fitted on real texts give synthetic texts their labels.
+    """How often classifiers fitted on real texts agree with the labels of synthetic texts.
 
     Attributes
     ----------
     synthetic : int
-        Texts judged.
+        Number of texts judged.
     agreement : float, in [0, 1]
         Mean over the synthetic texts.
     ceiling : float, in [0, 1]
-        The same classifiers' out-of-fold accuracy on real texts, in the class mix of the
-        synthetic ones: compare agreement to this.
+        The same classifiers' out-of-fold accuracy on real texts, in the class mix of the synthetic
+        ones: compare agreement with this.
     accuracy : float, in [0, 1]
-        Out-of-fold accuracy on the real texts as they are.
+        Out-of-fold accuracy on the real texts in their own class mix.
     label_issues, real_label_issues : float, in [0, 1]
-        Share of synthetic and of real texts whose label confident learning doubts.
+        Share of synthetic and of real texts whose label confident learning flags.
     classes : dict
         Label to ClassAgreement.
     left_out : tuple
-        Labels of fewer than three real texts: they and their texts take no part.
+        Labels with fewer than three real texts; their texts are excluded.
     """
 
     synthetic: int
@@ -92,11 +92,11 @@ def label_agreement(
     parents: np.ndarray | None = None,
     seed: int = 0,
 ) -> LabelAgreement:
-    """Judge the labels of synthetic texts by classifiers that have not seen their parents.
+    """Judge the labels of synthetic texts with classifiers that have not seen their parents.
 
-    Logistic regression on embeddings, every class of equal weight: a synthetic text has no
-    class mix to be judged by. Label issues are those of confident learning [1]_ on all
-    texts together, so that the real ones set the thresholds too.
+    Logistic regression on embeddings with balanced class weights, because the class mix of
+    synthetic texts is arbitrary. Label issues come from confident learning [1]_ on all texts
+    together, so that the real ones also set the thresholds.
 
     Parameters
     ----------
@@ -105,21 +105,21 @@ def label_agreement(
     synthetic : ndarray of shape (m, d)
     synthetic_labels : sequence of length m
     parents : ndarray of int, shape (m, p), optional
-        Rows of ``real``; -1 stands for no parent. Without it, no text has any, and every
-        model judges every synthetic text: right for texts that were made without parents.
+        Rows of ``real``; -1 means no parent. If omitted, every model judges every synthetic text,
+        which is right for texts generated without parents.
     seed : int
-        Deals the folds.
+        Assigns the folds.
 
     Raises
     ------
     ValueError
-        For shapes that do not fit, an unknown label, a parent out of range, fewer than two
-        classes of three real texts, or no synthetic text of those.
+        If shapes do not match, a label is unknown, a parent is out of range, fewer than two classes
+        have three real texts, or those classes have no synthetic text.
 
     References
     ----------
     .. [1] Northcutt, Jiang, Chuang: Confident learning: estimating uncertainty in dataset
-       labels. JAIR 70, 2021; by the library cleanlab.
+       labels. JAIR 70, 2021; computed with cleanlab.
     """
     real, synthetic = same_width(real=real, synthetic=synthetic)
     if parents is None:
@@ -129,10 +129,10 @@ def label_agreement(
     large = np.bincount(codes) >= FEWEST
     kept, judged = large[codes], large[synthetic_codes]
     if large.sum() < 2 or not judged.any():
-        raise ValueError("Two classes of three real texts are needed, and synthetic ones of them.")
+        raise ValueError("Two classes need three real texts each, and synthetic texts.")
 
     own_fold = _one_hot(_folds(codes, seed))
-    # A parent's fold, or none: the row added at the end is what -1 finds.
+    # One-hot fold of each parent; index -1 (no parent) picks the all-false row at the end.
     folds_of_parents = np.vstack([own_fold, np.zeros((1, FOLDS), bool)])[parents].any(1)
     votes = _judge(
         real[kept],
@@ -161,7 +161,7 @@ def _check(
 
 
 def _folds(codes: np.ndarray, seed: int) -> np.ndarray:
-    """A fold for each row, dealt round class by class, so that each has its share of each."""
+    """A stratified fold for each row: each class is spread evenly over the folds."""
     shuffled = np.random.default_rng(seed).permutation(len(codes))
     by_class = shuffled[np.argsort(codes[shuffled], kind="stable")]
     folds = np.empty(len(codes), np.int64)
@@ -181,17 +181,17 @@ def _judge(
     codes: np.ndarray,
     folds: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Let models judge the rows of ``x``.
+    """Judge the rows of ``x`` with the models.
 
-    ``folds`` has shape (rows, FOLDS) and is true where a model that may judge the row must
-    not have seen the fold.
+    ``folds`` has shape (rows, FOLDS); true marks the folds that a model judging the row must not
+    have seen.
 
     Returns
     -------
     share : ndarray of shape (rows,)
-        Of the row's judges, those who give it its label.
+        Share of the row's models that predict its label.
     probabilities : ndarray of shape (rows, classes kept)
-        Mean over its judges.
+        Mean over the row's models.
     """
     kept = np.unique(real_codes)
     right, judges = np.zeros(len(x)), np.zeros(len(x))
@@ -243,8 +243,8 @@ def _summary(
 
 
 def _label_issues(codes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Rows whose label confident learning doubts, bool."""
-    from cleanlab.filter import find_label_issues  # takes long to import
+    """Boolean mask of rows whose label confident learning flags."""
+    from cleanlab.filter import find_label_issues  # slow to import
 
     _, dense = np.unique(codes, return_inverse=True)
     found = find_label_issues(dense, probabilities, filter_by="confident_learning", n_jobs=1)

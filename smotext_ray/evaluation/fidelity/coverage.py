@@ -1,4 +1,4 @@
-"""How near the new texts are to their points and to the real texts; pure numpy."""
+"""How close synthetic texts are to their target points and to the real texts; pure numpy."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from smotext_ray.plan.vectors import unit
 
 NEAREST = 5
 BLOCK = 1024  # real rows whose distances are held at once
-# float32 and the batch an encoder had put this much between a text and its copy, relative to
-# the longest embedding.
+# float32 and batch composition move a text's embedding by up to this much, relative to the longest
+# embedding.
 COPY_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
 class RoundTrip:
-    """Whether the texts say what their points asked for.
+    """How well texts match the points they were decoded from.
 
     Attributes
     ----------
     cosine : Spread
-        Of each text's embedding to its own point.
+        Cosine of each text's embedding to its own point.
     to_other_points : float or None
-        Mean cosine to all the other points: what a text that ignores its point would
-        have. None for one text.
+        Mean cosine to all other points: what a text that ignores its point would have. None for a
+        single text.
     """
 
     cosine: Spread
@@ -48,16 +48,16 @@ def round_trip(text_embeddings: np.ndarray, points: np.ndarray) -> RoundTrip:
     Parameters
     ----------
     text_embeddings, points : ndarray of shape (n, d)
-        Row i of one belongs to row i of the other. A row of zeros has the cosine 0.
+        Row i of one belongs to row i of the other. A zero row has cosine 0.
 
     Raises
     ------
     ValueError
-        For shapes that differ, no rows, NaN or infinity.
+        If the shapes differ, there are no rows, or values are NaN or infinite.
     """
     x, wanted = same_width(texts=text_embeddings, points=points)
     if len(x) != len(wanted):
-        raise ValueError(f"{len(x)} texts and {len(wanted)} points are not pairs.")
+        raise ValueError(f"{len(x)} texts do not match {len(wanted)} points.")
     x, wanted = unit(x), unit(wanted)
     own = (x * wanted).sum(1)
     n = len(x)
@@ -68,22 +68,22 @@ def round_trip(text_embeddings: np.ndarray, points: np.ndarray) -> RoundTrip:
 
 @dataclass(frozen=True)
 class Manifold:
-    """How the synthetic texts lie among the real ones.
+    """Density and coverage of synthetic texts among the real ones.
 
     Attributes
     ----------
     real, synthetic : int
-        Texts compared.
+        Number of texts compared.
     k : int
-        Neighbours that a real text's ball reaches to.
+        The ball around a real text reaches to its k-th neighbor.
     density : float, at least 0
-        Balls of real texts that a synthetic text lies in, over ``k``; about 1 where both
-        come from one distribution, more where synthetic texts crowd where real ones do.
+        Number of real texts' balls that contain a synthetic text, on average, over ``k``. About 1
+        if both come from the same distribution, more if synthetic texts crowd into dense regions.
     coverage : float, in [0, 1]
-        Share of real texts whose ball holds a synthetic text.
+        Share of real texts whose ball contains a synthetic text.
     expected_coverage : float, in [0, 1]
-        What it would be on average, had both come from one distribution: coverage is
-        limited by the number of synthetic texts.
+        Expected coverage if both came from the same distribution; the number of synthetic texts
+        limits coverage.
     """
 
     real: int
@@ -105,11 +105,11 @@ class DensityCoverage:
     Attributes
     ----------
     overall : Manifold or None
-        Of the classes below together, their labels set aside. None where there are none.
+        All classes below pooled, ignoring labels. None if there are none.
     classes : dict
-        Label to Manifold, for classes of two real texts or more and one synthetic text.
+        Label to Manifold, for classes with at least two real texts and one synthetic text.
     left_out : tuple
-        Labels that have synthetic texts, but one real text only.
+        Labels with synthetic texts but only one real text.
     """
 
     overall: Manifold | None
@@ -143,13 +143,12 @@ def density_coverage(
     synthetic : ndarray of shape (m, d)
     synthetic_labels : sequence of length m
     k : int
-        A class of ``k`` real texts or fewer takes as many neighbours as it has.
+        Capped at the number of neighbors that a class has.
 
     Raises
     ------
     ValueError
-        For embeddings that do not fit each other or their labels, an unknown label, or
-        k < 1.
+        If embeddings do not match each other or their labels, a label is unknown, or k < 1.
     """
     real, synthetic = same_width(real=real, synthetic=synthetic)
     if len(real) != len(real_labels) or len(synthetic) != len(synthetic_labels):
@@ -171,16 +170,16 @@ def density_coverage(
 def manifold(real: np.ndarray, synthetic: np.ndarray, k: int = NEAREST) -> Manifold:
     """Density and coverage by Euclidean distance [1]_.
 
-    The ball of a real text reaches to its ``k``-th nearest other real text and does not
-    hold its own surface; it always holds copies of its text, even where it has no width
-    because the real text stands there more than ``k`` times.
+    The ball of a real text reaches to its ``k``-th nearest other real text, surface excluded. It
+    always contains copies of the text, even when its radius is zero because the text occurs more
+    than ``k`` times.
 
     Parameters
     ----------
     real : ndarray of shape (n, d), n > 1
     synthetic : ndarray of shape (m, d), m > 0
     k : int
-        At most n - 1 are taken.
+        Capped at n - 1.
 
     References
     ----------
@@ -197,19 +196,19 @@ def manifold(real: np.ndarray, synthetic: np.ndarray, k: int = NEAREST) -> Manif
     real, synthetic = same_width(real=real, synthetic=synthetic)
     n, m = len(real), len(synthetic)
     if n < 2 or k < 1:
-        raise ValueError(f"Density needs two real texts and k > 0, not {n} and k = {k}.")
+        raise ValueError(f"Density needs two real texts and k > 0, got {n} and k = {k}.")
     k = min(k, n - 1)
     tolerance = COPY_TOLERANCE * float(np.linalg.norm(real, axis=1).max())
     inside = covered = 0
     for start in range(0, n, BLOCK):
         rows = np.arange(start, min(start + BLOCK, n))
         to_real = euclidean_distances(real[rows], real)
-        to_real[np.arange(len(rows)), rows] = -1.0  # a text is not its own neighbour
+        to_real[np.arange(len(rows)), rows] = -1.0  # a text is not its own neighbor
         radius = np.partition(to_real, k, axis=1)[:, k]
         reach = np.maximum(radius - tolerance, tolerance)
         within = euclidean_distances(real[rows], synthetic) < reach[:, None]
         inside += int(within.sum())
         covered += int(within.any(1).sum())
-    # The k nearest of a real text's n - 1 + m neighbours are all real with this chance.
+    # Probability that the k nearest of a real text's n - 1 + m neighbors are all real.
     missed = math.prod((n - 1 - i) / (n + m - 1 - i) for i in range(k))
     return Manifold(n, m, k, inside / (k * m), covered / n, 1.0 - missed)

@@ -1,7 +1,6 @@
-"""How varied texts are; synthetic and real ones measured alike.
+"""Diversity of texts, measured the same way for synthetic and real ones.
 
-Every one of these figures moves with the amount of text, so both sides are cut to one size
-before they are compared.
+All of these metrics depend on the amount of text, so both sides are cut to the same size first.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ BLEU_SAMPLE = 200  # texts
 
 @dataclass(frozen=True)
 class Diversity:
-    """Of one set of texts.
+    """Diversity of one set of texts.
 
     Attributes
     ----------
     texts : int
     words_compared : int
-        That ``distinct`` was counted on.
+        Number of words behind ``distinct``.
     distinct_1, distinct_2, distinct_3 : float in [0, 1], or None
-        Distinct word n-grams over all of them; None where no text is so long.
+        Distinct over total word n-grams; None if no text is long enough.
     self_bleu : float, in [0, 100]
     self_bleu_texts : int
-        That it was taken on.
+        Number of texts behind ``self_bleu``.
     type_token : float, in (0, 1]
-        Distinct words over words within a text, mean over texts.
+        Distinct over total words of a text, averaged over texts.
     length : Spread
         In words.
     """
@@ -57,7 +56,7 @@ class Diversity:
 
 @dataclass(frozen=True)
 class DiversityComparison:
-    """The same figures of both sides.
+    """The same metrics for both sides.
 
     Attributes
     ----------
@@ -80,27 +79,27 @@ def compare_diversity(
     Parameters
     ----------
     real, synthetic : sequence of str
-        Two or more each; those without a word are passed over.
+        At least two each; texts without words are ignored.
     seed : int
-        Draws what is left out of the larger side.
+        Chooses what to drop from the larger side.
 
     Raises
     ------
     ValueError
-        For fewer than two texts with words on either side.
+        If either side has fewer than two texts with words.
     """
     sides = [[text for text in side if words(text)] for side in (real, synthetic)]
     if min(map(len, sides)) < 2:
-        raise ValueError("Diversity needs two texts with words, real and synthetic.")
+        raise ValueError("Diversity needs two real and two synthetic texts with words.")
     total = min(sum(len(words(text)) for text in side) for side in sides)
     sample = min(BLEU_SAMPLE, *map(len, sides))
     return DiversityComparison(*(_diversity(side, total, sample, seed) for side in sides))
 
 
 def distinct_n(texts: Sequence[str], n: int) -> float | None:
-    """Distinct word n-grams over all n-grams, in (0, 1] [1]_; None where there are none.
+    """Distinct over total word n-grams, in (0, 1] [1]_; None if there are none.
 
-    Grams do not reach from one text into the next.
+    N-grams do not cross texts.
 
     References
     ----------
@@ -119,22 +118,22 @@ def distinct_n(texts: Sequence[str], n: int) -> float | None:
 
 
 def type_token(text: str) -> float:
-    """Distinct words of a text over its words, in (0, 1]; the text must have words."""
+    """Distinct over total words of a text, in (0, 1]; the text must have words."""
     tokens = words(text)
     return len(set(tokens)) / len(tokens)
 
 
 def self_bleu(texts: Sequence[str], sample: int = BLEU_SAMPLE, seed: int = 0) -> float:
-    """Mean BLEU of each text against all the others, in [0, 100]: high is monotonous [1]_.
+    """Mean BLEU of each text against all others, in [0, 100]; high means repetitive [1]_.
 
-    sacrebleu's tokens, smoothing and effective order. It rises with the number of texts:
+    Uses sacrebleu's tokenization, smoothing and effective order. It rises with the number of texts:
     compare equal numbers only.
 
     Parameters
     ----------
     texts : sequence of str, two or more
     sample : int
-        At most so many are drawn, without replacement.
+        Maximum number of texts, drawn without replacement.
     seed : int
 
     References
@@ -153,11 +152,11 @@ def self_bleu(texts: Sequence[str], sample: int = BLEU_SAMPLE, seed: int = 0) ->
 
 
 def _scores_against_others(texts: list[list[str]]) -> list[float]:
-    """BLEU of each text with all the others as references.
+    """BLEU of each text with all others as references.
 
-    A reference's n-gram counts as often as in the reference that has it most. The two
-    highest counts of each n-gram, and who has the highest, give that for any text left out;
-    counting the references anew for each text takes minutes.
+    An n-gram counts as often as in the reference that has it most. The two highest counts of each
+    n-gram, and the owner of the highest, give that for any text left out; recounting the references
+    for each text takes minutes.
     """
     from sacrebleu.metrics import BLEU
 
@@ -183,7 +182,7 @@ def _scores_against_others(texts: list[list[str]]) -> list[float]:
 def _two_highest(
     counts: list[Counter[tuple[str, ...]]],
 ) -> dict[tuple[str, ...], tuple[int, int, int]]:
-    """Of each gram: the text that has it most often, how often, and the most in any other."""
+    """Per n-gram: the text with the highest count, that count, and the next highest count."""
     most: dict[tuple[str, ...], tuple[int, int, int]] = {}
     for i, grams in enumerate(counts):
         for gram, count in grams.items():
@@ -211,7 +210,7 @@ def _diversity(texts: list[str], total_words: int, sample: int, seed: int) -> Di
 
 
 def _cut(texts: list[str], total_words: int, seed: int) -> list[str]:
-    """Texts drawn until they have so many words together; the last is cut short."""
+    """Random texts up to ``total_words`` words in total; the last one is cut short."""
     cut = []
     for i in np.random.default_rng(seed).permutation(len(texts)):
         tokens = words(texts[i])[:total_words]

@@ -1,4 +1,4 @@
-"""How surprised an LLM is by texts; what it says of each is counted elsewhere."""
+"""Perplexity of texts under a plain LLM, from per-text token likelihoods."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import torch
 
 from smotext_ray.evaluation.statistics import Spread, spread
 
-BATCH = 8  # texts at once: logits over a large vocabulary are most of the memory
+BATCH = 8  # texts at once: logits over a large vocabulary take most of the memory
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    """How surprised an LLM is by texts.
+    """Perplexity of a set of texts.
 
     Attributes
     ----------
     corpus : float, at least 1
-        Of all tokens together.
+        Over all tokens together.
     texts : Spread
-        Of each text by itself.
+        Over the texts, each by itself.
     tokens : int
     """
 
@@ -37,18 +37,18 @@ class Perplexity:
 
 
 def perplexity(counts: Sequence[tuple[float, int]]) -> Perplexity:
-    """Perplexity from what an LLM says of each text.
+    """Perplexity from an LLM's token likelihoods.
 
     Parameters
     ----------
     counts : sequence of (float, int)
-        Per text the sum of ``-log p`` over its tokens, in nats, and their number. Texts
-        without tokens are passed over.
+        Per text, the sum of ``-log p`` over its tokens, in nats, and their number. Texts without
+        tokens are ignored.
 
     Raises
     ------
     ValueError
-        For no tokens at all, negative numbers, NaN or infinity.
+        If there are no tokens at all, or numbers are negative, NaN or infinite.
 
     Examples
     --------
@@ -57,22 +57,22 @@ def perplexity(counts: Sequence[tuple[float, int]]) -> Perplexity:
     """
     pairs = np.asarray([pair for pair in counts if pair[1]], np.float64).reshape(-1, 2)
     if not len(pairs) or not np.isfinite(pairs).all() or (pairs < 0).any():
-        raise ValueError("Perplexity needs tokens, and nats that are not negative.")
+        raise ValueError("Perplexity needs at least one token, and nats that are not negative.")
     nats, tokens = pairs.T
     corpus = float(np.exp(nats.sum() / tokens.sum()))
     return Perplexity(corpus, spread(np.exp(nats / tokens)), int(tokens.sum()))
 
 
-class Surprise:
-    """An LLM that reads texts, as it is: no bridge, no LoRA, no prompt.
+class TokenNLL:
+    """Token likelihoods under the plain LLM: no bridge, no LoRA, no prompt.
 
     Parameters
     ----------
     model : str
         Directory or hub name of a Hugging Face causal LLM.
     max_tokens : int
-        Tokens of a text that are read. Later tokens of a text are easier than its first
-        ones, so only texts that are cut off at one length compare.
+        Only the first tokens of a text are read. Later tokens are easier to predict than early
+        ones, so texts compare only if they are truncated at the same length.
     """
 
     def __init__(self, model: str, max_tokens: int) -> None:
@@ -88,7 +88,7 @@ class Surprise:
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str]) -> list[tuple[float, int]]:
-        """What the LLM says of each text, after its start token.
+        """Likelihood of each text, after its start token.
 
         Parameters
         ----------
@@ -122,9 +122,9 @@ class Surprise:
         wanted = wanted.to(self.device)
         before = wanted[:, :-1].clamp(min=0)
         start = torch.full((len(ids), 1), self._start, device=self.device)
-        # Padding stands on the right, where causal attention never looks: no mask needed.
+        # Padding is on the right, where causal attention never looks: no mask needed.
         logits = self._model(torch.cat([start, before], dim=1), use_cache=False).logits
-        # Flat: over the middle axis of three, the same sum took five times as long on CPU.
+        # Flattened: the same sum over the middle of three axes took five times as long on CPU.
         losses = torch.nn.functional.cross_entropy(
             logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=-100, reduction="none"
         )

@@ -1,4 +1,4 @@
-"""The section ``privacy`` of a report: copies, attacks, and canaries where there are any."""
+"""The ``privacy`` section of a report: copies, attacks, and canaries if any were planted."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 
 import numpy as np
 
-from smotext_ray.evaluation.leakage.canaries import came_back, exposure
+from smotext_ray.evaluation.inputs import EvaluationData
+from smotext_ray.evaluation.leakage.canaries import exposure, extracted
 from smotext_ray.evaluation.leakage.copies import copies, distances
 from smotext_ray.evaluation.leakage.membership import membership_inference
 from smotext_ray.evaluation.leakage.planting import Canaries
-from smotext_ray.evaluation.leakage.similarity import Records, nearness
-from smotext_ray.evaluation.material import Material
+from smotext_ray.evaluation.leakage.similarity import Records, membership_scores
 
 
 def copy_check(
-    material: Material, encode: Callable[[list[str]], np.ndarray], canaries: Canaries | None
+    material: EvaluationData, encode: Callable[[list[str]], np.ndarray], canaries: Canaries | None
 ) -> list[dict[str, Any]]:
-    """Count copies and attack the new texts.
+    """Count copies and run the attacks.
 
     Parameters
     ----------
-    material : Material
+    material : EvaluationData
     encode : callable
-        For the canaries, which are not all in the corpus.
+        Encodes the canaries, not all of which are in the corpus.
     canaries : Canaries, optional
-        Those that were planted in the corpus.
+        Canaries planted in the corpus.
 
     Returns
     -------
     list of dict
-        The rows of a report's section ``privacy``.
+        Rows of the report's ``privacy`` section.
     """
     rows = _copies(material)
     members, others = _members_and_others(material)
@@ -43,20 +43,20 @@ def copy_check(
     return rows
 
 
-def _copies(material: Material) -> list[dict[str, Any]]:
+def _copies(material: EvaluationData) -> list[dict[str, Any]]:
     real, new = material.real, material.synthetic
     parents = [[real.texts[row] for row in rows] for rows in material.parents]
     found = copies(new.texts, parents, real.texts)
     return [
         _line("verbatim copies", found.verbatim_share, "share equal to a real text"),
-        _line("near copies", found.near_any_share, "share four fifths of the word 3-grams"),
+        _line("near copies", found.near_any_share, "share with 80% of word 3-grams of a real text"),
         _line("longest shared run, mean", found.longest_run.mean, "words in a row of a parent"),
-        _line("longest shared run, most", found.longest_run.max, "words in a row of a parent"),
+        _line("longest shared run, maximum", found.longest_run.max, "words in a row of a parent"),
     ]
 
 
-def _members_and_others(material: Material) -> tuple[np.ndarray, np.ndarray]:
-    """As many corpus as test texts of each class that has new texts, drawn by lot."""
+def _members_and_others(material: EvaluationData) -> tuple[np.ndarray, np.ndarray]:
+    """Equal random numbers of corpus and test texts, per class with synthetic texts."""
     rng = np.random.default_rng(0)
     real, test = np.asarray(material.real.labels), np.asarray(material.test.labels)
     members, others = [], []
@@ -68,7 +68,9 @@ def _members_and_others(material: Material) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(members), np.concatenate(others)
 
 
-def _attacks(material: Material, members: np.ndarray, others: np.ndarray) -> list[dict[str, Any]]:
+def _attacks(
+    material: EvaluationData, members: np.ndarray, others: np.ndarray
+) -> list[dict[str, Any]]:
     real, new, test = material.real, material.synthetic, material.test
     near = distances(real.embeddings[members], test.embeddings[others], new.embeddings)
     found = membership_inference(
@@ -80,7 +82,7 @@ def _attacks(material: Material, members: np.ndarray, others: np.ndarray) -> lis
         _line(
             "nearer to the corpus than to the test texts",
             near.nearer_to_training,
-            "share of the new texts; 0.5 is chance",
+            "share of the synthetic texts; 0.5 is chance",
         ),
         *(
             _line(
@@ -94,7 +96,7 @@ def _attacks(material: Material, members: np.ndarray, others: np.ndarray) -> lis
             _line(
                 f"membership attack by {name}, members found",
                 {"mean": attack.tpr_at_1_fpr, "low": attack.tpr_low, "high": attack.tpr_high},
-                "share, while 1 % of the others are accused; 0.01 is guessing",
+                "share, at a false positive rate of 1%; 0.01 is guessing",
             )
             for name, attack in found.attacks.items()
             if attack.tpr_at_1_fpr is not None
@@ -103,34 +105,34 @@ def _attacks(material: Material, members: np.ndarray, others: np.ndarray) -> lis
 
 
 def _traces(
-    material: Material, encode: Callable[[list[str]], np.ndarray], canaries: Canaries
+    material: EvaluationData, encode: Callable[[list[str]], np.ndarray], canaries: Canaries
 ) -> list[dict[str, Any]]:
-    """What the new texts show of the canaries.
+    """Leaked secrets and exposure of the canaries.
 
-    A canary of a class without new texts is no text's parent and can leave no trace: it
-    takes no part in the exposure.
+    A canary of a class without synthetic texts is nobody's parent and can leave no trace, so
+    exposure skips it.
     """
     new = material.synthetic
     planted, wanted = canaries.planted, set(new.labels)
-    back = came_back([entry.canary() for entry in planted], new.texts)
+    back = extracted([entry.canary() for entry in planted], new.texts)
     exposed = [entry.text for entry in planted if entry.label in wanted]
     rows = [
         _line(
-            "canaries that came back",
+            "leaked canaries",
             f"{len(back.secrets)} of {len(planted)}",
-            f"their secrets stand in {back.texts} new texts; {len(exposed)} of the "
-            f"{len(planted)} are of classes with new texts",
+            f"their secrets are in {back.texts} synthetic texts; {len(exposed)} of the "
+            f"{len(planted)} are in classes with synthetic texts",
         )
     ]
     if not exposed:
         return rows
     references = [entry.text for entry in canaries.references]
     records = Records(exposed + references, encode(exposed + references))
-    scores = nearness(records, Records(new.texts, new.embeddings))["max_cosine"]
+    scores = membership_scores(records, Records(new.texts, new.embeddings))["max_cosine"]
     found = exposure(scores[: len(exposed)], scores[len(exposed) :])
     note = (
-        f"bits; {found.chance:.2f} is chance, {math.log2(found.references + 1):.2f} the most: "
-        f"{found.planted} planted in classes with new texts, {found.references} never planted"
+        f"bits; {found.chance:.2f} is chance, {math.log2(found.references + 1):.2f} the maximum; "
+        f"{found.planted} planted in classes with synthetic texts, {found.references} never planted"
     )
     return [*rows, _line("exposure of canaries", found.exposure.as_json(), note)]
 

@@ -15,7 +15,7 @@ from smotext_ray.evaluation.leakage import similarity as module
 from smotext_ray.evaluation.leakage.similarity import (
     Records,
     kernel_density,
-    nearness,
+    membership_scores,
     ngram_likelihood,
 )
 
@@ -33,7 +33,7 @@ def records(n, seed=0):
 def test_cosines_are_to_the_nearest_and_to_the_five_nearest():
     candidates, synthetic = records(7), records(30, seed=1)
     cosines = np.sort(cosine_similarity(candidates.embeddings, synthetic.embeddings), axis=1)
-    found = nearness(candidates, synthetic)
+    found = membership_scores(candidates, synthetic)
     np.testing.assert_allclose(found["max_cosine"], cosines[:, -1])
     np.testing.assert_allclose(found["mean_cosine"], cosines[:, -5:].mean(1))
 
@@ -93,24 +93,24 @@ def test_far_away_the_density_is_low_but_a_number():
 
 def test_the_block_size_has_no_influence(monkeypatch):
     candidates, synthetic = records(11), records(30, seed=1)
-    whole = nearness(candidates, synthetic)
+    whole = membership_scores(candidates, synthetic)
     monkeypatch.setattr(module, "BLOCK", 4)
-    for name, scores in nearness(candidates, synthetic).items():
+    for name, scores in membership_scores(candidates, synthetic).items():
         np.testing.assert_allclose(scores, whole[name])
 
 
 def test_what_was_seen_is_nearest_by_every_score():
     synthetic = Records(["the ship sank", "prices rose again"], np.eye(3)[:2])
     candidates = Records(["prices rose again", "unknown words"], np.eye(3)[1:] * 5)
-    for name, scores in nearness(candidates, synthetic).items():
+    for name, scores in membership_scores(candidates, synthetic).items():
         assert scores[0] > scores[1], name
-    assert nearness(candidates, synthetic)["max_cosine"].tolist() == [1.0, 0.0]
+    assert membership_scores(candidates, synthetic)["max_cosine"].tolist() == [1.0, 0.0]
 
 
 def test_texts_and_embeddings_must_fit():
     with pytest.raises(ValueError, match="embeddings"):
         Records(["a"], np.eye(2))
     with pytest.raises(ValueError, match="width"):
-        nearness(Records(["a"], np.ones((1, 2))), records(2))
+        membership_scores(Records(["a"], np.ones((1, 2))), records(2))
     with pytest.raises(ValueError):
-        nearness(Records([], np.ones((0, 6))), records(2))
+        membership_scores(Records([], np.ones((0, 6))), records(2))

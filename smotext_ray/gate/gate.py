@@ -1,4 +1,4 @@
-"""Candidate texts -> samples: the gate's verdicts as a table."""
+"""Apply the gate to candidate texts: a table of samples."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import pyarrow as pa
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.gate.cleaning import Cleaning
 from smotext_ray.gate.reference import ClassReference
-from smotext_ray.gate.rules import judge
+from smotext_ray.gate.rules import Candidate, choose_candidate
 from smotext_ray.tables import matrix, sample_table
 
 
-class Judge:
-    """Plan rows with candidate texts -> one sample a row, accepted or rejected with a reason.
+class Gate:
+    """Plan rows with candidate texts -> one sample per row, accepted or rejected with a reason.
 
     Parameters
     ----------
     encoder : object
-        ``encode(texts, batch_size)`` gives their embeddings.
+        Has ``encode(texts, batch_size)``, which returns embeddings.
     config : RunConfig
     reference : ClassReference
-        Its classes are ``labels``.
+        Reference with the classes ``labels``.
     labels : sequence
     label_type : pyarrow.DataType
     cleaning : Cleaning, optional
-        Of the corpus with these labels; None where ``gate.cleaning`` is "none".
+        Cleaning with the same labels; None if ``gate.cleaning`` is "none".
     """
 
     def __init__(
@@ -71,12 +71,10 @@ class Judge:
         own = self._codes[row["label"]]
         others = row.get("other_neighbor_texts") or []
         parents = [row["source_text"], row["neighbor_text"], *others]  # null with epsilon
-        verdict = judge(
-            row["texts"],
-            row["finish_reasons"],
-            near,
-            classes == own,
-            unclean,
+        facts = (near.tolist(), (classes == own).tolist(), unclean.tolist())
+        candidates = map(Candidate, row["texts"], row["finish_reasons"], *facts)
+        verdict = choose_candidate(
+            list(candidates),
             [text for text in parents if text is not None],
             self._reference,
             self._config.gate,

@@ -1,4 +1,4 @@
-"""Find a Ray cluster, or start one of this machine."""
+"""Connect to a Ray cluster, or start one on this machine."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ GIB = 1024**3
 
 @dataclass(frozen=True)
 class Cluster:
-    """What is there to work with.
+    """Resources of a Ray cluster.
 
     Attributes
     ----------
     cpus : float
-        Logical CPUs of Ray.
+        Ray's logical CPUs.
     gpus : float
     memory_gib : float
-        Memory that Ray counts for tasks and actors.
+        Memory that Ray provides for tasks and actors.
     node_gpus : tuple of float
-        GPUs of each node, for an engine cannot reach over nodes; empty for a single node.
+        GPUs of each node, because an engine cannot span nodes; empty for a single node.
     can_be : str
-        "has" of what is there, "may grow to" of an autoscaler's bounds.
+        "has" for current resources, "may grow to" for an autoscaler's limits.
     """
 
     cpus: float
@@ -37,18 +37,18 @@ class Cluster:
 
 
 def connect() -> Cluster:
-    """Connect to the cluster of ``RAY_ADDRESS``, or start Ray on this machine.
+    """Connect to the cluster at ``RAY_ADDRESS``, or start Ray on this machine.
 
-    A Ray started here counts each core twice and two more: the decoders hold one CPU a
-    core, and what is left is room for Ray Data's light tasks.
+    A Ray started here counts each core twice, plus two: the decoders reserve one CPU per core, and
+    the rest is for Ray Data's light tasks.
     """
-    # Ray's core prints an error line for every actor of Ray Data ("has constructor arguments
-    # in the object store"), which is how Ray Data makes them.
+    # Ray's core prints an error line for every actor of Ray Data ("has constructor arguments in the
+    # object store"), although that is how Ray Data creates them.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    # A task that Ray ends for want of memory it starts again without end, ever later; after
-    # so many tries, minutes, no memory will come.
+    # Ray retries tasks killed for lack of memory forever, with growing delays; after this many
+    # retries (minutes), memory is unlikely to free up.
     os.environ.setdefault("RAY_task_oom_retries", "8")
-    # Tracebacks of Ray Data's own actor for statistics, which Ray ends for want of memory too.
+    # Tracebacks of Ray Data's statistics actor, which Ray may also kill when memory runs out.
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     import ray
 
@@ -69,8 +69,8 @@ def _init(ray: Any) -> None:
         ray.init(logging_level="ERROR", log_to_driver=False)
         return
     ray.init(
-        # Without it Ray joins a cluster that someone started on this machine, and then
-        # refuses num_cpus.
+        # Otherwise Ray joins a cluster that someone started on this machine, and then rejects
+        # num_cpus.
         address="local",
         num_cpus=2 * usable_cores() + 2,
         include_dashboard=False,
@@ -81,7 +81,7 @@ def _init(ray: Any) -> None:
 
 @contextmanager
 def _core_is_quiet() -> Iterator[None]:
-    """Keep what Ray's C++ core says while it starts (its own log level) off the terminal."""
+    """Keep the startup messages of Ray's C++ core (with its own log level) off the terminal."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -95,7 +95,7 @@ def _core_is_quiet() -> Iterator[None]:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

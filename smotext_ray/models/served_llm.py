@@ -1,4 +1,4 @@
-"""An LLM as it is served: with an adapter merged in, or with int8 weights."""
+"""LLM checkpoints for serving: with a merged adapter, or with int8 weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smotext_ray.utils.cache import digest_of, made_once, sha256_of
 def merged_llm(llm: str, bridge: Path) -> str:
     """A checkpoint of the LLM with the bridge's LoRA layers added to its weights.
 
-    Made on first use and kept in the cache directory, under the digests of both.
+    Created on first use and kept in the cache directory, under the digests of both.
     """
     from smotext_ray.models.lora import merge
 
@@ -22,7 +22,7 @@ def merged_llm(llm: str, bridge: Path) -> str:
 
 
 def int8_llm(llm: str) -> str:
-    """A checkpoint of the LLM in int8, made on first use and kept in the cache directory."""
+    """A checkpoint of the LLM in int8, created on first use and kept in the cache directory."""
     from smotext_ray.models.int8 import write_int8
 
     name = f"int8-{_digest(llm)[:40]}"

@@ -1,6 +1,6 @@
-"""What an evaluation reads: the real and the new texts of a run, and real texts to test on.
+"""Inputs of an evaluation: a run's real and synthetic texts, and held-out real texts.
 
-All that the user can have got wrong is found before the first text is encoded.
+All user errors are found before the first text is encoded.
 """
 
 from __future__ import annotations
@@ -16,28 +16,29 @@ import pyarrow as pa
 from smotext_ray.corpus.sources import DEMO
 from smotext_ray.corpus.texts import read_labelled_texts
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.rows import LabelledTexts, Rows
+from smotext_ray.evaluation.rows import LabeledTexts, Rows
 from smotext_ray.run.directory import Run
-from smotext_ray.run.samples import usable_samples
+from smotext_ray.run.renamed import renamed_reason
+from smotext_ray.run.samples import accepted_unique_samples
 from smotext_ray.tables import matrix
 
 EVERY_ROW = 2**62
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class EvaluationData:
     """A run and its test texts, in memory.
 
     Attributes
     ----------
     real, synthetic, test : Rows
-        The corpus, the accepted new texts, and texts that no stage has seen.
+        The corpus, the accepted synthetic texts, and texts that no stage has seen.
     parents : ndarray of int64, shape (synthetic, p)
-        Rows of ``real``: each new text's source and neighbours, as `parent_rows` has them.
+        Rows of ``real``: the source and neighbors of each synthetic text, from `parent_rows`.
     points : ndarray of float32, shape (synthetic, d)
     sample_ids : list of int, length synthetic
     samples : list of dict
-        All samples, rejected ones too, with their parents' texts where the run has them.
+        All samples, including rejected ones, with their parents' texts if the run has them.
     """
 
     real: Rows
@@ -49,30 +50,30 @@ class Material:
     samples: list[dict[str, Any]]
 
 
-def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> LabelledTexts:
-    """Read the texts to test on, and check that they can judge this run.
+def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> LabeledTexts:
+    """Read the test texts and check that they suit this run.
 
     Parameters
     ----------
     run : Run
     test : str
-        Table of labelled texts; ``demo:`` and a name is the test split of that data set.
+        Table of labeled texts; ``demo:NAME`` is the test split of that dataset.
     text_column, label_column : str
-        Of the table.
+        Column names in the table.
 
     Returns
     -------
-    LabelledTexts
+    LabeledTexts
 
     Raises
     ------
     UserError
-        If the run has no accepted texts, if the table cannot be read, or if it has a class
-        that the corpus lacks.
+        If the run has no accepted texts, the table cannot be read, or it has a class that the
+        corpus lacks.
     """
     _rounds_with_texts(run)
     if test.startswith(DEMO) and ":" not in test.removeprefix(DEMO):
-        test += ":test"  # without it, a demo data set means its training texts
+        test += ":test"  # without it, a demo dataset means its training texts
     texts, labels = read_labelled_texts(test, text_column, label_column, EVERY_ROW)
     names = [str(label) for label in labels or []]
     known = {str(label) for label, _ in run.manifest["input"]["class_counts"]}
@@ -80,38 +81,38 @@ def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> L
     if strange:
         raise UserError(
             f"{test} has classes that the run's corpus lacks ({', '.join(strange[:5])}); test on "
-            "texts of the corpus's own classes."
+            "texts of the corpus's classes only."
         )
-    return LabelledTexts(texts, names)
+    return LabeledTexts(texts, names)
 
 
-def read_corpus(run: Run, file: str | None) -> LabelledTexts | None:
-    """The corpus of a run that has not kept it, as one with ``privacy.epsilon``.
+def read_corpus(run: Run, file: str | None) -> LabeledTexts | None:
+    """Read the corpus of a run that has not kept it (``privacy.epsilon``).
 
     Parameters
     ----------
     run : Run
     file : str or None
-        The table that the run was made of.
+        The table that the run was made from.
 
     Returns
     -------
-    LabelledTexts or None
-        In the run's order; None for a run that has its corpus.
+    LabeledTexts or None
+        In the run's order; None if the run has kept its corpus.
 
     Raises
     ------
     UserError
-        If it is needed and not given, given and not needed, or another table.
+        If the table is missing, not needed, or not the one the run was made from.
     """
     if "text" in run.table("embeddings").schema.names:
         if file:
-            raise UserError(f"The run {run.uri} has kept its corpus; leave --corpus out.")
+            raise UserError(f"The run {run.uri} has kept its corpus; omit --corpus.")
         return None
     if not file:
         raise UserError(
             f"The run {run.uri} has not kept the texts of its corpus (privacy.epsilon); name the "
-            "table that it was made of with --corpus."
+            "table that it was made from with --corpus."
         )
     names = run.manifest["config"]["input"]
     columns = names["text_column"], names["label_column"]
@@ -120,32 +121,32 @@ def read_corpus(run: Run, file: str | None) -> LabelledTexts | None:
     wanted = {str(label): number for label, number in run.manifest["input"]["class_counts"]}
     if Counter(found) != wanted or run.manifest["input"]["bad_rows"]:
         raise UserError(
-            f"{file} does not hold the rows of the run {run.uri}, one for one; give the table "
-            "that it was made of, which must have been without bad rows."
+            f"{file} does not match the rows of the run {run.uri}; give the exact table that it "
+            "was made from, which must have had no bad rows."
         )
-    return LabelledTexts(texts, found)
+    return LabeledTexts(texts, found)
 
 
-def read_material(
+def read_evaluation_data(
     run: Run,
-    held_out: LabelledTexts,
+    held_out: LabeledTexts,
     encode: Callable[[list[str]], np.ndarray],
-    corpus: LabelledTexts | None = None,
-) -> Material:
-    """Read a finished run; encodes the new texts and those to test on.
+    corpus: LabeledTexts | None = None,
+) -> EvaluationData:
+    """Read a finished run, and encode its synthetic texts and the test texts.
 
     Parameters
     ----------
     run : Run
-    held_out : LabelledTexts
+    held_out : LabeledTexts
     encode : callable
-        Texts to embeddings, as the run's encoder makes them.
-    corpus : LabelledTexts, optional
-        Of a run that has not kept its own.
+        Maps texts to embeddings with the run's encoder.
+    corpus : LabeledTexts, optional
+        The corpus of a run that has not kept it.
 
     Returns
     -------
-    Material
+    EvaluationData
 
     Raises
     ------
@@ -158,16 +159,16 @@ def read_material(
     texts, sample_ids = new["text"].to_pylist(), new["sample_id"].to_pylist()
     if corpus is None:
         real = Rows(embedded["text"].to_pylist(), matrix(embedded["embedding"]), _labels(embedded))
-    else:  # the embeddings in the run are noised
+    else:  # the run's embeddings have noise added
         real = Rows(corpus.texts, encode(corpus.texts), corpus.labels)
-    return Material(
+    return EvaluationData(
         real=real,
         synthetic=Rows(texts, encode(texts), _labels(new)),
         test=Rows(held_out.texts, encode(held_out.texts), held_out.labels),
         parents=parent_rows(new, row_of),
         points=_points(run, rounds, sample_ids),
         sample_ids=sample_ids,
-        # The page shows no texts that the run was not to keep.
+        # The page must not show texts that the run was not allowed to keep.
         samples=_samples(run, rounds, {} if corpus else dict(zip(row_of, real.texts, strict=True))),
     )
 
@@ -183,8 +184,8 @@ def parent_rows(samples: pa.Table, row_of: Mapping[Any, int]) -> np.ndarray:
     Returns
     -------
     ndarray of int64, shape (samples, p)
-        The source, the neighbour, and further neighbours where several are mixed; a sample
-        with fewer of them than another has its source again in their place.
+        The source, the neighbor, and more neighbors if several are mixed; samples with fewer
+        neighbors are padded with their source.
     """
     columns = [samples[name].to_pylist() for name in ("source_id", "neighbor_id")]
     if "other_neighbor_ids" in samples.column_names:
@@ -203,11 +204,11 @@ def new_samples(run: Run) -> pa.Table:
     UserError
         If there are none.
     """
-    return pa.concat_tables(list(usable_samples(run, _rounds_with_texts(run))))
+    return pa.concat_tables(list(accepted_unique_samples(run, _rounds_with_texts(run))))
 
 
 def _rounds_with_texts(run: Run) -> list[int]:
-    """The rounds that were decoded, if they have left something to evaluate."""
+    """The decoded rounds; UserError if they have no accepted texts."""
     decoded = [entry for entry in run.manifest["rounds"] if "decode" in entry]
     if not any(number for entry in decoded for _, number in entry["decode"]["accepted"]):
         raise UserError(f"The run {run.uri} has no accepted texts yet; run smotext augment first.")
@@ -219,7 +220,7 @@ def _labels(table: pa.Table) -> list[str]:
 
 
 def _points(run: Run, rounds: list[int], wanted: list[int]) -> np.ndarray:
-    """The points of the samples ``wanted``, in their order."""
+    """Points of the samples in ``wanted``, in that order."""
     found: dict[int, np.ndarray] = {}
     chosen = set(wanted)
     for round_ in rounds:
@@ -240,7 +241,7 @@ def _samples(run: Run, rounds: list[int], text_of: dict[Any, str]) -> list[dict[
                     "sample_id": row["sample_id"],
                     "label": row["label"],
                     "status": row["status"],
-                    "reason": row["reason"],
+                    "reason": renamed_reason(row["reason"]),
                     "text": row["text"],
                     "source_text": text_of.get(row["source_id"]),
                     "neighbor_text": text_of.get(row["neighbor_id"]),

@@ -1,4 +1,4 @@
-"""A checkpoint of an LLM written again with other weights, a few of them in memory at a time."""
+"""Rewrite an LLM's checkpoint with changed weights, with few of them in memory at a time."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 
 from smotext_ray.errors import UserError
 
-SHARD_BYTES = 1024**3  # of the files that are written
+SHARD_BYTES = 1024**3  # size of the files written
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
-# Index or weights, in the order in which transformers looks for them.
+# Index or weights, in transformers' order of preference.
 WEIGHTS = (INDEX, "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin")
 # Config, generation config, tokenizer and chat template.
 SMALL_FILES = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
@@ -40,21 +40,21 @@ def rewrite(
     output : Path
         An empty directory.
     change : callable
-        Takes the name of a weight and the weight; returns what is written in its place.
+        Maps the name of a weight and the weight to its replacement.
     **settings
-        Put into the checkpoint's config.json.
+        Added to the checkpoint's config.json.
 
     Raises
     ------
     UserError
-        If the LLM has no weights or quantized ones, or is not available.
+        If the LLM has no weights, has quantized weights, or is not available.
     """
     source = _directory(llm)
     config = json.loads((source / CONFIG).read_text(encoding="utf-8"))
     if "quantization_config" in config:
         raise UserError(
-            f"The weights of {llm} are quantized and cannot be changed; use the LLM that it was "
-            "made of, in bfloat16, float16 or float32."
+            f"The weights of {llm} are quantized and cannot be changed; use the original LLM "
+            "in bfloat16, float16 or float32."
         )
     for pattern in SMALL_FILES:
         for file in source.glob(pattern):
@@ -73,45 +73,47 @@ def _directory(llm: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        # Some repositories hold the same weights in several formats.
+        # Some repositories have the same weights in several formats.
         found = Path(snapshot_download(llm, allow_patterns=[*SMALL_FILES, "model*.safetensors"]))
         if _listed(found) is None:
             found = Path(snapshot_download(llm, allow_patterns=["pytorch_model*.bin*"]))
-    # Offline, no such name, a broken connection: classes of their own, of several libraries.
+    # Offline, no such name, broken connection: the libraries raise many different classes.
     except Exception as error:
         raise UserError(
-            f"{llm} is no directory here and cannot be downloaded from the model hub "
+            f"{llm} is not a directory here and cannot be downloaded from the model hub "
             f"({type(error).__name__}); give the directory of the LLM, or connect to the hub."
         ) from error
     return found
 
 
 def _listed(directory: Path) -> str | None:
-    """The file that holds the weights or lists those that do."""
+    """The file with the weights, or the index of such files."""
     return next((name for name in WEIGHTS if (directory / name).is_file()), None)
 
 
 def _weights(directory: Path, llm: str) -> Iterator[tuple[str, torch.Tensor]]:
     first = _listed(directory)
     if first is None:
-        raise UserError(f"{llm} holds no weights ({WEIGHTS[1]} or {INDEX}); download it again.")
+        raise UserError(f"{llm} has no weights ({WEIGHTS[1]} or {INDEX}); download it again.")
     files = [first]
     if first.endswith(".index.json"):
         files = sorted(set(json.loads((directory / first).read_text())["weight_map"].values()))
     for name in files:
         file = directory / name
         if not file.is_file():
-            raise UserError(f"{llm} lacks {name}, which its {first} names; download it again.")
+            raise UserError(
+                f"{llm} lacks {name}, which is listed in its {first}; download it again."
+            )
         yield from _weights_of_file(file)
 
 
 def _weights_of_file(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
     if file.suffix == ".safetensors":
         with safe_open(file, framework="pt") as weights:
-            for name in weights.keys():  # noqa: SIM118 - no mapping
+            for name in weights.keys():  # noqa: SIM118 - not a mapping
                 yield name, weights.get_tensor(name)
         return
-    mmap = zipfile.is_zipfile(file)  # torch's older format has to be read whole
+    mmap = zipfile.is_zipfile(file)  # torch's older format must be read completely
     yield from torch.load(file, map_location="cpu", weights_only=True, mmap=mmap).items()
 
 
@@ -123,7 +125,7 @@ def _write_shards(output: Path, changed: Iterator[Tensors]) -> None:
 
     def flush() -> None:
         nonlocal waiting, size
-        if shutil.disk_usage(output).free < size:  # safetensors has no error of its own for it
+        if shutil.disk_usage(output).free < size:  # safetensors has no error for this
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         save_file(waiting, output / f"{len(written)}.partial", {"format": "pt"})
         written.append(list(waiting))

@@ -1,0 +1,22 @@
+"""The words that a setting, an option or a column may hold, each list of them written once.
+
+Models check them, the command line offers them (`typing.get_args`), mypy knows them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+OnProblem = Literal["error", "skip"]  # what becomes of a row or class that cannot be used
+Pooling = Literal["mean", "cls", "last"]
+Metric = Literal["cosine", "euclidean"]
+CleaningRule = Literal["enn", "tomek"]
+OtherVariant = Literal["borderline", "adasyn", "kmeans", "svm"]  # of SMOTE
+Variant = Literal["smote", OtherVariant]
+TrainingStage = Literal[1, 2]
+
+Decided = Literal["accepted", "rejected"]  # what the gate says of a sample
+SampleStatus = Literal[Decided, "error"]
+
+ClassifierName = Literal["embedding", "tfidf", "bert"]
+ControlName = Literal["shuffled", "lam_0", "label_only"]
