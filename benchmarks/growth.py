@@ -84,7 +84,7 @@ def class_sizes(case: str) -> list[int]:
 
 
 def write_run(run: Run, sizes: list[int], more: list[int]) -> None:
-    """A run that is embedded, with so many points of each class to plan."""
+    """An embedded run, with a given number of points per class to plan."""
     labels = [f"class-{number:05d}" for number in range(len(sizes))]
     directory = run.make("embeddings")
     for number, table in enumerate(_tables(labels, sizes)):
@@ -184,7 +184,7 @@ def workers_watched() -> Iterator[list[float]]:
 
 
 def _peak_mib(pid: str) -> float:
-    # getrusage would tell the peak of the parent, where that was larger.
+    # getrusage would report the parent's peak if it was larger.
     status = Path("/proc", pid, "status").read_text().splitlines()
     (line,) = [line for line in status if "VmHWM" in line]
     return int(line.split()[1]) * 1024 / MIB

@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, Any]:
-    """Decode so many blocks an actor; what it took."""
+    """Decode a number of blocks per actor, and measure it."""
     import ray
 
     from smotext_ray.config.schema import RunConfig
@@ -126,7 +126,7 @@ def decode(config: Any, run: Any, points: int, actors: Actors, **of_decoder: Any
 
 
 def write_planned(run: Any, points: int, rows_per_file: int = 20_000, dim: int = DIM) -> None:
-    """A run with so many points in its plan, and no more of a corpus than the job looks at."""
+    """A run with a given number of planned points, and only the corpus data that the job needs."""
     import pyarrow.parquet as pq
 
     from smotext_ray.tables import fixed_size_list, plan_schema
@@ -213,7 +213,7 @@ def show_found(found: list[dict[str, Any]]) -> None:
 
 
 def show_capacity(driver_seconds: float) -> None:
-    """How busy one driver is with so many GPUs, in blocks of the sizes that the job chooses."""
+    """How busy the driver is for a number of GPUs, with the block sizes that the job chooses."""
     from smotext_ray.cluster.pools import Pool
     from smotext_ray.config.schema import RunConfig
     from smotext_ray.pipeline import decode as decode_module

@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def large(home: Path, samples: int) -> dict[str, Any]:
-    """The command on all of R8, by stage, beside the bare stages."""
+    """The command on all of R8, by stage, compared with the bare stages."""
     rows, first = command("demo:reuters-r8", new_texts(samples), home)
     stages = bare_stages(str(home))
     job = by_stage(home) | {"all": rows}

@@ -124,7 +124,7 @@ def stage_progress(stage: str, total: int, run: Run, before: int = 0) -> Iterato
     watch = _Watch(stage, total, before, run, counter)
     thread = threading.Thread(target=watch.until_stopped, daemon=True)
     started = time.monotonic()
-    _tell_begin(stage, total, before)
+    log_begin(stage, total, before)
     thread.start()
     try:
         yield counter
@@ -133,7 +133,7 @@ def stage_progress(stage: str, total: int, run: Run, before: int = 0) -> Iterato
         watch.stop.set()
         thread.join()
         ray.kill(counter)
-    _tell_end(stage, rows, tokens, started)
+    log_end(stage, rows, tokens, started)
 
 
 @contextmanager
@@ -143,18 +143,20 @@ def task_progress(stage: str, total: int, run: Run) -> Iterator[None]:
 
     metrics = StageMetrics(run_name(run), stage)
     started = time.monotonic()
-    _tell_begin(stage, total, before=0)
+    log_begin(stage, total, before=0)
     yield
     metrics.count(*ROWS, number=total)
-    _tell_end(stage, total, 0, started)
+    log_end(stage, total, 0, started)
 
 
-def _tell_begin(stage: str, total: int, before: int) -> None:
+def log_begin(stage: str, total: int, before: int) -> None:
+    """Log how many rows a stage has to do."""
     left = f"{total - before} of {total} rows to do" if before else f"{total} rows to do"
     log.info("%s: %s", stage, left, extra={"stage": stage, "rows_to_do": total - before})
 
 
-def _tell_end(stage: str, rows: int, tokens: int, started: float) -> None:
+def log_end(stage: str, rows: int, tokens: int, started: float) -> None:
+    """Log what a stage has done since ``started``, by the monotonic clock."""
     seconds = time.monotonic() - started
     log.info(
         "%s: done, %s in %.1f s",

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from smotext_ray.corpus.sources import DEMO
-from smotext_ray.corpus.texts import read_labelled_texts
+from smotext_ray.corpus.texts import read_labeled_texts
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.rows import LabeledTexts, Rows
 from smotext_ray.run.directory import Run
@@ -75,7 +75,7 @@ def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> L
     _rounds_with_texts(run)
     if test.startswith(DEMO) and ":" not in test.removeprefix(DEMO):
         test += ":test"  # without it, a demo dataset means its training texts
-    texts, labels = read_labelled_texts(test, text_column, label_column, EVERY_ROW)
+    texts, labels = read_labeled_texts(test, text_column, label_column, EVERY_ROW)
     names = [str(label) for label in labels or []]
     known = set(map(str, Manifest.read(run).labels))
     strange = sorted(set(names) - known)
@@ -118,7 +118,7 @@ def read_corpus(run: Run, file: str | None) -> LabeledTexts | None:
     manifest = Manifest.read(run)
     names = manifest.config.input
     columns = names.text_column, names.label_column
-    texts, labels = read_labelled_texts(file, *columns, EVERY_ROW)
+    texts, labels = read_labeled_texts(file, *columns, EVERY_ROW)
     found = [str(label) for label in labels or []]
     wanted = {str(label): number for label, number in manifest.class_counts.items()}
     if Counter(found) != wanted or manifest.input.bad_rows:

@@ -79,10 +79,9 @@ def class_reference(
 def sum_up(embeddings: ds.Dataset, labels: Sequence[Any]) -> tuple[ClassReference, list[int]]:
     """Compute the gate's reference, and the number of distinct texts per class.
 
-    Holds, beside sums, two 64-bit numbers a row: hashes of the text, as a copy of it and as a
-    distinct text are told (`smotext_ray.utils.text`). Where there
-    are no texts (epsilon), no text is known to be a copy, and each row counts as a text of
-    its own.
+    In addition to sums, it holds two 64-bit hashes per row, to detect copies and distinct texts
+    (`smotext_ray.utils.text`). Where there are no texts (epsilon), no text is known to be a copy,
+    and each row counts as a text of its own.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ def denoise(config: RunConfig, run: Run, labels: list[Any], rows: int) -> None:
     config : RunConfig
     run : Run
     labels : list
-        All classes.
+        All class labels.
     rows : int
         Of the corpus, each of which was to be released once.
 
@@ -55,8 +55,9 @@ def _check_released_once(run: Run, wanted: int) -> None:
     ids = run.table(NOISED).to_table(columns=["id"])["id"].to_numpy()
     if len(ids) != wanted or len(np.unique(ids)) != wanted:
         raise RuntimeError(
-            f"{NOISED}/ holds {len(ids)} releases of {len(np.unique(ids))} rows where {wanted} "
-            "were to be released once; delete this run and use a new --output"
+            f"{NOISED}/ has {len(ids)} releases of {len(np.unique(ids))} "
+            f"rows, but each of {wanted} "
+            "rows must be released once; delete this run and use a new --output"
         )
 
 

@@ -1,4 +1,4 @@
-"""The first third of a run: stage the corpus, embed it, build the reference."""
+"""The first stage of a run: stage the corpus, embed it, build the reference."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def embed_corpus(opened: Opened, actors: Actors = REAL, executor: Executor = ON_
         manifest = _begun(opened)
     else:
         check_same(run, manifest, config, opened.models)
-        manifest.config = config  # the free settings may differ
+        manifest.config = config  # settings that may change may differ
     manifest.save(run)
     log_to_run(run)
     _stage_corpus(opened, manifest)
@@ -49,7 +49,7 @@ def embed_corpus(opened: Opened, actors: Actors = REAL, executor: Executor = ON_
 
 
 def rows_per_file(config: RunConfig, rows: int) -> int:
-    """Rows of a corpus file, which is a block of the embed job: whole chunks of the encoder."""
+    """Rows per corpus file, which is a block of the embed job: whole chunks of the encoder."""
     least = max(config.resources.embed_rows_per_block, math.ceil(rows / MOST_BLOCKS))
     return math.ceil(least / ENCODE_CHUNK) * ENCODE_CHUNK
 
@@ -81,7 +81,9 @@ def _stage_corpus(opened: Opened, manifest: Manifest) -> None:
     run.clear("corpus")
     survey = opened.survey or survey_input(config)
     if survey.rows != manifest.input.rows:
-        raise UserError(f"{config.input.path} has changed since the run began; use a new --output.")
+        raise UserError(
+            f"{config.input.path} has changed since the run started; use a new --output."
+        )
     rows = rows_per_file(config, survey.rows)
     stage_corpus(config.input, survey, run.fs, run.make("corpus"), rows_per_file=rows)
     write_input_schema(run, survey.schema)
@@ -95,8 +97,7 @@ def _embed(
 ) -> None:
     if "embed" in manifest.stages:
         return
-    # Of an expansion the files and the checkpoint are its own: what was embedded before
-    # is not read again.
+    # An expansion has its own files and checkpoint: rows embedded earlier are not read again.
     expansion = manifest.last_expansion
     before = expansion.files_before if expansion else 0
     job = f"embed-expansion-{expansion.number}" if expansion else "embed"
@@ -119,12 +120,12 @@ def _embed(
 
 def _denoise(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> None:
     if "denoise" not in manifest.stages:
-        run.clear("corpus")  # from here on no stage has a text of it
+        run.clear("corpus")  # from now on no stage has access to its texts
         started = time.monotonic()
         executor.call(denoise, config, run, manifest.labels, manifest.input.rows)
         manifest.stages["denoise"] = StageFacts(seconds=time.monotonic() - started)
         manifest.save(run)
-    run.clear(NOISED)  # not before the stage is done, which a kill would undo
+    run.clear(NOISED)  # only after the stage is recorded as done, in case of a kill
 
 
 def _reference(run: Run, manifest: Manifest, executor: Executor) -> None:

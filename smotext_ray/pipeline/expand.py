@@ -1,7 +1,7 @@
-"""``smotext expand``: a run takes in the rows it has not seen, and is topped up to its targets.
+"""``smotext expand``: add new rows to a run, and top its classes up to their targets.
 
-An expansion is noted in the manifest before its work begins, and the stages that it needs
-again are no longer noted as done; so it is gone on with after a kill as any run is.
+An expansion is recorded in the manifest before its work starts, and the stages that it needs again
+are no longer recorded as done; so it resumes after a kill like any run.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ log = logging.getLogger("smotext_ray")
 
 @dataclass(frozen=True)
 class ExpansionRequest:
-    """What an expansion is asked for; None is what the run, or its last expansion, was.
+    """An expansion request; None means as in the run or its last expansion.
 
     Attributes
     ----------
     input : str or None
-        Where new rows are, beside rows that the run has seen. None is the run's own input,
-        which may have grown.
+        Input with new rows, and possibly rows already seen. None means the run's own input, which
+        may have grown.
     target : str, float, mapping or None
-        Sampling strategy: what every class is to reach, new rows counted.
+        Sampling strategy: the target of every class, counting new rows.
     max_rounds : int or None
     on_singleton_class : {"error", "skip"} or None
     on_bad_row : {"error", "skip"} or None
@@ -63,15 +63,15 @@ def expand(
     actors: Actors = REAL,
     executor: Executor = ON_RAY,
 ) -> tuple[Run, bool]:
-    """Embed the rows that are new to a run, and top every class up to its target.
+    """Embed rows that are new to a run, and top every class up to its target.
 
     Parameters
     ----------
     uri : str
-        The run directory. What is under way there is finished first.
+        The run directory. Work in progress there is finished first.
     wish : ExpansionRequest
     overrides : sequence of str
-        ``section.key=value``, of settings that a run may change.
+        ``section.key=value``, for settings that a run may change.
     actors : Actors
     executor : Executor
 
@@ -79,24 +79,24 @@ def expand(
     -------
     run : Run
     done : bool
-        False where there was nothing to do.
+        False if there was nothing to do.
 
     Raises
     ------
     UserError
-        If another process works on the run, the input does not fit it, a setting may not
-        change, or the run has an epsilon and new rows are given.
+        If another process is working on the run, the input does not match it, a setting may not
+        change, or new rows are given for a run with epsilon.
     """
     run = Run(uri)
     manifest = Manifest.read(run)
     config = load_config(overrides=overrides, base=manifest.config)
     if manifest.is_private and wish.input is not None:
         raise UserError(
-            f"{uri} has an epsilon, and has kept nothing to tell new rows from old ones by; "
-            "leave --input out, or make a run of the new rows alone."
+            f"{uri} has an epsilon, so it cannot tell new rows from old ones; "
+            "omit --input, or start a new run with only the new rows."
         )
     if not manifest.is_finished(config):
-        log.info("%s is not finished; that comes first", uri)
+        log.info("%s is not finished; finishing it first", uri)
         _finish(wish, config, run, actors, executor)
     opened = open_checked(config, uri, actors, executor)
     with hold(opened.run, "expand"):
@@ -128,7 +128,7 @@ def _begin(wish: ExpansionRequest, opened: Opened, manifest: Manifest) -> bool:
     entry = _entry(wish, config, manifest, found, len(files))
     if found.changed:
         log.warning(
-            "%d rows have another text or label than in the run, which keeps its own",
+            "%d rows have a different text or label in the run, which is kept",
             found.changed,
         )
     if _is_idle(entry, manifest):
@@ -152,7 +152,7 @@ def _stage(
 def _entry(
     wish: ExpansionRequest, config: RunConfig, manifest: Manifest, found: NewRows, files: int
 ) -> Expansion:
-    """What the manifest says of an expansion when it begins."""
+    """The manifest entry of a new expansion."""
     now = manifest.effective_config
     target = wish.target if wish.target is not None else now.plan.sampling_strategy
     return Expansion(
@@ -164,7 +164,7 @@ def _entry(
         changed_rows=found.changed,
         rounds_before=len(manifest.rounds),
         files_before=files,
-        # As the config keeps it: labels as text.
+        # As in the config: labels as strings.
         target=load_config(
             options={"plan.sampling_strategy": target}, base=config
         ).plan.sampling_strategy,
@@ -174,14 +174,14 @@ def _entry(
 
 
 def _is_idle(entry: Expansion, manifest: Manifest) -> bool:
-    """Whether the run has seen all rows, and all that this target can bring."""
+    """Whether the run has all rows, and cannot get closer to this target."""
     same = entry.target == manifest.effective_config.plan.sampling_strategy
     used_up = manifest.rounds_used >= entry.max_rounds
     return not entry.new_rows and same and (not manifest.shortfall or used_up)
 
 
 def _note(entry: Expansion, run: Run, manifest: Manifest, found: NewRows) -> None:
-    """Note the expansion, and that its stages are to be done."""
+    """Record the expansion, and that its stages must be run."""
     counts = Counter(manifest.class_counts)
     counts.update(found.class_counts)
     ordered = dict(sorted(counts.items(), key=lambda item: str(item[0])))

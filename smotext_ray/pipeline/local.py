@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from smotext_ray.cluster.progress import Counter
+from smotext_ray.cluster.progress import Counter, log_begin, log_end
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline.actors import Actors
 from smotext_ray.run.directory import Run
@@ -45,10 +46,10 @@ class Local:
         rows: int,
     ) -> int:
         encode: Any = None
-        for block in _blocks(run, files, directory, job, "id", ["id", "text", "label"]):
-            encode = encode or actors.encode(config=config, counter=LocalCounter())
-            _keep(run, encode(block), directory, job, "id")
-        run.make(directory)
+        with _logged("embed", rows) as counter:
+            for block in _blocks(run, files, job, "id", ["id", "text", "label"]):
+                encode = encode or actors.encode(config=config, counter=counter)
+                _keep(run, encode(block), directory, job, "id")
         return 1
 
     def plan(
@@ -63,8 +64,9 @@ class Local:
         memory_gib: float,
         **given: Any,
     ) -> list[dict[str, str]]:
-        write = actor(config=config, run_uri=run.uri, counter=LocalCounter(), **given)
-        return [write(item) for item in items]
+        with _logged(stage, rows) as counter:
+            write = actor(config=config, run_uri=run.uri, counter=counter, **given)
+            return [write(item) for item in items]
 
     def decode(
         self,
@@ -80,23 +82,22 @@ class Local:
         points: int,
     ) -> JobFacts:
         started = time.monotonic()
-        counter = LocalCounter()
         decode: Any = None
         gate: Any = None
         files = sorted(run.table(plan).files)
-        for block in _blocks(run, files, samples, job, "sample_id", None, DECODE_ROWS):
-            if gate is None:
-                decode = actors.decode(config=config, counter=counter, points=points)
-                label_type = run.table("embeddings").schema.field("label").type
-                gate = actors.gate(
-                    config=config,
-                    run_uri=run.uri,
-                    labels=classes,
-                    label_type=label_type,
-                    counter=counter,
-                )
-            _keep(run, gate(decode(block)), samples, job, "sample_id")
-        tokens = counter.counter.get()[1]
+        with _logged(stage, points) as counter:
+            for block in _blocks(run, files, job, "sample_id", None, DECODE_ROWS):
+                if gate is None:
+                    decode = actors.decode(config=config, counter=counter, points=points)
+                    gate = actors.gate(
+                        config=config,
+                        run_uri=run.uri,
+                        labels=classes,
+                        label_type=run.table("embeddings").schema.field("label").type,
+                        counter=counter,
+                    )
+                _keep(run, gate(decode(block)), samples, job, "sample_id")
+        _, tokens = counter.counter.get()
         return JobFacts(seconds=time.monotonic() - started, tokens=tokens, actors=1)
 
 
@@ -115,10 +116,18 @@ class _Method:
         self.remote = method
 
 
+@contextmanager
+def _logged(stage: str, rows: int) -> Iterator[LocalCounter]:
+    """Log a stage as the cluster's progress does; yields its counter."""
+    counter, started = LocalCounter(), time.monotonic()
+    log_begin(stage, rows, before=0)
+    yield counter
+    log_end(stage, *counter.counter.get(), started)
+
+
 def _blocks(
     run: Run,
     files: list[str],
-    directory: str,
     job: str,
     id_column: str,
     columns: list[str] | None,

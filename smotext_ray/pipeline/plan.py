@@ -1,4 +1,4 @@
-"""The plan job: which points to make in a round, and who makes them."""
+"""The plan job: the points of a round, and whether one task or a pool plans them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ from smotext_ray.plan.weights import without_sources
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest, Round, WeightFacts
 from smotext_ray.run.reference import distinct_texts
+from smotext_ray.run.tables import embeddings_table
 
 log = logging.getLogger("smotext_ray")
 
 
-# Of a plan that one task makes: some seconds of one core.
+# Limits of a plan for a single task: a few seconds on one core.
 LIGHT_FILES = 4
-LIGHT_PRODUCTS = 2e11  # of two numbers, in the search for neighbours
+LIGHT_PRODUCTS = 2e11  # multiplications in the neighbor search
 
 
 def plan(
@@ -43,7 +44,7 @@ def plan(
     actors: Actors = REAL,
     executor: Executor = ON_RAY,
 ) -> bool:
-    """Plan the next round; False where nothing is left to plan."""
+    """Plan the next round; False if nothing is left to plan."""
     if manifest.targets is None:
         settle_targets(config, run, manifest, actors, executor)
     to_plan = points_to_plan(config, manifest)
@@ -52,7 +53,7 @@ def plan(
     round_ = len(manifest.rounds) + 1
     points = sum(to_plan.values())
     files = math.ceil(points / config.resources.plan_points_per_file)
-    # Files of equal size: Ray Data cuts each into equally many blocks, whatever its size.
+    # Files of equal size: Ray Data splits each into equally many blocks, regardless of its size.
     groups = shards(to_plan, round_, manifest.points, math.ceil(points / files))
     started = time.monotonic()
     written = _write_plan(config, run, manifest, groups, to_plan, actors, executor)
@@ -69,7 +70,7 @@ def plan(
 
 
 def points_to_plan(config: RunConfig, manifest: Manifest) -> dict[Any, int]:
-    """Points to plan now: what was asked for, less what is accepted, over the acceptance."""
+    """Points to plan now: requested minus accepted texts, divided by the acceptance rate."""
     targets = manifest.targets or {}
     expected = config.plan.expected_acceptance
     return lacking(targets, manifest.accepted(), manifest.planned(), expected)
@@ -84,7 +85,7 @@ def settle_targets(
 ) -> None:
     """Settle how many new texts each class is to get, and weigh its texts if the variant does.
 
-    Classes are left out in which there is nothing to interpolate, which the embeddings tell.
+    Classes without anything to interpolate are skipped; this is known only from the embeddings.
 
     Raises
     ------
@@ -117,13 +118,13 @@ def _write_plan(
     actors: Actors,
     executor: Executor,
 ) -> list[dict[str, str]]:
-    """A file for each group, by one task or a pool of planners; rows of ``file`` and ``sha256``."""
+    """Write a file per group, by one task or a pool; rows of ``file`` and ``sha256``."""
     items = [group_item(groups[0][0].round, i, group) for i, group in enumerate(groups)]
     points, counts, dim = sum(to_plan.values()), manifest.class_counts, _dim(run)
     weights = None if config.plan.variant == "smote" else weights_directory(manifest)
     largest = max(sum(counts[shard.label] for shard in group) for group in groups)
     memory_gib = planner_gib(sum(counts.values()), largest, dim)
-    if config.plan.variant == "kmeans":  # neighbours are looked for in a copy of their cluster
+    if config.plan.variant == "kmeans":  # neighbors are searched in a copy of their cluster
         memory_gib += 4 * largest * dim / session.GIB
     if len(items) <= LIGHT_FILES and fits_one_task(counts, to_plan, dim):
         memory_gib = 0.0
@@ -140,32 +141,32 @@ def _write_plan(
 
 
 def fits_one_task(counts: Mapping[Any, int], points: Mapping[Any, int], dim: int) -> bool:
-    """Whether a plan takes less time than a pool of actors needs to start.
+    """Whether a plan takes less time than starting a pool of actors.
 
     Parameters
     ----------
     counts : mapping of label to int
-        Rows of all classes.
+        Number of rows of all classes.
     points : mapping of label to int
-        To be planned.
+        Points to plan.
     dim : int
-        Of the embeddings.
+        Embedding dimension.
     """
     searched = sum(min(number, counts[label]) * counts[label] for label, number in points.items())
     return is_small(sum(counts.values()), dim) and searched * dim <= LIGHT_PRODUCTS
 
 
 def planner_gib(corpus: int, classes: int, dim: int) -> float:
-    """Memory of a planner, by the rows of the corpus and of the classes of its largest file.
+    """Memory of a planner, from the rows of the corpus and of the classes of its largest file.
 
-    Libraries, the embeddings as far as they are not held on disk, and what is known of each
-    row (benchmarks/growth.py tells what planners took).
+    Includes libraries, embeddings not kept on disk, and per-row data (benchmarks/growth.py measures
+    the memory of planners).
     """
     return 1.0 + rows_gib(corpus if is_small(corpus, dim) else classes, dim)
 
 
 def _dim(run: Run) -> int:
-    return int(run.table("embeddings").schema.field("embedding").type.list_size)
+    return int(embeddings_table(run).schema.field("embedding").type.list_size)
 
 
 def _weigh(
@@ -176,13 +177,13 @@ def _weigh(
     actors: Actors,
     executor: Executor,
 ) -> tuple[WeightFacts, dict[Any, int]]:
-    """Write what a variant needs to know of the classes that get points.
+    """Write a variant's source weights of the classes that get points.
 
     Returns
     -------
     facts : WeightFacts
     sources : dict of label to int
-        Texts of each class that a point may start from.
+        Number of texts per class that a point may start from.
     """
     started = time.monotonic()
     counts = manifest.class_counts

@@ -1,4 +1,4 @@
-"""All that is checked before a run is written to."""
+"""Checks before anything is written to a run."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Opened:
     ----------
     run : Run
     config : RunConfig
-        With the encoder's dtype settled: as the run has it, or by what its encoders will get.
+        With the encoder's dtype resolved: from the run, or from the resources of its encoders.
     models : dict
-        As the manifest names them.
+        Models for the manifest.
     manifest : Manifest or None
         As it was when the run was opened, before a lease on it was taken; None for a new run.
     survey : CorpusSummary or None
-        Of the input, where the run is a new one.
+        Survey of the input, if the run is new.
     """
 
     run: Run
@@ -47,7 +47,7 @@ class Opened:
 def open_checked(
     config: RunConfig, uri: str, actors: Actors = REAL, executor: Executor = ON_RAY
 ) -> Opened:
-    """Open a run and check all that can be checked before anything is written.
+    """Open a run and check everything that can be checked before writing.
 
     Raises
     ------
@@ -70,14 +70,14 @@ def open_checked(
 
 
 def _with_dtype(config: RunConfig, dtype: str) -> RunConfig:
-    """The configuration with this dtype of the encoder, where it was left open."""
+    """The configuration with this encoder dtype, if it was "auto"."""
     if config.encoder.dtype != "auto":
         return config
     return config.model_copy(update={"encoder": config.encoder.model_copy(update={"dtype": dtype})})
 
 
 def survey_input(config: RunConfig) -> CorpusSummary:
-    """Check the input; with epsilon, as if it held no columns but text and label."""
+    """Check the input; with epsilon, as if it had only text and label columns."""
     survey = survey_corpus(config.input)
     if not has_epsilon(config):
         return survey
@@ -88,10 +88,10 @@ def survey_input(config: RunConfig) -> CorpusSummary:
 def check_feasible(
     class_counts: dict[Any, int], config: RunConfig, allow_reached: bool = False
 ) -> dict[Any, int]:
-    """New points per class; refuses a strategy, or a class of one row, that cannot be served.
+    """New points per class; rejects an invalid strategy, or a class with one row.
 
-    So is a corpus of more rows than the variant of SMOTE takes. A class of several rows may
-    still hold one distinct text only, which shows later.
+    Also rejects a corpus with more rows than the SMOTE variant supports. A class with several rows
+    may still have only one distinct text, which is found later.
     """
     check_rows(config.plan.variant, sum(class_counts.values()))
     points, _ = check_class_sizes(
@@ -104,5 +104,5 @@ def check_feasible(
 
 
 def has_epsilon(config: RunConfig) -> bool:
-    """Whether the run makes a promise of privacy."""
+    """Whether the run is differentially private."""
     return config.privacy.epsilon is not None

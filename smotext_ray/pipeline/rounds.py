@@ -1,4 +1,4 @@
-"""The run: corpus, embed, plan, decode, rounds, result. Each stage can be killed and repeated."""
+"""The whole run: embed, plan, decode, rounds, result. Each stage can be killed and resumed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ log = logging.getLogger("smotext_ray")
 
 
 def augment(config: RunConfig, uri: str, actors: Actors = REAL, executor: Executor = ON_RAY) -> Run:
-    """Run, or go on with, all stages: the whole of ``smotext augment``.
+    """Run or resume all stages: implements ``smotext augment``.
 
     Parameters
     ----------
     config : RunConfig
     uri : str
-        The run directory. An expansion of it that was stopped is finished too.
+        The run directory. An interrupted expansion is finished too.
     actors : Actors
     executor : Executor
 
@@ -41,7 +41,7 @@ def augment(config: RunConfig, uri: str, actors: Actors = REAL, executor: Execut
     """
     opened = open_checked(config, uri, actors, executor)
     if opened.manifest is not None and opened.manifest.is_finished(opened.config):
-        log.info("%s is finished already", uri)
+        log.info("%s is already finished", uri)
         return opened.run
     with hold(opened.run, "augment"):
         manifest = embed_corpus(opened, actors, executor)
@@ -65,7 +65,7 @@ def make_texts(
     actors: Actors = REAL,
     executor: Executor = ON_RAY,
 ) -> None:
-    """Plan and decode, round by round, until nothing is lacking; then the result."""
+    """Plan and decode round by round until nothing is missing; then write the result."""
     while True:
         if manifest.undecoded_round is not None:
             decode(config, run, manifest, actors, executor)
@@ -81,7 +81,7 @@ def decode(
     actors: Actors = REAL,
     executor: Executor = ON_RAY,
 ) -> bool:
-    """Decode the round that is planned and not decoded; False where there is none."""
+    """Decode the planned round; False if there is none."""
     entry = manifest.undecoded_round
     if entry is None:
         return False

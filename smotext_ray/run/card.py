@@ -1,6 +1,6 @@
-"""The card of a result: what is in it, what it was made of and how, as a data set's README.md.
+"""The dataset card of a result, as README.md: its contents, sources and settings.
 
-With a front matter that the Hugging Face hub reads. All of it comes from the run's manifest.
+It has front matter for the Hugging Face hub. Everything comes from the run's manifest.
 """
 
 from __future__ import annotations
@@ -21,53 +21,53 @@ from smotext_ray.utils.markdown import table
 
 TAGS = ["smotext-ray", "synthetic", "data-augmentation", "smote"]
 NOT_ANONYMOUS = (
-    "New texts that lie between two real ones are not anonymous: SMOTE is known to leak the "
-    "records that it starts from (arXiv:2510.15083). The gate's check for copies is no more than "
+    "Texts interpolated from two real ones are not anonymous: SMOTE is known to leak the "
+    "records it starts from (arXiv:2510.15083). The gate's check for copies is no more than "
     "that."
 )
 COLUMNS = {
-    "synthetic": "true for new rows",
-    "source_id, neighbor_id": "the two rows that a new text lies between",
-    "lam": "where between them: 0 is the source, 1 the neighbour",
-    "cosine_to_point": "how near the text came to its point",
-    "sample_id, round": "which sample of which round it is",
+    "synthetic": "true for synthetic rows",
+    "source_id, neighbor_id": "the two parent rows of a synthetic text",
+    "lam": "position between them: 0 is the source, 1 the neighbor",
+    "cosine_to_point": "cosine similarity of the text to its target point",
+    "sample_id, round": "sample number and round",
 }
-# Settings that name a file or a directory of their owner's.
+# Settings with local file or directory names.
 NAMES = {("encoder", "model"), ("bridge", "path"), ("decoder", "model"), ("privacy", "directions")}
 
 
 def write_card(run: Run, *, license: str | None = None, overwrite: bool = False) -> str:
-    """Write the card of a run's result into the run.
+    """Write the card of a run's result to the run directory.
 
     Parameters
     ----------
     run : Run
     license : str, optional
-        Identifier of the hub, such as ``cc-by-4.0``. Default: the card names none.
+        Hub identifier, such as ``cc-by-4.0``. Default: none.
     overwrite : bool, default=False
-        Replace a card that is there.
+        Replace an existing card.
 
     Returns
     -------
     str
-        Where it is.
+        Path or URI of the card.
 
     Raises
     ------
     UserError
-        If the run has no result, or a card already.
+        If the run has no result, or already has a card.
     """
     manifest = finished_manifest(run)
     if run.has(CARD_FILE) and not overwrite:
         raise UserError(
-            f"{run.uri.rstrip('/')}/{CARD_FILE} exists already; write it anew with --overwrite."
+            f"{run.uri.rstrip('/')}/{CARD_FILE} already exists; replace it with --overwrite."
         )
     run.write(card_text(manifest, license).encode(), CARD_FILE)
     return f"{run.uri.rstrip('/')}/{CARD_FILE}"
 
 
 def finished_manifest(run: Run) -> Manifest:
-    """The manifest of a run with a result.
+    """Read the manifest of a run that must have a result.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def finished_manifest(run: Run) -> Manifest:
     manifest = Manifest.read(run)
     if "result" not in manifest.stages:
         raise UserError(
-            f"The run {run.uri} has no result yet; the command that began it goes on with it."
+            f"The run {run.uri} has no result yet; run the command that started it again to resume."
         )
     return manifest
 
@@ -86,7 +86,7 @@ def card_text(manifest: Manifest, license: str | None = None) -> str:
     """The card of a run's result: front matter and Markdown."""
     sections = [
         f"---\n{_front_matter(manifest, license)}\n---",
-        "# Texts by SMOTExT",
+        "# Dataset balanced with SMOTExT",
         _description(manifest),
         _classes(manifest),
         _columns(manifest),
@@ -94,16 +94,16 @@ def card_text(manifest: Manifest, license: str | None = None) -> str:
         _gate(manifest),
         _settings(manifest),
         _privacy(manifest),
-        _licence(manifest),
-        "## Limits\n\nThe new texts are made up by an LLM: names, numbers and dates in them are "
-        "not to be relied on. Their labels are those of the texts that they were made of.",
+        _license_note(manifest),
+        "## Limits\n\nThe synthetic texts are made up by an LLM: do not rely on names, numbers or "
+        "dates in them. Their labels are those of their parent texts.",
         _files(manifest),
     ]
     return "\n\n".join(sections) + "\n"
 
 
 def digests(manifest: Manifest) -> str:
-    """The lines of a card that tell which files it is of."""
+    """The lines of a card with the digests of its files."""
     found = manifest.written_result.sha256
     return "\n".join(f"    {digest}  {file}" for file, digest in sorted(found.items()))
 
@@ -124,7 +124,7 @@ def _front_matter(manifest: Manifest, license: str | None) -> str:
 
 
 def _size(rows: int) -> str:
-    """The hub's name for a number of rows."""
+    """The hub's size category for a number of rows."""
     names = ["1K", "10K", "100K", "1M", "10M", "100M", "1B"]
     place = bisect.bisect_right([1000 * 10**i for i in range(len(names) - 1)], rows)
     return f"{names[place - 1]}<n<{names[place]}" if place else f"n<{names[0]}"
@@ -134,16 +134,16 @@ def _description(manifest: Manifest) -> str:
     result, corpus = manifest.written_result, manifest.input.rows
     kept = result.rows - result.synthetic
     of_corpus = (
-        f"{kept} rows of the corpus `{_corpus_name(manifest)}` as they were, and "
+        f"{kept} original rows of the corpus `{_corpus_name(manifest)}`, and "
         if kept
         else f"No row of the corpus `{_corpus_name(manifest)}` ({corpus} rows), but "
     )
     return (
-        f"{of_corpus}{result.synthetic} new ones, made by smotext-ray "
-        f"{manifest.smotext_ray} (begun {manifest.created[:10]}) with SMOTExT "
-        "(arXiv:2505.13434): two neighbouring texts of a class are embedded, a point between them "
-        "is drawn as SMOTE does, an LLM reads the point through a bridge (xRAG) and says a text, "
-        "and a gate accepts it or not."
+        f"{of_corpus}{result.synthetic} synthetic ones, created by smotext-ray "
+        f"{manifest.smotext_ray} (started {manifest.created[:10]}) with SMOTExT "
+        "(arXiv:2505.13434): two neighboring texts of a class are embedded, a point between them "
+        "is drawn as in SMOTE, an LLM generates a text from the point through the xRAG bridge, "
+        "and a gate accepts or rejects it."
     )
 
 
@@ -156,7 +156,7 @@ def _classes(manifest: Manifest) -> str:
         (found.label, found.before, found.asked, found.accepted, found.after)
         for found in class_outcomes(manifest)
     ]
-    head = ("class", "rows before", "asked for", "accepted", "rows here")
+    head = ("class", "rows before", "requested", "accepted", "rows after")
     return f"## Classes\n\n{table(head, rows)}"
 
 
@@ -164,13 +164,13 @@ def _columns(manifest: Manifest) -> str:
     own = manifest.config.input
     rows = [(own.text_column, "the text"), (own.label_column, "its class"), *COLUMNS.items()]
     ids = f"`{own.id_column}`" if own.id_column else "row numbers of the corpus, from 0"
-    note = f"Further columns are the corpus's own, empty in new rows. Ids are {ids}."
+    note = f"Other columns are from the corpus, and empty in synthetic rows. Ids are {ids}."
     return f"## Columns\n\n{table(('column', ''), rows)}\n\n{note}"
 
 
 def _models(manifest: Manifest) -> str:
     rows = [
-        (name, shown(model["name"]), model["sha256"] or "as the hub has it")
+        (name, shown(model["name"]), model["sha256"] or "as on the hub")
         for name, model in manifest.models.items()
     ]
     return f"## Models\n\n{table(('', 'name', 'SHA-256 of the weights'), rows)}"
@@ -180,21 +180,21 @@ def _gate(manifest: Manifest) -> str:
     rounds, points = len(manifest.rounds), manifest.points
     taken = sum(found.accepted for found in class_outcomes(manifest))
     said = (
-        f"Of {points} points {taken} became texts that were accepted"
-        f"{f' ({taken / points:.0%})'.replace('%', ' %') if points else ''}, in "
+        f"Of {points} points, {taken} became accepted texts"
+        f"{f' ({taken / points:.0%})' if points else ''}, in "
         f"{rounds} round{'' if rounds == 1 else 's'}."
     )
     reasons = manifest.rejections().most_common()
     if not reasons:
         return f"## Acceptance\n\n{said}"
     rows = [(reason, REJECTED_IN_WORDS.get(reason, ""), number) for reason, number in reasons]
-    return f"## Acceptance\n\n{said}\n\n{table(('rejected', 'in words', 'texts'), rows)}"
+    return f"## Acceptance\n\n{said}\n\n{table(('rejected', 'meaning', 'texts'), rows)}"
 
 
 def _settings(manifest: Manifest) -> str:
     content = config_json(manifest.effective_config)
     own = content.pop("input")
-    del content["resources"]  # which change no row
+    del content["resources"]  # they change no row
     for section, key in NAMES:
         if section in content:
             content[section][key] = shown(content[section][key])
@@ -205,7 +205,7 @@ def _settings(manifest: Manifest) -> str:
     return (
         "## How it was made\n\n"
         f"    smotext augment --input CORPUS --output RUN {columns} --config settings.yaml\n\n"
-        "with these settings, among them the gate's:\n\n```yaml\n"
+        "with these settings, including the gate's:\n\n```yaml\n"
         f"{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}```"
     )
 
@@ -213,7 +213,7 @@ def _settings(manifest: Manifest) -> str:
 def _privacy(manifest: Manifest) -> str:
     if manifest.privacy is not None:
         return f"## Privacy\n\n{manifest.privacy.in_words()}"
-    kept = "The rows of the corpus are in it as they were. " if _keeps_rows(manifest) else ""
+    kept = "It contains the original rows of the corpus. " if _keeps_rows(manifest) else ""
     return f"## Privacy\n\n{kept}{NOT_ANONYMOUS}"
 
 
@@ -221,11 +221,11 @@ def _keeps_rows(manifest: Manifest) -> bool:
     return bool(manifest.written_result.rows > manifest.written_result.synthetic)
 
 
-def _licence(manifest: Manifest) -> str:
+def _license_note(manifest: Manifest) -> str:
     return (
-        "## Licence\n\nThe corpus has its own licence, which may bind what is made of it; so may "
-        f"that of the LLM, `{shown(manifest.models['llm']['name'])}`. A licence that is named "
-        "above is the publisher's choice."
+        "## License\n\nThe license of the corpus may also apply to derived data; so may that of "
+        f"the LLM, `{shown(manifest.models['llm']['name'])}`. A license named above is the "
+        "publisher's choice."
     )
 
 

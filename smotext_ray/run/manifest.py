@@ -1,7 +1,7 @@
-"""A run's manifest as typed values: what it was made with, what is done, what came of it.
+"""A run's manifest as typed values: inputs, progress and outcomes.
 
-The models give ``manifest.json`` its keys. Counts by class are pairs in JSON, which keep the
-type of a label; here they are dictionaries. A key whose value is None is not written.
+The models define the keys of ``manifest.json``. Counts by class are pairs in JSON, to preserve the
+type of labels; here they are dictionaries. Keys with the value None are not written.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def _from_pairs(given: Any) -> Any:
 
 
 def to_pairs(counts: dict[Any, int] | None) -> list[list[Any]] | None:
-    """A mapping as JSON that keeps the labels' types."""
+    """A mapping as JSON that preserves the labels' types."""
     return None if counts is None else [[label, number] for label, number in counts.items()]
 
 
 def _as_stored(config: RunConfig) -> RunConfig:
-    """The settings without the keys that an address may hold."""
+    """The settings without credentials in the input URI."""
     return RunConfig.model_validate(config_json(config))
 
 
@@ -62,20 +62,20 @@ StoredConfig = Annotated[
 
 
 class Facts(BaseModel):
-    """A part of the manifest. What is assigned is checked as what is read is."""
+    """A part of the manifest. Assigned values are validated like values that are read."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, protected_namespaces=())
 
 
 class BadRows(Facts):
-    """Rows of the input that were skipped for one reason; ``examples`` are ids of some."""
+    """Input rows skipped for one reason; ``examples`` are some of their ids."""
 
     count: int
     examples: list[Any]
 
 
 class InputFacts(Facts):
-    """The corpus. ``files`` is how many files of ``corpus/`` count, once they are written."""
+    """The corpus. ``files`` is the number of valid files in ``corpus/``, once written."""
 
     rows: int
     class_counts: Counts
@@ -85,7 +85,7 @@ class InputFacts(Facts):
 
 
 class StageFacts(Facts):
-    """A stage that is done: what it took, its rows, and how many actors worked on it."""
+    """A finished stage: duration, rows, and number of actors."""
 
     seconds: float
     rows: int | None = None
@@ -100,17 +100,17 @@ class WeightFacts(Facts):
 
 
 class Outcome(Facts):
-    """What became of samples.
+    """Summary of decoded samples.
 
     Attributes
     ----------
     accepted : dict of label to int
-        Usable samples of each class.
+        Number of usable samples per class.
     reasons : dict of str to int
-        Rejected samples by reason.
+        Number of rejected samples by reason.
     reasons_by_class : list of (label, str, int)
     mean_cosine : float or None
-        Of the usable samples to their target points; None where there are none.
+        Mean cosine of usable samples to their target points; None if there are none.
     """
 
     accepted: Counts
@@ -151,7 +151,7 @@ class Round(Facts):
 
     @property
     def points(self) -> int:
-        """Target points of the round, over all classes."""
+        """Number of target points of the round, over all classes."""
         return sum(self.planned.values())
 
 
@@ -177,7 +177,7 @@ class Result(Facts):
 
 
 class Expansion(Facts):
-    """One ``smotext expand``: what it found, its settings, and what came of it."""
+    """One ``smotext expand``: its new rows, settings and outcome."""
 
     number: int
     began: str
@@ -194,7 +194,7 @@ class Expansion(Facts):
     accepted: Counts | None = None
 
     def applied_to(self, config: RunConfig) -> RunConfig:
-        """The settings with those that the expansion changed."""
+        """The settings with the changes of the expansion."""
         content = config.model_dump()
         content["plan"] |= {"sampling_strategy": self.target, "max_rounds": self.max_rounds}
         content["neighbors"] |= {"on_singleton_class": self.on_singleton_class}
@@ -204,9 +204,9 @@ class Expansion(Facts):
 class Manifest(Facts):
     """A run's ``manifest.json``.
 
-    A stage is done when ``stages`` has it. ``weights`` to ``warnings`` are there once the run
-    knows its targets, ``shortfall`` and ``result`` once it has a result; an expansion takes the
-    targets and the result's stage away again. ``privacy`` is there in a run with epsilon.
+    A stage is done if it is in ``stages``. ``weights`` to ``warnings`` are set once the run knows
+    its targets, ``shortfall`` and ``result`` once it has a result; an expansion resets the targets
+    and the result's stage. ``privacy`` is set in a run with epsilon.
     """
 
     format: Literal[1] = FORMAT
@@ -229,12 +229,12 @@ class Manifest(Facts):
 
     @classmethod
     def read(cls, run: Run) -> Manifest:
-        """The manifest as it is on disk now.
+        """Read the current manifest from disk.
 
         Raises
         ------
         UserError
-            If there is none, or it is damaged or of another version.
+            If it is missing, damaged or from another version.
         """
         try:
             content = json.loads(run.read(MANIFEST))
@@ -252,12 +252,12 @@ class Manifest(Facts):
             raise UserError(_of_another_version(run, f"{place}: {first['msg']}")) from error
 
     def save(self, run: Run) -> None:
-        """Replace the manifest on disk, whole or not at all.
+        """Replace the manifest on disk atomically.
 
         Raises
         ------
         pydantic_core.PydanticSerializationError
-            For a value of another type than the manifest's own.
+            For a value of the wrong type.
         """
         if run.before_save:
             run.before_save()
@@ -266,7 +266,7 @@ class Manifest(Facts):
 
     @property
     def class_counts(self) -> dict[Any, int]:
-        """Rows of each class in the corpus."""
+        """Number of corpus rows per class."""
         return self.input.class_counts
 
     @property
@@ -286,7 +286,7 @@ class Manifest(Facts):
 
     @property
     def points(self) -> int:
-        """Target points of all rounds; the next one's sample id."""
+        """Number of target points of all rounds; the next sample id."""
         return sum(entry.points for entry in self.rounds)
 
     @property
@@ -296,12 +296,12 @@ class Manifest(Facts):
 
     @property
     def is_expanding(self) -> bool:
-        """Whether an expansion has begun and is not finished."""
+        """Whether an expansion is in progress."""
         return self.last_expansion is not None and self.last_expansion.finished is None
 
     @property
     def rounds_used(self) -> int:
-        """Rounds since the run, or its last expansion, began."""
+        """Number of rounds since the run, or its last expansion, started."""
         last = self.last_expansion
         return len(self.rounds) - (last.rounds_before if last else 0)
 
@@ -313,7 +313,7 @@ class Manifest(Facts):
 
     @property
     def undecoded_round(self) -> Round | None:
-        """The round that is planned and not decoded."""
+        """The round that is planned but not decoded, if any."""
         return next((entry for entry in self.rounds if entry.decode is None), None)
 
     @property
@@ -323,7 +323,7 @@ class Manifest(Facts):
         return self.result
 
     def is_finished(self, config: RunConfig) -> bool:
-        """Whether there is a result, and no class that another round could help."""
+        """Whether there is a result, and no class would benefit from another round."""
         if "result" not in self.stages:
             return False
         if self.expansions:
@@ -331,14 +331,14 @@ class Manifest(Facts):
         return not self.shortfall or len(self.rounds) >= config.plan.max_rounds
 
     def planned(self) -> Counter[Any]:
-        """Target points of each class over all rounds."""
+        """Number of target points per class over all rounds."""
         total: Counter[Any] = Counter()
         for entry in self.rounds:
             total.update(entry.planned)
         return total
 
     def accepted(self) -> dict[Any, int]:
-        """Accepted samples of each class over all rounds."""
+        """Number of accepted samples per class over all rounds."""
         total: Counter[Any] = Counter()
         for entry in self.rounds:
             if entry.decode is not None:
@@ -346,7 +346,7 @@ class Manifest(Facts):
         return dict(total)
 
     def rejections(self) -> Counter[str]:
-        """Rejected texts of all decoded rounds by reason."""
+        """Number of rejected texts of all decoded rounds, by reason."""
         reasons: Counter[str] = Counter()
         for entry in self.rounds:
             if entry.decode is not None:
@@ -357,6 +357,6 @@ class Manifest(Facts):
 def _of_another_version(run: Run, detail: str = "") -> str:
     shown = f" ({one_line(ValueError(detail), most=200)})" if detail else ""
     return (
-        f"The {MANIFEST} in {run.uri} is not of this version of smotext{shown}; "
+        f"The {MANIFEST} in {run.uri} is from another version of smotext{shown}; "
         "use the version that wrote it, or a new directory."
     )

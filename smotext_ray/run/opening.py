@@ -39,7 +39,7 @@ def existing_manifest(run: Run) -> Manifest | None:
     found = run.fs.get_file_info(pafs.FileSelector(run.path, allow_not_found=True))
     if any(info.base_name != LEASE for info in found):
         raise UserError(
-            f"The output directory {run.uri} holds files but no run; name an empty or a new one."
+            f"The output directory {run.uri} has files but no run; name an empty or new one."
         )
     return None
 
@@ -55,8 +55,8 @@ def check_same(
     """
     for what, there, here in _differences(manifest, config, models):
         raise UserError(
-            f"The output directory {run.uri} holds another run: {what} is {there!r} there and "
-            f"{here!r} here; use its settings or another --output."
+            f"The run in {run.uri} was started with other settings: {what} is {there!r} there, but "
+            f"{here!r} here; use the same settings or another --output."
         )
 
 

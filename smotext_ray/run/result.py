@@ -1,4 +1,4 @@
-"""The result: the input's own rows, then the accepted samples, as one parquet table."""
+"""The result: the original rows followed by the accepted samples, as one parquet table."""
 
 from __future__ import annotations
 
@@ -15,36 +15,35 @@ from smotext_ray.run.corpus_files import corpus_files
 from smotext_ray.run.directory import Run, file_sha256
 from smotext_ray.run.manifest import Manifest, Result
 from smotext_ray.run.samples import accepted_unique_samples
-from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, _with_lineage
+from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, result_schema
 
 FILE = "augmented.parquet"
 DIRECTORY = "augmented"
 INPUT_SCHEMA = "input_schema.parquet"
-LARGE = 1_000_000  # rows; from here on the result is a directory
+LARGE = 1_000_000  # rows; a larger result becomes a directory
 ROWS_PER_FILE = 500_000
 
 
 def write_input_schema(run: Run, schema: pa.Schema) -> None:
-    """Keep the columns and types that the input had, as an empty parquet file."""
+    """Store the input's columns and types as an empty parquet file."""
     sink = pa.BufferOutputStream()
     pq.write_table(schema.empty_table(), sink)
     run.write(sink.getvalue().to_pybytes(), INPUT_SCHEMA)
 
 
 def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result:
-    """Write ``augmented.parquet``, or ``augmented/`` where it is large.
+    """Write ``augmented.parquet``, or ``augmented/`` if it is large.
 
-    Originals come first, with the input's own columns; then at most ``wanted[label]``
-    accepted samples of each class, by rising sample id. The columns added are
-    ``synthetic`` and the sample's lineage, null for originals. A run with epsilon has no
-    originals to give.
+    Originals come first, with the input's columns; then at most ``wanted[label]`` accepted samples
+    of each class, sorted by sample id. Added columns are ``synthetic`` and the sample's lineage,
+    null for originals. With epsilon there are no originals.
 
     Parameters
     ----------
     run : Run
     manifest : Manifest
     wanted : dict
-        Label to the number of new texts asked for.
+        Label to the number of requested texts.
 
     Returns
     -------
@@ -53,7 +52,7 @@ def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result
     own = pq.read_schema(pa.BufferReader(run.read(INPUT_SCHEMA)))
     id_type = run.table("embeddings").schema.field("id").type
     mixed = manifest.config.plan.neighbors_per_point
-    schema = _with_lineage(own, id_type, mixed)
+    schema = result_schema(own, id_type, mixed)
     total = manifest.input.rows + sum(wanted.values())
     run.clear(DIRECTORY)
     if total < LARGE:
@@ -82,7 +81,7 @@ def _all_rows(
 ) -> Iterator[pa.Table]:
     settings = manifest.config.input
     files = [] if manifest.is_private else corpus_files(run, manifest)
-    for file in files:  # in the input's order
+    for file in files:  # in input order
         with run.fs.open_input_file(file) as stream:
             table = pq.read_table(stream)
         own = original_columns(table, settings, input_schema)
@@ -98,7 +97,7 @@ def _all_rows(
 
 
 def up_to_target(samples: pa.Table, used: Counter[Any], wanted: Mapping[Any, int]) -> pa.Table:
-    """The samples that a class still lacks; ``used`` counts on."""
+    """The samples that a class still needs; updates ``used``."""
     keep = []
     for label in samples["label"].to_pylist():
         used[label] += 1
@@ -107,7 +106,7 @@ def up_to_target(samples: pa.Table, used: Counter[Any], wanted: Mapping[Any, int
 
 
 def _filled(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with the schema's columns; those it lacks are null."""
+    """The table with the schema's columns; missing ones are null."""
     columns = [
         table[field.name].cast(field.type)
         if field.name in table.column_names
@@ -133,7 +132,7 @@ def _split(tables: Iterator[pa.Table]) -> Iterator[list[pa.Table]]:
 def _write(
     run: Run, name: str, schema: pa.Schema, tables: Iterator[pa.Table]
 ) -> tuple[str, int, int]:
-    """Write under another name and rename when whole; digest, rows, synthetic rows."""
+    """Write under a temporary name, then rename; returns digest, rows, synthetic rows."""
     partial = run.at(f"{name}.partial")
     rows = synthetic = 0
     with (

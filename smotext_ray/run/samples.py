@@ -1,4 +1,4 @@
-"""Read a run's samples: which can be used, and how many were rejected for which reason."""
+"""Read a run's samples: which are usable, and how many were rejected for which reason."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from smotext_ray.gate.reasons import ERROR, REPEATED
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Outcome
 from smotext_ray.run.renamed import renamed_reason
+from smotext_ray.run.tables import samples_table
 from smotext_ray.utils.text import fingerprint
 
 
 def accepted_unique_samples(run: Run, rounds: list[int]) -> Iterator[pa.Table]:
     """Accepted samples of a run, a table a round; see `accepted_unique`."""
-    return accepted_unique(run.table("samples", f"round-{round_}") for round_ in rounds)
+    return accepted_unique(samples_table(run, "samples", f"round-{n}") for n in rounds)
 
 
 def accepted_unique(parts: Iterable[ds.Dataset]) -> Iterator[pa.Table]:
-    """Accepted samples, a table a part, each by rising sample id.
+    """Accepted samples, one table per part, each sorted by sample id.
 
-    The gate sees one sample at a time; that two of a class hold the same text, but for case
-    and white space, shows only here, and the later one is left out.
+    The gate sees one sample at a time; duplicates within a class (ignoring case and white space)
+    are found only here, and the later one is dropped.
     """
     seen: set[tuple[Any, int]] = set()
     for part in parts:
@@ -42,13 +43,13 @@ def accepted_unique(parts: Iterable[ds.Dataset]) -> Iterator[pa.Table]:
 
 
 def summarize_round(run: Run, rounds: list[int]) -> Outcome:
-    """What became of the last of the rounds.
+    """The outcome of the last round.
 
     Parameters
     ----------
     run : Run
     rounds : list of int
-        All rounds so far, in order: a text that an earlier one has is no new text.
+        All rounds so far, in order: texts of an earlier round do not count as new.
 
     Returns
     -------
@@ -59,7 +60,7 @@ def summarize_round(run: Run, rounds: list[int]) -> Outcome:
 
 
 def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> Outcome:
-    """What became of samples.
+    """Summarize samples.
 
     Parameters
     ----------
@@ -92,5 +93,5 @@ def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> Outcome:
 
 def _reason(row: dict[str, Any]) -> str:
     if row["status"] == "accepted":
-        return REPEATED  # less the usable ones, in the end
+        return REPEATED  # the usable ones are subtracted at the end
     return str(renamed_reason(row["reason"])) if row["status"] == "rejected" else ERROR

@@ -1,7 +1,7 @@
-"""``smotext status``: how far a run has come, how fast, and how long it will take.
+"""``smotext status``: a run's progress, rate and time left.
 
-All of it is read from the run directory, from any machine that reaches it: what is done from
-the manifest, the stage under way from the files that it has written.
+Everything is read from the run directory, on any machine with access: finished stages from the
+manifest, the stage in progress from the files it has written.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from smotext_ray.run.throughput import WriteProgress, write_progress
 from smotext_ray.utils.redact import without_credentials
 
 State = Literal["done", "running", "pending"]
-QUIET_SECONDS = 300.0  # without a block, and three times as long as it ever was
+QUIET_SECONDS = 300.0  # without a block, if also three times the longest wait so far
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,22 @@ class Stage:
     ----------
     stage : str
     state : {"done", "running", "pending"}
-        Under way is a stage that has written rows; whether a process works on it now, only
-        the time since the last block can tell.
+        A stage is running if it has written rows; only the time since the last block indicates
+        whether a process is working on it.
     rows, of : int or None
-        Rows there are, and rows there are to be.
+        Number of finished rows, and of all rows.
     rows_are_exact : bool
-        False where so many files were written that rows are estimated from sizes.
+        False if rows are estimated from file sizes because there are many files.
     seconds : float or None
-        Of a stage that is done: what it took, of a resumed one since it was resumed.
+        Duration of a finished stage, since it was last resumed.
     rows_per_second, seconds_left : float or None
-        Of the stage under way, once it has written twice.
+        For the stage in progress, after at least two writes.
     last_block : str or None
-        When the stage under way last wrote, in UTC.
+        When the stage in progress last wrote, in UTC.
     quiet_seconds : float or None
-        How long that is ago.
+        Time since then.
     is_quiet : bool
-        Whether that is so long that the run may be stopped or stuck.
+        Whether that is so long ago that the run may be stopped or stuck.
     """
 
     stage: str
@@ -63,14 +63,14 @@ class Stage:
 
 
 def stages(run: Run, manifest: Manifest, now: float | None = None) -> list[Stage]:
-    """All stages of a run that are known so far, in their order.
+    """All stages of a run known so far, in order.
 
     Parameters
     ----------
     run : Run
     manifest : Manifest
     now : float, optional
-        Seconds since 1970; default: this machine's clock.
+        Unix time in seconds; default: this machine's clock.
     """
     now = time.time() if now is None else now
     rows = manifest.input.rows
@@ -91,7 +91,7 @@ def stages(run: Run, manifest: Manifest, now: float | None = None) -> list[Stage
 
 
 def worker(run: Run) -> dict[str, Any] | None:
-    """The process that works on the run: what, host, pid and since when."""
+    """The process that is working on the run: what, host, pid and since when."""
     for claim in read_claims(run):
         if claim.facts.get("held") and not claim.is_over(time.time()):
             return {key: claim.facts[key] for key in ("what", "host", "pid", "since")}
@@ -99,7 +99,7 @@ def worker(run: Run) -> dict[str, Any] | None:
 
 
 def status_json(run: Run) -> str:
-    """The status for machines: one JSON object."""
+    """The status as one JSON object."""
     manifest = Manifest.read(run)
     return json.dumps(
         {
@@ -115,7 +115,7 @@ def status_json(run: Run) -> str:
 
 
 def _once(name: StageName, manifest: Manifest, rows: int | None) -> Stage:
-    """A stage that shows nothing before it is done."""
+    """A stage without visible progress until it is done."""
     facts = manifest.stages.get(name)
     if not facts:
         return Stage(name, "pending")
@@ -139,7 +139,7 @@ def _decode(run: Run, entry: Round, now: float) -> Stage:
 
 
 def _running_plan(run: Run, manifest: Manifest, now: float) -> list[Stage]:
-    """The plan that has files and is not yet in the manifest, which alone knows its rows."""
+    """A plan with files that is not yet in the manifest, so its number of rows is unknown."""
     if "embed" not in manifest.stages or "result" in manifest.stages:
         return []
     name = f"round-{len(manifest.rounds) + 1}"

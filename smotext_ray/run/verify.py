@@ -1,4 +1,4 @@
-"""Is a run sound? Checks the files against each other and against the manifest."""
+"""Verify a run: check its files against each other and against the manifest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from smotext_ray.run.manifest import Manifest, Result, Round
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: what was looked at, whether it holds, and what was seen."""
+    """One check: its name, whether it passed, and details."""
 
     check: str
     ok: bool
@@ -25,10 +25,10 @@ class Finding:
 
 
 def verify(run: Run) -> list[Finding]:
-    """Check a run as far as it has come.
+    """Check all finished stages of a run.
 
-    Ids are compared as sorted arrays, 8 bytes an id where they are numbers; texts and
-    embeddings are read in batches.
+    Ids are compared as sorted arrays, 8 bytes per numeric id; texts and embeddings are read in
+    batches.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def verify(run: Run) -> list[Finding]:
     findings = []
     if manifest.is_private and "denoise" in manifest.stages:
         findings += _tried("privacy", _check_forgotten, run)
-    # With epsilon, what embed has written are not the embeddings yet.
+    # With epsilon, the output of embed is not yet the embeddings.
     if ("denoise" if manifest.is_private else "embed") in manifest.stages:
         findings += _tried("embeddings", _check_embeddings, run, manifest)
     if manifest.weights is not None:
@@ -57,7 +57,7 @@ def verify(run: Run) -> list[Finding]:
 def _tried(what: str, check: Callable[..., list[Finding]], *arguments: Any) -> list[Finding]:
     try:
         return check(*arguments)
-    except (OSError, ValueError) as error:  # pyarrow's, for files that are gone or damaged
+    except (OSError, ValueError) as error:  # from pyarrow, for missing or damaged files
         return [Finding(f"{what}: can be read", False, str(error).splitlines()[0])]
 
 
@@ -86,7 +86,7 @@ def _check_embeddings(run: Run, manifest: Manifest) -> list[Finding]:
 def _check_forgotten(run: Run) -> list[Finding]:
     left = [name for name in ("corpus", NOISED) if run.has(name)]
     texts = "text" in run.table("embeddings").schema.names
-    seen = ", ".join([f"{name}/ is there" for name in left] + ["embeddings/ has texts"] * texts)
+    seen = ", ".join([f"{name}/ exists" for name in left] + ["embeddings/ has texts"] * texts)
     return [Finding("privacy: the corpus's texts are gone", not seen, seen or "no text")]
 
 
@@ -156,7 +156,7 @@ def _check_result(run: Run, manifest: Manifest, result: Result) -> list[Finding]
 
 
 def _changed(run: Run, digests: dict[str, str], *directory: str) -> list[str]:
-    """The files that are gone, or not what they were."""
+    """The files that are missing or have changed."""
     return [
         file
         for file, digest in digests.items()

@@ -202,7 +202,7 @@ def test_rounds_go_on_until_the_class_is_full_and_say_so_if_it_is_not():
 def test_a_class_of_one_text_is_refused_and_a_small_one_has_fewer_neighbours():
     with pytest.raises(ValueError, match="only one distinct text"):
         sampler().fit_resample(*rows(minority=1))
-    with pytest.warns(UserWarning, match="k_neighbors is 2 there instead of 5"):
+    with pytest.warns(UserWarning, match="Using k_neighbors=2 instead of 5"):
         _, y_new = sampler().fit_resample(*rows(minority=3))
     assert Counter(y_new)["rare"] == 20
 
@@ -385,7 +385,7 @@ def test_check_samplers_2d_target():
         ({"random_state": "seed"}, "random_state"),
         ({"text_column": 1}, "text_column"),
         ({"gate": {"min_cosin": 0.3}}, "min_cosin"),
-        ({"on_ray": True}, "encoder and decoder can be settings"),
+        ({"on_ray": True}, "encoder and decoder must be settings"),
     ],
     ids=str,
 )

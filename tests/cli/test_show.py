@@ -52,9 +52,9 @@ def test_outcome(finished):
     text = words(printed(show_outcome, finished))
     assert "grain 4 3 3 7" in text  # before, requested, accepted, after
     assert "ship 6 2 3 8" in text  # one more accepted than requested
-    assert "truncated cut off at decoder.max_tokens 2" in text
+    assert "truncated truncated at decoder.max_tokens 2" in text
     assert "empty no words 1" in text
-    assert "error the decoder failed on it 1" in text
+    assert "error decoding failed 1" in text
     assert "embed 2.0 5" in text
     assert "decode round 2 4.0 1.2 100" in text
     assert text.count("synthetic new text") == 3

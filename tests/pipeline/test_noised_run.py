@@ -79,7 +79,7 @@ def setting(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(setting, tmp_path_factory):
+def finished(shared_ray, setting, tmp_path_factory):
     """The run, whose denoising failed once on the way."""
     config, digest = setting
     models = {name: {"name": name, "sha256": digest} for name in ("encoder", "llm", "bridge")}

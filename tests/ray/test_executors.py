@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fake_run import HERE, fake_config, fake_pipeline
+from fake_run import HERE, fake_config
 from fake_stages import FAKES
 
 from smotext_ray.pipeline import rounds
@@ -30,27 +30,26 @@ def write(path: Path, corn: int, ship: int) -> Path:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> dict[str, Run]:
+def runs(shared_ray, tmp_path_factory) -> dict[str, Run]:
     """A run of a variant with an expansion, on each; and one that went from this one to Ray."""
     home = tmp_path_factory.mktemp("executors")
     made = {}
-    with fake_pipeline(home / "stage"):
-        corpus = write(home / "corpus.parquet", 40, 15)
-        config = fake_config(
-            corpus,
-            plan={"variant": "borderline"},
-            resources={"plan_points_per_file": 6, "decode_rows_per_block": 4},
-        )
-        for name, (first, then) in {
-            "here": (HERE, HERE),
-            "ray": (ON_RAY, ON_RAY),
-            "both": (HERE, ON_RAY),
-        }.items():
-            write(corpus, 40, 15)
-            run = rounds.augment(config, str(home / name), **first)
-            write(corpus, 50, 15)
-            made[name], done = expand(run.uri, ExpansionRequest(), **then)
-            assert done
+    corpus = write(home / "corpus.parquet", 40, 15)
+    config = fake_config(
+        corpus,
+        plan={"variant": "borderline"},
+        resources={"plan_points_per_file": 6, "decode_rows_per_block": 4},
+    )
+    for name, (first, then) in {
+        "here": (HERE, HERE),
+        "ray": (ON_RAY, ON_RAY),
+        "both": (HERE, ON_RAY),
+    }.items():
+        write(corpus, 40, 15)
+        run = rounds.augment(config, str(home / name), **first)
+        write(corpus, 50, 15)
+        made[name], done = expand(run.uri, ExpansionRequest(), **then)
+        assert done
     return made
 
 

@@ -47,8 +47,8 @@ def test_the_hub_can_read_the_front_matter(run):
 def test_counts_before_and_after_and_reasons(run):
     text = card_text(Manifest.read(run))
     assert table(text, "Classes") == [["grain", "4", "5", "2", "6"], ["ship", "6", "0", "0", "6"]]
-    assert "10 rows of the corpus `corpus.parquet` as they were, and 2 new ones" in text
-    assert "Of 5 points 2 became texts that were accepted (40 %), in 1 round." in text
+    assert "10 original rows of the corpus `corpus.parquet`, and 2 synthetic ones" in text
+    assert "Of 5 points, 2 became accepted texts (40%), in 1 round." in text
     assert table(text, "Acceptance") == [
         ["wrong_class", "nearer to another class", "2"],
         ["truncated", "cut off at decoder.max_tokens", "1"],
@@ -99,7 +99,7 @@ def test_nothing_tells_where_the_owner_keeps_things(run):
 
 def test_a_run_without_epsilon_says_that_it_promises_nothing(run):
     text = card_text(Manifest.read(run))
-    assert "not anonymous" in text and "rows of the corpus are in it" in text
+    assert "not anonymous" in text and "original rows of the corpus" in text
     assert "epsilon" not in text
 
 

@@ -86,7 +86,7 @@ def test_a_card_of_an_earlier_result_is_refused(hub, run, command):
 def test_a_result_that_was_changed_is_refused(hub, run, command):
     run.write(b"something else", "augmented.parquet")
     code, said = command("push", run.uri, "me/tickets")
-    assert code == 2 and "is not what the run has written" in said and not hub.files
+    assert code == 2 and "has changed since the run wrote it" in said and not hub.files
 
 
 def test_a_card_that_its_owner_has_added_to_goes_up(hub, run):

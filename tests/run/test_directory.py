@@ -184,8 +184,8 @@ def test_a_damaged_manifest_is_a_sentence(uri, content):
 @pytest.mark.parametrize("content", [{}, {"format": 99, "config": {}}, [1, 2], 3, None])
 def test_a_manifest_of_another_version_or_kind_is_refused(uri, content):
     Run(uri).write(json.dumps(content).encode(), MANIFEST)
-    assert "is not of this version of smotext" in refused(uri, config(), MODELS)
-    with pytest.raises(UserError, match="is not of this version"):
+    assert "is from another version of smotext" in refused(uri, config(), MODELS)
+    with pytest.raises(UserError, match="is from another version"):
         _ = Manifest.read(Run(uri))
 
 
@@ -206,7 +206,7 @@ def test_a_run_is_gone_on_with(begun):
 
 def test_foreign_files_are_not_mixed_with_a_run(uri):
     Run(uri).write(b"x", "letter.txt")
-    assert "holds files but no run" in refused(uri, config(), MODELS)
+    assert "has files but no run" in refused(uri, config(), MODELS)
 
 
 def test_a_file_is_no_directory(tmp_path):
@@ -240,7 +240,7 @@ def test_a_file_is_no_directory(tmp_path):
 )
 def test_another_setting_is_refused_with_key_and_both_values(begun, section, values, told):
     message = refused(begun, config(**{section: values}), MODELS)
-    assert "holds another run" in message
+    assert "was started with other settings" in message
     for part in told:
         assert part in message
 

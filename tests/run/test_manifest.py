@@ -132,7 +132,7 @@ def test_it_is_resumed_with_its_own_settings_only(manifest, run):
 )
 def test_a_manifest_of_a_newer_version_is_one_sentence(tmp_path, change):
     run = run_with(tmp_path, STORED | change)
-    with pytest.raises(UserError, match="is not of this version of smotext") as caught:
+    with pytest.raises(UserError, match="is from another version of smotext") as caught:
         Manifest.read(run)
     assert "\n" not in str(caught.value) and str(caught.value).endswith("or a new directory.")
     assert next(iter(change)) in str(caught.value)
