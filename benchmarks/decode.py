@@ -116,7 +116,7 @@ def make_plan(uri: str, corpus: Path, points: int) -> None:
         "decoder.dtype": decoding_dtype(gpu=None),  # so that all ways have the same
     }
     config = load_config("offline", options=options)
-    plan_module.plan(config, rounds.embed(config, uri))
+    plan_module.plan(config, *rounds.embed(config, uri))
 
 
 def measure(way: str, uri: str) -> dict[str, Any]:

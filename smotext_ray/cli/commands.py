@@ -11,7 +11,6 @@ from smotext_ray.errors import UserError
 
 if TYPE_CHECKING:
     from smotext_ray.config.schema import RunConfig
-    from smotext_ray.pipeline.actors import Actors
     from smotext_ray.run.directory import Run
 
 
@@ -261,7 +260,7 @@ def _show(run: Run) -> int:
     return SHORT if manifest.shortfall else DONE
 
 
-def _actors(options: argparse.Namespace) -> dict[str, Actors]:
+def _actors(options: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments with the actors, if not the default ones."""
     return {} if options.actors is None else {"actors": options.actors}
 

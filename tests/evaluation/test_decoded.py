@@ -97,7 +97,7 @@ def test_every_control_decodes_every_point_once(run, config, jobs):
     noted = Manifest.read(run).controls["lam_0"]
     assert (noted.points, noted.tokens, noted.seconds) == (8, 80, 1.5)
     assert dict(noted.accepted) == {"grain": 4, "ship": 2}
-    assert noted["reasons"] == {"truncated": 2}
+    assert noted.reasons == {"truncated": 2}
 
 
 def test_the_encoder_is_not_needed_before_all_are_decoded(run, config, jobs):

@@ -149,12 +149,12 @@ def test_without_epsilon_settings_do_not_speak_of_privacy():
 @pytest.mark.parametrize(
     ("there", "here", "told"),
     [
-        (RunConfig(), RunConfig(privacy=PRIVACY), "privacy.epsilon is None there and 8.0 here"),
-        (RunConfig(privacy=PRIVACY), RunConfig(), "privacy.epsilon is 8.0 there and None here"),
+        (RunConfig(), RunConfig(privacy=PRIVACY), "privacy.epsilon is None there, but 8.0 here"),
+        (RunConfig(privacy=PRIVACY), RunConfig(), "privacy.epsilon is 8.0 there, but None here"),
         (
             RunConfig(privacy=PRIVACY),
             RunConfig(privacy=PrivacyConfig(epsilon=8.0, clip_norm=1.0)),
-            "privacy.clip_norm is 0.5 there and 1.0 here",
+            "privacy.clip_norm is 0.5 there, but 1.0 here",
         ),
     ],
 )
