@@ -95,6 +95,6 @@ def test_the_encoder_s_rows_are_counted(port, tmp_path):
             "resources": {"encoder_actors": 1},
         }
     )
-    run = embed(config, str(tmp_path / "run"))
+    run, _ = embed(config, str(tmp_path / "run"))
     assert run.table("embeddings").count_rows() == ROWS
     wait_for(port, run, "embed", {("ray_smotext_rows_total",): ROWS})
