@@ -79,8 +79,8 @@ def class_reference(
 def sum_up(embeddings: ds.Dataset, labels: Sequence[Any]) -> tuple[ClassReference, list[int]]:
     """Compute the gate's reference, and the number of distinct texts per class.
 
-    Holds, beside sums, two 64-bit numbers a row: hashes of the text, as a copy of it and as a
-    distinct text are told (`smotext_ray.utils.text`). Where there
+    In addition to sums, holds two 64-bit numbers per row: the hashes by which a copy and a
+    distinct text are recognized (`smotext_ray.utils.text`). Where there
     are no texts (epsilon), no text is known to be a copy, and each row counts as a text of
     its own.
 

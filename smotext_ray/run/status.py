@@ -31,7 +31,7 @@ class Stage:
     ----------
     stage : str
     state : {"done", "running", "pending"}
-        Under way is a stage that has written rows; whether a process works on it now, only
+        A stage is running once it has written rows; whether a process works on it now, only
         the time since the last block can tell.
     rows, of : int or None
         Rows there are, and rows there are to be.
@@ -40,9 +40,9 @@ class Stage:
     seconds : float or None
         Of a stage that is done: what it took, of a resumed one since it was resumed.
     rows_per_second, seconds_left : float or None
-        Of the stage under way, once it has written twice.
+        Of the running stage, once it has written twice.
     last_block : str or None
-        When the stage under way last wrote, in UTC.
+        When the running stage last wrote, in UTC.
     quiet_seconds : float or None
         How long that is ago.
     is_quiet : bool
