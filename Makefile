@@ -18,13 +18,13 @@ LOCK = locks/$(EXTRA)-py$(shell .venv/bin/python -c 'import sys; print(*sys.vers
 OPTIONS ?=
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help venv demo test test-cluster bench docs lint lock check-gpu-wheels clean
+.PHONY: help venv demo test pytest test-cluster bench docs lint lock check-gpu-wheels clean
 
 help:
 	@echo 'make demo    raise two rare classes of Reuters R8 to 160 texts each, into runs/demo'
 	@echo 'make test    lint, types and tests (the long ones: make test-cluster)'
 	@echo 'make test-cluster   kills, restarts and job submission, at length'
-	@echo 'make bench   speed, beside what people would use instead'
+	@echo 'make bench   speed, compared with common alternatives'
 	@echo 'make docs    the documents as a site, into build/site'
 	@echo 'make lint    lint, types and layers only'
 	@echo 'make venv    set up .venv only (the others do it by themselves)'
@@ -44,8 +44,12 @@ demo: $(READY)
 	  --sampling-strategy '{"grain": 160, "ship": 160}' --output runs/demo
 	.venv/bin/smotext show runs/demo
 
-test: lint
-	HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile -m 'not long'
+test: lint pytest
+
+# Two processes; tests/conftest.py says what they share and what begins first.
+pytest: $(READY)
+	HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder \
+	  --durations=40 --durations-min=1 -m 'not long'
 
 # All of tests/cluster, with ten kills of the driver instead of three, and what else takes long: half an hour.
 test-cluster: $(READY)
@@ -83,7 +87,7 @@ clean:
 	find . -path ./.venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 # .unfinished marks a .venv whose set-up was interrupted: pip takes a package that is only
-# half written for an installed one, so such a .venv is made anew. So is one that was built
+# half written for an installed one, so such a .venv is rebuilt. So is one that was built
 # for the other EXTRA.
 $(READY): pyproject.toml $(wildcard locks/$(EXTRA)-*.txt locks/torch-$(EXTRA).txt)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11, 5) <= sys.version_info[:3] < (3, 14))' || { \

@@ -34,8 +34,8 @@ class Variant:
     continues : bool
         Starts from the bridge of ``--from``, where there is one.
     points : str
-        What the LLM is to say a text from: its own embedding, a "noised" one, or a
-        "mixed" one, on the way to the embedding of a neighbour.
+        What the LLM is to say a text from: its own embedding, a "noised" one, or a "mixed" one,
+        toward the embedding of a neighbor.
     tune : bool
         Stage 2 on tasks made from the same texts.
     """
@@ -59,10 +59,10 @@ VARIANTS = {
     "going on, stage 2": Variant({"stage": 2, "learning_rate": 1e-4}, continues=True, tune=True),
 }
 NOISE = 0.5  # largest length of the noise, of an embedding's
-MOST_MIXED = 0.5  # largest way to the neighbour
+MOST_MIXED = 0.5  # maximum share of the way to the neighbor
 NEIGHBORS = 5
 TEXTS_PER_STEP = 32
-TOKENS_PER_STEP = 1000  # of about so many texts
+TOKENS_PER_STEP = 1000  # approximate
 
 
 def main() -> None:
@@ -196,7 +196,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--input", required=True, help="texts, as for smotext train-bridge")
     parser.add_argument("--output", required=True, type=Path)
-    parser.add_argument("--from", dest="start_from", help="bridge that variants go on from")
+    parser.add_argument("--from", dest="start_from", help="bridge that variants continue from")
     parser.add_argument("--steps", type=int, default=100, help="of some 32 texts (default 100)")
     parser.add_argument("--rows", type=int, default=128, help="held-out texts (default 128)")
     parser.add_argument("--only", nargs="+", choices=VARIANTS)

@@ -3,7 +3,7 @@
     python benchmarks/decode.py --output /tmp/decode
 
 Plans new texts of Reuters R8 with the offline preset, and decodes the same points, one text each,
-in every way, each in a process of its own with nothing beside it:
+in every way, each in a separate process with nothing else running:
 
 - `job`: the decode job on Ray, its gate included, with one decoder and with one a core;
 - `engine`: our Engine in one process, all points in one batch, in the other of bfloat16 and float32
@@ -14,8 +14,8 @@ in every way, each in a process of its own with nothing beside it:
 
 Tokens a second are of the warm phase: for the job from the first block taken up to the last one
 written, for the others after a first small batch; `generate` decodes fewer points. The start is all
-before.
-Beside each stands the mean cosine of the texts to their points, which no speed-up may change.
+before. Each row also has the mean cosine of the texts to their points, which no speed-up may
+change.
 """
 
 from __future__ import annotations
@@ -332,10 +332,10 @@ def _models(uri: str) -> tuple[Any, Any, str]:
 
 
 def _config(uri: str) -> Any:
-    from smotext_ray.config.schema import RunConfig
     from smotext_ray.run.directory import Run
+    from smotext_ray.run.manifest import Manifest
 
-    return RunConfig.model_validate(Run(uri).manifest["config"])
+    return Manifest.read(Run(uri)).config
 
 
 def soft_prompts(bridge: Any, points: np.ndarray, dtype: Any) -> Any:

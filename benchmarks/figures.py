@@ -1,4 +1,4 @@
-"""What the benchmarks print and leave: tables, ratios beside their targets, a JSON file."""
+"""Output of the benchmarks: tables, ratios with their targets, a JSON file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 
 class Target(NamedTuple):
-    """What one way is to reach beside another one; ``is_most`` where less is better."""
+    """A target ratio of one way to another; ``is_most`` if lower is better."""
 
     ours: str
     theirs: str

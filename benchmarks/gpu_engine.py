@@ -67,30 +67,31 @@ def demo(toy: bool, home: Path) -> dict[str, Any]:
     """
     from smotext_ray.config.load import load_config
     from smotext_ray.pipeline.rounds import augment
+    from smotext_ray.run.manifest import Manifest
 
     corpus, counts = _corpus(_sizes(toy), home)
     rare = counts.most_common()[-2:]
     wanted = {label: number + 4 for label, number in rare} if toy else {"grain": 160, "ship": 160}
     options = {"input.path": str(corpus), "plan.sampling_strategy": wanted}
     started = time.monotonic()
-    manifest = augment(load_config("offline", options=options), str(home / "run")).manifest
+    manifest = Manifest.read(augment(load_config("offline", options=options), str(home / "run")))
     seconds = time.monotonic() - started
-    decoded = [entry["decode"] for entry in manifest["rounds"]]
-    spent = sum(facts["seconds"] for facts in decoded)
-    accepted = sum(number for facts in decoded for _, number in facts["accepted"])
-    rows, embed = manifest["input"]["rows"], manifest["stages"]["embed"]["seconds"]
-    points = sum(number for entry in manifest["rounds"] for _, number in entry["planned"])
-    tokens = sum(facts["tokens"] for facts in decoded)
+    decoded = [entry.decode for entry in manifest.rounds]
+    spent = sum(facts.seconds for facts in decoded)
+    accepted = sum(manifest.accepted().values())
+    rows, embed = manifest.input.rows, manifest.stages["embed"].seconds
+    points = manifest.points
+    tokens = sum(facts.tokens for facts in decoded)
     if not accepted:
         raise AssertionError(f"none of {points} points became an accepted text")
     return {
         "line": f"{rows:,} texts embedded in {embed:.0f} s ({rows / embed:,.0f}/s), {points:,} "
         f"points decoded in {spent:.0f} s ({tokens / spent:,.0f} tokens/s, "
-        f"{points / spent:,.1f} points/s) by {decoded[0]['actors']} decoders, {accepted:,} "
+        f"{points / spent:,.1f} points/s) by {decoded[0].actors} decoders, {accepted:,} "
         f"accepted; {seconds:.0f} s in all",
         "seconds": seconds,
-        "stages": manifest["stages"],
-        "rounds": manifest["rounds"],
+        "stages": {name: facts.model_dump() for name, facts in manifest.stages.items()},
+        "rounds": [entry.model_dump(mode="json") for entry in manifest.rounds],
     }
 
 

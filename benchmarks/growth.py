@@ -34,7 +34,8 @@ from figures import save, show
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import new_manifest, to_pairs
+from smotext_ray.run.manifest import InputFacts, Manifest, StageFacts
+from smotext_ray.run.opening import new_manifest
 from smotext_ray.run.reference import build_reference
 from smotext_ray.tables import fixed_size_list
 
@@ -83,7 +84,7 @@ def class_sizes(case: str) -> list[int]:
 
 
 def write_run(run: Run, sizes: list[int], more: list[int]) -> None:
-    """A run that is embedded, with so many points of each class to plan."""
+    """An embedded run, with a given number of points per class to plan."""
     labels = [f"class-{number:05d}" for number in range(len(sizes))]
     directory = run.make("embeddings")
     for number, table in enumerate(_tables(labels, sizes)):
@@ -92,10 +93,10 @@ def write_run(run: Run, sizes: list[int], more: list[int]) -> None:
     counts = dict(zip(labels, sizes, strict=True))
     final = {label: counts[label] + new for label, new in zip(labels, more, strict=True) if new}
     config = RunConfig.model_validate({"plan": {"sampling_strategy": final}})
-    manifest = new_manifest(config, {}, datetime.now(UTC).isoformat())
-    manifest["input"] = {"rows": sum(sizes), "class_counts": to_pairs(counts), "bad_rows": {}}
-    manifest["stages"] = {"corpus": {}, "embed": {}, "reference": {}}
-    run.save(manifest)
+    facts = InputFacts(rows=sum(sizes), class_counts=counts)
+    manifest = new_manifest(config, {}, datetime.now(UTC).isoformat(), facts)
+    manifest.stages = {name: StageFacts(seconds=0.0) for name in ("corpus", "embed", "reference")}
+    manifest.save(run)
 
 
 def in_proportion(sizes: list[int], points: int) -> list[int]:
@@ -147,7 +148,8 @@ def plan(run: Run) -> list[str]:
     """Plan the run's round."""
     from smotext_ray.pipeline import plan as plan_module
 
-    plan_module.plan(RunConfig.model_validate(run.manifest["config"]), run)
+    manifest = Manifest.read(run)
+    plan_module.plan(manifest.config, run, manifest)
     return list(run.table("plan", "round-1").files)
 
 
@@ -155,7 +157,7 @@ def decode(run: Run) -> list[str]:
     """Decode the run's plan with actors that only pass on."""
     import scale
 
-    config = RunConfig.model_validate(run.manifest["config"])
+    config = Manifest.read(run).config
     scale.decode(config, run, run.table("plan").count_rows(), scale.WAITING, seconds=0.0)
     return list(run.table("samples").files)
 
@@ -182,7 +184,7 @@ def workers_watched() -> Iterator[list[float]]:
 
 
 def _peak_mib(pid: str) -> float:
-    # getrusage would tell the peak of the parent, where that was larger.
+    # getrusage would report the parent's peak if it was larger.
     status = Path("/proc", pid, "status").read_text().splitlines()
     (line,) = [line for line in status if "VmHWM" in line]
     return int(line.split()[1]) * 1024 / MIB

@@ -23,14 +23,14 @@ def main() -> None:
     options = parser.parse_args()
 
     from smotext_ray.config.load import load_config
-    from smotext_ray.corpus.texts import read_labelled_texts
+    from smotext_ray.corpus.texts import read_labeled_texts
     from smotext_ray.models.decoder import Decoder
     from smotext_ray.models.encoder import Encoder
     from smotext_ray.models.files import locate_model
     from smotext_ray.models.load import load_bridge
     from smotext_ray.training import evaluate as measure
 
-    texts, labels = read_labelled_texts(options.input, "text", options.label_column, options.rows)
+    texts, labels = read_labeled_texts(options.input, "text", options.label_column, options.rows)
     assert labels is not None
     config, (bridge, lora) = load_config("offline"), load_bridge(options.bridge)
     encoder = Encoder(locate_model(config.encoder.model).path)

@@ -1,4 +1,4 @@
-"""Decoding with a bridge's LoRA layers: merged into the LLM, or computed by vLLM beside it.
+"""Decoding with a bridge's LoRA layers: merged into the LLM, or applied separately by vLLM.
 
     python benchmarks/lora_serving.py --bridge default
 

@@ -118,13 +118,13 @@ def faiss_search(run: Any) -> float:
 
 def plan_files(run: Any, more: list[int]) -> float:
     """The stage's files, made in this process."""
-    from smotext_ray.config.schema import RunConfig
     from smotext_ray.pipeline.plan_files import PlanWriter, group_item
     from smotext_ray.plan.shards import shards
+    from smotext_ray.run.manifest import Manifest
 
-    config = RunConfig.model_validate(run.manifest["config"])
-    labels = [label for label, _ in run.manifest["input"]["class_counts"]]
-    lacking = {label: number for label, number in zip(labels, more, strict=True) if number}
+    manifest = Manifest.read(run)
+    config = manifest.config
+    lacking = {label: number for label, number in zip(manifest.labels, more, strict=True) if number}
     files = math.ceil(NEW_POINTS / config.resources.plan_points_per_file)
     groups = shards(lacking, 1, 0, math.ceil(NEW_POINTS / files))
     run.clear("plan")
@@ -137,16 +137,16 @@ def plan_files(run: Any, more: list[int]) -> float:
 
 def plan_stage(run: Any) -> float:
     """The stage, its actors included; the manifest is as it was afterwards."""
-    from smotext_ray.config.schema import RunConfig
     from smotext_ray.pipeline import plan as plan_module
+    from smotext_ray.run.manifest import Manifest
 
     run.clear("plan")
-    manifest = run.manifest
+    manifest = Manifest.read(run)
     started = time.monotonic()
-    plan_module.plan(RunConfig.model_validate(manifest["config"]), run)
+    plan_module.plan(manifest.config, run, manifest.model_copy(deep=True))
     seconds = time.monotonic() - started
     assert run.table("plan").count_rows() == NEW_POINTS
-    run.save(manifest)
+    manifest.save(run)
     return seconds
 
 

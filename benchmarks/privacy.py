@@ -2,10 +2,10 @@
 
     python benchmarks/privacy.py --dataset reuters-r8 --output runs/privacy
 
-A part of each class is the corpus, as large a part of the rest are the texts to test on and
-the attack's non-members, so that both are drawn alike. Canaries are planted in the corpus.
-One run has no epsilon, the others have; all are evaluated alike by `smotext evaluate`. A
-stopped benchmark goes on with the same command.
+A part of each class is the corpus, as large a part of the rest are the texts to test on and the
+attack's non-members, so that both are drawn alike. Canaries are planted in the corpus. One run has
+no epsilon, the others have; all are evaluated alike by `smotext evaluate`. A interrupted benchmark
+resumes with the same command.
 """
 
 from __future__ import annotations

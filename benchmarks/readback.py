@@ -12,15 +12,15 @@ import sys
 import numpy as np
 import pyarrow as pa
 
-from smotext_ray.config.schema import RunConfig
 from smotext_ray.models.load import load_encoder
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.tables import matrix
 
 
 def main(uri: str) -> None:
     run = Run(uri)
-    config = RunConfig.model_validate(run.manifest["config"])
+    config = Manifest.read(run).config
     samples = run.table("samples").to_table().sort_by("sample_id")
     plan = run.table("plan").to_table(columns=["sample_id", "point"]).sort_by("sample_id")
     accepted = pa.array([status == "accepted" for status in samples["status"].to_pylist()])

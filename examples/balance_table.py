@@ -1,10 +1,10 @@
-"""Balance a table and train a classifier: what the new texts bring on texts held out.
+"""Balance a table, train a classifier, and measure the gain on held-out texts.
 
     python examples/balance_table.py
 
-Three classes of Reuters R8, one of them rare, as a CSV file such as you may have. Half of it is set
-aside before anything is made. The models come with the packages; nothing is asked of a hub. A
-minute or two on two cores.
+Three classes of Reuters R8, one of them rare, as a CSV file such as you may have. Half of it is
+held out first. The models come with the packages, so no hub is needed. Takes a minute or two on two
+cores.
 """
 
 from __future__ import annotations

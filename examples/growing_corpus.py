@@ -1,11 +1,10 @@
-"""A corpus that grows: a first run, then an expansion for each delivery, as on a schedule.
+"""A growing corpus: a first run, then an expansion for each delivery, as on a schedule.
 
     python examples/growing_corpus.py
 
-What a cron job would do (jobs/schedule has one): `smotext expand` embeds the rows that the run
-has not seen, tops each class up to its target and writes the result anew; a second time it does
-nothing. Settings may follow, as in `decoder.num_candidates=8`. A few minutes on
-two cores.
+What a cron job would do (jobs/schedule has one): `smotext expand` embeds rows that are new to the
+run, tops each class up to its target and rewrites the result; a second time it does nothing.
+Settings may follow, as in `decoder.num_candidates=8`. A few minutes on two cores.
 """
 
 from __future__ import annotations
@@ -35,19 +34,19 @@ def main(*settings: str) -> None:
         deliver(news, {"grain": 10, "crude": 16}, table)  # six rows more
         smotext(["expand", "--run", run])
         print(tell("expanded", run))
-        smotext(["expand", "--run", run])  # nothing to do, as it says
+        smotext(["expand", "--run", run])  # prints that there is nothing to do
         smotext(["verify", run])
 
 
 def deliver(news: pd.DataFrame, rows: dict[str, int], table: Path) -> None:
-    """Write the table, with so many rows of each class."""
+    """Write the table with the given number of rows per class."""
     pd.concat([news[news["label"] == label].head(n) for label, n in rows.items()]).to_csv(
         table, index=False
     )
 
 
 def tell(what: str, run: str) -> str:
-    """Rows of each class, and how many of them are new."""
+    """Rows per class, and how many of them are synthetic."""
     result = pd.read_parquet(f"{run}/augmented.parquet")
     counts = result.groupby("label")["synthetic"].agg(["size", "sum"])
     return f"{what}: " + ", ".join(

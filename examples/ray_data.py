@@ -1,4 +1,4 @@
-"""SMOTExT within a Ray Data pipeline: read, add new texts, go on.
+"""SMOTExT in a Ray Data pipeline: read, add synthetic texts, continue.
 
     python examples/ray_data.py
 
@@ -23,16 +23,16 @@ ROWS = {"grain": 12, "crude": 16}
 
 
 def main(*settings: str) -> None:
-    connect()  # to RAY_ADDRESS, or a Ray of this machine with room for actors beside Ray Data
+    connect()  # to RAY_ADDRESS, or to a Ray on this machine with capacity for the actors
     news = load_dataset("reuters-r8").to_pandas()
     rows = [row for label, n in ROWS.items() for row in records(news, label, n)]
     with tempfile.TemporaryDirectory() as directory:
         augmented = smotext_ray.augment(
             ray.data.from_items(rows),
             label_column="topic",
-            sampling_strategy="auto",  # every class up to the largest
+            sampling_strategy="auto",  # raise every class to the largest
             options=dict(map(option, ["decoder.num_candidates=2", *settings])),
-            output=f"{directory}/run",  # the same call goes on where a stopped one was
+            output=f"{directory}/run",  # call again to resume
         )
         training = augmented.map(lambda row: {**row, "words": len(row["text"].split())})
         table = training.to_pandas()  # or .write_parquet(...), .iter_torch_batches(...)

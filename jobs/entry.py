@@ -1,4 +1,4 @@
-"""What the entry points beside this file share: a ``smotext`` command as a Ray job."""
+"""Shared code of the entry points in this directory: a ``smotext`` command as a Ray job."""
 
 import sys
 

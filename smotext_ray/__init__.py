@@ -1,4 +1,4 @@
-"""SMOTExT on Ray: new labelled texts by interpolation in embedding space."""
+"""SMOTExT on Ray: balance text datasets by interpolation in embedding space."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SMOTExT", "__version__", "augment", "augment_split"]
 
-# Imported when they are asked for: it takes seconds, which the command line does not need.
+# Imported lazily: it takes seconds, and the command line does not need them.
 _PLACES = {
     "SMOTExT": "smotext_ray.api.sampler",
     "augment": "smotext_ray.api.ray_data",

@@ -15,7 +15,7 @@ def device() -> str:
 
 
 def wait() -> None:
-    """Until the GPU has done all that it was told."""
+    """Wait until the GPU has finished all queued work."""
     import torch
 
     if torch.cuda.is_available():

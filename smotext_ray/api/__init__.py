@@ -1,1 +1,1 @@
-"""From Python: the over-sampler, Ray Data, splits."""
+"""Python API: the over-sampler, Ray Data, dataset splits."""

@@ -1,4 +1,4 @@
-"""What holds texts: lists, Series, DataFrames, arrays and datasets, and the same with more rows."""
+"""Read and extend containers of texts: lists, Series, DataFrames, arrays and datasets."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ Extend = Callable[[Sequence[str]], Any]
 
 
 def read_texts(given: Any, text_column: str) -> tuple[list[Any], Extend]:
-    """The texts of something that holds texts.
+    """The texts of a container, and a function to extend it.
 
     Parameters
     ----------
     given : list, tuple, pandas.Series, pandas.DataFrame, numpy.ndarray or datasets.Dataset
         An array has shape (n,) or (n, 1).
     text_column : str
-        Where the texts are in a DataFrame or a dataset.
+        Column of the texts in a DataFrame or dataset.
 
     Returns
     -------
     texts : list
-        As they are: whoever uses them checks that they are texts.
+        Unchecked: the caller must validate that they are strings.
     extend : callable
-        New texts -> the same kind with them after its own rows. What other columns there are
-        is missing in the new rows.
+        Takes new texts and returns the same type of container with them appended. Other columns are
+        missing in the new rows.
 
     Raises
     ------
@@ -43,34 +43,36 @@ def read_texts(given: Any, text_column: str) -> tuple[list[Any], Extend]:
         return list(given[text_column]), lambda new: more_dataset(given, {text_column: new})
     if _is(given, "datasets", "DatasetDict"):
         raise TypeError(
-            "A DatasetDict holds several datasets; give one of its splits, or use "
+            "A DatasetDict has several datasets; pass one of its splits, or use "
             "smotext_ray.augment_split."
         )
     if isinstance(given, np.ndarray):
         if given.ndim != 1 and given.shape[1:] != (1,):
-            raise ValueError(f"An array of texts has shape (n,) or (n, 1), not {given.shape}.")
+            raise ValueError(
+                f"An array of texts must have shape (n,) or (n, 1), not {given.shape}."
+            )
         return given.ravel().tolist(), lambda new: _more_array(given, new)
     if isinstance(given, (list, tuple)):
         return list(given), lambda new: type(given)([*given, *new])
     raise TypeError(
-        "Texts come as a list, a pandas Series or DataFrame, a numpy array or a "
-        f"datasets.Dataset, not as {type(given).__name__}."
+        "Texts must be a list, a pandas Series or DataFrame, a numpy array or a "
+        f"datasets.Dataset, not {type(given).__name__}."
     )
 
 
 def more_dataset(dataset: Any, new: Mapping[str, Sequence[Any]]) -> Any:
-    """A `datasets.Dataset` with rows added.
+    """Append rows to a `datasets.Dataset`.
 
     Parameters
     ----------
     dataset : datasets.Dataset
     new : mapping of str to sequence
-        Columns of the new rows, of one length; those that are not named are missing there.
+        Columns of the new rows, all of the same length; other columns are missing there.
 
     Returns
     -------
     datasets.Dataset
-        Of the same features, its own rows first.
+        With the same features, original rows first.
     """
     from datasets import Dataset, concatenate_datasets
 
@@ -81,7 +83,7 @@ def more_dataset(dataset: Any, new: Mapping[str, Sequence[Any]]) -> Any:
 
 
 def _is(given: Any, module: str, name: str) -> bool:
-    """Whether it is of that class, without importing what nobody has imported."""
+    """Check for a class without importing its library."""
     there = sys.modules.get(module)
     return there is not None and isinstance(given, getattr(there, name))
 
@@ -108,6 +110,6 @@ def _more_series(series: Any, new: Sequence[str]) -> Any:
 
 
 def _more_array(array: np.ndarray, new: Sequence[str]) -> np.ndarray:
-    kind = object if array.dtype == object else array.dtype.kind  # "U" takes the longest text
+    kind = object if array.dtype == object else array.dtype.kind  # "U" widens to the longest text
     more = np.array(new, dtype=kind).reshape(-1, *array.shape[1:])
     return np.concatenate([array, more])

@@ -1,4 +1,4 @@
-"""Hugging Face data sets: one split gets new texts, the others stay as they are."""
+"""Hugging Face datasets: add synthetic texts to one split, and leave the others unchanged."""
 
 from __future__ import annotations
 
@@ -18,31 +18,30 @@ Data = TypeVar("Data", "Dataset", "DatasetDict")
 def augment_split(
     data: Data, sampler: SMOTExT, *, split: str = "train", label_column: str = "label"
 ) -> Data:
-    """Add new texts to the training split of a data set.
+    """Add synthetic texts to the training split of a dataset.
 
-    No text of another split is read, so none that a model is tested on becomes a parent.
+    Other splits are not read, so test texts never become parents.
 
     Parameters
     ----------
     data : datasets.DatasetDict or datasets.Dataset
-        A Dataset is taken for the split itself.
+        A Dataset is treated as the split itself.
     sampler : SMOTExT
-        Its ``text_column`` is read; its ``lineage_`` then has a row a new text. Classes that it
-        names are what the label column holds: of a `datasets.ClassLabel` the numbers.
+        Its ``text_column`` is used; afterwards its ``lineage_`` has one row per synthetic text. Its
+        classes are the values of the label column: numbers for a `datasets.ClassLabel`.
     split : str, default="train"
     label_column : str, default="label"
 
     Returns
     -------
     datasets.DatasetDict or datasets.Dataset
-        As ``data``, with the new rows behind the split's own. The features are the same, so
-        that it can be pushed to the hub as it is; what other columns there are is missing in
-        the new rows.
+        Like ``data``, with synthetic rows at the end of the split. The features are unchanged, so
+        it can be pushed to the hub as is; other columns are missing in the synthetic rows.
 
     Raises
     ------
     ValueError
-        For a split or column that is not there, or what the sampler refuses.
+        For a missing split or column, or an error of the sampler.
 
     Examples
     --------
@@ -55,13 +54,13 @@ def augment_split(
 
     if isinstance(data, DatasetDict):
         if split not in data:
-            raise ValueError(f"There is no split {split!r}; there are {', '.join(data)}.")
+            raise ValueError(f"Unknown split {split!r}; choose from {', '.join(data)}.")
         more = augment_split(data[split], sampler, label_column=label_column)
         return DatasetDict({**data, split: more})
     for column in (sampler.text_column, label_column):
         if column not in data.column_names:
             raise ValueError(
-                f"There is no column {column!r}; there are {', '.join(data.column_names)}."
+                f"Unknown column {column!r}; choose from {', '.join(data.column_names)}."
             )
     rows = len(data)
     texts, labels = sampler.fit_resample(list(data[sampler.text_column]), list(data[label_column]))

@@ -1,4 +1,4 @@
-"""SMOTExT for people who have a Ray Data pipeline already: datasets in, datasets out."""
+"""SMOTExT for Ray Data pipelines: datasets in, datasets out."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def augment(
     options: Mapping[str, Any] | None = None,
     output: str | None = None,
 ) -> Dataset:
-    """Add new texts to a dataset of labelled texts: all of ``smotext augment``.
+    """Add synthetic texts to a dataset of labeled texts, like ``smotext augment``.
 
-    The work is done before this returns, as a run, whose rounds depend on each other.
+    Runs eagerly, as a run, because its rounds depend on each other.
 
     Parameters
     ----------
@@ -43,37 +43,39 @@ def augment(
     sampling_strategy : str, float or mapping of label to final count, default="auto"
     text_column, label_column : str
     id_column : str, optional
-        Names the parents of new texts; default: row numbers.
+        Identifies the parents of synthetic texts; default: row numbers.
     preset : str, default="offline"
     options : mapping, optional
         Other settings, as ``{"decoder.temperature": 0.9}``.
     output : str, optional
-        Directory of the run, on a cluster one that all nodes reach; its input is kept
-        beside it, in ``<output>-input``. A second call with the same one and the same
-        settings goes on with what a first one has left. Default: a temporary directory of
-        this machine, which stays until somebody removes it, as the result is read from it.
+        Directory of the run; on a cluster, all nodes must have access. Its input is stored next to
+        it, in ``<output>-input``. A second call with the same directory and settings resumes the
+        run. Default: a temporary directory on this machine, which is not removed, because the
+        result is read from it.
 
     Returns
     -------
     ray.data.Dataset
-        The columns of ``ds`` and those of a result: ``synthetic``, ``sample_id``,
-        ``source_id``, ``neighbor_id``, ``lam``, ``round`` and ``cosine_to_point``, null for
-        the rows that were there; with ``plan.neighbors_per_point`` above 1 also
-        ``other_neighbor_ids`` and ``other_lams``.
+        The columns of ``ds`` and those of a result: ``synthetic``, ``sample_id``, ``source_id``,
+        ``neighbor_id``, ``lam``, ``round`` and ``cosine_to_point``, null for original rows; with
+        ``plan.neighbors_per_point`` above 1 also ``other_neighbor_ids`` and ``other_lams``.
 
     Raises
     ------
     smotext_ray.errors.UserError
-        For input or settings that do not fit.
+        For invalid input or settings.
     """
     import ray
 
     from smotext_ray.pipeline import rounds
     from smotext_ray.run.directory import MANIFEST, Run
+    from smotext_ray.run.manifest import Manifest
 
     if output is None:
         if len(ray.nodes() if ray.is_initialized() else []) > 1:
-            raise UserError("The cluster has several nodes; give an output that all of them reach.")
+            raise UserError(
+                "The cluster has several nodes; pass an output that all of them can access."
+            )
         output = f"{tempfile.mkdtemp(prefix='smotext-')}/run"
     source = Run(f"{output.rstrip('/')}-input")
     if not Run(output).has(MANIFEST):
@@ -86,11 +88,12 @@ def augment(
     given |= {"input.path": source.uri, "plan.sampling_strategy": sampling_strategy}
     config = load_config(preset, options=given | dict(options or {}))
     run = rounds.augment(config, output)
-    return ray.data.read_parquet(run.at(run.manifest["result"]["path"]), filesystem=run.fs)
+    result = Manifest.read(run).written_result
+    return ray.data.read_parquet(run.at(result.path), filesystem=run.fs)
 
 
 def _write_all(ds: Dataset, run: Run) -> None:
-    """Its rows as parquet files: all of them, where the caller's own jobs are checkpointed too."""
+    """Write all of its rows as parquet files, even if the caller's own jobs are checkpointed."""
     context = ds.context
     checkpoint_config, context.checkpoint_config = context.checkpoint_config, None
     try:
@@ -119,10 +122,10 @@ def embed(
     concurrency : int or (int, int), default=1
         Actors, as in ``map_batches``.
     batch_size : int, optional
-        Rows of a call, as in ``map_batches``. Default: a block of the dataset; with GPUs, for
-        which ``map_batches`` wants a number, 1024.
+        Rows per call, as in ``map_batches``. Default: a block of the dataset, or 1024 with GPUs,
+        for which ``map_batches`` requires a number.
     **resources
-        Of each actor, as ``num_gpus``, for ``map_batches``.
+        Resources per actor, such as ``num_gpus``, for ``map_batches``.
 
     Returns
     -------
@@ -152,7 +155,7 @@ def decode(
     Parameters
     ----------
     ds : ray.data.Dataset
-        ``point``, a list of as many numbers as the bridge reads, and ``seed``, int64.
+        ``point``, a list with the bridge's input dimension, and ``seed``, int64.
     config : RunConfig, optional
         Its ``bridge`` and ``decoder`` are used; default: the preset ``offline``.
     concurrency : int or (int, int), default=1
@@ -163,8 +166,8 @@ def decode(
     Returns
     -------
     ray.data.Dataset
-        With ``texts``, ``finish_reasons`` and ``tokens``, lists of one value a candidate, and
-        ``error``, empty where there are texts.
+        With ``texts``, ``finish_reasons`` and ``tokens``, lists with one value per candidate, and
+        ``error``, empty on success.
     """
     return ds.map_batches(
         Decode,

@@ -1,4 +1,4 @@
-"""SMOTExT as an over-sampler of imbalanced-learn: lists and frames of texts in, the same out."""
+"""SMOTExT as an imbalanced-learn over-sampler: lists and frames of texts in, the same out."""
 
 from __future__ import annotations
 
@@ -31,71 +31,74 @@ from smotext_ray.errors import UserError
 from smotext_ray.plan.neighbors import nearest_neighbors
 from smotext_ray.tables import FRAME_LINEAGE, KEPT_OTHERS
 
-# From here on "auto" means Ray: about where starting it costs less than it brings.
+# From this size on, "auto" uses Ray: about where it pays off to start it.
 MANY_ROWS, MANY_NEW = 20_000, 2_000
 
 
 class SMOTExT(BaseOverSampler):
-    """Over-sample texts by texts that a language model reads out of interpolated embeddings.
+    """Over-sample texts with new texts decoded from interpolated embeddings.
 
-    SMOTE's points between a text and a neighbour of its class, in the space of a sentence
-    encoder, are turned into texts by a bridge and an LLM, and kept if they pass a gate [1]_.
+    SMOTE's points between a text and a neighbor of its class, in the space of a sentence encoder,
+    are turned into texts by a bridge and an LLM, and kept if they pass a quality filter, the gate
+    [1]_.
 
     Parameters
     ----------
     sampling_strategy : str, float, dict or callable, default="auto"
-        As in every over-sampler of imbalanced-learn.
+        As in imbalanced-learn's over-samplers.
     variant : {"smote", "borderline", "adasyn", "kmeans", "svm"}, default="smote"
-        Which texts the points start from: those of imbalanced-learn's SMOTE, BorderlineSMOTE
-        (of kind "borderline-1"), ADASYN, KMeansSMOTE and SVMSMOTE. A class in which the
-        variant finds no such text is left as it is, with a warning.
+        Which texts the points start from: those of imbalanced-learn's SMOTE, BorderlineSMOTE (of
+        kind "borderline-1"), ADASYN, KMeansSMOTE and SVMSMOTE. A class without an eligible text is
+        skipped with a warning.
     k_neighbors : int or object, default=5
-        Neighbours of its class that a text is interpolated with, or an object with ``fit``
-        and ``kneighbors`` that is to find them, itself first. It is not changed.
+        Number of neighbors in the class to interpolate with, or an object with ``fit`` and
+        ``kneighbors`` that finds them, the text itself first. It is not modified.
     m_neighbors : int, default=10
-        Neighbours of any class that tell "borderline" and "svm" which texts are in danger.
+        Number of neighbors of any class, from which "borderline" and "svm" determine which texts
+        are in danger.
     n_clusters : int, default=8
-        Of "kmeans".
+        Number of clusters for "kmeans".
     neighbors_per_point : int, default=1
-        Neighbours that a point lies between, beside its text: of more than one, their weights
-        follow the law Dirichlet(alpha, ..., alpha).
+        Number of neighbors mixed into a point. With more than one, the weights follow
+        Dirichlet(alpha, ..., alpha).
     alpha : float, default=1.0
-        The place between two texts follows the law Beta(alpha, alpha): 1 is SMOTE's
-        uniform one, less favours points near a text, more those half way.
+        The position between two texts follows Beta(alpha, alpha): 1 is SMOTE's uniform
+        distribution, lower values favor points near a text, higher ones points halfway.
     random_state : int, RandomState or None, default=None
-        An int is the seed of the plan, as ``plan.seed`` is that of a run.
+        An int is the seed of the plan, like ``plan.seed`` of a run.
     encoder, decoder, gate : mapping or object, optional
         Settings of the sections ``encoder``, ``decoder`` and ``gate`` of the configuration
-        (``{"model": ...}``, ``{"temperature": 0.9}``), over those of the preset ``offline``. Or an
-        encoder with ``encode(texts, batch_size)``, and a decoder with ``decode(points,
-        seeds)``, of your own.
+        (``{"model": ...}``, ``{"temperature": 0.9}``), overriding those of the preset ``offline``.
+        Or your own encoder with ``encode(texts, batch_size)``, and decoder with ``decode(points,
+        seeds)``.
     bridge : str, default="default"
         Directory or hub name of the bridge between encoder and LLM.
     text_column : str, default="text"
-        Of a DataFrame or dataset.
+        Text column of a DataFrame or dataset.
     on_ray : bool or "auto", default="auto"
-        Whether to work on Ray (``RAY_ADDRESS`` names a cluster) or in this process. "auto":
-        on Ray for more than 20,000 texts, or 2,000 to be made.
+        Whether to run on Ray (on the cluster at ``RAY_ADDRESS``, if set) or in this process.
+        "auto": on Ray for more than 20,000 texts, or 2,000 synthetic ones.
     output : str, optional
-        Where a run on Ray is kept; on a cluster, where all nodes reach it. Default: a
-        temporary directory of this machine.
+        Directory of a run on Ray; on a cluster, all nodes must have access. Default: a temporary
+        directory on this machine.
 
     Attributes
     ----------
     sampling_strategy_ : dict
-        Class label -> new texts that were asked for.
+        Class label -> number of requested texts.
     nn_k_ : object
-        What finds the neighbours.
+        Finds the neighbors.
     lineage_ : DataFrame
-        A row a new text: its ``row`` in the result, the rows ``source_id`` and ``neighbor_id``
-        of its parents, ``lam``, ``cosine_to_point``, ``seed`` and ``round``; with more than one
-        of ``neighbors_per_point`` also lists of the ``other_neighbor_ids`` and ``other_lams``.
+        One row per synthetic text: its ``row`` in the result, the rows ``source_id`` and
+        ``neighbor_id`` of its parents, ``lam``, ``cosine_to_point``, ``seed`` and ``round``; with
+        more than one of ``neighbors_per_point`` also lists of the ``other_neighbor_ids`` and
+        ``other_lams``.
     n_features_in_ : int
 
     Notes
     -----
-    Models are loaded once a process and kept for later fits. A class that falls short of its
-    target after three rounds stays short, with a warning.
+    Models are loaded once per process and kept for later fits. If a class is short of its target
+    after three rounds, a warning is issued.
 
     References
     ----------
@@ -162,30 +165,29 @@ class SMOTExT(BaseOverSampler):
         self.output = output
 
     def fit(self, X: Any, y: Any, **params: Any) -> SMOTExT:
-        """Check the input and find how many texts each class would get."""
+        """Check the input and compute how many texts each class would get."""
         self._begin(X, y)
         return self
 
     def fit_resample(self, X: Any, y: Any, **params: Any) -> tuple[Any, Any]:
-        """Make new texts.
+        """Resample the dataset.
 
         Parameters
         ----------
         X : list, Series, DataFrame, ndarray of shape (n,) or (n, 1), or datasets.Dataset
-            Texts. Of a frame or dataset with further columns the new rows have no value there.
+            Texts. Other columns of a frame or dataset are missing in the new rows.
         y : array-like of shape (n,)
             Labels.
 
         Returns
         -------
         X_resampled, y_resampled
-            Of the same kinds: the given rows first, then the new ones.
+            The same types: the original rows first, then the synthetic ones.
 
         Raises
         ------
         ValueError
-            For labels or a strategy that do not fit, a text that is none, or a class of one
-            distinct text.
+            For invalid labels, strategy or texts, or a class with one distinct text.
         """
         texts, labels, extend, is_binarized = self._begin(X, y)
         new_texts, new_labels = self._fit_resample(texts, labels)
@@ -233,7 +235,8 @@ class SMOTExT(BaseOverSampler):
         is_large = len(corpus) > MANY_ROWS or sum(wanted.values()) > MANY_NEW
         if self.on_ray is True and own:
             raise ValueError(
-                f"On Ray {' and '.join(own)} can be settings or numbers, not objects; give those "
+                f"On Ray, {' and '.join(own)} must be settings or numbers, "
+                "not objects; change that "
                 "or use on_ray=False."
             )
         if self.on_ray is True or (self.on_ray == "auto" and is_large and not own):
@@ -289,12 +292,12 @@ class SMOTExT(BaseOverSampler):
 
 
 class FaissNeighbors(BaseEstimator):
-    """Exact nearest neighbours that are the same on every machine, as runs find them.
+    """Exact nearest neighbors, reproducible on every machine, as used in runs.
 
     Parameters
     ----------
     n_neighbors : int
-        With the row itself.
+        Number of neighbors, including the row itself.
     metric : {"cosine", "euclidean"}, default="cosine"
     """
 
@@ -303,7 +306,7 @@ class FaissNeighbors(BaseEstimator):
         self.metric = metric
 
     def fit(self, X: NDArray[Any], y: Any = None) -> FaissNeighbors:
-        """Keep the rows to search among: an array of shape (n, d)."""
+        """Store the rows to search: an array of shape (n, d)."""
         self._base = np.asarray(X, np.float32)
         return self
 
@@ -319,12 +322,12 @@ class FaissNeighbors(BaseEstimator):
 def _neighbors_object(k_neighbors: Any) -> Any:
     if isinstance(k_neighbors, (int, np.integer)) and not isinstance(k_neighbors, bool):
         if k_neighbors < 1:
-            raise ValueError(f"k_neighbors is at least 1, not {k_neighbors}.")
+            raise ValueError(f"k_neighbors must be at least 1, not {k_neighbors}.")
         return FaissNeighbors(int(k_neighbors) + 1)
     if all(hasattr(k_neighbors, name) for name in ("fit", "kneighbors", "n_neighbors")):
         return clone(k_neighbors)
     raise ValueError(
-        "k_neighbors is a number, or an object with n_neighbors, fit and kneighbors, not "
+        "k_neighbors must be a number, or an object with n_neighbors, fit and kneighbors, not "
         f"{k_neighbors!r}."
     )
 
@@ -335,16 +338,16 @@ def _check_texts(texts: list[Any], labels: NDArray[Any]) -> None:
     for row, text in enumerate(texts):
         if not isinstance(text, str) or not text.strip():
             what = "empty" if isinstance(text, str) else f"of type {type(text).__name__}"
-            raise ValueError(f"Row {row} of X is {what}; a text is needed.")
+            raise ValueError(f"Row {row} of X is {what}; give a non-empty string.")
 
 
 def _on_ray(
     corpus: pa.Table, wanted: dict[Any, int], config: RunConfig, output: str | None
 ) -> pa.Table | None:
-    """The accepted texts of a run with this corpus; None where it has planned nothing."""
+    """The accepted texts of a run with this corpus; None if it has planned nothing."""
     from smotext_ray.config.load import load_config
     from smotext_ray.pipeline import rounds as rounds_module
-    from smotext_ray.run.manifest import accepted
+    from smotext_ray.run.manifest import Manifest
     from smotext_ray.run.result import up_to_target
     from smotext_ray.run.samples import accepted_unique_samples
 
@@ -357,19 +360,17 @@ def _on_ray(
             "plan.sampling_strategy": {str(c): counts[c] + n for c, n in wanted.items()},
         }
         run = rounds_module.augment(load_config(options=options, base=config), home)
-        manifest = run.manifest
-        planned = Counter(dict(manifest["targets"]))  # without the classes that were skipped
-        _warn(manifest["warnings"], dict(planned - Counter(accepted(manifest))))
-        rounds = [int(entry["round"]) for entry in manifest["rounds"]]
+        manifest = Manifest.read(run)
+        planned = Counter(manifest.targets or {})  # without skipped classes
+        _warn(manifest.warnings or [], dict(planned - Counter(manifest.accepted())))
         used: Counter[Any] = Counter()
-        parts = [
-            up_to_target(table, used, wanted) for table in accepted_unique_samples(run, rounds)
-        ]
+        rounds = accepted_unique_samples(run, manifest.round_numbers)
+        parts = [up_to_target(table, used, wanted) for table in rounds]
     return pa.concat_tables(parts) if parts else None
 
 
 def _written(corpus: pa.Table, home: str) -> str:
-    """The corpus as a file beside the run, where whoever reads the run reads it too."""
+    """The corpus as a file next to the run, accessible wherever the run is."""
     from smotext_ray.run.directory import Run
 
     beside = Run(f"{home.rstrip('/')}-input")
@@ -391,7 +392,7 @@ def _is_settings(given: Any) -> bool:
 
 
 def _key(config: RunConfig) -> str:
-    """The sections that settle which models are loaded, and how."""
+    """The sections that determine which models are loaded, and how."""
     return config.model_dump_json(include={"encoder", "bridge", "decoder"})
 
 
@@ -406,8 +407,8 @@ def _loaded_encoder(key: str) -> Any:
 def _loaded_decoder(key: str) -> Any:
     from smotext_ray.models.load import load_decoder
 
-    # The start of another process would import the user's script again, which need not have
-    # `if __name__ == "__main__":`. More texts than that are made on Ray by default.
+    # Starting another process would import the user's script again, which may lack `if __name__ ==
+    # "__main__":`. Larger jobs run on Ray by default.
     config = RunConfig.model_validate_json(key)
     return load_decoder(config, own_process=False, expected_texts=MANY_NEW)
 
@@ -417,7 +418,7 @@ def _plain(label: Any) -> Any:
 
 
 def _like(given: Any, y: NDArray[Any]) -> Any:
-    """Labels as what the user gave them in."""
+    """Labels in the type that the user passed."""
     if isinstance(given, pd.Series):
         return pd.Series(y, name=given.name).astype(given.dtype)
     if isinstance(given, pd.DataFrame):

@@ -134,11 +134,11 @@ def bridge_eval(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from smotext_ray.config.load import load_config
-    from smotext_ray.corpus.texts import read_labelled_texts
+    from smotext_ray.corpus.texts import read_labeled_texts
 
     given = {"bridge.path": options.bridge} if options.bridge else {}
     config = load_config(options.preset, None, options.overrides, given)
-    texts, labels = read_labelled_texts(
+    texts, labels = read_labeled_texts(
         options.input, options.text_column, options.label_column, options.rows
     )
     from smotext_ray.training.evaluate import evaluate_bridge

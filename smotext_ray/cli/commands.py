@@ -17,17 +17,13 @@ if TYPE_CHECKING:
 
 def augment(options: argparse.Namespace) -> int:
     """``smotext augment``: all stages."""
-    from rich.console import Console
-
     config = _config(options)
     if options.dry_run:
         return _dry_run(config)
-    from smotext_ray.cli.show import show_outcome
     from smotext_ray.pipeline.rounds import augment as run_all
 
     run = run_all(config, _output(options), **_actors(options))
-    show_outcome(run, Console())
-    return SHORT if run.manifest["shortfall"] else DONE
+    return _show(run)
 
 
 def embed(options: argparse.Namespace) -> int:
@@ -35,8 +31,8 @@ def embed(options: argparse.Namespace) -> int:
     config = _config(options)
     from smotext_ray.pipeline.rounds import embed as run_embed
 
-    run = run_embed(config, _output(options), **_actors(options))
-    print(f"Embedded {run.manifest['input']['rows']} texts; next: smotext plan {run.uri}")
+    run, manifest = run_embed(config, _output(options), **_actors(options))
+    print(f"Embedded {manifest.input.rows} texts; next: smotext plan {run.uri}")
     return DONE
 
 
@@ -44,13 +40,20 @@ def plan(options: argparse.Namespace) -> int:
     """``smotext plan``: plan the next round of an embedded run."""
     from smotext_ray.pipeline.plan import plan as run_plan
     from smotext_ray.run.lease import hold
+    from smotext_ray.run.manifest import Manifest
 
-    run, config = _open(options)
-    _require(run, "embed", "run smotext embed first")
-    if any("decode" not in entry for entry in run.manifest["rounds"]):
-        raise UserError(f"A round of {run.uri} is planned already; run: smotext decode {run.uri}")
+    run = _open(options)
     with hold(run, "plan"):
-        planned = run_plan(config, run, **_actors(options))
+        manifest = Manifest.read(run)
+        if "embed" not in manifest.stages:
+            raise UserError(
+                f"The run {run.uri} has not been embedded yet; run smotext embed first."
+            )
+        if manifest.undecoded_round is not None:
+            raise UserError(
+                f"A round of {run.uri} is planned already; run: smotext decode {run.uri}"
+            )
+        planned = run_plan(manifest.effective_config, run, manifest, **_actors(options))
     if planned:
         print(f"Planned; next: smotext decode {run.uri}")
     else:
@@ -60,30 +63,25 @@ def plan(options: argparse.Namespace) -> int:
 
 def decode(options: argparse.Namespace) -> int:
     """``smotext decode``: decode the planned round and write the result so far."""
-    from rich.console import Console
-
-    from smotext_ray.cli.show import show_outcome
     from smotext_ray.pipeline.rounds import decode as run_decode
     from smotext_ray.pipeline.rounds import finish
     from smotext_ray.run.lease import hold
+    from smotext_ray.run.manifest import Manifest
 
-    run, config = _open(options)
+    run = _open(options)
     with hold(run, "decode"):
-        decoded = run_decode(config, run, **_actors(options))
+        manifest = Manifest.read(run)
+        decoded = run_decode(manifest.effective_config, run, manifest, **_actors(options))
         if decoded:
-            finish(run)
+            finish(run, manifest)
     if not decoded:
         print(f"Nothing to decode in {run.uri}; run smotext plan first.")
         return DONE
-    show_outcome(run, Console())
-    return SHORT if run.manifest["shortfall"] else DONE
+    return _show(run)
 
 
 def expand(options: argparse.Namespace) -> int:
     """``smotext expand``: take new rows into a run and top its classes up."""
-    from rich.console import Console
-
-    from smotext_ray.cli.show import show_outcome
     from smotext_ray.pipeline.expand import ExpansionRequest
     from smotext_ray.pipeline.expand import expand as run_expand
 
@@ -98,8 +96,7 @@ def expand(options: argparse.Namespace) -> int:
     if not done:
         print(f"Nothing to do: {run.uri} has all rows, and its targets are unchanged.")
         return DONE
-    show_outcome(run, Console())
-    return SHORT if run.manifest["shortfall"] else DONE
+    return _show(run)
 
 
 def status(options: argparse.Namespace) -> int:
@@ -139,9 +136,16 @@ def show(options: argparse.Namespace) -> int:
 
     from smotext_ray.cli.show import show_samples
     from smotext_ray.run.directory import Run
+    from smotext_ray.run.manifest import Manifest
 
+    run = Run(options.run)
     shown = show_samples(
-        Run(options.run), Console(), rows=options.rows, label=options.label, status=options.status
+        run,
+        Manifest.read(run),
+        Console(),
+        rows=options.rows,
+        label=options.label,
+        status=options.status,
     )
     if not shown:
         print(f"No {options.status} samples in {options.run}.")
@@ -233,22 +237,28 @@ def _strategy(text: str | None) -> Any:
     return value if is_known else text  # the strategy's own check reports it
 
 
-def _open(options: argparse.Namespace) -> tuple[Run, RunConfig]:
-    from smotext_ray.config.schema import RunConfig
+def _open(options: argparse.Namespace) -> Run:
+    """A run that is there; its manifest is to be read once the lease is held."""
     from smotext_ray.run.directory import Run
     from smotext_ray.run.log import log_to_run
-    from smotext_ray.run.manifest import in_force
+    from smotext_ray.run.manifest import Manifest
 
     run = Run(options.run)
-    manifest = run.manifest
-    config = in_force(RunConfig.model_validate(manifest["config"]), manifest)
+    Manifest.read(run)
     log_to_run(run)
-    return run, config
+    return run
 
 
-def _require(run: Run, stage: str, fix: str) -> None:
-    if stage not in run.manifest["stages"]:
-        raise UserError(f"The run {run.uri} has not been embedded yet; {fix}.")
+def _show(run: Run) -> int:
+    """Print the outcome of a run with a result; the command's exit code."""
+    from rich.console import Console
+
+    from smotext_ray.cli.show import show_outcome
+    from smotext_ray.run.manifest import Manifest
+
+    manifest = Manifest.read(run)
+    show_outcome(run, manifest, Console())
+    return SHORT if manifest.shortfall else DONE
 
 
 def _actors(options: argparse.Namespace) -> dict[str, Actors]:

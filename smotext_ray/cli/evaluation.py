@@ -6,10 +6,13 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from smotext_ray.config.choices import ClassifierName, OtherVariant
 from smotext_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from smotext_ray.run.manifest import Manifest
 
 # Names only, to keep the command line's imports light.
 CLASSIFIERS = get_args(ClassifierName)
@@ -34,17 +37,18 @@ def evaluate(options: argparse.Namespace) -> int:
     """``smotext evaluate``: measure a run's synthetic texts; writes report.json and report.html."""
     if options.seeds < 1:
         raise UserError(f"--seeds is {options.seeds}; it must be at least 1.")
-    from smotext_ray.config.schema import RunConfig
     from smotext_ray.evaluation.inputs import read_corpus, read_evaluation_data, read_held_out
     from smotext_ray.evaluation.leakage.planting import read_canaries
     from smotext_ray.evaluation.report.directory import check_directory, write
     from smotext_ray.evaluation.utility.epsilons import check_runs
     from smotext_ray.plan.variants import check_rows
     from smotext_ray.run.directory import Run
+    from smotext_ray.run.manifest import Manifest
 
     # Report all user errors before a model is loaded.
     run, output = Run(options.run), Path(options.output)
-    config = RunConfig.model_validate(run.manifest["config"])
+    manifest = Manifest.read(run)
+    config = manifest.config
     check_directory(output)
     held_out = read_held_out(run, options.test, options.text_column, options.label_column)
     corpus = read_corpus(run, options.corpus)
@@ -52,8 +56,8 @@ def evaluate(options: argparse.Namespace) -> int:
     others = [Run(uri) for uri in options.compare]
     check_runs(run, others)
     for variant in options.variants:
-        check_rows(variant, run.manifest["input"]["rows"])
-    teach = _teacher(options.teacher, run) if options.teacher else None
+        check_rows(variant, manifest.input.rows)
+    teach = _teacher(options.teacher, manifest) if options.teacher else None
 
     from smotext_ray.evaluation.evaluate import Options
     from smotext_ray.evaluation.evaluate import evaluate as measure
@@ -106,12 +110,12 @@ def canaries(options: argparse.Namespace) -> int:
     return 0
 
 
-def _teacher(name: str, run: Any) -> Callable[[Any], Any]:
+def _teacher(name: str, manifest: Manifest) -> Callable[[Any], Any]:
     from smotext_ray.evaluation.utility.teacher import load_classifier, teach_by_embeddings
 
     if name == "embedding":
         return teach_by_embeddings
-    labels = [str(label) for label, _ in run.manifest["input"]["class_counts"]]
+    labels = [str(label) for label in manifest.labels]
     return load_classifier(name, labels).teach
 
 

@@ -15,51 +15,55 @@ from rich.table import Table
 from rich.text import Text
 
 from smotext_ray.gate.reasons import REJECTED_IN_WORDS
-from smotext_ray.privacy.mechanism import promise_in_words
+from smotext_ray.run.class_outcomes import class_outcomes
+from smotext_ray.run.corpus_files import corpus_table
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import class_outcomes, corpus_table, planned_points, rejections
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.run.verify import Finding
 
 
-def show_outcome(run: Run, console: Console, examples: int = 3) -> None:
+def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int = 3) -> None:
     """Print the closing tables: classes, rejections, speed, some texts."""
-    manifest = run.manifest
     console.print(_class_table(manifest))
-    reasons = rejections(manifest)
+    reasons = manifest.rejections()
     if reasons:
         table = Table("reason", "meaning", "texts", title="Rejected (kept in samples/)")
         for reason, number in reasons.most_common():
             add_row(table, reason, REJECTED_IN_WORDS.get(reason, ""), number)
         console.print(table)
     console.print(_speed_table(manifest))
-    show_samples(run, console, rows=examples)
-    for label, number in manifest.get("shortfall", []):
+    show_samples(run, manifest, console, rows=examples)
+    for label, number in (manifest.shortfall or {}).items():
         print_line(
             console,
             f"Class {label!r} is {number} short of its target; {_why_short(manifest, label)}.",
         )
-    for warning in manifest.get("warnings", []):
+    for warning in manifest.warnings or []:
         print_line(console, f"Note: {warning}")
-    path = manifest["result"]["path"]
-    rows = manifest["result"]["rows"]
-    print_line(console, f"Result: {run.uri.rstrip('/')}/{path} ({rows} rows).")
+    result = manifest.written_result
+    print_line(console, f"Result: {run.uri.rstrip('/')}/{result.path} ({result.rows} rows).")
     print_promise(manifest, console)
 
 
 def show_samples(
-    run: Run, console: Console, rows: int = 10, label: str | None = None, status: str = "accepted"
+    run: Run,
+    manifest: Manifest,
+    console: Console,
+    rows: int = 10,
+    label: str | None = None,
+    status: str = "accepted",
 ) -> int:
     """Print samples with their parents, alternating between classes, best first. Returns the count.
 
     A run with epsilon has not kept the parents.
     """
-    chosen = _choose(run, rows, label, status)
+    chosen = _choose(run, manifest, rows, label, status)
     if not chosen:
         return 0
     parents = {}
-    if "privacy" not in run.manifest:
-        parents = _texts(run, {id_ for row in chosen for _, id_ in _parents(row)})
+    if not manifest.is_private:
+        parents = _texts(run, manifest, {id_ for row in chosen for _, id_ in _parents(row)})
     for row in chosen:
         facts = f"cosine to point {row['cosine_to_point']:.2f}, lam {row['lam']:.2f}"
         if row["status"] == "rejected":
@@ -99,62 +103,62 @@ def print_line(console: Console, sentence: str) -> None:
     console.print(Text(sentence), soft_wrap=True)
 
 
-def print_promise(manifest: dict[str, Any], console: Console) -> None:
+def print_promise(manifest: Manifest, console: Console) -> None:
     """Print the privacy guarantee of a run with epsilon; nothing for other runs."""
-    if "privacy" in manifest:
-        print_line(console, promise_in_words(manifest["privacy"]))
+    if manifest.privacy is not None:
+        print_line(console, manifest.privacy.in_words())
 
 
-def _class_table(manifest: dict[str, Any]) -> Table:
+def _class_table(manifest: Manifest) -> Table:
     table = Table("class", "before", "requested", "accepted", "after", title="Classes")
     for found in class_outcomes(manifest):
         add_row(table, *astuple(found))
     return table
 
 
-def _speed_table(manifest: dict[str, Any]) -> Table:
+def _speed_table(manifest: Manifest) -> Table:
     table = Table("stage", "seconds", "rows per second", "tokens per second", title="Time")
-    embed = manifest["stages"]["embed"]
-    table.add_row("embed", f"{embed['seconds']:.1f}", f"{embed['rows'] / embed['seconds']:.0f}", "")
-    if "weights" in manifest:
-        table.add_row("weigh", f"{manifest['weights']['seconds']:.1f}", "", "")
-    for entry in manifest["rounds"]:
-        points = planned_points(entry)
+    embed = manifest.stages["embed"]
+    table.add_row("embed", f"{embed.seconds:.1f}", f"{(embed.rows or 0) / embed.seconds:.0f}", "")
+    if manifest.weights is not None:
+        table.add_row("weigh", f"{manifest.weights.seconds:.1f}", "", "")
+    for entry in manifest.rounds:
         table.add_row(
-            f"plan round {entry['round']}",
-            f"{entry['plan_seconds']:.1f}",
-            f"{points / entry['plan_seconds']:.0f}",
+            f"plan round {entry.round}",
+            f"{entry.plan_seconds:.1f}",
+            f"{entry.points / entry.plan_seconds:.0f}",
             "",
         )
-        decode = entry["decode"]
-        seconds = decode["seconds"]
-        table.add_row(
-            f"decode round {entry['round']}",
-            f"{seconds:.1f}",
-            f"{points / seconds:.1f}",
-            f"{decode['tokens'] / seconds:.0f}",
-        )
+        decode = entry.decode
+        if decode is not None:
+            table.add_row(
+                f"decode round {entry.round}",
+                f"{decode.seconds:.1f}",
+                f"{entry.points / decode.seconds:.1f}",
+                f"{decode.tokens / decode.seconds:.0f}",
+            )
     return table
 
 
-def _why_short(manifest: dict[str, Any], label: Any) -> str:
+def _why_short(manifest: Manifest, label: Any) -> str:
     reasons: Counter[str] = Counter()
-    for entry in manifest["rounds"]:
-        for owner, reason, number in entry["decode"]["reasons_by_class"]:
+    for entry in manifest.rounds:
+        for owner, reason, number in entry.decode.reasons_by_class if entry.decode else ():
             if owner == label:
                 reasons[reason] += number
     listed = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
-    return f"rejected in {len(manifest['rounds'])} rounds: {listed or 'none'}"
+    return f"rejected in {len(manifest.rounds)} rounds: {listed or 'none'}"
 
 
-def _choose(run: Run, rows: int, label: str | None, status: str) -> list[dict[str, Any]]:
+def _choose(
+    run: Run, manifest: Manifest, rows: int, label: str | None, status: str
+) -> list[dict[str, Any]]:
     """The samples closest to their points, alternating classes; holds ``rows`` per class."""
     by_class: dict[str, list[dict[str, Any]]] = {}
-    for entry in run.manifest["rounds"]:
-        name = f"round-{entry['round']}"
-        if not run.has("samples", name):
+    for entry in manifest.rounds:
+        if not run.has("samples", entry.name):
             continue
-        samples = run.table("samples", name)
+        samples = run.table("samples", entry.name)
         for batch in samples.to_batches(filter=pc.field("status") == status):
             for row in batch.to_pylist():
                 if label is None or str(row["label"]) == label:
@@ -173,8 +177,8 @@ def _by_turns(lists: list[list[dict[str, Any]]], most: int) -> Iterator[dict[str
                 yield samples[rank]
 
 
-def _texts(run: Run, ids: set[Any]) -> dict[Any, str]:
-    corpus = corpus_table(run, run.manifest)
+def _texts(run: Run, manifest: Manifest, ids: set[Any]) -> dict[Any, str]:
+    corpus = corpus_table(run, manifest)
     wanted = pa.array(sorted(ids), corpus.schema.field("id").type)
     found = corpus.to_table(columns=["id", "text"], filter=pc.field("id").isin(wanted))
     return dict(zip(found["id"].to_pylist(), found["text"].to_pylist(), strict=True))

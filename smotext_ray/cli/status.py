@@ -11,13 +11,15 @@ from rich.text import Text
 from smotext_ray.cli.show import print_line, print_promise
 from smotext_ray.run.directory import Run
 from smotext_ray.run.log import run_name
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.status import Stage, stages, worker
 from smotext_ray.utils.redact import without_credentials
 
 
 def show_status(run: Run, console: Console) -> None:
     """Print the run's progress."""
-    found = stages(run)
+    manifest = Manifest.read(run)
+    found = stages(run, manifest)
     title = Text(f"Run {without_credentials(run.uri)}")
     table = Table("stage", "state", "rows", "seconds", title=title)
     for stage in found:
@@ -30,7 +32,7 @@ def show_status(run: Run, console: Console) -> None:
     if found[-1].state != "done":
         print_line(console, _worker_in_words(worker(run)))
     print_line(console, f"Metrics and log label: {run_name(run)}.")
-    print_promise(run.manifest, console)
+    print_promise(manifest, console)
 
 
 def _rows_in_words(stage: Stage) -> str:

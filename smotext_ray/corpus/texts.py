@@ -31,7 +31,7 @@ def read_texts(path: str, text_column: str) -> list[str]:
     return texts
 
 
-def read_labelled_texts(
+def read_labeled_texts(
     path: str, text_column: str, label_column: str | None, rows: int
 ) -> tuple[list[str], list[Any] | None]:
     """The first ``rows`` non-empty texts, and their labels if a label column is given.

@@ -31,6 +31,7 @@ from smotext_ray.evaluation.utility.teacher import TeacherLabels
 from smotext_ray.evaluation.utility.trials import available, run_trials, utility_section
 from smotext_ray.models.files import locate_model
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 
 MAP_POINTS = 4000  # sampled at random if there are more
 READ = 500  # texts the LLM reads from each side, sampled at random if there are more
@@ -100,10 +101,11 @@ def evaluate(
     -------
     Report
     """
+    manifest = Manifest.read(run)
     controls, named = options.decoded, _classifiers(config, options.classifiers)
     arms = available(options.variants)
     trials = run_trials(material, seeds, named, encode, arms, log=log, decoded=controls)
-    privacy = _promise(run) | {"rows": copy_check(material, encode, options.canaries)}
+    privacy = _promise(manifest) | {"rows": copy_check(material, encode, options.canaries)}
     if options.compare:
         runs = [run, *options.compare]
         privacy["utility"] = utility_at_epsilons(runs, material.test, seeds, named, encode)
@@ -112,12 +114,12 @@ def evaluate(
         students = _students(config, options.classifiers)
         distilled = distil(options.taught, material, seeds, students, log)
     report = {
-        "run": _run_facts(run, config, material),
-        "classes": _classes(run, material),
+        "run": _run_facts(run, manifest, config, material),
+        "classes": _classes(manifest, material),
         "utility": utility_section(trials, len(material.test), seeds),
         "fidelity": _fidelity(material, controls, options.token_nll),
         "privacy": privacy,
-        "map": _map(material, show_texts="privacy" not in run.manifest),
+        "map": _map(material, show_texts=not manifest.is_private),
         "histograms": _histograms(material),
         "rejections": _rejections(material),
         "samples": material.samples,
@@ -126,15 +128,17 @@ def evaluate(
     return cast(Report, report)
 
 
-def _promise(run: Run) -> dict[str, Any]:
-    promise = run.manifest.get("privacy", {"epsilon": None})
+def _promise(manifest: Manifest) -> dict[str, Any]:
+    promise = manifest.privacy
+    if promise is None:
+        return {"epsilon": None}
     names = {
         "epsilon": "epsilon",
         "delta": "delta",
         "sensitivity": "sensitivity",
         "labels": "assumes",
     }
-    return {name: promise[key] for name, key in names.items() if key in promise}
+    return {name: getattr(promise, key) for name, key in names.items()}
 
 
 def _classifiers(config: RunConfig, names: Sequence[str]) -> dict[str, Classifier]:
@@ -150,8 +154,10 @@ def _bert(config: RunConfig) -> FineTuned:
     return FineTuned(locate_model(config.encoder.model).path)
 
 
-def _run_facts(run: Run, config: RunConfig, material: EvaluationData) -> dict[str, Any]:
-    models = run.manifest["models"]
+def _run_facts(
+    run: Run, manifest: Manifest, config: RunConfig, material: EvaluationData
+) -> dict[str, Any]:
+    models = manifest.models
     status = Counter(sample["status"] for sample in material.samples)
     return {
         "uri": run.uri,
@@ -159,14 +165,14 @@ def _run_facts(run: Run, config: RunConfig, material: EvaluationData) -> dict[st
         "accepted": status["accepted"],
         "rejected": status["rejected"],
         **{name: models[name]["name"] for name in ("encoder", "llm", "bridge")},
-        "created": run.manifest["created"],
+        "created": manifest.created,
         "seed": config.plan.seed,
     }
 
 
-def _classes(run: Run, material: EvaluationData) -> list[dict[str, Any]]:
+def _classes(manifest: Manifest, material: EvaluationData) -> list[dict[str, Any]]:
     real, new = Counter(material.real.labels), Counter(material.synthetic.labels)
-    wanted = {str(label): number for label, number in run.manifest["targets"]}
+    wanted = {str(label): number for label, number in (manifest.targets or {}).items()}
     return [
         {
             "label": label,

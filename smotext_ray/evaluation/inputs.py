@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from smotext_ray.corpus.sources import DEMO
-from smotext_ray.corpus.texts import read_labelled_texts
+from smotext_ray.corpus.texts import read_labeled_texts
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.rows import LabeledTexts, Rows
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.run.samples import accepted_unique_samples
 from smotext_ray.tables import matrix
@@ -74,9 +75,9 @@ def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> L
     _rounds_with_texts(run)
     if test.startswith(DEMO) and ":" not in test.removeprefix(DEMO):
         test += ":test"  # without it, a demo dataset means its training texts
-    texts, labels = read_labelled_texts(test, text_column, label_column, EVERY_ROW)
+    texts, labels = read_labeled_texts(test, text_column, label_column, EVERY_ROW)
     names = [str(label) for label in labels or []]
-    known = {str(label) for label, _ in run.manifest["input"]["class_counts"]}
+    known = set(map(str, Manifest.read(run).labels))
     strange = sorted(set(names) - known)
     if strange:
         raise UserError(
@@ -114,12 +115,13 @@ def read_corpus(run: Run, file: str | None) -> LabeledTexts | None:
             f"The run {run.uri} has not kept the texts of its corpus (privacy.epsilon); name the "
             "table that it was made from with --corpus."
         )
-    names = run.manifest["config"]["input"]
-    columns = names["text_column"], names["label_column"]
-    texts, labels = read_labelled_texts(file, *columns, EVERY_ROW)
+    manifest = Manifest.read(run)
+    names = manifest.config.input
+    columns = names.text_column, names.label_column
+    texts, labels = read_labeled_texts(file, *columns, EVERY_ROW)
     found = [str(label) for label in labels or []]
-    wanted = {str(label): number for label, number in run.manifest["input"]["class_counts"]}
-    if Counter(found) != wanted or run.manifest["input"]["bad_rows"]:
+    wanted = {str(label): number for label, number in manifest.class_counts.items()}
+    if Counter(found) != wanted or manifest.input.bad_rows:
         raise UserError(
             f"{file} does not match the rows of the run {run.uri}; give the exact table that it "
             "was made from, which must have had no bad rows."
@@ -209,10 +211,10 @@ def new_samples(run: Run) -> pa.Table:
 
 def _rounds_with_texts(run: Run) -> list[int]:
     """The decoded rounds; UserError if they have no accepted texts."""
-    decoded = [entry for entry in run.manifest["rounds"] if "decode" in entry]
-    if not any(number for entry in decoded for _, number in entry["decode"]["accepted"]):
+    manifest = Manifest.read(run)
+    if not any(manifest.accepted().values()):
         raise UserError(f"The run {run.uri} has no accepted texts yet; run smotext augment first.")
-    return [entry["round"] for entry in decoded]
+    return [entry.round for entry in manifest.rounds if entry.decode is not None]
 
 
 def _labels(table: pa.Table) -> list[str]:

@@ -79,10 +79,9 @@ def class_reference(
 def sum_up(embeddings: ds.Dataset, labels: Sequence[Any]) -> tuple[ClassReference, list[int]]:
     """Compute the gate's reference, and the number of distinct texts per class.
 
-    In addition to sums, holds two 64-bit numbers per row: the hashes by which a copy and a
-    distinct text are recognized (`smotext_ray.utils.text`). Where there
-    are no texts (epsilon), no text is known to be a copy, and each row counts as a text of
-    its own.
+    In addition to sums, it holds two 64-bit hashes per row, to detect copies and distinct texts
+    (`smotext_ray.utils.text`). Where there are no texts (epsilon), no text is known to be a copy,
+    and each row counts as a text of its own.
 
     Parameters
     ----------

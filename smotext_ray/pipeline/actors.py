@@ -1,7 +1,7 @@
-"""What runs inside Ray: one class a kind of actor; load once, then table in, table out.
+"""Actors that run inside Ray: load once, then table in, table out.
 
-Models and heavy libraries are imported in the constructors, so that whoever only
-schedules the actors does not pay for them.
+Models and heavy libraries are imported in the constructors, so that scheduling the actors does not
+load them.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ ENCODE_CHUNK = 512  # rows
 
 
 class EncodeActor:
-    """``id, text, label`` -> the same with ``embedding``; noised and without texts, with epsilon.
+    """``id, text, label`` -> the same with ``embedding``; with epsilon, noised and without texts.
 
-    Which texts share a batch changes the last bits of an embedding. So the chunks of rows
-    that are batched together are the same however many blocks and actors there are: the
-    corpus files hold whole chunks, and a block is a file.
+    The last bits of an embedding depend on which texts share a batch. So rows are batched in the
+    same chunks for any number of blocks and actors: corpus files contain whole chunks, and a block
+    is a file.
     """
 
     def __init__(self, config: RunConfig, counter: Any) -> None:
@@ -65,7 +65,7 @@ class EncodeActor:
 class DecodeActor:
     """Plan rows -> the same rows with the candidate texts of each point.
 
-    ``points`` is how many this decoder is expected to get.
+    ``points`` is the expected number of points for this decoder.
     """
 
     def __init__(self, config: RunConfig, counter: Any, points: int) -> None:
@@ -80,7 +80,7 @@ class DecodeActor:
 
 
 class GateActor:
-    """Candidate texts -> one sample a row, accepted or rejected with a reason."""
+    """Candidate texts -> one sample per row, accepted or rejected with a reason."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class GateActor:
     def _count(self, rows: list[dict[str, Any]]) -> None:
         samples: Counter[tuple[str, str]] = Counter()
         for row in rows:
-            is_error = row["status"] == "error"  # which has any number of reasons
+            is_error = row["status"] == "error"  # its reasons are unbounded
             samples[row["status"], "" if is_error else row["reason"]] += 1
             if is_error:
                 facts = {"sample_ids": [row["sample_id"]], "reason": row["reason"]}
@@ -126,20 +126,20 @@ class GateActor:
 
 
 class WeightActor:
-    """A group of shards of texts -> one file of ``weights/``, written whole or not at all."""
+    """A group of shards of texts -> one file of ``weights/``, written atomically."""
 
     def __init__(
         self,
         config: RunConfig,
         run_uri: str,
         counter: Any,
-        counts: list[list[Any]],
-        points: list[list[Any]],
+        counts: dict[Any, int],
+        points: dict[Any, int],
     ) -> None:
         from smotext_ray.pipeline.plan_files import WeightWriter
         from smotext_ray.run.directory import Run
 
-        self.write = WeightWriter(Run(run_uri), config, dict(counts), dict(points))
+        self.write = WeightWriter(Run(run_uri), config, counts, points)
         self.counter = counter
 
     def __call__(self, group: dict[str, str]) -> dict[str, str]:
@@ -153,9 +153,9 @@ class WeightActor:
 
 
 class PlanActor:
-    """A group of shards -> one plan file, written whole or not at all.
+    """A group of shards -> one plan file, written atomically.
 
-    ``weights`` is the directory of those that a variant of SMOTE needs.
+    ``weights`` is the directory of source weights, for a SMOTE variant.
     """
 
     def __init__(
@@ -175,14 +175,14 @@ class PlanActor:
 
 @dataclass(frozen=True)
 class Actors:
-    """Who does the work of each stage; another may be given for any of them.
+    """The actor classes of the stages; tests may replace any of them.
 
     Attributes
     ----------
     encode, weigh, plan, decode, gate : class
-        Of an actor, called with the arguments that the real one takes.
+        Actor classes, called with the arguments of the real ones.
     check_models : callable
-        `RunConfig` -> the models as the manifest names them, before anything is written.
+        Maps `RunConfig` to the models for the manifest, before anything is written.
     """
 
     encode: Any = EncodeActor
@@ -190,24 +190,24 @@ class Actors:
     plan: Any = PlanActor
     decode: Any = DecodeActor
     gate: Any = GateActor
-    check_models: Callable[[RunConfig], dict[str, Any]] = check_models
+    check_models: Callable[[RunConfig], dict[str, dict[str, str]]] = check_models
 
 
 REAL = Actors()
 
 
 def decode_rows(table: pa.Table, decode: Callable[[], list[Candidates]], counter: Any) -> pa.Table:
-    """The table with the candidates that ``decode`` makes, one a row; counts their tokens."""
+    """Add the candidates from ``decode`` to the table, one per row, and count their tokens."""
     from smotext_ray.models.engine_loop import EngineDead
 
     try:
         decoded = decode()
     except EngineDead:
-        # An exception would be raised again by every retry on this dead engine, and
-        # then end the job; a process that leaves is started anew by Ray.
+        # An exception would be raised again by every retry on this dead engine and then abort the
+        # job; Ray restarts a process that exits.
         facts = {"sample_ids": table["sample_id"].to_pylist()}
         try:
-            say_last(counter, "the engine has ended, and these are decoded again", facts)
+            say_last(counter, "the engine died, and these are decoded again", facts)
         finally:
             os._exit(1)
     counter.add.remote(0, sum(sum(c.num_tokens) for c in decoded))
@@ -215,7 +215,7 @@ def decode_rows(table: pa.Table, decode: Callable[[], list[Candidates]], counter
 
 
 def with_candidates(table: pa.Table, decoded: list[Candidates]) -> pa.Table:
-    """Plan rows with what each was answered with; the gate reads the columns that are added."""
+    """Plan rows with the engine's results, in columns that the gate reads."""
     columns = {
         "texts": [c.texts for c in decoded],
         "finish_reasons": [c.finish_reasons for c in decoded],
@@ -228,7 +228,7 @@ def with_candidates(table: pa.Table, decoded: list[Candidates]) -> pa.Table:
 
 
 def say_last(counter: Any, message: str, facts: dict[str, Any]) -> None:
-    """Have the driver log something before this process ends."""
+    """Have the driver log a message before this process exits."""
     import ray
 
     ray.wait([counter.log_event.remote(message, facts)], timeout=5)

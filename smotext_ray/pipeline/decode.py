@@ -1,4 +1,4 @@
-"""The decode job: a directory of plan rows in, a directory of samples out, on Ray Data."""
+"""The decode job on Ray Data: from a directory of plan rows to a directory of samples."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ from smotext_ray.models.files import weight_bytes
 from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.pipeline.quarantine import RowQuarantine
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import JobFacts
 from smotext_ray.run.tables import plan_table
 from smotext_ray.run.throughput import write_progress
 
 CPU_ROWS = 64
 BLOCK_SECONDS = 1.0
-DRIVER_SECONDS = 0.08  # of the driver's core per block
+DRIVER_SECONDS = 0.08  # of the driver's core, per block
 MOST_BUSY = 0.5
-# A step of a small LLM waits for the CPU; that of a large one reads all weights from memory.
+# A step of a small LLM is CPU-bound; a step of a large one is bound by reading all weights.
 GPU_LEAST_STEP = 0.004  # seconds
 GPU_BYTES_PER_SECOND = 2e12
 GPU_TEXTS_AT_ONCE = 256
-USUAL_LENGTH = 1 / 3  # of max_tokens
+USUAL_LENGTH = 1 / 3  # typical text length, relative to max_tokens
 
 
 def decode_directory(
     config: RunConfig,
     run: Run,
+    classes: list[Any],
     *,
     plan: str,
     samples: str,
@@ -43,30 +45,32 @@ def decode_directory(
     points: int,
     actors: Actors = REAL,
     **of_decoder: Any,
-) -> dict[str, Any]:
-    """Decode all rows of a plan, or those that a killed job has left.
+) -> JobFacts:
+    """Decode all rows of a plan, or those left by a killed job.
 
     Parameters
     ----------
     config : RunConfig
-        Its ``decoder`` and ``gate`` are those of this job.
+        Its ``decoder`` and ``gate`` settings apply to this job.
     run : Run
+    classes : list
+        All labels of the corpus, in the order of the reference.
     plan, samples : str
-        Directories of the run, read and written.
+        Directories of the run to read from and write to.
     job : str
-        Where in ``checkpoints/`` the done ids are kept.
+        Directory in ``checkpoints/`` for the finished ids.
     stage : str
-        The job's name in the progress and the log.
+        The job's name in progress and log.
     points : int
-        Rows of the plan.
+        Number of rows of the plan.
     actors : Actors
     **of_decoder
-        For the decoder's constructor, in addition to ``config``, ``counter`` and ``points``.
+        Additional arguments of the decoder's constructor, besides ``config``, ``counter`` and
+        ``points``.
 
     Returns
     -------
-    dict
-        ``seconds``, ``tokens`` and ``actors`` (the decoders).
+    JobFacts
     """
     resources = session.connect()
     rows_of_files = [part.count_rows() for part in plan_table(run, plan).get_fragments()]
@@ -76,9 +80,8 @@ def decode_directory(
     blocks = decode_blocks(rows_of_files, rows_per_block(config, most))
     decoders, gates = pools.decoder_pools(resources, config, blocks, held)
     if len(rows_of_files) == 1:
-        # Full rounds of blocks: with 4 blocks for 3 actors two of them would wait.
+        # Full rounds of blocks: with 4 blocks for 3 actors, two of them would idle.
         blocks = min(points, math.ceil(blocks / decoders.actors) * decoders.actors)
-    labels = [label for label, _ in run.manifest["input"]["class_counts"]]
     label_type = embeddings.schema.field("label").type
     notes = f"checkpoints/{job}-attempts"
     started = time.monotonic()
@@ -105,7 +108,7 @@ def decode_directory(
         gate = {
             "config": config,
             "run_uri": run.uri,
-            "labels": labels,
+            "labels": classes,
             "label_type": label_type,
             "counter": counter,
         }
@@ -123,27 +126,24 @@ def decode_directory(
         write(gated, run, samples, decoders)
         tokens = _tokens(counter)
     run.clear(notes)
-    return {
-        "seconds": time.monotonic() - started,
-        "tokens": tokens,
-        "actors": decoders.actors,
-    }
+    seconds = time.monotonic() - started
+    return JobFacts(seconds=seconds, tokens=tokens, actors=decoders.actors)
 
 
 def rows_per_block(config: RunConfig, decoders: Pool) -> int:
-    """Rows of a block of the decode job, as set, or by the time that they take.
+    """Rows per block of the decode job, as configured or by estimated time.
 
-    A block is what a kill loses, and costs the driver some 0.08 s of its one core, however many
-    rows it has (benchmarks/scale.py). On CPU 64 rows take minutes. On GPUs a block is to take a
-    decoder a second, and longer the more decoders there are, so that the driver is busy half of
-    its time at most. How fast a GPU decodes goes by the size of the LLM: an estimate, not
+    A kill loses a block, and each block costs the driver about 0.08 s of its single core,
+    regardless of its rows (benchmarks/scale.py). On CPU 64 rows take minutes. On GPUs a block
+    should take a decoder at least a second, and longer with more decoders, so that the driver is
+    busy at most half of the time. A GPU's decoding speed is estimated from the LLM's size, not
     measured.
 
     Parameters
     ----------
     config : RunConfig
     decoders : Pool
-        The most that there may be.
+        Pool with the maximum number of decoders.
 
     Returns
     -------
@@ -161,10 +161,10 @@ def rows_per_block(config: RunConfig, decoders: Pool) -> int:
 
 
 def decode_blocks(rows_of_files: Sequence[int], rows_per_block: int) -> int:
-    """Blocks to ask of Ray Data, so that none has more than so many rows.
+    """Number of blocks to request from Ray Data, so that none exceeds a number of rows.
 
-    It cuts each file into equally many. A job of more than `MOST_BLOCKS` such blocks gets so
-    many larger ones.
+    Ray Data splits each file into equally many. A job with more than `MOST_BLOCKS` such blocks gets
+    that many larger ones.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def decode_blocks(rows_of_files: Sequence[int], rows_per_block: int) -> int:
     Returns
     -------
     int
-        At least one a file.
+        At least one per file.
 
     Examples
     --------

@@ -17,7 +17,7 @@ from smotext_ray.run.directory import NOISED, Run
 from smotext_ray.tables import fixed_size_list, matrix
 
 
-def denoise(config: RunConfig, run: Run, labels: list[Any]) -> None:
+def denoise(config: RunConfig, run: Run, labels: list[Any], rows: int) -> None:
     """Write ``embeddings/`` (``id, label, embedding``) from ``noised/``, in two passes.
 
     Parameters
@@ -25,7 +25,9 @@ def denoise(config: RunConfig, run: Run, labels: list[Any]) -> None:
     config : RunConfig
     run : Run
     labels : list
-        All classes.
+        All class labels.
+    rows : int
+        Of the corpus, each of which was to be released once.
 
     Raises
     ------
@@ -33,7 +35,7 @@ def denoise(config: RunConfig, run: Run, labels: list[Any]) -> None:
         If a row was released twice, or not at all.
     """
     code = {label: number for number, label in enumerate(labels)}
-    _check_released_once(run)
+    _check_released_once(run, rows)
     privacy, directions = config.privacy, read_directions(config.privacy)
     blocks = (ClassSums.of(*_rows(table, code), len(labels)) for table in _tables(run))
     sums = sum(blocks, start=ClassSums(np.zeros(len(labels), int), np.zeros(1), 0.0))
@@ -43,19 +45,19 @@ def denoise(config: RunConfig, run: Run, labels: list[Any]) -> None:
     run.clear("embeddings")
     directory = run.make("embeddings")
     for number, table in enumerate(_tables(run)):
-        rows = denoiser(*_rows(table, code))
-        lifted = fixed_size_list(directions.lift(rows))
+        denoised = denoiser(*_rows(table, code))
+        lifted = fixed_size_list(directions.lift(denoised))
         table = table.drop_columns(["embedding"]).append_column("embedding", lifted)
         pq.write_table(table, f"{directory}/part-{number:05d}.parquet", filesystem=run.fs)
 
 
-def _check_released_once(run: Run) -> None:
-    wanted = run.manifest["input"]["rows"]
+def _check_released_once(run: Run, wanted: int) -> None:
     ids = run.table(NOISED).to_table(columns=["id"])["id"].to_numpy()
     if len(ids) != wanted or len(np.unique(ids)) != wanted:
         raise RuntimeError(
-            f"{NOISED}/ holds {len(ids)} releases of {len(np.unique(ids))} rows where {wanted} "
-            "were to be released once; delete this run and use a new --output"
+            f"{NOISED}/ has {len(ids)} releases of {len(np.unique(ids))} "
+            f"rows, but each of {wanted} "
+            "rows must be released once; delete this run and use a new --output"
         )
 
 

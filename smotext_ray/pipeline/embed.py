@@ -1,4 +1,4 @@
-"""The first third of a run: stage the corpus, embed it, build the reference."""
+"""The first stage of a run: stage the corpus, embed it, build the reference."""
 
 from __future__ import annotations
 
@@ -6,32 +6,23 @@ import logging
 import math
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 from smotext_ray.cluster import pools, session
 from smotext_ray.cluster.progress import stage_progress
 from smotext_ray.cluster.ray_data import MOST_BLOCKS, in_task, map_blocks, read_checkpointed, write
 from smotext_ray.cluster.restarts import bounded_restarts, supervised
-from smotext_ray.config.schema import RunConfig, config_json
+from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.staging import stage_corpus
-from smotext_ray.corpus.survey import CorpusSummary
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline.actors import ENCODE_CHUNK, REAL, Actors
 from smotext_ray.pipeline.denoise import denoise
-from smotext_ray.pipeline.preflight import has_epsilon, survey_input
+from smotext_ray.pipeline.preflight import Opened, has_epsilon, survey_input
 from smotext_ray.privacy.mechanism import promise
-from smotext_ray.run.directory import MANIFEST, NOISED, Run
+from smotext_ray.run.corpus_files import corpus_files
+from smotext_ray.run.directory import NOISED, Run
 from smotext_ray.run.log import log_to_run
-from smotext_ray.run.manifest import (
-    class_counts,
-    corpus_files,
-    done,
-    last_expansion,
-    new_manifest,
-    open_run,
-    to_pairs,
-)
-from smotext_ray.run.reference import DIRECTORY as REFERENCE
+from smotext_ray.run.manifest import BadRows, InputFacts, Manifest, StageFacts
+from smotext_ray.run.opening import check_same, existing_manifest, new_manifest
 from smotext_ray.run.reference import build_reference
 from smotext_ray.run.result import write_input_schema
 from smotext_ray.run.throughput import write_progress
@@ -39,76 +30,78 @@ from smotext_ray.run.throughput import write_progress
 log = logging.getLogger("smotext_ray")
 
 
-def embed_corpus(
-    config: RunConfig,
-    run: Run,
-    models: dict[str, Any],
-    survey: CorpusSummary | None,
-    actors: Actors = REAL,
-) -> None:
-    """Stage the corpus and embed it, or what is left of that; with what `open_checked` gives."""
-    if not run.has(MANIFEST):
-        _start(config, run, models, survey or survey_input(config))
+def embed_corpus(opened: Opened, actors: Actors = REAL) -> Manifest:
+    """Stage the corpus and embed it, or what is left of that; for who holds the run's lease."""
+    config, run = opened.config, opened.run
+    # Another process may have begun it since it was opened.
+    manifest = existing_manifest(run)
+    if manifest is None:
+        manifest = _begun(opened)
     else:
-        open_run(run.uri, config, models)  # another process may have begun it meanwhile
-        run.save(run.manifest | {"config": config_json(config)})  # the free settings may differ
+        check_same(run, manifest, config, opened.models)
+        manifest.config = config  # settings that may change may differ
+    manifest.save(run)
     log_to_run(run)
-    _stage_corpus(config, run, survey)
-    _embed(config, run, actors)
-    if has_epsilon(config):
-        _denoise(config, run)
-    _reference(run)
+    _stage_corpus(opened, manifest)
+    _embed(config, run, manifest, actors)
+    if manifest.is_private:
+        _denoise(config, run, manifest)
+    _reference(run, manifest)
+    return manifest
 
 
 def rows_per_file(config: RunConfig, rows: int) -> int:
-    """Rows of a corpus file, which is a block of the embed job: whole chunks of the encoder."""
+    """Rows per corpus file, which is a block of the embed job: whole chunks of the encoder."""
     least = max(config.resources.embed_rows_per_block, math.ceil(rows / MOST_BLOCKS))
     return math.ceil(least / ENCODE_CHUNK) * ENCODE_CHUNK
 
 
-def _start(config: RunConfig, run: Run, models: dict[str, Any], survey: CorpusSummary) -> None:
-    manifest = new_manifest(config, models, datetime.now(UTC).isoformat())
-    manifest["input"] = {
-        "rows": survey.rows,
-        "class_counts": to_pairs(survey.class_counts),
-        "bad_rows": {
-            reason: {"count": bad.count, "examples": list(bad.examples)}
+def _begun(opened: Opened) -> Manifest:
+    """The manifest of a run that begins now."""
+    survey = opened.survey or survey_input(opened.config)
+    facts = InputFacts(
+        rows=survey.rows,
+        class_counts=survey.class_counts,
+        bad_rows={
+            reason: BadRows(count=bad.count, examples=list(bad.examples))
             for reason, bad in survey.bad_rows.items()
         },
-        "columns": survey.schema.names,
-    }
-    if has_epsilon(config):
-        manifest["privacy"] = promise(config.privacy)
-    run.save(manifest)
+        columns=survey.schema.names,
+    )
+    now = datetime.now(UTC).isoformat()
+    manifest = new_manifest(opened.config, opened.models, now, facts)
+    if has_epsilon(opened.config):
+        manifest.privacy = promise(opened.config.privacy)
+    return manifest
 
 
-def _stage_corpus(config: RunConfig, run: Run, survey: CorpusSummary | None) -> None:
-    manifest = run.manifest
-    if "corpus" in manifest["stages"]:
+def _stage_corpus(opened: Opened, manifest: Manifest) -> None:
+    if "corpus" in manifest.stages:
         return
+    config, run = opened.config, opened.run
     started = time.monotonic()
     run.clear("corpus")
-    survey = survey or survey_input(config)
-    if survey.rows != manifest["input"]["rows"]:
-        raise UserError(f"{config.input.path} has changed since the run began; use a new --output.")
+    survey = opened.survey or survey_input(config)
+    if survey.rows != manifest.input.rows:
+        raise UserError(
+            f"{config.input.path} has changed since the run started; use a new --output."
+        )
     rows = rows_per_file(config, survey.rows)
     stage_corpus(config.input, survey, run.fs, run.make("corpus"), rows_per_file=rows)
     write_input_schema(run, survey.schema)
-    manifest["input"]["files"] = len(run.table("corpus").files)
-    manifest["stages"]["corpus"] = {"rows": survey.rows, "seconds": time.monotonic() - started}
-    run.save(manifest)
+    manifest.input.files = len(run.table("corpus").files)
+    manifest.stages["corpus"] = StageFacts(rows=survey.rows, seconds=time.monotonic() - started)
+    manifest.save(run)
 
 
-def _embed(config: RunConfig, run: Run, actors: Actors) -> None:
-    manifest = run.manifest
-    if "embed" in manifest["stages"]:
+def _embed(config: RunConfig, run: Run, manifest: Manifest, actors: Actors) -> None:
+    if "embed" in manifest.stages:
         return
-    # Of an expansion the files and the checkpoint are its own: what was embedded before
-    # is not read again.
-    expansion = last_expansion(manifest)
-    before = expansion["files_before"] if expansion else 0
-    job = f"embed-expansion-{expansion['number']}" if expansion else "embed"
-    total = expansion["new_rows"] if expansion else manifest["input"]["rows"]
+    # An expansion has its own files and checkpoint: rows embedded earlier are not read again.
+    expansion = manifest.last_expansion
+    before = expansion.files_before if expansion else 0
+    job = f"embed-expansion-{expansion.number}" if expansion else "embed"
+    total = expansion.new_rows if expansion else manifest.input.rows
     files = corpus_files(run, manifest)[before:]
     resources = session.connect()
     pool = pools.encoder_pool(resources, config, len(files))
@@ -116,7 +109,7 @@ def _embed(config: RunConfig, run: Run, actors: Actors) -> None:
     directory = NOISED if has_epsilon(config) else "embeddings"
     there = write_progress(run, directory, footers=None).rows
     with (
-        stage_progress("embed", manifest["input"]["rows"], run, before=there) as counter,
+        stage_progress("embed", manifest.input.rows, run, before=there) as counter,
         bounded_restarts(
             config.resources, lower="resources.encoder_actors", counter=counter
         ) as restarts,
@@ -131,23 +124,26 @@ def _embed(config: RunConfig, run: Run, actors: Actors) -> None:
         )
         write(embedded, run, directory, pool)
     seconds = time.monotonic() - started
-    done(run, "embed", rows=total, seconds=seconds, actors=pool.actors)
+    manifest.stages["embed"] = StageFacts(rows=total, seconds=seconds, actors=pool.actors)
+    manifest.save(run)
 
 
-def _denoise(config: RunConfig, run: Run) -> None:
-    if "denoise" not in run.manifest["stages"]:
-        run.clear("corpus")  # from here on no stage has a text of it
+def _denoise(config: RunConfig, run: Run, manifest: Manifest) -> None:
+    if "denoise" not in manifest.stages:
+        run.clear("corpus")  # from now on no stage has access to its texts
         started = time.monotonic()
         session.connect()
-        in_task(denoise, config, run, list(class_counts(run.manifest)))
-        done(run, "denoise", seconds=time.monotonic() - started)
-    run.clear(NOISED)  # not before the stage is done, which a kill would undo
+        in_task(denoise, config, run, manifest.labels, manifest.input.rows)
+        manifest.stages["denoise"] = StageFacts(seconds=time.monotonic() - started)
+        manifest.save(run)
+    run.clear(NOISED)  # only after the stage is recorded as done, in case of a kill
 
 
-def _reference(run: Run) -> None:
-    if "reference" in run.manifest["stages"]:
+def _reference(run: Run, manifest: Manifest) -> None:
+    if "reference" in manifest.stages:
         return
     started = time.monotonic()
     session.connect()
-    in_task(build_reference, run, list(class_counts(run.manifest)))
-    done(run, REFERENCE, seconds=time.monotonic() - started)
+    in_task(build_reference, run, manifest.labels)
+    manifest.stages["reference"] = StageFacts(seconds=time.monotonic() - started)
+    manifest.save(run)

@@ -1,7 +1,7 @@
-"""``smotext expand``: a run takes in the rows it has not seen, and is topped up to its targets.
+"""``smotext expand``: add new rows to a run, and top its classes up to their targets.
 
-An expansion is noted in the manifest before its work begins, and the stages that it needs
-again are no longer noted as done; so it is gone on with after a kill as any run is.
+An expansion is recorded in the manifest before its work starts, and the stages that it needs again
+are no longer recorded as done; so it resumes after a kill like any run.
 """
 
 from __future__ import annotations
@@ -20,18 +20,12 @@ from smotext_ray.errors import UserError
 from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.pipeline.embed import embed_corpus, rows_per_file
 from smotext_ray.pipeline.new_rows import NewRows, stage_unseen
-from smotext_ray.pipeline.preflight import check_feasible, has_epsilon, open_checked
-from smotext_ray.pipeline.rounds import augment, is_finished, make_texts
+from smotext_ray.pipeline.preflight import Opened, check_feasible, open_checked
+from smotext_ray.pipeline.rounds import augment, make_texts
+from smotext_ray.run.corpus_files import corpus_files
 from smotext_ray.run.directory import Run
 from smotext_ray.run.lease import hold
-from smotext_ray.run.manifest import (
-    class_counts,
-    corpus_files,
-    in_force,
-    is_expanding,
-    rounds_used,
-    to_pairs,
-)
+from smotext_ray.run.manifest import Expansion, Manifest
 from smotext_ray.utils.redact import without_keys
 
 log = logging.getLogger("smotext_ray")
@@ -39,15 +33,15 @@ log = logging.getLogger("smotext_ray")
 
 @dataclass(frozen=True)
 class ExpansionRequest:
-    """What an expansion is asked for; None is what the run, or its last expansion, was.
+    """An expansion request; None means as in the run or its last expansion.
 
     Attributes
     ----------
     input : str or None
-        Where new rows are, beside rows that the run has seen. None is the run's own input,
-        which may have grown.
+        Input with new rows, and possibly rows already seen. None means the run's own input, which
+        may have grown.
     target : str, float, mapping or None
-        Sampling strategy: what every class is to reach, new rows counted.
+        Sampling strategy: the target of every class, counting new rows.
     max_rounds : int or None
     on_singleton_class : {"error", "skip"} or None
     on_bad_row : {"error", "skip"} or None
@@ -57,136 +51,138 @@ class ExpansionRequest:
     target: Any = None
     max_rounds: int | None = None
     on_singleton_class: OnProblem | None = None
-    on_bad_row: OnProblem | None = None
+    on_bad_row: str | None = None
 
 
 def expand(
     uri: str, wish: ExpansionRequest, overrides: Sequence[str] = (), actors: Actors = REAL
 ) -> tuple[Run, bool]:
-    """Embed the rows that are new to a run, and top every class up to its target.
+    """Embed rows that are new to a run, and top every class up to its target.
 
     Parameters
     ----------
     uri : str
-        The run directory. What is under way there is finished first.
+        The run directory. Work in progress there is finished first.
     wish : ExpansionRequest
     overrides : sequence of str
-        ``section.key=value``, of settings that a run may change.
+        ``section.key=value``, for settings that a run may change.
     actors : Actors
 
     Returns
     -------
     run : Run
     done : bool
-        False where there was nothing to do.
+        False if there was nothing to do.
 
     Raises
     ------
     UserError
-        If another process works on the run, the input does not fit it, a setting may not
-        change, or the run has an epsilon and new rows are given.
+        If another process is working on the run, the input does not match it, a setting may not
+        change, or new rows are given for a run with epsilon.
     """
     run = Run(uri)
-    config = load_config(overrides=overrides, base=RunConfig.model_validate(run.manifest["config"]))
-    if has_epsilon(config) and wish.input is not None:
+    manifest = Manifest.read(run)
+    config = load_config(overrides=overrides, base=manifest.config)
+    if manifest.is_private and wish.input is not None:
         raise UserError(
-            f"{uri} has an epsilon, and has kept nothing to tell new rows from old ones by; "
-            "leave --input out, or make a run of the new rows alone."
+            f"{uri} has an epsilon, so it cannot tell new rows from old ones; "
+            "omit --input, or start a new run with only the new rows."
         )
-    if not is_finished(run.manifest, config):
-        log.info("%s is not finished; that comes first", uri)
+    if not manifest.is_finished(config):
+        log.info("%s is not finished; finishing it first", uri)
         _finish(wish, config, run, actors)
-    config, run, models, _ = open_checked(config, uri, actors)
-    with hold(run, "expand"):
-        manifest = run.manifest
-        files = [] if has_epsilon(config) else corpus_files(run, manifest)
-        found = _stage(wish, config, run, files) if files else NewRows()
-        entry = _entry(wish, config, manifest, found) | {"files_before": len(files)}
-        if found.changed:
-            log.warning(
-                "%d rows have another text or label than in the run, which keeps its own",
-                found.changed,
-            )
-        if _is_idle(entry, config, manifest):
-            return run, False
-        _begin(entry, config, run, manifest, found)
-        embed_corpus(config, run, models, None, actors)
-        make_texts(in_force(config, run.manifest), run, actors)
-    return run, True
+    opened = open_checked(config, uri, actors)
+    with hold(opened.run, "expand"):
+        manifest = Manifest.read(opened.run)
+        if not _begin(wish, opened, manifest):
+            return opened.run, False
+        manifest = embed_corpus(opened, actors)
+        make_texts(manifest.effective_config, opened.run, manifest, actors)
+    return opened.run, True
 
 
 def _finish(wish: ExpansionRequest, config: RunConfig, run: Run, actors: Actors) -> None:
-    if wish.on_singleton_class and is_expanding(run.manifest):  # it may be what the run stopped at
+    if wish.on_singleton_class:  # it may be what an expansion stopped at
         with hold(run, "expand"):
-            manifest = run.manifest
-            manifest["expansions"][-1]["on_singleton_class"] = wish.on_singleton_class
-            run.save(manifest)
+            manifest = Manifest.read(run)
+            if manifest.last_expansion is not None and manifest.is_expanding:
+                manifest.last_expansion.on_singleton_class = wish.on_singleton_class
+                manifest.save(run)
     augment(config, run.uri, actors)
 
 
-def _stage(wish: ExpansionRequest, config: RunConfig, run: Run, files: list[str]) -> NewRows:
+def _begin(wish: ExpansionRequest, opened: Opened, manifest: Manifest) -> bool:
+    """Stage the new rows and note the expansion; False where there is nothing to do."""
+    config, run = opened.config, opened.run
+    files = [] if manifest.is_private else corpus_files(run, manifest)
+    found = _stage(wish, config, run, manifest, files) if files else NewRows()
+    entry = _entry(wish, config, manifest, found, len(files))
+    if found.changed:
+        log.warning(
+            "%d rows have a different text or label in the run, which is kept",
+            found.changed,
+        )
+    if _is_idle(entry, manifest):
+        return False
+    _note(entry, run, manifest, found)
+    return True
+
+
+def _stage(
+    wish: ExpansionRequest, config: RunConfig, run: Run, manifest: Manifest, files: list[str]
+) -> NewRows:
     given = {"path": wish.input, "on_bad_row": wish.on_bad_row}
     changed = {key: value for key, value in given.items() if value is not None}
     source = InputConfig.model_validate(config.input.model_dump() | changed)
-    rows = rows_per_file(config, run.manifest["input"]["rows"])
+    rows = rows_per_file(config, manifest.input.rows)
     found = stage_unseen(source, run, files, rows)
     log.info("%s: %d rows, %d of them new", source.path, found.read, found.new)
     return found
 
 
 def _entry(
-    wish: ExpansionRequest, config: RunConfig, manifest: dict[str, Any], found: NewRows
-) -> dict[str, Any]:
-    """What the manifest says of an expansion when it begins."""
-    now = in_force(config, manifest)
+    wish: ExpansionRequest, config: RunConfig, manifest: Manifest, found: NewRows, files: int
+) -> Expansion:
+    """The manifest entry of a new expansion."""
+    now = manifest.effective_config
     target = wish.target if wish.target is not None else now.plan.sampling_strategy
-    return {
-        "number": len(manifest.get("expansions", [])) + 1,
-        "began": datetime.now(UTC).isoformat(timespec="seconds"),
-        "input": without_keys(wish.input if wish.input is not None else config.input.path),
-        "rows_read": found.read,
-        "new_rows": found.new,
-        "changed_rows": found.changed,
-        "rounds_before": len(manifest["rounds"]),
-        # As the config keeps it: labels as text.
-        "target": load_config(
+    return Expansion(
+        number=len(manifest.expansions or []) + 1,
+        began=datetime.now(UTC).isoformat(timespec="seconds"),
+        input=without_keys(wish.input if wish.input is not None else config.input.path),
+        rows_read=found.read,
+        new_rows=found.new,
+        changed_rows=found.changed,
+        rounds_before=len(manifest.rounds),
+        files_before=files,
+        # As in the config: labels as strings.
+        target=load_config(
             options={"plan.sampling_strategy": target}, base=config
         ).plan.sampling_strategy,
-        "max_rounds": wish.max_rounds or config.plan.max_rounds,
-        "on_singleton_class": wish.on_singleton_class or now.neighbors.on_singleton_class,
-    }
+        max_rounds=wish.max_rounds or config.plan.max_rounds,
+        on_singleton_class=wish.on_singleton_class or now.neighbors.on_singleton_class,
+    )
 
 
-def _is_idle(entry: dict[str, Any], config: RunConfig, manifest: dict[str, Any]) -> bool:
-    """Whether the run has seen all rows, and all that this target can bring."""
-    now = in_force(config, manifest)
-    same = entry["target"] == now.plan.sampling_strategy
-    used_up = rounds_used(manifest) >= entry["max_rounds"]
-    return not entry["new_rows"] and same and (not manifest["shortfall"] or used_up)
+def _is_idle(entry: Expansion, manifest: Manifest) -> bool:
+    """Whether the run has all rows, and cannot get closer to this target."""
+    same = entry.target == manifest.effective_config.plan.sampling_strategy
+    used_up = manifest.rounds_used >= entry.max_rounds
+    return not entry.new_rows and same and (not manifest.shortfall or used_up)
 
 
-def _begin(
-    entry: dict[str, Any],
-    config: RunConfig,
-    run: Run,
-    manifest: dict[str, Any],
-    found: NewRows,
-) -> None:
-    """Note the expansion, and that its stages are to be done."""
-    counts = Counter(class_counts(manifest))
+def _note(entry: Expansion, run: Run, manifest: Manifest, found: NewRows) -> None:
+    """Record the expansion, and that its stages must be run."""
+    counts = Counter(manifest.class_counts)
     counts.update(found.class_counts)
     ordered = dict(sorted(counts.items(), key=lambda item: str(item[0])))
-    manifest = manifest | {"expansions": [*manifest.get("expansions", []), entry]}
-    check_feasible(ordered, in_force(config, manifest), allow_reached=True)
-    stages = dict(manifest["stages"])
-    del stages["result"]
+    manifest.expansions = [*(manifest.expansions or []), entry]
+    check_feasible(ordered, manifest.effective_config, allow_reached=True)
+    del manifest.stages["result"]
     if found.new:
-        manifest["input"] = manifest["input"] | {
-            "rows": manifest["input"]["rows"] + found.new,
-            "class_counts": to_pairs(ordered),
-            "files": entry["files_before"] + found.files,
-        }
-        del stages["embed"], stages["reference"]
-    manifest["stages"] = stages
-    del manifest["targets"]
-    run.save(manifest)
+        manifest.input.rows += found.new
+        manifest.input.class_counts = ordered
+        manifest.input.files = entry.files_before + found.files
+        del manifest.stages["embed"], manifest.stages["reference"]
+    manifest.targets = None
+    manifest.save(run)

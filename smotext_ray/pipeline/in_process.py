@@ -1,4 +1,4 @@
-"""A small corpus in this process: the stages of a run without Ray, files or a manifest."""
+"""Augment a small corpus in this process: the stages of a run without Ray, files or a manifest."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from smotext_ray.tables import fixed_size_list, matrix
 
 @dataclass(frozen=True)
 class Augmented:
-    """What became of a corpus.
+    """The result of augmenting a corpus.
 
     Attributes
     ----------
     accepted : pyarrow.Table or None
-        New texts with their lineage, by rising sample id, no more than were asked for and no
-        text twice in a class; None where there was nothing to do.
+        Synthetic texts with their lineage, sorted by sample id, at most as many as requested and
+        without duplicates in a class; None if there was nothing to do.
     warnings : list of str
-        Of classes with few texts or none to interpolate with.
+        About classes with too few texts to interpolate.
     short : dict of label to int
-        Texts that are missing of what was asked for.
+        Number of texts missing from the request.
     """
 
     accepted: pa.Table | None
@@ -55,30 +55,31 @@ def augment_here(
     decoder: Any,
     nearest: Nearest | None = None,
 ) -> Augmented:
-    """Make new texts.
+    """Generate synthetic texts.
 
-    The plan is that of a run with the same corpus and settings; the texts are, as far as
-    equal hardware and batches make them so.
+    The plan is the same as in a run with the same corpus and settings; so are the texts, given the
+    same hardware and batches.
 
     Parameters
     ----------
     corpus : pyarrow.Table
         ``id, text, label``.
     wanted : mapping of label to int
-        New texts of each class.
+        Requested texts per class.
     config : RunConfig
     encoder : object
-        ``encode(texts, batch_size)`` gives an array of shape (texts, d).
+        Has ``encode(texts, batch_size)``, which returns an array of shape (texts, d).
     decoder : object
-        ``decode(points, seeds)`` gives a `smotext_ray.models.engine.Candidates` a point.
+        Has ``decode(points, seeds)``, which returns a `smotext_ray.models.engine.Candidates` per
+        point.
     nearest : callable, optional
         See `smotext_ray.plan.neighbors.other_texts`.
 
     Raises
     ------
     UserError
-        For a class of one distinct text, unless it is to be skipped, or more rows than the
-        variant of SMOTE takes.
+        For a class with one distinct text, unless skipped, or more rows than the SMOTE variant
+        supports.
     """
     check_rows(config.plan.variant, len(corpus))
     x = encoder.encode(corpus["text"].to_pylist(), config.encoder.batch_size)
@@ -145,19 +146,19 @@ def plan_here(
     nearest: Nearest | None = None,
     weights: pa.Table | None = None,
 ) -> pa.Table:
-    """The plan of a round, as `smotext_ray.tables.plan_schema` has it.
+    """The plan of a round, in the form of `smotext_ray.tables.plan_schema`.
 
     Parameters
     ----------
     embedded : pyarrow.dataset.Dataset
-        ``id, label, embedding`` and, where they may be known, ``text``.
+        ``id, label, embedding`` and, except with epsilon, ``text``.
     points : mapping of label to int
     round_, first_id : int
     config : RunConfig
     nearest : callable, optional
         See `smotext_ray.plan.neighbors.other_texts`.
     weights : pyarrow.Table, optional
-        Of a variant of SMOTE.
+        Source weights of a SMOTE variant.
     """
     (group,) = shards(points, round_, first_id, sum(points.values()))
     classes = read_classes(embedded, [shard.label for shard in group])

@@ -1,7 +1,7 @@
-"""The rows of an input that a run has not seen, staged behind those that it has.
+"""Stage rows of an input that are new to a run, after its existing rows.
 
-A row is known by its id; where the run numbers its rows, by label and text, so that the same
-row twice is one row.
+A row is identified by its id or, if the run numbers its rows, by label and text, so that duplicates
+count once.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from smotext_ray.utils.text import distinct_part
 
 @dataclass
 class NewRows:
-    """What an input had for a run.
+    """New rows of an input for a run.
 
     Attributes
     ----------
     read : int
-        Good rows of the input.
+        Number of valid rows of the input.
     changed : int
-        Rows of an id that the run has with another text or label; the run keeps its own.
+        Rows whose id exists in the run with another text or label; the run keeps its own.
     files : int
-        Corpus files that were written.
+        Number of corpus files written.
     class_counts : Counter
-        New rows of each class.
+        Number of new rows per class.
     """
 
     read: int = 0
@@ -50,25 +50,25 @@ class NewRows:
 
     @property
     def new(self) -> int:
-        """Rows that the run had not seen."""
+        """Number of new rows."""
         return self.class_counts.total()
 
 
 def stage_unseen(
     config: InputConfig, run: Run, files: Sequence[str], rows_per_file: int
 ) -> NewRows:
-    """Write the rows that ``files`` have not to further files of ``corpus/``.
+    """Write rows that are not in ``files`` to additional files of ``corpus/``.
 
-    They count once the manifest counts them; what a killed call has left is written over.
-    Held are 16 bytes a row of the corpus.
+    They count only once the manifest includes them; leftovers of a killed call are overwritten.
+    Takes 16 bytes of memory per row of the corpus.
 
     Parameters
     ----------
     config : InputConfig
-        Of the run, with the path of the new input.
+        The run's input settings, with the path of the new input.
     run : Run
     files : sequence of str
-        The run's corpus so far.
+        The run's current corpus files.
     rows_per_file : int
 
     Returns
@@ -78,8 +78,8 @@ def stage_unseen(
     Raises
     ------
     UserError
-        As of `survey_corpus`, but for a lack of rows or classes; and if a column of the run
-        is missing or of another type.
+        As in `survey_corpus`, except for missing rows or classes; also if a column of the run is
+        missing or has another type.
     """
     schema = pq.read_schema(pa.BufferReader(run.read(INPUT_SCHEMA)))
     survey = survey_corpus(config, least_classes=0)
@@ -102,10 +102,10 @@ def stage_unseen(
 
 
 class _Seen:
-    """Hashes of a corpus: what names a row, and what it says.
+    """Hashes of a corpus: row identities and contents.
 
-    64 bits each: among ten million rows that two differ and share one has a chance of three in
-    a million, and would lose a new row.
+    64 bits each: among ten million rows, the probability of a collision, which would lose a new
+    row, is three in a million.
     """
 
     def __init__(self, run: Run, files: Sequence[str], numbered: bool) -> None:
@@ -124,7 +124,7 @@ class _Seen:
         self.added: set[int] = set()
 
     def keep_unseen(self, table: pa.Table, found: NewRows) -> pa.Table:
-        """The rows that are new, with ids of their own; counted."""
+        """Yield the new rows with new ids, and count them."""
         said = _said(table)
         names = said if self.numbered else _names(table["id"])
         place = np.minimum(np.searchsorted(self.names, names), len(self.names) - 1)
@@ -165,7 +165,7 @@ def _hashes(strings: Sequence[str]) -> np.ndarray:
 
 
 def _check_schema(given: pa.Schema, own: pa.Schema, config: InputConfig) -> None:
-    """Refuse an input whose rows cannot stand beside those that are there."""
+    """Reject an input whose rows do not match the existing ones."""
     for name, kind in zip(own.names, own.types, strict=True):
         if name not in given.names:
             raise UserError(f"{config.path} lacks the column {name!r}, which the run has; add it.")
@@ -178,6 +178,6 @@ def _check_schema(given: pa.Schema, own: pa.Schema, config: InputConfig) -> None
         )
         if not fits:
             raise UserError(
-                f"The column {name!r} of {config.path} holds {other} values where the run has "
-                f"{kind}; give it that type."
+                f"The column {name!r} of {config.path} has {other} values, but the run has {kind}; "
+                "give it that type."
             )

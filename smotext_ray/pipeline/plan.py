@@ -1,4 +1,4 @@
-"""The plan job: which points to make in a round, and who makes them."""
+"""The plan job: the points of a round, and whether one task or a pool plans them."""
 
 from __future__ import annotations
 
@@ -27,55 +27,89 @@ from smotext_ray.plan.shards import Shard, shards
 from smotext_ray.plan.strategy import check_class_sizes, lacking, targets
 from smotext_ray.plan.weights import without_sources
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import accepted, class_counts, planned_points, rounds_used, to_pairs
+from smotext_ray.run.manifest import Manifest, Round, WeightFacts
 from smotext_ray.run.reference import distinct_texts
 from smotext_ray.run.tables import embeddings_table
 
 log = logging.getLogger("smotext_ray")
 
 
-# Of a plan that one task makes: some seconds of one core.
+# Limits of a plan for a single task: a few seconds on one core.
 LIGHT_FILES = 4
-LIGHT_PRODUCTS = 2e11  # of two numbers, in the search for neighbours
+LIGHT_PRODUCTS = 2e11  # multiplications in the neighbor search
 
 
-def plan(config: RunConfig, run: Run, actors: Actors = REAL) -> bool:
-    """Plan the next round; False where nothing is left to plan."""
-    manifest = run.manifest
-    to_plan = _lacking(config, run, manifest, actors)
-    if not to_plan or rounds_used(manifest) >= config.plan.max_rounds:
+def plan(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REAL) -> bool:
+    """Plan the next round; False if nothing is left to plan."""
+    if manifest.targets is None:
+        settle_targets(config, run, manifest, actors)
+    to_plan = points_to_plan(config, manifest)
+    if not to_plan or manifest.rounds_used >= config.plan.max_rounds:
         return False
-    round_ = len(manifest["rounds"]) + 1
-    first_id = sum(planned_points(entry) for entry in manifest["rounds"])
+    round_ = len(manifest.rounds) + 1
     points = sum(to_plan.values())
     files = math.ceil(points / config.resources.plan_points_per_file)
-    # Files of equal size: Ray Data cuts each into equally many blocks, whatever its size.
-    groups = shards(to_plan, round_, first_id, math.ceil(points / files))
+    # Files of equal size: Ray Data splits each into equally many blocks, regardless of its size.
+    groups = shards(to_plan, round_, manifest.points, math.ceil(points / files))
     started = time.monotonic()
     written = _write_plan(config, run, manifest, groups, to_plan, actors)
-    manifest["rounds"].append(
-        {
-            "round": round_,
-            "planned": to_pairs(to_plan),
-            "plan_seconds": time.monotonic() - started,
-            "plan_files": {row["file"]: row["sha256"] for row in written},
-        }
+    manifest.rounds.append(
+        Round(
+            round=round_,
+            planned=to_plan,
+            plan_seconds=time.monotonic() - started,
+            plan_files={row["file"]: row["sha256"] for row in written},
+        )
     )
-    run.save(manifest)
+    manifest.save(run)
     return True
+
+
+def points_to_plan(config: RunConfig, manifest: Manifest) -> dict[Any, int]:
+    """Points to plan now: requested minus accepted texts, divided by the acceptance rate."""
+    targets = manifest.targets or {}
+    expected = config.plan.expected_acceptance
+    return lacking(targets, manifest.accepted(), manifest.planned(), expected)
+
+
+def settle_targets(config: RunConfig, run: Run, manifest: Manifest, actors: Actors = REAL) -> None:
+    """Settle how many new texts each class is to get, and weigh its texts if the variant does.
+
+    Classes without anything to interpolate are skipped; this is known only from the embeddings.
+
+    Raises
+    ------
+    UserError
+        For a class of one distinct text, unless it is to be skipped.
+    """
+    counts = manifest.class_counts
+    kept, warnings = check_class_sizes(
+        distinct_texts(run, list(counts)),
+        targets(counts, config.plan.sampling_strategy, allow_reached=bool(manifest.expansions)),
+        config.neighbors.k_neighbors,
+        config.neighbors.on_singleton_class,
+    )
+    if config.plan.variant != "smote" and kept:
+        manifest.weights, sources = _weigh(config, run, manifest, kept, actors)
+        kept, sourceless = without_sources(kept, sources, config)
+        warnings += sourceless
+    for warning in warnings:
+        log.warning(warning)
+    manifest.targets, manifest.warnings = kept, warnings
+    manifest.save(run)
 
 
 def _write_plan(
     config: RunConfig,
     run: Run,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     groups: list[list[Shard]],
     to_plan: dict[Any, int],
     actors: Actors,
 ) -> list[dict[str, str]]:
-    """A file for each group, by one task or a pool of planners; rows of ``file`` and ``sha256``."""
+    """Write a file per group, by one task or a pool; rows of ``file`` and ``sha256``."""
     items = [group_item(groups[0][0].round, i, group) for i, group in enumerate(groups)]
-    points, counts, dim = sum(to_plan.values()), class_counts(manifest), _dim(run)
+    points, counts, dim = sum(to_plan.values()), manifest.class_counts, _dim(run)
     weights = None if config.plan.variant == "smote" else weights_directory(manifest)
     if len(items) <= LIGHT_FILES and fits_one_task(counts, to_plan, dim):
         with task_progress("plan", points, run):
@@ -83,7 +117,7 @@ def _write_plan(
         return written
     largest = max(sum(counts[shard.label] for shard in group) for group in groups)
     memory_gib = planner_gib(sum(counts.values()), largest, dim)
-    if config.plan.variant == "kmeans":  # neighbours are looked for in a copy of their cluster
+    if config.plan.variant == "kmeans":  # neighbors are searched in a copy of their cluster
         memory_gib += 4 * largest * dim / session.GIB
     return _in_planners(
         actors.plan, "plan", config, run, items, points, memory_gib, weights=weights
@@ -91,16 +125,16 @@ def _write_plan(
 
 
 def fits_one_task(counts: Mapping[Any, int], points: Mapping[Any, int], dim: int) -> bool:
-    """Whether a plan takes less time than a pool of actors needs to start.
+    """Whether a plan takes less time than starting a pool of actors.
 
     Parameters
     ----------
     counts : mapping of label to int
-        Rows of all classes.
+        Number of rows of all classes.
     points : mapping of label to int
-        To be planned.
+        Points to plan.
     dim : int
-        Of the embeddings.
+        Embedding dimension.
     """
     searched = sum(min(number, counts[label]) * counts[label] for label, number in points.items())
     return is_small(sum(counts.values()), dim) and searched * dim <= LIGHT_PRODUCTS
@@ -116,7 +150,7 @@ def _in_planners(
     memory_gib: float,
     **given: Any,
 ) -> list[dict[str, str]]:
-    """Write a file for each item, spread over a pool of planners; a row a file, by its name."""
+    """Write a file per item with a pool of planners; returns one row per file, sorted by name."""
     import ray
 
     resources = session.connect()
@@ -133,16 +167,16 @@ def _in_planners(
                 **supervised(actor, planner, "planner", restarts, config.resources),
                 **pools.pool_options(pool),
             )
-            .take_all()  # one row a file
+            .take_all()  # one row per file
         )
     return sorted(written, key=lambda row: row["file"])
 
 
 def planner_gib(corpus: int, classes: int, dim: int) -> float:
-    """Memory of a planner, by the rows of the corpus and of the classes of its largest file.
+    """Memory of a planner, from the rows of the corpus and of the classes of its largest file.
 
-    Libraries, the embeddings as far as they are not held on disk, and what is known of each
-    row (benchmarks/growth.py tells what planners took).
+    Includes libraries, embeddings not kept on disk, and per-row data (benchmarks/growth.py measures
+    the memory of planners).
     """
     return 1.0 + rows_gib(corpus if is_small(corpus, dim) else classes, dim)
 
@@ -151,51 +185,24 @@ def _dim(run: Run) -> int:
     return int(embeddings_table(run).schema.field("embedding").type.list_size)
 
 
-def _lacking(
-    config: RunConfig, run: Run, manifest: dict[str, Any], actors: Actors
-) -> dict[Any, int]:
-    """Points to plan now: what was asked for, less what is accepted, over the acceptance."""
-    counts = class_counts(manifest)
-    if "targets" not in manifest:
-        distinct = distinct_texts(run, list(counts))
-        kept, warnings = check_class_sizes(
-            distinct,
-            targets(counts, config.plan.sampling_strategy, allow_reached="expansions" in manifest),
-            config.neighbors.k_neighbors,
-            config.neighbors.on_singleton_class,
-        )
-        if config.plan.variant != "smote" and kept:
-            manifest["weights"], sources = _weigh(config, run, manifest, kept, actors)
-            kept, sourceless = without_sources(kept, sources, config)
-            warnings += sourceless
-        for warning in warnings:
-            log.warning(warning)
-        manifest["targets"] = to_pairs(kept)
-        manifest["warnings"] = warnings
-        run.save(manifest)
-    planned: Counter[Any] = Counter()
-    for entry in manifest["rounds"]:
-        planned.update(dict(entry["planned"]))
-    expected = config.plan.expected_acceptance
-    return lacking(dict(manifest["targets"]), accepted(manifest), planned, expected)
-
-
 def _weigh(
-    config: RunConfig, run: Run, manifest: dict[str, Any], points: dict[Any, int], actors: Actors
-) -> tuple[dict[str, Any], dict[Any, int]]:
-    """Write what a variant needs to know of the classes that get points.
+    config: RunConfig, run: Run, manifest: Manifest, points: dict[Any, int], actors: Actors
+) -> tuple[WeightFacts, dict[Any, int]]:
+    """Write a variant's source weights of the classes that get points.
 
     Returns
     -------
-    facts : dict
-        For the manifest: ``files`` with their hashes, ``seconds``.
+    facts : WeightFacts
     sources : dict of label to int
-        Texts of each class that a point may start from.
+        Number of texts per class that a point may start from.
     """
     started = time.monotonic()
-    counts = class_counts(manifest)
+    counts = manifest.class_counts
     items = [
-        {"file": f"{weights_directory(manifest)}/part-{number:05d}.parquet", "shards": part}
+        {
+            "file": f"{weights_directory(manifest)}/part-{number:05d}.parquet",
+            "shards": part,
+        }
         for number, part in enumerate(weight_shards(config, counts, points))
     ]
     corpus = sum(counts.values())
@@ -207,11 +214,11 @@ def _weigh(
         items,
         sum(counts[label] for label in points),
         planner_gib(corpus, corpus, _dim(run)),
-        counts=to_pairs(counts),
-        points=to_pairs(points),
+        counts=counts,
+        points=points,
     )
     sources: Counter[Any] = Counter()
     for row in written:
         sources.update(dict(json.loads(row["sources"])))
     files = {row["file"]: row["sha256"] for row in written}
-    return {"files": files, "seconds": time.monotonic() - started}, dict(sources)
+    return WeightFacts(files=files, seconds=time.monotonic() - started), dict(sources)

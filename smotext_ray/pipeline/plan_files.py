@@ -1,4 +1,4 @@
-"""Plan files: read the rows of the classes, make their points, write each file whole."""
+"""Plan files: read the rows of classes, plan their points, write each file atomically."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from smotext_ray.plan.shards import Shard, shards
 from smotext_ray.plan.variants import NEEDS_WHOLE_CORPUS
 from smotext_ray.plan.weights import count_sources, source_weights, sources_of
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.tables import weights_table
 
 
@@ -30,14 +31,14 @@ def group_item(run_round: int, number: int, group: list[Shard]) -> dict[str, str
 
 
 class PlanWriter:
-    """Writes the files of ``plan/``; holds the classes that it read last and their neighbours.
+    """Writes the files of ``plan/``; caches the most recent classes and their neighbors.
 
     Parameters
     ----------
     run : Run
     config : RunConfig
     weights : str, optional
-        Directory of those that a variant of SMOTE needs.
+        Directory of source weights, for a SMOTE variant.
     """
 
     def __init__(self, run: Run, config: RunConfig, weights: str | None = None) -> None:
@@ -47,12 +48,12 @@ class PlanWriter:
         self._known: dict[Any, NeighborCache] = {}
 
     def __call__(self, file: str, shards: str) -> tuple[str, int]:
-        """Write a file, unless it is there, which it is only when whole.
+        """Write a file, unless it exists; existing files are always complete.
 
         Returns
         -------
         sha256 : str
-            Of the file.
+            Digest of the file.
         rows : int
         """
         if self._run.has("plan", file):
@@ -62,7 +63,7 @@ class PlanWriter:
         group = [Shard(**shard) for shard in json.loads(shards)]
         table = with_texts(pa.concat_tables(self._tables(group)), self._reader.texts)
         sink = pa.BufferOutputStream()
-        # No two points are alike: a dictionary of their numbers takes time and saves nothing.
+        # All points differ: dictionary encoding would take time and save nothing.
         pq.write_table(table, sink, use_dictionary=["label"])
         content = sink.getvalue().to_pybytes()
         self._run.write(content, "plan", file)
@@ -83,31 +84,31 @@ class PlanWriter:
 def write_groups(
     run: Run, config: RunConfig, items: list[dict[str, str]], weights: str | None
 ) -> list[dict[str, str]]:
-    """Write a file for each of `group_item`, in this process; rows of ``file`` and ``sha256``."""
+    """Write a file for each `group_item`, in this process; rows of ``file`` and ``sha256``."""
     write = PlanWriter(run, config, weights)
     return [{"file": item["file"], "sha256": write(**item)[0]} for item in items]
 
 
-def weights_directory(manifest: Mapping[str, Any]) -> str:
-    """Where the weights of the run's present embeddings and targets are.
+def weights_directory(manifest: Manifest) -> str:
+    """Directory of the weights for the run's current embeddings and targets.
 
-    An expansion may change both, so it has weights of its own.
+    An expansion may change both, so it has its own weights.
     """
-    return f"weights/expansion-{len(manifest.get('expansions', []))}"
+    return f"weights/expansion-{len(manifest.expansions or [])}"
 
 
 def weight_shards(
     config: RunConfig, counts: Mapping[Any, int], points: Mapping[Any, int]
 ) -> list[str]:
-    """What to weigh, cut into tasks: shards of texts as JSON, each of which becomes a file.
+    """Split the texts to weigh into tasks: shards as JSON, each of which becomes a file.
 
     Parameters
     ----------
     config : RunConfig
     counts : mapping of label to int
-        Rows of each class, which has at most so many texts.
+        Rows of each class, an upper bound of its texts.
     points : mapping of label to int
-        The classes that get some.
+        Points of the classes that get any.
     """
     rows = {label: counts[label] for label in points}
     each = config.resources.plan_points_per_file
@@ -117,14 +118,14 @@ def weight_shards(
 
 
 class WeightWriter:
-    """Writes the files of ``weights/``; holds the texts of the whole corpus once it has read them.
+    """Writes the files of ``weights/``; caches the texts of the whole corpus.
 
     Parameters
     ----------
     run : Run
     config : RunConfig
     counts, points : mapping of label to int
-        Rows of all classes, and points of those that get some.
+        Rows of all classes, and points of those that get any.
     """
 
     def __init__(
@@ -135,13 +136,13 @@ class WeightWriter:
         self._texts: DistinctTexts | None = None
 
     def __call__(self, file: str, shards: str) -> tuple[str, dict[Any, int]]:
-        """Write a file, unless it is there, which it is only when whole.
+        """Write a file, unless it exists; existing files are always complete.
 
         Returns
         -------
         sha256 : str
         sources : dict
-            As `count_sources` gives them.
+            As returned by `count_sources`.
         """
         if self._run.has(file):
             content = self._run.read(file)

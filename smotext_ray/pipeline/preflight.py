@@ -1,7 +1,8 @@
-"""All that is checked before a run is written to."""
+"""Checks before anything is written to a run."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from smotext_ray.cluster import pools, session
@@ -14,25 +15,38 @@ from smotext_ray.plan.strategy import check_class_sizes, targets
 from smotext_ray.plan.variants import check_rows
 from smotext_ray.privacy.directions import check_directions
 from smotext_ray.privacy.release import check_input
-from smotext_ray.run.directory import MANIFEST, Run
-from smotext_ray.run.manifest import open_run
+from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
+from smotext_ray.run.opening import check_same, existing_manifest
 from smotext_ray.utils.cpu import cpu_dtype
 
 
-def open_checked(
-    config: RunConfig, uri: str, actors: Actors = REAL
-) -> tuple[RunConfig, Run, dict[str, Any], CorpusSummary | None]:
-    """Open a run and check all that can be checked before anything is written.
+@dataclass(frozen=True)
+class Opened:
+    """A run that may be worked on.
 
-    Returns
-    -------
-    config : RunConfig
-        With the encoder's dtype settled: as the run has it, or by what its encoders will get.
+    Attributes
+    ----------
     run : Run
+    config : RunConfig
+        With the encoder's dtype resolved: from the run, or from the resources of its encoders.
     models : dict
-        As the manifest names them.
+        Models for the manifest.
+    manifest : Manifest or None
+        As it was when the run was opened, before a lease on it was taken; None for a new run.
     survey : CorpusSummary or None
-        Of the input, where the run is a new one.
+        Survey of the input, if the run is new.
+    """
+
+    run: Run
+    config: RunConfig
+    models: dict[str, dict[str, str]]
+    manifest: Manifest | None
+    survey: CorpusSummary | None
+
+
+def open_checked(config: RunConfig, uri: str, actors: Actors = REAL) -> Opened:
+    """Open a run and check everything that can be checked before writing.
 
     Raises
     ------
@@ -43,29 +57,29 @@ def open_checked(
         digest = models["encoder"]["sha256"]
         models["directions"] = check_directions(config.privacy, config.encoder, digest)
     run = Run(uri)
-    if run.has(MANIFEST):
-        config = _with_dtype(config, run.manifest["config"]["encoder"]["dtype"])
-    run = open_run(uri, config, models)
-    if run.has(MANIFEST):
-        return config, run, models, None
+    manifest = existing_manifest(run)
+    if manifest is not None:
+        config = _with_dtype(config, manifest.config.encoder.dtype)
+        check_same(run, manifest, config, models)
+        return Opened(run, config, models, manifest, None)
     survey = survey_input(config)
     check_feasible(survey.class_counts, config)
     resources = session.connect()
     encoders = pools.encoder_pool(resources, config, blocks=MOST_BLOCKS)
     pools.decoder_pools(resources, config, blocks=MOST_BLOCKS)
     config = _with_dtype(config, "bfloat16" if encoders.gpus else cpu_dtype())
-    return config, run, models, survey
+    return Opened(run, config, models, None, survey)
 
 
 def _with_dtype(config: RunConfig, dtype: str) -> RunConfig:
-    """The configuration with this dtype of the encoder, where it was left open."""
+    """The configuration with this encoder dtype, if it was "auto"."""
     if config.encoder.dtype != "auto":
         return config
     return config.model_copy(update={"encoder": config.encoder.model_copy(update={"dtype": dtype})})
 
 
 def survey_input(config: RunConfig) -> CorpusSummary:
-    """Check the input; with epsilon, as if it held no columns but text and label."""
+    """Check the input; with epsilon, as if it had only text and label columns."""
     survey = survey_corpus(config.input)
     if not has_epsilon(config):
         return survey
@@ -76,10 +90,10 @@ def survey_input(config: RunConfig) -> CorpusSummary:
 def check_feasible(
     class_counts: dict[Any, int], config: RunConfig, allow_reached: bool = False
 ) -> dict[Any, int]:
-    """New points per class; refuses a strategy, or a class of one row, that cannot be served.
+    """New points per class; rejects an invalid strategy, or a class with one row.
 
-    So is a corpus of more rows than the variant of SMOTE takes. A class of several rows may
-    still hold one distinct text only, which shows later.
+    Also rejects a corpus with more rows than the SMOTE variant supports. A class with several rows
+    may still have only one distinct text, which is found later.
     """
     check_rows(config.plan.variant, sum(class_counts.values()))
     points, _ = check_class_sizes(
@@ -92,5 +106,5 @@ def check_feasible(
 
 
 def has_epsilon(config: RunConfig) -> bool:
-    """Whether the run makes a promise of privacy."""
+    """Whether the run is differentially private."""
     return config.privacy.epsilon is not None

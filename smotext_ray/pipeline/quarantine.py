@@ -1,8 +1,8 @@
-"""Rows that end the process at every try: found, set aside, and the others decoded.
+"""Quarantine rows that crash the decoder, and decode the others.
 
-Each try is noted in the run before it begins and the note taken back when it returns, so
-what is left are the tries that a process did not survive. The notes outlast the process,
-its node and the driver: a row that takes all of them with it is found too.
+Each attempt is recorded in the run before it starts, and the record is removed when it returns, so
+the remaining records are attempts that a process did not survive. Records survive the process, its
+node and the driver, so a row that takes all of them down is found too.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from smotext_ray.run.directory import Run
 
 
 class RowQuarantine:
-    """A decoder that gives a row up rather than its block.
+    """A decoder that skips a row instead of failing its block.
 
-    A block is decoded whole until it has ended a process ``max_attempts`` times, and then row by
-    row, the rows that nothing is held against first. A row that has ended it ``max_attempts`` times
-    alone, and twice as often in all, is set aside with an error. So ends that have nothing to
-    do with the rows (a lost node, a dead engine) cost speed and no row. Blocks may be decoded
-    by several threads at once; then an end counts against all of them, but a row that is
-    tried alone is alone in the process.
+    A block is decoded as a whole until it has crashed a process ``max_attempts`` times, and then
+    row by row, starting with rows without recorded crashes. A row that has crashed it
+    ``max_attempts`` times by itself, and twice as often in total, is quarantined with an error. So
+    crashes unrelated to the rows (a lost node, a dead engine) cost time but no rows. Several
+    threads may decode blocks at once; then a crash counts against all of them, but a row tried by
+    itself is alone in the process.
 
     Parameters
     ----------
     actor : class
         Plan rows -> the same with candidate texts.
     given : dict
-        For its constructor.
+        Arguments of its constructor.
     run_uri : str
     attempts : str
-        Directory of the run, for the notes.
+        Directory of the run for the records.
     max_attempts : int
     restarts : actor handle
-        Of `smotext_ray.cluster.restarts.bounded_restarts`.
+        From `smotext_ray.cluster.restarts.bounded_restarts`.
     """
 
     def __init__(
@@ -80,16 +80,18 @@ class RowQuarantine:
         from smotext_ray.pipeline.actors import with_candidates
 
         if alone >= self._max_attempts and together + alone >= 2 * self._max_attempts:
-            error = f"the engine ended {together + alone} times on it, {alone} of them on it alone"
+            error = (
+                f"the engine crashed {together + alone} times on it, {alone} of them on it alone"
+            )
             return with_candidates(row, [Candidates([], [], [], error)])
         with self._attempts.trying([id_]):
             made = self._actor(row)
-        report_done(self._restarts)  # before the next one may end this process
+        report_done(self._restarts)  # before the next row can crash this process
         return made
 
 
 class ReadWriteLock:
-    """Many threads at once, or one alone."""
+    """A read-write lock: many threads at once, or one alone."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -99,7 +101,7 @@ class ReadWriteLock:
 
     @contextmanager
     def shared(self) -> Iterator[None]:
-        """Beside others that share; after those who wait to be alone."""
+        """Shared access; waits for threads that want exclusive access."""
         with self._changed:
             self._changed.wait_for(lambda: not self._is_alone and not self._waiting_alone)
             self._sharing += 1
@@ -126,7 +128,7 @@ class ReadWriteLock:
 
 
 class AttemptLog:
-    """Empty files, one a try, named by the first and the last row of it.
+    """Records as empty files, one per attempt, named after its first and last row.
 
     Parameters
     ----------
@@ -140,7 +142,7 @@ class AttemptLog:
 
     @contextmanager
     def trying(self, ids: Sequence[int]) -> Iterator[None]:
-        """Note a try at rows while the block runs; an exception is no end of the process."""
+        """Record an attempt at rows inside the block; an exception does not count as a crash."""
         note = f"{self._directory}/{min(ids)}-{max(ids)}-{uuid.uuid4().hex}"
         self._fs.open_output_stream(note).close()
         try:
@@ -151,10 +153,10 @@ class AttemptLog:
         self._fs.delete_file(note)
 
     def held_against(self, ids: Sequence[int]) -> tuple[int, Counter[int]]:
-        """Tries at several of these rows that ended the process, and at single ones.
+        """Crashed attempts at several of these rows, and at single ones.
 
-        Blocks share no row, so a try is a block's own if its first row is. Were they cut
-        in another way before a restart, a try may count for too many rows.
+        Blocks are disjoint, so an attempt belongs to a block if its first row does. If rows were
+        split differently before a restart, an attempt may count for too many rows.
         """
         together, alone, mine = 0, Counter[int](), set(ids)
         for file in self._fs.get_file_info(pafs.FileSelector(self._directory)):

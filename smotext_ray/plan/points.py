@@ -133,7 +133,7 @@ def plan_class(
         If ``rows`` belong to another class, or embeddings have NaN.
     """
     if rows.label != shard.label:
-        raise ValueError(f"The rows given for class {shard.label!r} are of {rows.label!r}.")
+        raise ValueError(f"The rows given for class {shard.label!r} belong to {rows.label!r}.")
     draws = draw(settings.seed, shard.label, shard.round, shard.start, shard.stop)
     chosen = _chosen(rows, draws.u_source, sources)
     drawn, place = np.unique(chosen, return_inverse=True)
@@ -193,7 +193,7 @@ def _neighbors(
     settings: PlanSettings,
     nearest: Nearest | None,
 ) -> NDArray[np.int64]:
-    """The neighbours of some rows, in the class or in their cluster of it; shape (drawn, k)."""
+    """Neighbors of some rows, within the class or their cluster; shape (drawn, k)."""
     k, metric = settings.k_neighbors, settings.metric
     texts, distinct = rows.text_of_row[drawn], rows.embeddings[: rows.distinct]
     if cluster is None:

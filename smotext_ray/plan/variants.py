@@ -23,7 +23,7 @@ from smotext_ray.plan.neighbors import Nearest, other_texts
 # Fitted to all classes at once, in one task.
 NEEDS_WHOLE_CORPUS: tuple[Variant, ...] = ("kmeans", "svm")
 MOST_SVM_ROWS = 20_000  # a support vector machine takes time with the square of them: minutes
-OUT_STEP = 0.5  # of the way to the neighbour, on the other side of the source
+OUT_STEP = 0.5  # share of the distance to the neighbor, on the other side of the source
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Sources:
         Unnormalized probability that a row with the text is a source. Non-negative; all 0 if the
         variant finds no source.
     cluster : ndarray of int32, shape (t,), or None
-        Neighbours are of the same cluster; None where they are of the whole class.
+        Neighbors are in the same cluster; None if they may be anywhere in the class.
     step_scale : ndarray of float32, shape (t,), or None
-        What lam is multiplied with: below 0 a point lies beyond its source, seen from the
-        neighbour. None where it is 1.
+        Factor applied to lam: if negative, a point extrapolates beyond its source, away from the
+        neighbor. None means 1.
     """
 
     weight: NDArray[np.float64]

@@ -23,6 +23,7 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from smotext_ray.config.schema import PrivacyConfig
 from smotext_ray.errors import UserError
@@ -113,24 +114,67 @@ def sensitivity(privacy: PrivacyConfig) -> float:
     return 2 * privacy.clip_norm
 
 
-def promise(privacy: PrivacyConfig) -> dict[str, Any]:
+class Promise(BaseModel):
+    """The privacy guarantee of a run with epsilon, and its assumptions.
+
+    Attributes
+    ----------
+    epsilon, delta : float
+    unit : str
+        For whom it holds.
+    mechanism : str
+    sensitivity : float
+        L2, of a clipped record.
+    clip_norm : float
+    dimensions : int
+        Of what is noised.
+    sigma : float
+        Standard deviation of the noise on each of them.
+    accountant : str
+        The library that computed it, with its version.
+    assumes : str
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epsilon: float
+    delta: float
+    unit: str
+    mechanism: str
+    sensitivity: float
+    clip_norm: float
+    dimensions: int
+    sigma: float
+    accountant: str
+    assumes: str
+
+    def in_words(self) -> str:
+        """The guarantee in two sentences."""
+        return (
+            f"Differentially private with epsilon {self.epsilon:g} and delta {self.delta:g} for "
+            f"{self.unit}; the L2 sensitivity is {self.sensitivity:g}. Assumed: {self.assumes}."
+        )
+
+
+def promise(privacy: PrivacyConfig) -> Promise:
     """The privacy guarantee of a run with epsilon, and its assumptions, for the manifest."""
-    return {
-        "epsilon": privacy.epsilon,
-        "delta": privacy.delta,
-        "unit": "one record: its text may be any other",
-        "mechanism": "Gaussian noise on each clipped embedding, once",
-        "sensitivity": sensitivity(privacy),
-        "clip_norm": privacy.clip_norm,
-        "dimensions": privacy.dimensions,
-        "sigma": noise_scale(privacy),
-        "accountant": f"{LIBRARY} {metadata.version(LIBRARY)}",
-        "assumes": (
+    assert privacy.epsilon is not None
+    return Promise(
+        epsilon=privacy.epsilon,
+        delta=privacy.delta,
+        unit="one record: its text may be any other",
+        mechanism="Gaussian noise on each clipped embedding, once",
+        sensitivity=sensitivity(privacy),
+        clip_norm=privacy.clip_norm,
+        dimensions=privacy.dimensions,
+        sigma=noise_scale(privacy),
+        accountant=f"{LIBRARY} {metadata.version(LIBRARY)}",
+        assumes=(
             "labels, row numbers, the number of rows and running times are public; a person is "
             "in one record only; encoder, LLM, bridge and directions are not trained on the "
             "records"
         ),
-    }
+    )
 
 
 def _gaussian(scale: float) -> Any:
@@ -149,12 +193,3 @@ def _opendp() -> Any:
         ) from error
     dp.enable_features("contrib")  # still required for its Gaussian mechanism
     return dp
-
-
-def promise_in_words(promise: dict[str, Any]) -> str:
-    """The privacy guarantee in words, from the manifest's ``privacy``."""
-    return (
-        f"Differentially private with epsilon {promise['epsilon']:g} and delta "
-        f"{promise['delta']:g} for {promise['unit']}; the L2 sensitivity is "
-        f"{promise['sensitivity']:g}. Assumed: {promise['assumes']}."
-    )

@@ -1,1 +1,1 @@
-"""One run directory: its files, manifest and lock."""
+"""A run directory: its files, manifest and lease."""

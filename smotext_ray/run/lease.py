@@ -1,10 +1,10 @@
-"""A lease on a run: one process at a time writes to it, on any file system.
+"""A lease on a run: only one process at a time writes to it, on any file system.
 
-Whoever wants to work writes a claim, ``RUN/lease/<random>.json``, and only then looks for
-other claims. Of two processes the one that looks last sees the other's claim, so both can
-never hold the lease; all that is asked of the file system is that a listing shows what was
-written before it (S3, GCS and disks do). The holder rewrites its claim every ten seconds; one
-that is a minute old by the file system's own clock has expired.
+A process first writes a claim, ``RUN/lease/<random>.json``, and then looks for other claims. Of two
+processes, the one that looks last sees the other's claim, so both can never hold the lease. This
+only requires that a directory listing shows files written before it (true for S3, GCS and disks).
+The holder rewrites its claim every ten seconds; a claim that is a minute old by the file system's
+clock has expired.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ POLL_SECONDS = 1.0
 
 
 class LeaseLost(RuntimeError):
-    """Another process has taken the run over: this one was silent for too long."""
+    """Another process has taken over the run because this one was silent for too long."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim as another process sees it.
+    """A claim as seen by another process.
 
     Attributes
     ----------
     name : str
-        Of its file.
+        Name of its file.
     renewed : float
-        When it was last written, in seconds of the file system's clock.
+        When it was last written, in seconds by the file system's clock.
     facts : dict
-        ``host``, ``pid``, ``process``, ``what``, ``since``, ``held`` and ``renewed``; empty
-        for a claim that was withdrawn meanwhile.
+        ``host``, ``pid``, ``process``, ``what``, ``since``, ``held`` and ``renewed``; empty if the
+        claim has been withdrawn.
     """
 
     name: str
@@ -58,28 +58,28 @@ class Claim:
     facts: dict[str, Any]
 
     def is_over(self, now: float) -> bool:
-        """Whether it was withdrawn, has expired, or its process has died on this machine."""
+        """Whether it was withdrawn, has expired, or its process on this machine has died."""
         return not self.facts or now - self.renewed > TTL_SECONDS or _has_died(self.facts)
 
 
 @contextmanager
 def hold(run: Run, what: str) -> Iterator[None]:
-    """Hold the lease of a run while the block runs.
+    """Hold the lease of a run inside the block.
 
     Parameters
     ----------
     run : Run
-        Made if it is not there. Its manifest can be saved only while the lease is held.
+        Created if missing. Its manifest can only be saved while the lease is held.
     what : str
-        What it is held for, as the refused are told: "augment", "expand".
+        Name of the command, for the error message of other processes: "augment", "expand".
 
     Raises
     ------
     UserError
-        If another process holds it. It is waited for, up to a minute, where it is not
-        known to live: one that died on another machine leaves its claim behind.
+        If another process holds it. Waits for up to a minute if that process may be dead: one that
+        died on another machine leaves its claim behind.
     LeaseLost
-        If the lease was lost on the way.
+        If the lease was lost in the meantime.
     """
     lease = Lease(run, what)
     lease.take()
@@ -90,7 +90,7 @@ def hold(run: Run, what: str) -> Iterator[None]:
         yield
         lease.check()
     except KeyboardInterrupt:
-        lease.check()  # `keep` has interrupted, not the user
+        lease.check()  # interrupted by `keep`, not by the user
         raise
     finally:
         lease.release()
@@ -99,7 +99,7 @@ def hold(run: Run, what: str) -> Iterator[None]:
 
 
 class Lease:
-    """One claim of this process; see `hold`, which is how it is used."""
+    """One claim of this process; use it through `hold`."""
 
     def __init__(self, run: Run, what: str) -> None:
         self.run = run
@@ -112,16 +112,16 @@ class Lease:
         }
         self.name = ""
         self._is_held = False
-        self._renewed = 0.0  # by this process's own clock
+        self._renewed = 0.0  # by this process's clock
         self._stop = threading.Event()
 
     def take(self) -> None:
-        """Take the lease, or raise UserError."""
+        """Acquire the lease, or raise UserError."""
         until = time.monotonic() + 2 * TTL_SECONDS
         while time.monotonic() < until:
             self.name = f"{uuid.uuid4().hex}.json"
             try:
-                # Asleep for longer than a claim lives, someone else may have it by now.
+                # After sleeping longer than a claim lives, another process may have it.
                 if self._ask() and time.monotonic() - self._renewed < TTL_SECONDS / 2:
                     self._is_held = True
                     self._write()
@@ -130,18 +130,20 @@ class Lease:
                 self._delete(self.name)
                 raise
             self._delete(self.name)
-            # Two that ask at the same moment both step back, and ask again.
+            # Two processes that ask at the same time both back off and retry.
             time.sleep(random.uniform(0, 2 * POLL_SECONDS))
-        raise UserError(f"Several processes ask for {self.run.uri} at once; start one of them.")
+        raise UserError(
+            f"Several processes are requesting {self.run.uri} at once; start only one of them."
+        )
 
     def _ask(self) -> bool:
-        """Whether no one else has a claim; False on a tie."""
+        """Whether no other process has a claim; False on a tie."""
         first_seen: dict[str, float] = {}
         while True:
             self._write()
             claims = read_claims(self.run)
             own = [claim for claim in claims if claim.name == self.name]
-            if not own:  # taken for dead by another, or a listing that is late
+            if not own:  # presumed dead by another process, or a delayed listing
                 return False
             now = own[0].renewed
             others = [claim for claim in claims if claim.name != self.name]
@@ -159,13 +161,13 @@ class Lease:
             time.sleep(POLL_SECONDS)
 
     def keep(self) -> None:
-        """Renew until released; on a loss, interrupt the main thread."""
+        """Renew until released; interrupt the main thread if the lease is lost."""
         while not self._stop.wait(RENEW_SECONDS):
             try:
                 if not self.run.has(LEASE, self.name):
                     break
                 self._write()
-            except OSError:  # of a remote file system: tried again, for as long as the lease lasts
+            except OSError:  # on a remote file system: retried until the lease expires
                 if time.monotonic() - self._renewed > TTL_SECONDS:
                     break
         else:
@@ -176,12 +178,12 @@ class Lease:
     def check(self) -> None:
         """Raise LeaseLost if the lease is lost."""
         if self._is_held and time.monotonic() - self._renewed > TTL_SECONDS:
-            self._is_held = self.run.has(LEASE, self.name)  # asleep, and no one came
+            self._is_held = self.run.has(LEASE, self.name)  # slept, but no other process came
         if not self._is_held:
             raise LeaseLost(f"another process has taken over {self.run.uri}; this one stops")
 
     def release(self) -> None:
-        """Give the lease back."""
+        """Release the lease."""
         self._stop.set()
         self._delete(self.name)
 
@@ -194,18 +196,18 @@ class Lease:
     def _delete(self, name: str) -> None:
         try:
             self.run.fs.delete_file(self.run.at(LEASE, name))
-        except OSError:  # another has done it, or it expires by itself
+        except OSError:  # already removed by another process, or it will expire
             return
 
 
 def read_claims(run: Run) -> list[Claim]:
-    """All claims on a run, dead ones too."""
+    """All claims on a run, including dead ones."""
     selector = pafs.FileSelector(run.at(LEASE), allow_not_found=True)
     found = []
     for info in run.fs.get_file_info(selector):
         if info.is_file and not info.base_name.startswith("_"):
             facts = _read_facts(run, info.base_name)
-            # Some fsspec file systems keep no times.
+            # Some fsspec file systems have no modification times.
             renewed = info.mtime_ns / 1e9 if info.mtime_ns else facts.get("renewed", 0.0)
             found.append(Claim(info.base_name, renewed, facts))
     return found
@@ -219,10 +221,10 @@ def _read_facts(run: Run, name: str) -> dict[str, Any]:
 
 
 def _process(pid: int) -> str:
-    """What names a process beyond its number, which is used again; empty where it is unknown."""
+    """Identifies a process beyond its pid, which may be reused; empty if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        # The name of the program may hold blanks and brackets.
+        # The program name may contain spaces and brackets.
         started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
         return f"{boot} {os.stat('/proc/self/ns/pid').st_ino} {started}"
     except (OSError, IndexError):
@@ -230,18 +232,18 @@ def _process(pid: int) -> str:
 
 
 def _is_here(facts: dict[str, Any]) -> bool:
-    """Whether the process lives on this machine, where its number means it."""
+    """Whether the process runs on this machine, so that its pid is meaningful."""
     return bool(facts["process"]) and _process(int(facts["pid"])) == facts["process"]
 
 
 def _has_died(facts: dict[str, Any]) -> bool:
-    """Whether it was of this machine, and is gone; False where that cannot be known."""
+    """Whether it ran on this machine and is gone; False if unknown."""
     own = _process(os.getpid()).split()[:2]
     return bool(own) and facts["process"].split()[:2] == own and not _is_here(facts)
 
 
 def _refusal(uri: str, facts: dict[str, Any]) -> str:
     return (
-        f"The run {uri} is being worked on by smotext {facts['what']} (process {facts['pid']} on "
-        f"{facts['host']}, since {facts['since']}); wait until it is done."
+        f"The run {uri} is locked by smotext {facts['what']} (process {facts['pid']} on "
+        f"{facts['host']}, since {facts['since']}); wait until it is done, or stop it."
     )

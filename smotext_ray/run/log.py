@@ -1,8 +1,8 @@
-"""The run's own log: JSON lines in ``RUN/logs``, one file a process.
+"""The run's log: JSON lines in ``RUN/logs``, one file per process.
 
-A line holds time, level, run and message, and stage, sample ids and counts where they are
-known. It holds no text of the corpus and no credentials: of an error it keeps the type and
-the frames, but not the message, which can quote what was worked on.
+A line has time, level, run and message, and stage, sample ids and counts if known. It never
+contains texts of the corpus or credentials: for an error, it has the type and frames but not the
+message, which may quote data.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from smotext_ray.run.directory import Run
 from smotext_ray.utils.redact import without_credentials
 
 LOGS = "logs"
-MOST_HELD = 30  # lines, of a run on a file system that cannot append: about five minutes
+MOST_HELD = 30  # lines buffered if the file system cannot append: about five minutes
 log = logging.getLogger("smotext_ray")
 
 
 def log_to_run(run: Run) -> None:
-    """Write this process's log to the run's ``logs/`` from here on, and to no other run's."""
+    """Write this process's log to the run's ``logs/`` from now on, and to no other run's."""
     for handler in log.handlers[:]:
         if isinstance(handler, (_Local, _Remote)):
             log.removeHandler(handler)
@@ -42,9 +42,9 @@ def log_to_run(run: Run) -> None:
 
 
 def run_name(run: Run) -> str:
-    """A run's name in logs and metrics: its directory's, and eight digits that tell it apart.
+    """A run's name in logs and metrics: its directory's name and eight distinguishing digits.
 
-    They come from the path, without what a URI may hold of keys.
+    They come from the path, without any credentials of a URI.
     """
     path = run.path.rstrip("/")
     return f"{path.rpartition('/')[2]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
@@ -67,17 +67,17 @@ class _LineFormatter(JsonFormatter):
 
 
 def _type_and_frames(error: BaseException | None) -> str:
-    """The errors that led to this one, innermost first, each with its frames."""
+    """The chain of errors behind this one, innermost first, each with its frames."""
     lines: list[str] = []
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         seen.append(error)
         part = [f"{type(error).__module__}.{type(error).__qualname__}"]
         if isinstance(error, Stopped):
-            part[0] += f": {error}"  # a sentence of this package
+            part[0] += f": {error}"  # a message from this package
         for frame in traceback.extract_tb(error.__traceback__):
             part.append(f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}')
-        # What an actor raised comes as text, which is Ray's message.
+        # An actor's error arrives as text in Ray's message.
         part += re.findall(r'^ *File ".+", line \d+, in \w+', str(error), re.MULTILINE)
         lines = part + lines
         error = error.__cause__ or error.__context__
@@ -85,7 +85,7 @@ def _type_and_frames(error: BaseException | None) -> str:
 
 
 class _Local(logging.FileHandler):
-    """Appends; makes file and directory with the first line."""
+    """Appends to a file; creates file and directory with the first line."""
 
     def __init__(self, run: Run, name: str) -> None:
         super().__init__(run.at(LOGS, f"{name}.jsonl"), encoding="utf-8", delay=True)
@@ -96,12 +96,12 @@ class _Local(logging.FileHandler):
 
 
 class _Remote(BufferingHandler):
-    """Object stores cannot append: every few lines, and with every warning, a further file."""
+    """For object stores, which cannot append: another file every few lines and per warning."""
 
     def __init__(self, run: Run, name: str) -> None:
         super().__init__(MOST_HELD)
         self.run, self.name, self.parts = run, name, 0
-        # Before pyarrow, which was imported earlier, shuts its S3 client down.
+        # Runs before pyarrow, imported earlier, shuts down its S3 client.
         atexit.register(self.close)
 
     def shouldFlush(self, record: logging.LogRecord) -> bool:

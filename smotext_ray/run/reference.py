@@ -1,4 +1,4 @@
-"""Build and load the gate's reference: sums over the corpus, taken in one pass."""
+"""Build and load the gate's reference, in one pass over the corpus."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def build_reference(run: Run, labels: list[Any]) -> None:
     ----------
     run : Run
     labels : list
-        Row i of the class means belongs to ``labels[i]``.
+        Row i of the class means is for ``labels[i]``.
     """
     reference, distinct = sum_up(embeddings_table(run), labels)
     tensors = {
@@ -36,11 +36,11 @@ def build_reference(run: Run, labels: list[Any]) -> None:
 
 
 def load_reference(run: Run) -> ClassReference:
-    """What ``build_reference`` wrote."""
+    """Load what ``build_reference`` wrote."""
     tensors = load(run.read(DIRECTORY, TENSORS))
     return ClassReference(tensors["means"], tensors["whitener"], tensors["fingerprints"])
 
 
 def distinct_texts(run: Run, labels: list[Any]) -> dict[Any, int]:
-    """Texts of each class that differ by more than case and white space."""
+    """Number of distinct texts per class, ignoring case and white space."""
     return dict(zip(labels, json.loads(run.read(DIRECTORY, DISTINCT)), strict=True))

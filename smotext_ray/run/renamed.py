@@ -1,7 +1,7 @@
-"""Words in the run directories of older versions, and what they are called today.
+"""Names in run directories of older versions, and their current names.
 
-Whoever reads a manifest, or the reasons of samples, reads them through these functions; so all
-other code knows today's words only. What is written is always in today's words.
+Manifests and reasons of samples are always read through these functions, so all other code knows
+only the current names. Only current names are written.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ REASONS = {
 
 
 def renamed_manifest(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest in today's words.
+    """A manifest with current names.
 
     Parameters
     ----------
     stored : mapping
-        The content of ``manifest.json`` as this version or an older one wrote it; left as it is.
+        The content of ``manifest.json`` from this or an older version; not modified.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def renamed_manifest(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def renamed_reason(stored: str | None) -> str | None:
-    """Today's word for a sample's reason.
+    """The current name of a sample's reason.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def _renamed(content: Mapping[str, Any], words: Mapping[str, str]) -> dict[str, 
 
 
 def _renamed_outcome(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What became of samples; a control's facts lack it while it is being made."""
+    """Rename reasons in an outcome, which is missing while a control is in progress."""
     outcome = dict(facts)
     if "reasons" in outcome:
         outcome["reasons"] = _renamed(outcome["reasons"], REASONS)

@@ -1,4 +1,4 @@
-"""Read a run's samples: which can be used, and how many were rejected for which reason."""
+"""Read a run's samples: which are usable, and how many were rejected for which reason."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow.dataset as ds
 
 from smotext_ray.gate.reasons import ERROR, REPEATED
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Outcome
 from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.run.tables import samples_table
 from smotext_ray.utils.text import fingerprint
@@ -23,10 +24,10 @@ def accepted_unique_samples(run: Run, rounds: list[int]) -> Iterator[pa.Table]:
 
 
 def accepted_unique(parts: Iterable[ds.Dataset]) -> Iterator[pa.Table]:
-    """Accepted samples, a table a part, each by rising sample id.
+    """Accepted samples, one table per part, each sorted by sample id.
 
-    The gate sees one sample at a time; that two of a class hold the same text, but for case
-    and white space, shows only here, and the later one is left out.
+    The gate sees one sample at a time; duplicates within a class (ignoring case and white space)
+    are found only here, and the later one is dropped.
     """
     seen: set[tuple[Any, int]] = set()
     for part in parts:
@@ -41,26 +42,25 @@ def accepted_unique(parts: Iterable[ds.Dataset]) -> Iterator[pa.Table]:
         yield accepted.filter(pa.array(keep, pa.bool_()))
 
 
-def summarize_round(run: Run, rounds: list[int]) -> dict[str, Any]:
-    """What became of the last of the rounds.
+def summarize_round(run: Run, rounds: list[int]) -> Outcome:
+    """The outcome of the last round.
 
     Parameters
     ----------
     run : Run
     rounds : list of int
-        All rounds so far, in order: a text that an earlier one has is no new text.
+        All rounds so far, in order: texts of an earlier round do not count as new.
 
     Returns
     -------
-    dict
-        As `summarize_samples` gives it.
+    Outcome
     """
     (last,) = deque(accepted_unique_samples(run, rounds), maxlen=1)
     return summarize_samples(last, run.table("samples", f"round-{rounds[-1]}"))
 
 
-def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> dict[str, Any]:
-    """What became of samples.
+def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> Outcome:
+    """Summarize samples.
 
     Parameters
     ----------
@@ -70,10 +70,7 @@ def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        ``accepted``, pairs of label and usable samples; ``reasons``, rejected samples by
-        reason; ``reasons_by_class``, triples of label, reason and number; ``mean_cosine``
-        of the usable ones to their points.
+    Outcome
     """
     got = Counter(kept["label"].to_pylist())
     by_class: Counter[tuple[Any, str]] = Counter()
@@ -86,15 +83,15 @@ def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> dict[str, Any]:
     reasons: Counter[str] = Counter()
     for (_, reason), number in by_class.items():
         reasons[reason] += number
-    return {
-        "accepted": [[label, number] for label, number in got.items()],
-        "reasons": {reason: n for reason, n in reasons.most_common() if n},
-        "reasons_by_class": [[label, reason, n] for (label, reason), n in by_class.items() if n],
-        "mean_cosine": pc.mean(kept["cosine_to_point"]).as_py() if got else None,
-    }
+    return Outcome(
+        accepted=dict(got),
+        reasons={reason: n for reason, n in reasons.most_common() if n},
+        reasons_by_class=[(label, reason, n) for (label, reason), n in by_class.items() if n],
+        mean_cosine=pc.mean(kept["cosine_to_point"]).as_py() if got else None,
+    )
 
 
 def _reason(row: dict[str, Any]) -> str:
     if row["status"] == "accepted":
-        return REPEATED  # less the usable ones, in the end
+        return REPEATED  # the usable ones are subtracted at the end
     return str(renamed_reason(row["reason"])) if row["status"] == "rejected" else ERROR

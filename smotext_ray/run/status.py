@@ -1,7 +1,7 @@
-"""``smotext status``: how far a run has come, how fast, and how long it will take.
+"""``smotext status``: a run's progress, rate and time left.
 
-All of it is read from the run directory, from any machine that reaches it: what is done from
-the manifest, the stage under way from the files that it has written.
+Everything is read from the run directory, on any machine with access: finished stages from the
+manifest, the stage in progress from the files it has written.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, Literal
 from smotext_ray.run.directory import NOISED, Run
 from smotext_ray.run.lease import read_claims
 from smotext_ray.run.log import run_name
-from smotext_ray.run.manifest import planned_points
+from smotext_ray.run.manifest import Manifest, Round, StageName, to_pairs
 from smotext_ray.run.throughput import WriteProgress, write_progress
 from smotext_ray.utils.redact import without_credentials
 
 State = Literal["done", "running", "pending"]
-QUIET_SECONDS = 300.0  # without a block, and three times as long as it ever was
+QUIET_SECONDS = 300.0  # without a block, if also three times the longest wait so far
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,22 @@ class Stage:
     ----------
     stage : str
     state : {"done", "running", "pending"}
-        A stage is running once it has written rows; whether a process works on it now, only
-        the time since the last block can tell.
+        A stage is running if it has written rows; only the time since the last block indicates
+        whether a process is working on it.
     rows, of : int or None
-        Rows there are, and rows there are to be.
+        Number of finished rows, and of all rows.
     rows_are_exact : bool
-        False where so many files were written that rows are estimated from sizes.
+        False if rows are estimated from file sizes because there are many files.
     seconds : float or None
-        Of a stage that is done: what it took, of a resumed one since it was resumed.
+        Duration of a finished stage, since it was last resumed.
     rows_per_second, seconds_left : float or None
-        Of the running stage, once it has written twice.
+        For the stage in progress, after at least two writes.
     last_block : str or None
-        When the running stage last wrote, in UTC.
+        When the stage in progress last wrote, in UTC.
     quiet_seconds : float or None
-        How long that is ago.
+        Time since then.
     is_quiet : bool
-        Whether that is so long that the run may be stopped or stuck.
+        Whether that is so long ago that the run may be stopped or stuck.
     """
 
     stage: str
@@ -62,36 +62,36 @@ class Stage:
     is_quiet: bool = False
 
 
-def stages(run: Run, now: float | None = None) -> list[Stage]:
-    """All stages of a run that are known so far, in their order.
+def stages(run: Run, manifest: Manifest, now: float | None = None) -> list[Stage]:
+    """All stages of a run known so far, in order.
 
     Parameters
     ----------
     run : Run
+    manifest : Manifest
     now : float, optional
-        Seconds since 1970; default: this machine's clock.
+        Unix time in seconds; default: this machine's clock.
     """
-    manifest = run.manifest
     now = time.time() if now is None else now
-    rows = manifest["input"]["rows"]
+    rows = manifest.input.rows
     found = [_once("corpus", manifest, rows), _embed(run, manifest, rows, now)]
-    if "privacy" in manifest:
+    if manifest.is_private:
         found.append(_once("denoise", manifest, rows))
     found.append(_once("reference", manifest, rows))
-    if "weights" in manifest:
-        found.append(Stage("weigh", "done", seconds=manifest["weights"]["seconds"]))
-    for entry in manifest["rounds"]:
-        points, name = planned_points(entry), f"round-{entry['round']}"
-        found.append(Stage(f"plan {name}", "done", points, seconds=entry["plan_seconds"]))
-        found.append(_decode(run, entry, points, name, now))
+    if manifest.weights is not None:
+        found.append(Stage("weigh", "done", seconds=manifest.weights.seconds))
+    for entry in manifest.rounds:
+        plan = f"plan {entry.name}"
+        found.append(Stage(plan, "done", entry.points, seconds=entry.plan_seconds))
+        found.append(_decode(run, entry, now))
     if not any(stage.state == "running" for stage in found):
         found += _running_plan(run, manifest, now)
-    found.append(_once("result", manifest, manifest.get("result", {}).get("rows")))
+    found.append(_once("result", manifest, manifest.result.rows if manifest.result else None))
     return found
 
 
 def worker(run: Run) -> dict[str, Any] | None:
-    """The process that works on the run: what, host, pid and since when."""
+    """The process that is working on the run: what, host, pid and since when."""
     for claim in read_claims(run):
         if claim.facts.get("held") and not claim.is_over(time.time()):
             return {key: claim.facts[key] for key in ("what", "host", "pid", "since")}
@@ -99,50 +99,50 @@ def worker(run: Run) -> dict[str, Any] | None:
 
 
 def status_json(run: Run) -> str:
-    """The status for machines: one JSON object."""
-    manifest = run.manifest
+    """The status as one JSON object."""
+    manifest = Manifest.read(run)
     return json.dumps(
         {
             "run": without_credentials(run.uri),
             "name": run_name(run),
-            "created": manifest["created"],
+            "created": manifest.created,
             "worker": worker(run),
-            "stages": [asdict(stage) for stage in stages(run)],
-            "shortfall": manifest.get("shortfall"),
+            "stages": [asdict(stage) for stage in stages(run, manifest)],
+            "shortfall": to_pairs(manifest.shortfall),
         },
         indent=2,
     )
 
 
-def _once(name: str, manifest: dict[str, Any], rows: int | None) -> Stage:
-    """A stage that shows nothing before it is done."""
-    facts = manifest["stages"].get(name)
+def _once(name: StageName, manifest: Manifest, rows: int | None) -> Stage:
+    """A stage without visible progress until it is done."""
+    facts = manifest.stages.get(name)
     if not facts:
         return Stage(name, "pending")
-    return Stage(name, "done", rows, seconds=facts["seconds"])
+    return Stage(name, "done", rows, seconds=facts.seconds)
 
 
-def _embed(run: Run, manifest: dict[str, Any], rows: int, now: float) -> Stage:
-    if "embed" in manifest["stages"]:
+def _embed(run: Run, manifest: Manifest, rows: int, now: float) -> Stage:
+    if "embed" in manifest.stages:
         return _once("embed", manifest, rows)
-    directory = NOISED if "privacy" in manifest else "embeddings"
+    directory = NOISED if manifest.is_private else "embeddings"
     there = write_progress(run, directory)
     return _running("embed", there, rows, now) if there.rows else Stage("embed", "pending")
 
 
-def _decode(run: Run, entry: dict[str, Any], points: int, name: str, now: float) -> Stage:
-    stage, facts = f"decode {name}", entry.get("decode")
-    if facts:
-        return Stage(stage, "done", points, points, seconds=facts["seconds"])
-    there = write_progress(run, "samples", name)
+def _decode(run: Run, entry: Round, now: float) -> Stage:
+    stage, points, facts = f"decode {entry.name}", entry.points, entry.decode
+    if facts is not None:
+        return Stage(stage, "done", points, points, seconds=facts.seconds)
+    there = write_progress(run, "samples", entry.name)
     return _running(stage, there, points, now) if there.rows else Stage(stage, "pending", 0, points)
 
 
-def _running_plan(run: Run, manifest: dict[str, Any], now: float) -> list[Stage]:
-    """The plan that has files and is not yet in the manifest, which alone knows its rows."""
-    if "embed" not in manifest["stages"] or "result" in manifest["stages"]:
+def _running_plan(run: Run, manifest: Manifest, now: float) -> list[Stage]:
+    """A plan with files that is not yet in the manifest, so its number of rows is unknown."""
+    if "embed" not in manifest.stages or "result" in manifest.stages:
         return []
-    name = f"round-{len(manifest['rounds']) + 1}"
+    name = f"round-{len(manifest.rounds) + 1}"
     there = write_progress(run, "plan", name)
     return [_running(f"plan {name}", there, None, now)] if there.rows else []
 

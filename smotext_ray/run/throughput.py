@@ -1,4 +1,4 @@
-"""What a stage has written so far, from one listing of its directory and a few footers."""
+"""Progress of a stage from one listing of its directory and a few footers."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ from pyarrow import fs as pafs
 
 from smotext_ray.run.directory import Run
 
-FOOTERS = 64  # read of one directory; over more files the rows are estimated
+FOOTERS = 64  # read per directory; with more files, rows are estimated
 READERS = 16
 
 
 @dataclass(frozen=True)
 class WriteProgress:
-    """Rows of a directory of parquet files, and when they came.
+    """Rows of a directory of parquet files, and when they were written.
 
     Attributes
     ----------
     rows : int
     is_exact : bool
-        Whether every footer was read. The rows of a file whose footer was not are estimated
-        from its size.
+        Whether every footer was read. For other files, rows are estimated from file size.
     last : float or None
-        When the last file was written, in seconds since 1970 by the file system's clock; None
-        without files, and on file systems that keep no times.
+        When the last file was written, in Unix time by the file system's clock; None without files,
+        or if the file system has no modification times.
     longest_gap : float
-        Seconds, at most, between two files of the process that wrote the last one.
+        Longest time in seconds between two files of the process that wrote the last one.
     rows_per_second : float or None
-        Of that process. None with fewer than two moments at which files were written.
+        Rate of that process. None with fewer than two distinct write times.
     """
 
     rows: int = 0
@@ -44,7 +43,7 @@ class WriteProgress:
 
 
 def write_progress(run: Run, *parts: str, footers: int | None = FOOTERS) -> WriteProgress:
-    """Look at a directory of the run; one that is not there holds no rows.
+    """Inspect a directory of the run; a missing one has no rows.
 
     Parameters
     ----------
@@ -52,7 +51,7 @@ def write_progress(run: Run, *parts: str, footers: int | None = FOOTERS) -> Writ
     *parts : str
         The directory.
     footers : int or None, default=64
-        Files to look into at most; None is all.
+        Maximum number of footers to read; None means all.
     """
     selector = pafs.FileSelector(run.at(*parts), allow_not_found=True)
     files = [info for info in run.fs.get_file_info(selector) if _is_table(info)]
@@ -64,7 +63,7 @@ def write_progress(run: Run, *parts: str, footers: int | None = FOOTERS) -> Writ
     if any(info.mtime_ns is None for info in files):
         return WriteProgress(total, is_exact)
     times = np.array([info.mtime_ns for info in files]) / 1e9
-    # Ray names a file <data set>_<write>_<task>: what stands before the task is one process's.
+    # Ray names files <dataset>_<write>_<task>: the part before the task identifies the process.
     writers = np.array([info.base_name.rpartition("_")[0] for info in files])
     own = writers == writers[times.argmax()]
     gaps = np.diff(np.sort(times[own]))
@@ -78,10 +77,10 @@ def write_progress(run: Run, *parts: str, footers: int | None = FOOTERS) -> Writ
 
 
 def rate(times: np.ndarray, rows: np.ndarray) -> float | None:
-    """Rows per second: the slope of the line through the rows so far over the time.
+    """Rows per second: the slope of the cumulative rows over time.
 
-    Not the rows between the first file and the last: actors begin together, so their first
-    blocks come together too, and all but one of them would be counted and their time not.
+    Not the rows between the first file and the last: actors start together, so their first blocks
+    finish together, and all but one of them would be counted without their time.
 
     Parameters
     ----------
@@ -92,7 +91,7 @@ def rate(times: np.ndarray, rows: np.ndarray) -> float | None:
     Returns
     -------
     float or None
-        None where all files were written at one moment.
+        None if all files were written at the same time.
     """
     order = np.argsort(times, kind="stable")
     since = times[order] - times.mean()
@@ -108,7 +107,7 @@ def _is_table(info: pafs.FileInfo) -> bool:
 
 
 def _rows(run: Run, files: Sequence[pafs.FileInfo], footers: int) -> np.ndarray:
-    """Rows of each file, shape (files,): read for some, by size for the others."""
+    """Rows of each file, shape (files,): read for some, estimated from size for the others."""
     some = np.unique(np.linspace(0, len(files) - 1, min(footers, len(files))).astype(int))
     with ThreadPoolExecutor(READERS) as pool:
         known = np.array(list(pool.map(lambda i: _rows_of(run, files[i].path), some)), float)
@@ -122,4 +121,4 @@ def _rows_of(run: Run, path: str) -> int:
     try:
         return int(pq.read_metadata(path, filesystem=run.fs).num_rows)
     except (pa.ArrowInvalid, FileNotFoundError):
-        return 0  # being written, left half written by a kill, or removed by a resume
+        return 0  # being written, left incomplete by a kill, or removed on resume

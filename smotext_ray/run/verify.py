@@ -1,4 +1,4 @@
-"""Is a run sound? Checks the files against each other and against the manifest."""
+"""Verify a run: check its files against each other and against the manifest."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from smotext_ray.run.corpus_files import corpus_table
 from smotext_ray.run.directory import NOISED, Run, file_sha256
-from smotext_ray.run.manifest import corpus_table
+from smotext_ray.run.manifest import Manifest, Result, Round
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: what was looked at, whether it holds, and what was seen."""
+    """One check: its name, whether it passed, and details."""
 
     check: str
     ok: bool
@@ -24,53 +25,53 @@ class Finding:
 
 
 def verify(run: Run) -> list[Finding]:
-    """Check a run as far as it has come.
+    """Check all finished stages of a run.
 
-    Ids are compared as sorted arrays, 8 bytes an id where they are numbers; texts and
-    embeddings are read in batches.
+    Ids are compared as sorted arrays, 8 bytes per numeric id; texts and embeddings are read in
+    batches.
 
     Returns
     -------
     list of Finding
     """
-    manifest = run.manifest
+    manifest = Manifest.read(run)
     findings = []
-    if "privacy" in manifest and "denoise" in manifest["stages"]:
+    if manifest.is_private and "denoise" in manifest.stages:
         findings += _tried("privacy", _check_forgotten, run)
-    # With epsilon, what embed has written are not the embeddings yet.
-    if ("denoise" if "privacy" in manifest else "embed") in manifest["stages"]:
+    # With epsilon, the output of embed is not yet the embeddings.
+    if ("denoise" if manifest.is_private else "embed") in manifest.stages:
         findings += _tried("embeddings", _check_embeddings, run, manifest)
-    if "weights" in manifest:
-        findings += _tried("weights", _check_weights, run, manifest["weights"]["files"])
-    for entry in manifest["rounds"]:
-        name = f"round-{entry['round']}"
+    if manifest.weights is not None:
+        findings += _tried("weights", _check_weights, run, manifest.weights.files)
+    for entry in manifest.rounds:
+        name = entry.name
         findings += _tried(f"plan {name}", _check_plan, run, name, entry)
         findings += _check_plan_hashes(run, name, entry)
-        if "decode" in entry:
+        if entry.decode is not None:
             findings += _tried(f"samples {name}", _check_samples, run, name)
-    if "result" in manifest["stages"]:
-        findings += _tried("result", _check_result, run, manifest)
+    if manifest.result is not None and "result" in manifest.stages:
+        findings += _tried("result", _check_result, run, manifest, manifest.result)
     return findings
 
 
 def _tried(what: str, check: Callable[..., list[Finding]], *arguments: Any) -> list[Finding]:
     try:
         return check(*arguments)
-    except (OSError, ValueError) as error:  # pyarrow's, for files that are gone or damaged
+    except (OSError, ValueError) as error:  # from pyarrow, for missing or damaged files
         return [Finding(f"{what}: can be read", False, str(error).splitlines()[0])]
 
 
-def _check_embeddings(run: Run, manifest: dict[str, Any]) -> list[Finding]:
+def _check_embeddings(run: Run, manifest: Manifest) -> list[Finding]:
     table = run.table("embeddings")
     ids = _ids(table, "id")
-    wanted = manifest["input"]["rows"]
+    wanted = manifest.input.rows
     counts = _count(table, "label")
-    expected = dict(manifest["input"]["class_counts"])
+    expected = manifest.class_counts
     unfit = sum(
         int((~np.isfinite(batch["embedding"].flatten().to_numpy())).sum())
         for batch in table.to_batches(columns=["embedding"])
     )
-    if "privacy" in manifest:
+    if manifest.is_private:
         once = len(np.unique(ids)) == len(ids) == wanted
     else:
         corpus = corpus_table(run, manifest)
@@ -85,7 +86,7 @@ def _check_embeddings(run: Run, manifest: dict[str, Any]) -> list[Finding]:
 def _check_forgotten(run: Run) -> list[Finding]:
     left = [name for name in ("corpus", NOISED) if run.has(name)]
     texts = "text" in run.table("embeddings").schema.names
-    seen = ", ".join([f"{name}/ is there" for name in left] + ["embeddings/ has texts"] * texts)
+    seen = ", ".join([f"{name}/ exists" for name in left] + ["embeddings/ has texts"] * texts)
     return [Finding("privacy: the corpus's texts are gone", not seen, seen or "no text")]
 
 
@@ -94,7 +95,7 @@ def _check_weights(run: Run, files: dict[str, str]) -> list[Finding]:
     return [Finding("weights: hashes", not changed, f"{len(files)} files, {len(changed)} changed")]
 
 
-def _check_plan(run: Run, name: str, entry: dict[str, Any]) -> list[Finding]:
+def _check_plan(run: Run, name: str, entry: Round) -> list[Finding]:
     plan = run.table("plan", name)
     planned = _ids(plan, "sample_id")
     counts = _count(plan, "label")
@@ -106,14 +107,14 @@ def _check_plan(run: Run, name: str, entry: dict[str, Any]) -> list[Finding]:
         ),
         Finding(
             f"plan {name}: points per class",
-            counts == dict(entry["planned"]),
+            counts == entry.planned,
             f"{len(counts)} classes",
         ),
     ]
 
 
-def _check_plan_hashes(run: Run, name: str, entry: dict[str, Any]) -> list[Finding]:
-    files = entry["plan_files"]
+def _check_plan_hashes(run: Run, name: str, entry: Round) -> list[Finding]:
+    files = entry.plan_files
     changed = _changed(run, files, "plan")
     seen = f"{len(files)} files, {len(changed)} changed"
     return [Finding(f"plan {name}: hashes", not changed, seen)]
@@ -131,19 +132,18 @@ def _check_samples(run: Run, name: str) -> list[Finding]:
     ]
 
 
-def _check_result(run: Run, manifest: dict[str, Any]) -> list[Finding]:
-    result = manifest["result"]
-    changed = _changed(run, result["sha256"])
+def _check_result(run: Run, manifest: Manifest, result: Result) -> list[Finding]:
+    changed = _changed(run, result.sha256)
     findings = [Finding("result: hashes", not changed, f"{len(changed)} files changed")]
     if changed:
         return findings
-    table = run.table(result["path"])
-    counts = _count(table, manifest["config"]["input"]["label_column"])
-    short = dict(manifest["shortfall"])
+    table = run.table(result.path)
+    counts = _count(table, manifest.config.input.label_column)
+    short = manifest.shortfall or {}
     expected: Counter[Any] = Counter()
-    if "privacy" not in manifest:
-        expected.update(dict(manifest["input"]["class_counts"]))
-    for label, number in manifest["targets"]:
+    if not manifest.is_private:
+        expected.update(manifest.class_counts)
+    for label, number in (manifest.targets or {}).items():
         expected[label] += number - short.get(label, 0)
     ids = _ids(table.filter(pc.field("synthetic")), "sample_id")
     return [
@@ -156,7 +156,7 @@ def _check_result(run: Run, manifest: dict[str, Any]) -> list[Finding]:
 
 
 def _changed(run: Run, digests: dict[str, str], *directory: str) -> list[str]:
-    """The files that are gone, or not what they were."""
+    """The files that are missing or have changed."""
     return [
         file
         for file, digest in digests.items()

@@ -9,7 +9,6 @@ import pytest
 import ray
 from fake_run import fakes_by_default
 from fake_stages import Encoder
-from local_ray import local_ray
 from ray.data import DataContext
 from ray.data.checkpoint import CheckpointConfig
 from test_sampler import rows
@@ -18,6 +17,7 @@ import smotext_ray
 from smotext_ray.api import ray_data
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import verify
 from smotext_ray.tables import matrix
 
@@ -27,8 +27,8 @@ ALL_PASS = {"gate.min_cosine": -1, "gate.same_class": False}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def fakes(tmp_path_factory):
-    with fakes_by_default(tmp_path_factory.mktemp("fakes") / "stage"), local_ray(cpus=6):
+def fakes(shared_ray):
+    with fakes_by_default():
         yield
 
 
@@ -100,7 +100,7 @@ def test_what_cleaning_would_remove_is_rejected(tmp_path):
         nearest = np.argsort(-corpus @ x)[:3]
         assert mine[nearest].all() == (row["status"] == "accepted")
     lost = sum(row["status"] == "rejected" for row in samples)
-    assert run.manifest["shortfall"] == [["common", lost]] and 0 < lost < len(samples) == 10
+    assert Manifest.read(run).shortfall == {"common": lost} and 0 < lost < len(samples) == 10
 
 
 def test_wrong_columns_are_told():

@@ -6,7 +6,6 @@ import math
 import pickle
 import warnings
 from collections import Counter
-from typing import ClassVar
 
 import datasets
 import numpy as np
@@ -32,6 +31,9 @@ from smotext_ray.api.sampler import FaissNeighbors
 from smotext_ray.config.load import load_config
 from smotext_ray.models import load
 from smotext_ray.models.engine import Candidates
+from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import InputFacts
+from smotext_ray.run.opening import new_manifest
 
 ALL_PASS = {"min_cosine": -1, "same_class": False}
 
@@ -200,7 +202,7 @@ def test_rounds_go_on_until_the_class_is_full_and_say_so_if_it_is_not():
 def test_a_class_of_one_text_is_refused_and_a_small_one_has_fewer_neighbours():
     with pytest.raises(ValueError, match="only one distinct text"):
         sampler().fit_resample(*rows(minority=1))
-    with pytest.warns(UserWarning, match="k_neighbors is 2 there instead of 5"):
+    with pytest.warns(UserWarning, match="Using k_neighbors=2 instead of 5"):
         _, y_new = sampler().fit_resample(*rows(minority=3))
     assert Counter(y_new)["rare"] == 20
 
@@ -262,10 +264,15 @@ def test_a_class_without_a_source_is_left_with_a_warning(monkeypatch):
         x_new, y_new = sampler(variant="borderline", m_neighbors=1).fit_resample(texts, labels)
     assert (x_new, y_new) == (texts, labels) and len(told) == 1
 
-    class Planned:  # a run that found no source either
-        manifest: ClassVar = {"warnings": ["skipped"], "targets": [], "rounds": []}
+    def plans_nothing(config, uri):  # a run that found no source either
+        run = Run(uri)
+        facts = InputFacts(rows=len(texts), class_counts={})
+        manifest = new_manifest(config, {}, "2026-01-01", facts)
+        manifest.targets, manifest.warnings = {}, ["skipped"]
+        manifest.save(run)
+        return run
 
-    monkeypatch.setattr("smotext_ray.pipeline.rounds.augment", lambda config, uri: Planned)
+    monkeypatch.setattr("smotext_ray.pipeline.rounds.augment", plans_nothing)
     on_ray = SMOTExT(on_ray=True, gate=ALL_PASS, random_state=0)
     with pytest.warns(UserWarning, match="skipped") as told:
         assert on_ray.fit_resample(texts, labels) == (texts, labels)
@@ -378,7 +385,7 @@ def test_check_samplers_2d_target():
         ({"random_state": "seed"}, "random_state"),
         ({"text_column": 1}, "text_column"),
         ({"gate": {"min_cosin": 0.3}}, "min_cosin"),
-        ({"on_ray": True}, "encoder and decoder can be settings"),
+        ({"on_ray": True}, "encoder and decoder must be settings"),
     ],
     ids=str,
 )

@@ -22,6 +22,7 @@ from smotext_ray.errors import UserError
 from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.actors import Actors
 from smotext_ray.run.directory import MANIFEST
+from smotext_ray.run.manifest import Manifest
 
 pytestmark = pytest.mark.usefixtures("own_log")
 
@@ -192,9 +193,9 @@ def test_one_class_only(refused, tmp_path, output):
         ('{"ship": 3.5}', "3.5"),
         ("{ship: 3}", "is not JSON"),
         ('{"ship": 3', "is not JSON"),
-        ("[1, 2]", "'[1, 2]' is not known"),
-        ("true", "'true' is not known"),
-        ("null", "'null' is not known"),
+        ("[1, 2]", "Unknown sampling strategy '[1, 2]'"),
+        ("true", "Unknown sampling strategy 'true'"),
+        ("null", "Unknown sampling strategy 'null'"),
         ("most", "'most'"),
         ("1.5", "1.5"),
         ("-1", "-1"),
@@ -208,9 +209,9 @@ def test_a_strategy_does_not_fit(refused, corpus, output, strategy, told):
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--preset", "offlin"], "did you mean 'offline'"),
-        (["decoder.max_token=3"], "did you mean 'max_tokens'"),
-        (["decode.max_tokens=3"], "did you mean 'decoder'"),
+        (["--preset", "offlin"], "Did you mean 'offline'"),
+        (["decoder.max_token=3"], "Did you mean 'max_tokens'"),
+        (["decode.max_tokens=3"], "Did you mean 'decoder'"),
         (["max_tokens=3"], "max_tokens"),
         (["decoder.max_tokens"], "section.key=value"),
         (["decoder.max_tokens=many"], "decoder.max_tokens"),
@@ -266,7 +267,7 @@ def test_the_output_holds_another_run(refused, tmp_path):
     command = ("augment", "--input", tmp_path / "corpus.parquet", "--output", tmp_path / "run")
     columns = ("--text-column", "body", "--label-column", "topic")
     sentence = refused(*command, *columns, "--seed", "4")
-    assert "holds another run: plan.seed is 0 there and 4 here" in sentence
+    assert "was started with other settings: plan.seed is 0 there, but 4 here" in sentence
     other = csv(tmp_path / "other.csv")
     sentence = refused("augment", "--input", other, "--output", tmp_path / "run", *columns)
     assert "input.path" in sentence
@@ -276,7 +277,7 @@ def test_the_output_holds_another_run(refused, tmp_path):
 def test_the_output_holds_something_else(refused, corpus, output):
     output.mkdir()
     (output / "letter.txt").write_text("dear")
-    assert "holds files but no run" in refused("augment", "--input", corpus, "--output", output)
+    assert "has files but no run" in refused("augment", "--input", corpus, "--output", output)
     assert [path.name for path in output.iterdir()] == ["letter.txt"]
 
 
@@ -291,7 +292,7 @@ def test_the_output_is_a_file(refused, corpus):
 @pytest.mark.parametrize(
     ("there", "more", "told"),
     [
-        (Cluster(6, 0, 8), ["resources.encoder_actors=9"], "asks for 9 actors"),
+        (Cluster(6, 0, 8), ["resources.encoder_actors=9"], "encoder_actors is 9"),
         (Cluster(1, 0, 8), [], "has 1 CPUs"),
         (Cluster(6, 0, 0.5), [], "0.5 GiB"),
     ],
@@ -353,9 +354,9 @@ def test_plan_comes_after_embed_and_decode_after_plan(refused, printed, tmp_path
     run = build(tmp_path / "b", {}, until="embed")
     code, out = printed("decode", run.uri)
     assert code == 0 and "Nothing to decode" in out
-    manifest = run.manifest
-    del manifest["stages"]["embed"]
-    run.save(manifest)
+    manifest = Manifest.read(run)
+    del manifest.stages["embed"]
+    manifest.save(run)
     assert "run smotext embed first" in refused("plan", run.uri)
 
 

@@ -168,7 +168,7 @@ def test_the_test_file_is_wrong(refused, tmp_path):
     strange = tmp_path / "strange.csv"
     strange.write_text("text,label\na b,wheat\nc d,ship\n")
     assert "classes that the run's corpus lacks (wheat)" in refused("--test", strange)
-    assert "there are reuters-r8" in refused("--test", "demo:reuters")
+    assert "choose from reuters-r8" in refused("--test", "demo:reuters")
 
 
 def test_there_is_nothing_to_evaluate(refused, tmp_path):
@@ -188,7 +188,7 @@ def test_the_output_holds_something_else(refused, tmp_path):
 
 def test_an_option_does_not_fit(refused, tmp_path, monkeypatch):
     monkeypatch.setattr(variants, "MOST_SVM_ROWS", 5)
-    assert "fits a support vector machine to all rows, at most 5" in refused("--variants", "svm")
+    assert "fits a support vector machine to at most 5" in refused("--variants", "svm")
     assert "--seeds is 0" in refused("--seeds", 0)
     assert "'svm'" in refused("--classifiers", "svm")
     assert "cannot be loaded" in refused("--teacher", "no-such/model")
@@ -222,7 +222,7 @@ def test_canaries_are_planted_and_looked_for(words, tmp_path, test_file, capsys)
     assert lines["leaked canaries"]["value"] == "3 of 10"
     assert "are in 3 synthetic texts; 10 of the 10 are" in lines["leaked canaries"]["note"]
     assert lines["exposure of canaries"]["value"]["count"] == 10
-    assert "3.46 the most" in lines["exposure of canaries"]["note"]
+    assert "3.46 the maximum" in lines["exposure of canaries"]["note"]
 
 
 def test_canaries_of_classes_without_new_texts_leave_no_trace(words, tmp_path, test_file):

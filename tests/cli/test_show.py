@@ -10,6 +10,7 @@ from rich.console import Console
 
 from smotext_ray.cli.show import show_findings, show_outcome, show_samples
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest, WeightFacts
 from smotext_ray.run.verify import Finding, verify
 
 WANTED = {"grain": 3, "ship": 2}  # sample ids 0 to 2 and 3 to 4; in a second round 5 to 7, 8 to 9
@@ -19,6 +20,8 @@ MARKUP = ["[bold]x[/bold]", "[/x]", "[red", ":smile:", "a\\[b]", "[link=http://x
 def printed(function, *arguments, **options):
     """What the function prints, with the table's lines and breaks taken out."""
     console = Console(record=True, width=80, file=io.StringIO())
+    if function in (show_outcome, show_samples):
+        arguments += (Manifest.read(*arguments),)
     function(*arguments, console, **options)
     text = console.export_text()
     assert all(len(line) <= 80 for line in text.splitlines() if line[:1] in "│┃┏└")
@@ -49,9 +52,9 @@ def test_outcome(finished):
     text = words(printed(show_outcome, finished))
     assert "grain 4 3 3 7" in text  # before, requested, accepted, after
     assert "ship 6 2 3 8" in text  # one more accepted than requested
-    assert "truncated cut off at decoder.max_tokens 2" in text
+    assert "truncated truncated at decoder.max_tokens 2" in text
     assert "empty no words 1" in text
-    assert "error the decoder failed on it 1" in text
+    assert "error decoding failed 1" in text
     assert "embed 2.0 5" in text
     assert "decode round 2 4.0 1.2 100" in text
     assert text.count("synthetic new text") == 3
@@ -61,7 +64,9 @@ def test_outcome(finished):
 
 def test_the_weights_of_a_variant_are_in_the_table_of_times(tmp_path):
     run = build(tmp_path, WANTED)
-    run.save(run.manifest | {"weights": {"files": {}, "seconds": 1.25}})
+    manifest = Manifest.read(run)
+    manifest.weights = WeightFacts(files={}, seconds=1.25)
+    manifest.save(run)
     assert "weigh 1.2" in words(printed(show_outcome, run))
 
 
@@ -100,11 +105,12 @@ def test_the_best_of_each_class_by_turns(finished):
 
 def test_how_many_were_shown(finished):
     console = Console(record=True, width=80, file=io.StringIO())
-    assert show_samples(finished, console, rows=2) == 2
-    assert show_samples(finished, console, rows=100) == 6
-    assert show_samples(finished, console, label="ship") == 3
-    assert show_samples(finished, console, label="no such") == 0
-    assert show_samples(finished, console, rows=0) == 0
+    manifest = Manifest.read(finished)
+    assert show_samples(finished, manifest, console, rows=2) == 2
+    assert show_samples(finished, manifest, console, rows=100) == 6
+    assert show_samples(finished, manifest, console, label="ship") == 3
+    assert show_samples(finished, manifest, console, label="no such") == 0
+    assert show_samples(finished, manifest, console, rows=0) == 0
 
 
 def test_rejected_samples_come_with_their_reason(finished):
@@ -114,8 +120,9 @@ def test_rejected_samples_come_with_their_reason(finished):
 
 def test_a_run_without_samples_shows_none(tmp_path):
     console = Console(record=True, width=80, file=io.StringIO())
-    assert show_samples(build(tmp_path / "a", WANTED, until="embed"), console) == 0
-    assert show_samples(build(tmp_path / "b", WANTED, until="plan"), console) == 0
+    for until in ("embed", "plan"):
+        run = build(tmp_path / until, WANTED, until=until)
+        assert show_samples(run, Manifest.read(run), console) == 0
 
 
 def test_a_long_text_is_cut(tmp_path):
@@ -141,9 +148,9 @@ def marked_up(request, tmp_path_factory):
         rejected={0: "empty", 1: "empty"},
         text_of=lambda i, label: f"child {i} {mark}",
     )
-    manifest = run.manifest
-    manifest["warnings"] = [f"Class 'g {mark}' is odd."]
-    run.save(manifest)
+    manifest = Manifest.read(run)
+    manifest.warnings = [f"Class 'g {mark}' is odd."]
+    manifest.save(run)
     return run, mark
 
 

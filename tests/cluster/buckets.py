@@ -16,6 +16,7 @@ from cluster_tools import Driver, Stage, check_whole, free_ports, samples, witho
 
 from smotext_ray.run.directory import Run
 from smotext_ray.run.lease import read_claims
+from smotext_ray.run.manifest import Manifest
 
 ROWS = {"common": 40, "rare": 8}
 BLOCK = 4
@@ -61,7 +62,7 @@ def killed_gone_on_with_and_expanded(at: Callable[[str], str], directory: Path) 
     driver = Driver(stage, *command)
     driver.until(lambda: run.has("samples") and len(stage.calls("decoder")) >= 3)
     driver.kill()
-    assert "decode" not in run.manifest["rounds"][0]
+    assert Manifest.read(run).rounds[0].decode is None
     said = smotext("status", run.uri)
     assert said.returncode == 0 and "running" in said.stdout, said.stderr
 
@@ -80,7 +81,7 @@ def killed_gone_on_with_and_expanded(at: Callable[[str], str], directory: Path) 
     code, said = Driver(stage, *expand).ends()
     assert code == 0, said
     check_whole(run)
-    assert dict(run.manifest["input"]["class_counts"]) == {"common": 44, "new": 3, "rare": 8}
+    assert Manifest.read(run).class_counts == {"common": 44, "new": 3, "rare": 8}
     assert samples(run)[:32] == before
     assert max(stage.rows("encoder")) == 54 and min(stage.rows("encoder")) == 48
     stage.reset(seconds=0)

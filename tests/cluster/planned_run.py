@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from handmade_run import build
+from handmade_run import build, changed
 
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 
 
 def planned(directory: Path, points: int, block: int, **resources: float) -> Run:
     """So many points, a gate that lets all pass, and one decoder unless ``resources`` say else."""
     run = build(directory, {"grain": points}, until="plan")
-    manifest = run.manifest
-    manifest["config"]["resources"] |= {
-        "decoder_actors": 1,
-        "decode_rows_per_block": block,
-        **resources,
-    }
-    manifest["config"]["gate"] |= {"min_cosine": -1, "same_class": False}
-    run.save(manifest)
+    manifest = Manifest.read(run)
+    manifest.config = changed(
+        manifest.config,
+        resources={"decoder_actors": 1, "decode_rows_per_block": block, **resources},
+        gate={"min_cosine": -1, "same_class": False},
+    )
+    manifest.save(run)
     return run
 
 

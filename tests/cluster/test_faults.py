@@ -81,7 +81,7 @@ def test_an_engine_that_always_dies_ends_the_job_and_takes_no_row_with_it(stage,
     stage.order(ENGINE_DIES, 100)
     code, said = decode(run)
     assert code == 1
-    assert f"The decoder ended {2 * TRIES + 1} times in a row" in failure(said)
+    assert f"The decoder crashed {2 * TRIES + 1} times in a row" in failure(said)
     assert re.search(r"last at sample_id \d+ to \d+;", failure(said))
     for fault in (stage.directory / "faults").iterdir():
         fault.unlink()

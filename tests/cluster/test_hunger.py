@@ -54,7 +54,7 @@ def test_a_decoder_that_always_takes_all_memory_ends_the_job(stage, tmp_path):
     assert code == 1, said
     sentence = failure(said)
     assert sentence.startswith("smotext: failed: The decoder ended")
-    assert "for want of memory" in sentence and "lower resources.decoder_actors" in sentence
+    assert "that ran out of memory" in sentence and "lower resources.decoder_actors" in sentence
 
 
 def test_a_machine_on_which_nothing_can_run_ends_the_job(stage, tmp_path):
@@ -62,4 +62,4 @@ def test_a_machine_on_which_nothing_can_run_ends_the_job(stage, tmp_path):
     run = planned(tmp_path / "run", POINTS, BLOCK)
     code, said = decode(stage, run, threshold=0.05)  # less than is used already
     assert code == 1, said
-    assert failure(said).startswith("smotext: failed: A task ran out of memory each time")
+    assert failure(said).startswith("smotext: failed: A task ran out of memory every time")

@@ -18,6 +18,7 @@ from cluster_tools import Stage, check_whole, free_ports, ray_node, without_ray
 from smotext_ray.corpus.demo import load_dataset
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.long]
 
@@ -56,6 +57,6 @@ def test_augment_ends_on_a_head_with_two_gpus(tmp_path, corpus):
     assert "Traceback" not in done.stderr
     run = Run(os.fspath(tmp_path / "run"))
     check_whole(run)
-    manifest = run.manifest
-    assert manifest["config"]["encoder"]["dtype"] == "bfloat16"  # for the GPUs that are counted
-    assert len(manifest["rounds"]) == 1 and manifest["rounds"][0]["decode"]["tokens"] > 0
+    manifest = Manifest.read(run)
+    assert manifest.config["encoder"]["dtype"] == "bfloat16"  # for the GPUs that are counted
+    assert len(manifest.rounds) == 1 and manifest.rounds[0].decode.tokens > 0

@@ -57,7 +57,7 @@ def test_an_unknown_name_lists_the_known_ones():
 
 
 def test_a_name_is_never_a_path():
-    with pytest.raises(UserError, match="no data set"):
+    with pytest.raises(UserError, match="Unknown dataset"):
         dataset_path("../reuters-r8")
 
 

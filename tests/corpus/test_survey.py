@@ -176,7 +176,7 @@ def test_strings_that_are_not_utf8(tmp_path):
 def test_no_good_rows(tmp_path):
     config = write(tmp_path / "c.parquet", {"text": ["", ""], "label": ["a", "b"]})
     message = refused(config.model_copy(update={"on_bad_row": "skip"}))
-    assert "no row that can be used" in message and "text is empty in 2" in message
+    assert "no usable row" in message and "text is empty in 2" in message
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
@@ -184,7 +184,7 @@ def test_no_rows(tmp_path, kind):
     config = write(tmp_path / f"c.{kind}", {"text": pa.array([], "str"), "label": []})
     if kind == "jsonl":
         (tmp_path / "c.jsonl").write_text("\n\n")
-    assert "holds no rows" in refused(config)
+    assert "has no rows" in refused(config)
 
 
 def test_one_class(tmp_path):
@@ -401,7 +401,7 @@ def test_an_id_that_comes_twice(tmp_path, kind, ids, monkeypatch):
     monkeypatch.setattr(formats, "BLOCK_ROWS", 2)
     config = write(tmp_path / f"c.{kind}", {"key": ids, **GOOD})
     message = refused(config.model_copy(update={"id_column": "key"}))
-    assert "more than once" in message and ("7" if ids[0] == 7 else "'x'") in message
+    assert "has duplicates of" in message and ("7" if ids[0] == 7 else "'x'") in message
 
 
 def test_ids_with_equal_hashes_are_not_equal_ids(tmp_path, monkeypatch):

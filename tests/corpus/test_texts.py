@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from smotext_ray.corpus.texts import read_labelled_texts, read_texts
+from smotext_ray.corpus.texts import read_labeled_texts, read_texts
 from smotext_ray.errors import UserError
 
 
@@ -38,7 +38,7 @@ def test_a_table_gives_its_column_in_order(tmp_path, name):
 
 def test_a_column_of_numbers_holds_no_text(tmp_path):
     pd.DataFrame({"text": [1, 2]}).to_parquet(tmp_path / "t.parquet")
-    with pytest.raises(UserError, match="holds no text to train on"):
+    with pytest.raises(UserError, match="has no text to train on"):
         read_texts(str(tmp_path / "t.parquet"), "text")
 
 
@@ -56,7 +56,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path, name):
 
 def test_a_file_without_text_is_refused(tmp_path):
     (tmp_path / "t.txt").write_text("\n \n")
-    with pytest.raises(UserError, match="holds no text"):
+    with pytest.raises(UserError, match="has no text"):
         read_texts(str(tmp_path / "t.txt"), "text")
 
 
@@ -66,12 +66,12 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path):
         read_texts(str(tmp_path / "t.txt"), "text")
 
 
-def test_labelled_texts_are_the_first_rows_with_text_and_label(tmp_path):
+def test_labeled_texts_are_the_first_rows_with_text_and_label(tmp_path):
     table = pa.table({"t": ["a", " ", "b", None, "c", "d"], "l": [1, 1, 2, 2, None, 3]})
     pq.write_table(table, tmp_path / "it.parquet")
     path = str(tmp_path / "it.parquet")
-    assert read_labelled_texts(path, "t", "l", 9) == (["a", "b", "d"], [1, 2, 3])
-    assert read_labelled_texts(path, "t", "l", 2) == (["a", "b"], [1, 2])
-    assert read_labelled_texts(path, "t", None, 3) == (["a", "b", "c"], None)
-    with pytest.raises(UserError, match="fewer than two texts"):
-        read_labelled_texts(path, "t", "l", 1)
+    assert read_labeled_texts(path, "t", "l", 9) == (["a", "b", "d"], [1, 2, 3])
+    assert read_labeled_texts(path, "t", "l", 2) == (["a", "b"], [1, 2])
+    assert read_labeled_texts(path, "t", None, 3) == (["a", "b", "c"], None)
+    with pytest.raises(UserError, match="fewer than two usable texts"):
+        read_labeled_texts(path, "t", "l", 1)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from smotext_ray.evaluation.controls import plans
 from smotext_ray.evaluation.controls.plans import OF_THE_VECTOR, derangement, write_plan
 from smotext_ray.evaluation.inputs import parent_rows
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.tables import OTHERS, matrix
 
 WANTED = {"grain": 7, "ship": 4}
@@ -25,7 +26,7 @@ def run(tmp_path):
 
 
 def plan_files(run):
-    return [file for entry in run.manifest["rounds"] for file in entry["plan_files"]]
+    return [file for entry in Manifest.read(run).rounds for file in entry.plan_files]
 
 
 def rows(run, *parts):

@@ -21,6 +21,7 @@ from smotext_ray.gate.reference import class_reference
 from smotext_ray.gate.rules import Candidate, choose_candidate
 from smotext_ray.models.load import load_encoder
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import BegunControl, JobFacts, Manifest
 from smotext_ray.run.verify import verify
 
 WANTED = {"grain": 5, "ship": 3}  # ids 0 to 4 and 5 to 7
@@ -38,7 +39,7 @@ class Jobs:
         self.asked: list[tuple[RunConfig, dict]] = []
         self.dies = False
 
-    def __call__(self, config, run, **asked):
+    def __call__(self, config, run, classes, **asked):
         self.asked.append((config, asked))
         if self.dies:
             raise RuntimeError("killed")
@@ -55,7 +56,7 @@ class Jobs:
         for name, column in columns.items():
             table = table.append_column(name, pa.array(column))
         pq.write_table(table, run.make(asked["samples"]) + "/0.parquet", filesystem=run.fs)
-        return {"seconds": 1.5, "tokens": 80, "actors": 1}
+        return JobFacts(seconds=1.5, tokens=80, actors=1)
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def config(run):
-    return RunConfig.model_validate(run.manifest["config"])
+    return Manifest.read(run).config
 
 
 def quiet(line):
@@ -93,9 +94,9 @@ def test_every_control_decodes_every_point_once(run, config, jobs):
         assert found[name].asked == 8 and found[name].accepted == 6
     assert len({asked["job"] for _, asked in jobs.asked}) == 3
     assert lines[0] == "control shuffled: 6 of 8 texts accepted"
-    noted = run.manifest["controls"]["lam_0"]
-    assert (noted["points"], noted["tokens"], noted["seconds"]) == (8, 80, 1.5)
-    assert dict(noted["accepted"]) == {"grain": 4, "ship": 2}
+    noted = Manifest.read(run).controls["lam_0"]
+    assert (noted.points, noted.tokens, noted.seconds) == (8, 80, 1.5)
+    assert dict(noted.accepted) == {"grain": 4, "ship": 2}
     assert noted["reasons"] == {"truncated": 2}
 
 
@@ -177,7 +178,7 @@ def test_an_unfinished_control_goes_on_with_its_plan(run, config, jobs):
 
 def test_a_run_that_got_more_rounds_has_its_controls_made_anew(tmp_path, run, config, jobs):
     decode_controls(run, config, encode, ["shuffled"], log=quiet)
-    controls = run.manifest["controls"]
+    controls = Manifest.read(run).controls
     longer = build(tmp_path / "longer", WANTED, rounds=2, corpus=corpus_table(grain=9, ship=8))
     run.fs.copy_file(run.at("controls/shuffled/samples/0.parquet"), f"{tmp_path}/old.parquet")
     longer.make("controls", "shuffled", "samples")
@@ -185,10 +186,12 @@ def test_a_run_that_got_more_rounds_has_its_controls_made_anew(tmp_path, run, co
         f"{tmp_path}/old.parquet", longer.at("controls", "shuffled", "samples", "old.parquet")
     )
     longer.make("checkpoints", "control-shuffled", "done")
-    longer.save(longer.manifest | {"controls": controls})
+    manifest = Manifest.read(longer)
+    manifest.controls = controls
+    manifest.save(longer)
     found = decode_controls(longer, config, encode, ["shuffled"], log=quiet)["shuffled"]
     assert found.asked == 16 and len(jobs.asked) == 2
-    assert longer.manifest["controls"]["shuffled"]["points"] == 16
+    assert Manifest.read(longer).controls["shuffled"].points == 16
     assert not longer.has("checkpoints", "control-shuffled", "done")
     assert longer.table("controls", "shuffled", "samples").count_rows() == 16
 
@@ -221,7 +224,7 @@ def test_first_of_classes():
 @pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.long
-def test_real_controls_of_a_few_points(tmp_path):
+def test_real_controls_of_a_few_points(own_ray, tmp_path):
     import ray
 
     from smotext_ray.corpus.demo import load_dataset
@@ -252,9 +255,9 @@ def test_real_controls_of_a_few_points(tmp_path):
         run = augment(config, str(tmp_path / "run"))
         found = decode_controls(run, config, real_encode, log=quiet)
         files = {name: run.table("controls", name, "samples").files for name in NAMES}
-        unfinished = run.manifest
-        del unfinished["controls"]["label_only"]["seconds"]
-        run.save(unfinished)
+        unfinished = Manifest.read(run)
+        unfinished.controls["label_only"] = BegunControl(points=6)
+        unfinished.save(run)
         again = decode_controls(run, config, real_encode, log=quiet)
     finally:
         ray.shutdown()
@@ -267,7 +270,7 @@ def test_real_controls_of_a_few_points(tmp_path):
 
 
 def check_real(run: Run, found) -> None:
-    most = dict(run.manifest["rounds"][0]["decode"]["accepted"])
+    most = Manifest.read(run).rounds[0].decode.accepted
     texts = {text for control in found.values() for text in control.rows.texts}
     assert sum(len(control.rows) for control in found.values()) == len(texts) > 0
     for name, control in found.items():
@@ -276,4 +279,4 @@ def check_real(run: Run, found) -> None:
         assert not set(samples["status"].to_pylist()) & {"error"}
         assert all(n <= most[label] for label, n in Counter(control.rows.labels).items())
         np.testing.assert_allclose(np.linalg.norm(control.rows.embeddings, axis=1), 1, atol=1e-4)
-        assert run.manifest["controls"][name]["tokens"] > 0 or name == "label_only"
+        assert Manifest.read(run).controls[name].tokens > 0 or name == "label_only"

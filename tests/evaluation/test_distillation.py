@@ -209,9 +209,9 @@ def test_a_hub_classifier_teaches_in_the_order_of_the_classes(classifier, materi
 
 def test_a_classifier_of_other_classes_is_refused(classifier):
     directory = str(classifier(("ship", "corn")))
-    with pytest.raises(UserError, match=r"has the classes ship, corn.* classes grain, ship"):
+    with pytest.raises(UserError, match=r"has the classes ship, corn, but the run has grain, ship"):
         load_classifier(directory, ["grain", "ship"])
-    with pytest.raises(UserError, match="apart"):
+    with pytest.raises(UserError, match=r"has the classes .*, but the run has corn, grain, ship"):
         load_classifier(directory, ["ship", "corn", "grain"])
 
 

@@ -30,6 +30,7 @@ from smotext_ray.evaluation.report.directory import write
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.fine_tuning import FineTuned
 from smotext_ray.evaluation.utility.trials import LEFT_OUT, draw, training_sets
+from smotext_ray.run.manifest import Manifest
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config(run) -> RunConfig:
-    return RunConfig.model_validate(run.manifest["config"])
+    return Manifest.read(run).config
 
 
 @pytest.fixture(scope="module")

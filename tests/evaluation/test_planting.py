@@ -92,7 +92,9 @@ def test_a_list_is_read_for_a_run_on_its_corpus(tmp_path, corpus):
     run = build(tmp_path / "run", {False: 2}, corpus=with_them)
     assert read_canaries(str(tmp_path / LIST), run) == canaries
     other = build(tmp_path / "other", {"grain": 2})
-    with pytest.raises(UserError, match=r"6 of the 6 canaries .* not in the corpus of the run"):
+    with pytest.raises(
+        UserError, match=r"6 of the 6 planted canaries .* not in the corpus of the run"
+    ):
         read_canaries(str(tmp_path / LIST), other)
 
 

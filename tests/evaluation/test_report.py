@@ -299,7 +299,7 @@ def test_every_section_is_drawn(usual):
     ]
     assert texts(usual, "#classes .value")[-2:] == ["41 \u2192 160", ""]
     assert len(texts(usual, "#histograms .outline[d]")) == 4
-    assert texts(usual, "#rejections .name")[0] == "nearer to another class"
+    assert texts(usual, "#rejections .name")[0] == "closer to another class"
     assert texts(usual, "#fidelity caption")[2] == "density coverage"
     assert "membership inference, AUC" in words_of(usual, "#copies")
     assert "0.961" in words_of(usual, "#distillation")

@@ -135,7 +135,7 @@ def test_refusals():
         score(rows.take([]), rows, "tfidf", 0)
     with pytest.raises(UserError, match="test set has no rows"):
         score(rows, rows.take([]), "tfidf", 0)
-    with pytest.raises(UserError, match="'svm'; there are embedding, tfidf"):
+    with pytest.raises(UserError, match="'svm'; choose from embedding, tfidf"):
         score(rows, rows, "svm", 0)
     with pytest.raises(ValueError, match="must be equal in number"):
         Rows(["a"], np.zeros((2, 3), np.float32), ["x"])
@@ -240,11 +240,11 @@ def test_json_has_null_for_what_is_not_defined():
 
 
 def test_only_like_is_compared_with_like():
-    with pytest.raises(ValueError, match="same seeds"):
+    with pytest.raises(ValueError, match="seeds are the same"):
         differences([scores(0.5, 0)], [scores(0.5, 1)])
     with pytest.raises(ValueError):
         differences([scores(0.5, 0)], [])
     with pytest.raises(ValueError, match="same classes"):
         ratios([scores(0.5)], [scores(0.5, recall={"b": 1.0})])
-    with pytest.raises(ValueError, match="No values"):
+    with pytest.raises(ValueError, match="at least one value"):
         interval([])

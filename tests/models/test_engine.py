@@ -116,4 +116,4 @@ def test_greedy_decoding_asks_for_one_text(temperature, n):
 def test_what_vllm_refuses_in_another_process_is_an_error_of_the_prompt():
     output = SimpleNamespace(text="", token_ids=[], finish_reason="error")
     refused = module._candidates(SimpleNamespace(outputs=[output]))
-    assert refused.texts == [] and "refused" in refused.error
+    assert refused.texts == [] and "rejected" in refused.error

@@ -172,7 +172,7 @@ def test_a_dead_engine_ends_the_process(monkeypatch):
     assert caught.value.args == (1,)
     assert actor.counter.tokens == 0
     ((sentence, facts),) = actor.counter.counter.events
-    assert "engine has ended" in sentence and facts == {"sample_ids": [100, 101]}
+    assert "engine died" in sentence and facts == {"sample_ids": [100, 101]}
 
 
 # Gate

@@ -92,7 +92,7 @@ def test_a_poisoned_row_is_found_and_set_aside(uri, tmp_path, poisoned, fs):
     assert ended == 2 * TRIES
     errors = dict(enumerate(made["error"].to_pylist()))
     assert {row for row, error in errors.items() if error} == {poisoned}
-    assert errors[poisoned] == "the engine ended 4 times on it, 2 of them on it alone"
+    assert errors[poisoned] == "the engine crashed 4 times on it, 2 of them on it alone"
     good = [row for row, error in errors.items() if not error]
     assert made.take(good).equals(Process()(table).take(good))
     assert made.schema == Process()(table).schema

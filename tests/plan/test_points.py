@@ -182,7 +182,7 @@ def test_wrong_rows_are_refused():
     with pytest.raises(ValueError, match="class 'ship'"):
         plan_class(rows, Shard(0, "ship", 0, 2, 0), **SETTINGS)
     (read,) = read_classes(ds.dataset(rows), ["grain"])
-    with pytest.raises(ValueError, match="class 'ship' are of 'grain'"):
+    with pytest.raises(ValueError, match="class 'ship' belong to 'grain'"):
         planning.plan_class(read, Shard(0, "ship", 0, 2, 0), PlanSettings(**SETTINGS))
     with pytest.raises(UserError, match="only one distinct text"):
         plan_class(class_rows(0, 6, distinct=1), Shard(0, "grain", 0, 2, 0), **SETTINGS)

@@ -77,7 +77,7 @@ def test_a_tie_for_minority_does_not_hang_on_the_order_of_counts():
         ('{"grain": 50.5}', ["50.5", "whole number"]),
         ('{"grain": "50"}', ["'50'", "whole number"]),
         ('{"grain": NaN}', ["whole number"]),
-        (0.5, ["two classes", "there are 3", "earn, grain, ship"]),
+        (0.5, ["two classes", "the corpus has 3", "earn, grain, ship"]),
         ("1.5", ["(0, 1]", "1.5"]),
         (0, ["(0, 1]"]),
         ("NaN", ["(0, 1]"]),
@@ -115,7 +115,7 @@ def test_class_sizes():
     assert kept == {"b": 5, "c": 6}
     assert len(warnings) == 2
     assert "'a' is skipped" in warnings[0]
-    assert "'b' has 3 distinct texts: k_neighbors is 2 there instead of 5" in warnings[1]
+    assert "Using k_neighbors=2 instead of 5 for class 'b' (3 distinct texts)" in warnings[1]
 
 
 def test_lonely_classes_are_refused_only_where_they_get_points():

@@ -401,7 +401,7 @@ def test_weights_of_another_corpus_are_refused():
     table, other = drawn_corpus(0), drawn_corpus(1)
     weights = weigh_here(ds.dataset(other), {0: 5}, config_of("adasyn"))
     (rows,) = read_classes(ds.dataset(table), [0])
-    with pytest.raises(ValueError, match="not those of its texts"):
+    with pytest.raises(ValueError, match="do not match its texts"):
         sources_of(ds.dataset(weights), rows)
     with pytest.raises(ValueError, match="needs sources"):
         planning.plan_shard(rows, Shard(1, 0, 0, 5, 0), config_of("adasyn"))
@@ -410,5 +410,5 @@ def test_weights_of_another_corpus_are_refused():
 def test_too_many_rows_for_a_support_vector_machine():
     check_rows("svm", MOST_SVM_ROWS)
     check_rows("borderline", 10**9)
-    with pytest.raises(UserError, match="at most 20000; there are 20001"):
+    with pytest.raises(UserError, match="at most 20000 rows, but the corpus has 20001"):
         check_rows("svm", MOST_SVM_ROWS + 1)

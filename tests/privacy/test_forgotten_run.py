@@ -19,7 +19,8 @@ from smotext_ray.pipeline.plan_files import PlanWriter, group_item
 from smotext_ray.plan.shards import Shard
 from smotext_ray.privacy.mechanism import promise
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import new_manifest, open_run
+from smotext_ray.run.manifest import InputFacts, Manifest, StageFacts
+from smotext_ray.run.opening import check_same, new_manifest
 from smotext_ray.run.reference import build_reference, distinct_texts, load_reference
 from smotext_ray.run.result import write_result
 from smotext_ray.run.verify import verify
@@ -31,20 +32,22 @@ PRIVACY = PrivacyConfig(epsilon=8.0)
 def run(tmp_path):
     """A finished run as one with epsilon leaves it."""
     run = build(tmp_path, {"grain": 3})
-    manifest = run.manifest
+    manifest = Manifest.read(run)
     embeddings = run.table("embeddings").to_table().drop_columns(["text"])
     for directory in ("embeddings", "corpus"):
         run.clear(directory)
     pq.write_table(embeddings, f"{run.make('embeddings')}/part-00000.parquet")
-    manifest["privacy"] = promise(PRIVACY)
-    manifest["stages"]["denoise"] = {"seconds": 0.1}
-    manifest["result"] = write_result(run, manifest, {"grain": 3})
-    run.save(manifest)
+    manifest.privacy = promise(PRIVACY)
+    manifest.stages["denoise"] = StageFacts(seconds=0.1)
+    manifest.result = write_result(run, manifest, {"grain": 3})
+    manifest.save(run)
     return run
 
 
 def printed(show, *arguments):
     console = Console(file=io.StringIO(), width=200)
+    if show in (show_outcome, show_samples):
+        arguments += (Manifest.read(*arguments),)
     show(*arguments, console)
     return console.file.getvalue()
 
@@ -157,10 +160,10 @@ def test_without_epsilon_settings_do_not_speak_of_privacy():
 )
 def test_a_run_is_not_gone_on_with_under_another_promise(tmp_path, there, here, told):
     run = Run(str(tmp_path))
-    run.save(new_manifest(there, MODELS, "2026-01-01"))
+    manifest = new_manifest(there, MODELS, "2026-01-01", InputFacts(rows=0, class_counts={}))
     with pytest.raises(UserError, match=told):
-        open_run(str(tmp_path), here, MODELS)
-    open_run(str(tmp_path), there, MODELS)
+        check_same(run, manifest, here, MODELS)
+    check_same(run, manifest, there, MODELS)
 
 
 @pytest.mark.parametrize("given", [{"epsilon": 0}, {"delta": 1}, {"clip_norm": 0}])

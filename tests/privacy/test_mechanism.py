@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 
@@ -15,7 +14,14 @@ from scipy.stats import norm
 
 from smotext_ray.config.schema import PrivacyConfig
 from smotext_ray.errors import UserError
-from smotext_ray.privacy.mechanism import add_noise, clip, noise_scale, promise, sensitivity
+from smotext_ray.privacy.mechanism import (
+    Promise,
+    add_noise,
+    clip,
+    noise_scale,
+    promise,
+    sensitivity,
+)
 
 FINITE = st.floats(-1e6, 1e6, allow_subnormal=False)
 ROWS = arrays(np.float64, st.tuples(st.integers(0, 6), st.integers(1, 5)), elements=FINITE)
@@ -81,12 +87,12 @@ def test_nobody_can_draw_the_noise_again():
 def test_the_promise_says_what_it_rests_on():
     privacy = PrivacyConfig(epsilon=8.0, clip_norm=0.25, dimensions=4)
     made = promise(privacy)
-    assert made == json.loads(json.dumps(made))
-    assert (made["epsilon"], made["delta"], made["sensitivity"]) == (8.0, 1e-5, 0.5)
-    assert made["sigma"] == noise_scale(privacy)
-    assert made["accountant"].startswith("opendp 0.")
-    assert "labels" in made["assumes"] and "one record" in made["unit"]
-    assert "seed" not in json.dumps(made)
+    assert made == Promise.model_validate_json(made.model_dump_json())
+    assert (made.epsilon, made.delta, made.sensitivity) == (8.0, 1e-5, 0.5)
+    assert made.sigma == noise_scale(privacy)
+    assert made.accountant.startswith("opendp 0.")
+    assert "labels" in made.assumes and "one record" in made.unit
+    assert "seed" not in made.model_dump_json()
 
 
 def test_without_the_library_the_user_learns_its_name(monkeypatch):

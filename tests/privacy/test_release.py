@@ -39,10 +39,9 @@ def table(rows):
     )
 
 
-def noised_run(directory, rows, files):
-    """A run of so many rows whose ``noised/`` holds these ids."""
+def noised_run(directory, files):
+    """A run whose ``noised/`` holds these ids."""
     run = Run(str(directory / "run"))
-    run.save({"format": 1, "input": {"rows": rows}})
     random = np.random.default_rng(0)
     for number, ids in enumerate(files):
         content = {
@@ -74,8 +73,8 @@ def test_a_second_release_of_the_same_rows_is_another_one(config):
 
 
 def test_embeddings_are_as_wide_as_the_encoder_s_and_one_a_row(config, tmp_path):
-    run = noised_run(tmp_path, 7, [[0, 1, 2], [], [3, 4, 5, 6]])
-    denoise(config, run, LABELS)
+    run = noised_run(tmp_path, [[0, 1, 2], [], [3, 4, 5, 6]])
+    denoise(config, run, LABELS, 7)
     written = run.table("embeddings").to_table().sort_by("id")
     assert written.column_names == ["id", "label", "embedding"]
     assert written["id"].to_pylist() == list(range(7))
@@ -90,17 +89,17 @@ def test_embeddings_are_as_wide_as_the_encoder_s_and_one_a_row(config, tmp_path)
 
 
 def test_what_a_killed_stage_left_is_replaced(config, tmp_path):
-    run = noised_run(tmp_path, 2, [[0, 1]])
+    run = noised_run(tmp_path, [[0, 1]])
     pq.write_table(pa.table({"text": ["left"]}), f"{run.make('embeddings')}/part-00007.parquet")
-    denoise(config, run, LABELS)
+    denoise(config, run, LABELS, 2)
     assert run.table("embeddings").count_rows() == 2
 
 
 @pytest.mark.parametrize("ids", [[[0, 1, 2], [2]], [[0, 1]], [[0, 1], [1]]])
 def test_a_row_released_twice_or_never_stops_the_run(config, tmp_path, ids):
-    run = noised_run(tmp_path, 3, ids)
+    run = noised_run(tmp_path, ids)
     with pytest.raises(RuntimeError, match="released once"):
-        denoise(config, run, LABELS)
+        denoise(config, run, LABELS, 3)
     assert not run.has("embeddings")
 
 

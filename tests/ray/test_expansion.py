@@ -10,8 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fake_run import fake_config, fake_pipeline
+from fake_run import fake_config
 from fake_stages import FAKES
+from handmade_run import changed
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
@@ -20,10 +21,11 @@ from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.expand import ExpansionRequest, expand
 from smotext_ray.pipeline.new_rows import NewRows
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import accepted, is_expanding
+from smotext_ray.run.manifest import InputFacts, Manifest
+from smotext_ray.run.opening import new_manifest
 from smotext_ray.run.verify import verify
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.usefixtures("shared_ray")]
 
 
 def rows(label: str, first: int, stop: int) -> list[tuple[str, str]]:
@@ -37,12 +39,6 @@ def write(path: Path, *parts: list[tuple[str, str]], ids: bool = False) -> Path:
         table = table.append_column("key", pa.array([f"k{i}" for i in range(len(table))]))
     pq.write_table(table, path)
     return path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fakes(tmp_path_factory):
-    with fake_pipeline(tmp_path_factory.mktemp("fakes") / "stage"):
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +55,9 @@ def finished(made, tmp_path) -> Run:
     """That run and its corpus for one test."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     run = Run(str(tmp_path / "run"))
-    manifest = run.manifest
-    manifest["config"]["input"]["path"] = str(tmp_path / "corpus.parquet")
-    run.save(manifest)
+    manifest = Manifest.read(run)
+    manifest.config = changed(manifest.config, input={"path": str(tmp_path / "corpus.parquet")})
+    manifest.save(run)
     return run
 
 
@@ -102,9 +98,9 @@ def test_new_rows_are_embedded_and_their_classes_topped_up(finished, tmp_path):
         False: {"corn": 15, "ship": 6, "bank": 3},
         True: {"ship": 9, "bank": 12},
     }
-    entry = run.manifest["expansions"][0]
-    assert (entry["rows_read"], entry["new_rows"], entry["changed_rows"]) == (25, 7, 0)
-    assert dict(entry["accepted"]) == {"ship": 9, "bank": 12} and entry["finished"]
+    entry = Manifest.read(run).expansions[0]
+    assert (entry.rows_read, entry.new_rows, entry.changed_rows) == (25, 7, 0)
+    assert entry.accepted == {"ship": 9, "bank": 12} and entry.finished
     # What was there is as it was: no row embedded or decoded again.
     after = contents(run)
     kept = [f for f in before if any(d in f for d in ("/embeddings/", "/samples/", "/plan/"))]
@@ -129,7 +125,7 @@ def test_a_higher_target_is_met_and_a_lower_one_is_reached_already(finished):
     # The samples are kept, and count when the target comes back.
     run, done = expand(finished.uri, ExpansionRequest(target={"ship": 14}), actors=FAKES)
     assert done and labels_of(run)[True] == {"ship": 9}
-    assert len(run.manifest["rounds"]) == 2
+    assert len(Manifest.read(run).rounds) == 2
 
 
 @pytest.mark.parametrize("stage", ["embed_corpus", "make_texts"])
@@ -143,8 +139,8 @@ def test_a_stopped_expansion_is_gone_on_with(finished, tmp_path, monkeypatch, st
         patch.setattr(expand_module, stage, fail)
         with pytest.raises(OSError, match="the disk is full"):
             expand(finished.uri, ExpansionRequest(input=str(new)), actors=FAKES)
-    assert is_expanding(finished.manifest)
-    assert "result" not in finished.manifest["stages"]
+    assert Manifest.read(finished).is_expanding
+    assert "result" not in Manifest.read(finished).stages
     new.unlink()  # its rows are in the run
     if command == "expand":
         run, done = expand(
@@ -153,12 +149,12 @@ def test_a_stopped_expansion_is_gone_on_with(finished, tmp_path, monkeypatch, st
         assert not done  # but what was under way
     else:
         run = rounds.augment(_config_of(finished), finished.uri, actors=FAKES)
-    assert is_sound(run) and not is_expanding(run.manifest)
+    assert is_sound(run) and not Manifest.read(run).is_expanding
     assert labels_of(run) == {False: {"corn": 20, "ship": 5}, True: {"ship": 15}}
 
 
 def _config_of(run: Run):
-    return RunConfig.model_validate(run.manifest["config"])
+    return Manifest.read(run).config
 
 
 def test_files_of_a_staging_that_was_killed_count_for_nothing(finished, tmp_path, monkeypatch):
@@ -187,7 +183,7 @@ def test_rows_are_known_by_their_ids(tmp_path):
     run, done = expand(run.uri, ExpansionRequest(), actors=FAKES)
     assert done and is_sound(run)
     assert labels_of(run)[False] == {"corn": 6, "ship": 4}
-    assert run.manifest["expansions"][0]["changed_rows"] == 2
+    assert Manifest.read(run).expansions[0].changed_rows == 2
     table = pq.read_table(run.at("augmented.parquet"))
     assert table["key"].to_pylist()[:10] == [f"k{i}" for i in range(10)]
 
@@ -211,9 +207,10 @@ def test_an_input_that_does_not_fit_is_refused_and_changes_nothing(
 
 
 def test_keys_of_an_address_are_not_noted():
-    wish = ExpansionRequest(input="s3://AKIA:secret@bucket/new")
-    entry = expand_module._entry(wish, RunConfig(), {"rounds": []}, NewRows())
-    assert entry["input"] == "s3://bucket/new"
+    wish, config = ExpansionRequest(input="s3://AKIA:secret@bucket/new"), RunConfig()
+    manifest = new_manifest(config, {}, "2026-01-01", InputFacts(rows=0, class_counts={}))
+    entry = expand_module._entry(wish, config, manifest, NewRows(), 0)
+    assert entry.input == "s3://bucket/new"
 
 
 def test_an_empty_export_is_no_mistake(finished, tmp_path):
@@ -230,4 +227,4 @@ def test_what_was_accepted_stays_accepted(finished, tmp_path):
     run, done = expand(finished.uri, ExpansionRequest(input=str(new)), actors=FAKES)
     assert done and is_sound(run)
     assert labels_of(run) == {False: {"corn": 12, "ship": 15}, True: {"corn": 3}}
-    assert accepted(run.manifest) == {"ship": 7, "corn": 3}
+    assert Manifest.read(run).accepted() == {"ship": 7, "corn": 3}

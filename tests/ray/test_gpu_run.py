@@ -22,6 +22,7 @@ from smotext_ray.cluster.gpus import VISIBLE, loading_alone, reserved_gpus
 from smotext_ray.cluster.ray_data import in_task
 from smotext_ray.pipeline import rounds
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
@@ -30,7 +31,7 @@ GPUS = {"0", "1"}
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory):
+def stage(own_ray, tmp_path_factory):
     directory = tmp_path_factory.mktemp("gpus") / "stage"
     with fake_pipeline(directory), local_ray(cpus=16, gpus=2):
         yield directory
@@ -63,8 +64,8 @@ def seen(stage: Path, actor: str) -> set[str | None]:
 
 def test_a_run_reserves_gpus_for_every_kind_of_actor(stage, run):
     made = run(decode_rows_per_block=8)
-    assert made.manifest["rounds"][0]["decode"]["actors"] == 2
-    assert made.manifest["config"]["encoder"]["dtype"] == "bfloat16"
+    assert Manifest.read(made).rounds[0].decode.actors == 2
+    assert Manifest.read(made).config["encoder"]["dtype"] == "bfloat16"
     for actor in ("encoder", "planner", "decoder", "gate"):
         assert seen(stage, actor) <= GPUS, actor
 
@@ -73,7 +74,7 @@ def test_what_reserves_no_gpu_sees_none(stage, run):
     made = run(gpus_per_encoder=0, gpus_per_gate=0)
     assert seen(stage, "encoder") == {""} == seen(stage, "gate")
     assert seen(stage, "decoder") <= GPUS
-    assert made.manifest["config"]["encoder"]["dtype"] != "auto"
+    assert Manifest.read(made).config["encoder"]["dtype"] != "auto"
 
 
 def visible() -> str | None:

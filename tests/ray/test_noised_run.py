@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray
 from ray import cloudpickle
 from tiny_models import WORDS, tiny_encoder
 
@@ -22,7 +20,8 @@ from smotext_ray.models.files import locate_model
 from smotext_ray.pipeline import denoise, embed, rounds
 from smotext_ray.pipeline.actors import Actors
 from smotext_ray.privacy.directions import principal_directions, write_directions
-from smotext_ray.run.directory import Run
+from smotext_ray.run.directory import MANIFEST, Run
+from smotext_ray.run.manifest import BadRows, Manifest
 from smotext_ray.run.verify import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
@@ -83,7 +82,7 @@ def setting(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(setting, tmp_path_factory):
+def finished(shared_ray, setting, tmp_path_factory):
     """The run, whose denoising failed once on the way."""
     config, digest = setting
     models = {name: {"name": name, "sha256": digest} for name in ("encoder", "llm", "bridge")}
@@ -109,7 +108,6 @@ def finished(setting, tmp_path_factory):
             patch.setattr(embed, "denoise", whole)
             run = rounds.augment(config, uri, actors)
         finally:
-            ray.shutdown()  # which the pipeline started in this process
             log.setLevel(level)
     return run
 
@@ -148,14 +146,14 @@ def test_all_files_agree(finished):
 
 
 def test_the_manifest_states_the_promise_and_no_key_to_the_noise(finished):
-    manifest = Run(finished.uri).manifest
-    promise = manifest["privacy"]
-    assert (promise["epsilon"], promise["delta"], promise["sensitivity"]) == (8.0, 1e-5, 1.0)
-    assert promise["sigma"] > 0.5 and "labels" in promise["assumes"]
-    assert len(manifest["models"]["directions"]["sha256"]) == 64
-    assert manifest["input"]["columns"] == ["text", "label"]
-    assert manifest["input"]["bad_rows"] == {"label is null": {"count": 1, "examples": [25]}}
-    assert json.dumps(manifest).count("seed") == 1  # the plan's
+    manifest = Manifest.read(Run(finished.uri))
+    promise = manifest.privacy
+    assert (promise.epsilon, promise.delta, promise.sensitivity) == (8.0, 1e-5, 1.0)
+    assert promise.sigma > 0.5 and "labels" in promise.assumes
+    assert len(manifest.models["directions"]["sha256"]) == 64
+    assert manifest.input.columns == ["text", "label"]
+    assert manifest.input.bad_rows == {"label is null": BadRows(count=1, examples=[25])}
+    assert Run(finished.uri).read(MANIFEST).decode().count("seed") == 1  # the plan's
 
 
 def test_embeddings_are_not_those_of_the_texts(finished, setting):

@@ -7,7 +7,6 @@ import logging
 import time
 
 import pytest
-from local_ray import local_ray
 
 from smotext_ray.cluster import progress
 from smotext_ray.cluster.progress import MOST_EVENTS, Counter, StageActor, stage_progress
@@ -46,7 +45,7 @@ def test_events_are_told_once_and_are_bounded():
     counter.log_event("no text", {"sample_ids": [7]})
     counts, events = counter.see(0)
     assert counts["smotext_restarts", "decoder"] == 1
-    sentence = "Ray has started the decoder anew, which ended at sample_id 1 to 9"
+    sentence = "Ray has restarted the decoder, which stopped at sample_id 1 to 9"
     assert events == [(sentence, {"actor": "decoder"}), ("no text", {"sample_ids": [7]})]
     assert counter.see(1)[1] == events[1:]
     for _ in range(2 * MOST_EVENTS):
@@ -94,9 +93,10 @@ Counts = progress.collections.Counter
 
 
 @pytest.fixture(scope="module")
-def ray():
-    with local_ray() as ray:
-        yield ray
+def ray(shared_ray):
+    import ray
+
+    return ray
 
 
 @pytest.fixture
@@ -169,8 +169,13 @@ def _files(run):
 
 def test_the_counter_holds_no_cpu(ray, run):
     with stage_progress("embed", 1, run) as counter:
-        ray.get(counter.get.remote())
-        assert ray.available_resources()["CPU"] == 2
+        assert ray.get(counter.__ray_call__.remote(held)) == {}
+
+
+def held(actor):
+    import ray
+
+    return ray.get_runtime_context().get_assigned_resources()
 
 
 def test_a_counter_that_dies_does_not_end_the_stage(ray, run):

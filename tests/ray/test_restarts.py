@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from local_ray import local_ray
 
 from smotext_ray.cluster import restarts as module
 from smotext_ray.cluster.restarts import Restarts, bounded_restarts, supervised
@@ -67,14 +66,15 @@ def ids(table):
 
 
 @pytest.fixture(scope="module")
-def ray():
+def ray(shared_ray):
     import sys
 
+    import ray
     from ray import cloudpickle
     from ray.data import DataContext
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    with local_ray() as ray:
+    with DataContext.current(DataContext.get_current().copy()):
         DataContext.get_current().enable_progress_bars = False
         yield ray
 
@@ -120,9 +120,8 @@ def test_memory_is_named_with_the_setting_to_lower(ray, monkeypatch):
     with pytest.raises(Stopped) as caught:
         run(ray, {"number": 1, "error": MemoryError()}, ResourcesConfig(max_attempts=1))
     assert str(caught.value) == (
-        "The adder could not be started, 3 times in a row: MemoryError; Ray has ended 4 processes "
-        "for want of memory meanwhile: lower resources.decoder_actors, or use machines with more "
-        "of it."
+        "The adder could not be started, 3 times in a row: MemoryError; Ray killed 4 processes "
+        "that ran out of memory: lower resources.decoder_actors, or use machines with more memory."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_run import fake_config, fake_pipeline
+from fake_run import fake_config
 from fake_stages import FAKES
 from test_expansion import _config_of, is_sound, labels_of, rows, write
 
@@ -17,15 +17,10 @@ from smotext_ray.pipeline.in_process import plan_here, weigh_here
 from smotext_ray.pipeline.plan_files import weights_directory
 from smotext_ray.plan import variants
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import verify
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fakes(tmp_path_factory):
-    with fake_pipeline(tmp_path_factory.mktemp("fakes") / "stage"):
-        yield
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.usefixtures("shared_ray")]
 
 
 def planned(tmp_path, points_per_file: int = 6, **plan) -> Run:
@@ -41,7 +36,7 @@ def planned(tmp_path, points_per_file: int = 6, **plan) -> Run:
 def is_that_of_one_process(run: Run, points: dict[str, int]) -> bool:
     """Whether weights and first plan are what `smotext_ray.pipeline.in_process` makes."""
     embedded, config = run.table("embeddings"), _config_of(run)
-    weights = run.table(weights_directory(run.manifest)).to_table().sort_by("id")
+    weights = run.table(weights_directory(Manifest.read(run))).to_table().sort_by("id")
     made = run.table("plan", "round-1").to_table().sort_by("sample_id")
     here = weigh_here(embedded, points, config)
     plan = plan_here(embedded, points, 1, 0, config, weights=here)
@@ -54,7 +49,7 @@ def is_that_of_one_process(run: Run, points: dict[str, int]) -> bool:
 def test_a_variant_of_the_whole_is_one_file_and_a_change_of_it_is_found(tmp_path):
     run = planned(tmp_path, variant="kmeans", n_clusters=1, neighbors_per_point=2)
     (file,) = weight_files(run)
-    assert list(run.manifest["weights"]["files"]) == [file]
+    assert list(Manifest.read(run).weights.files) == [file]
     assert is_that_of_one_process(run, {"ship": 25}) and is_sound(run)
     Path(run.at(file)).write_bytes(b"other")
     assert [finding.check for finding in verify(run) if not finding.ok] == ["weights: hashes"]
@@ -77,33 +72,34 @@ def test_a_small_plan_needs_no_actors_and_is_the_same(tmp_path, monkeypatch):
 
 def test_weights_are_made_once_and_anew_when_the_corpus_has_grown(tmp_path):
     run = planned(tmp_path, variant="borderline")
-    first = {name: run.manifest["weights"]["files"][name] for name in weight_files(run)}
+    first = {name: Manifest.read(run).weights.files[name] for name in weight_files(run)}
     assert is_that_of_one_process(run, {"ship": 25})
-    assert len(run.manifest["rounds"][0]["plan_files"]) == 5
+    assert len(Manifest.read(run).rounds[0].plan_files) == 5
     # As after a kill between a file and the manifest: it is as if nothing was planned.
-    manifest = run.manifest
-    plan = manifest["rounds"][0]["plan_files"]
+    manifest = Manifest.read(run)
+    plan = manifest.rounds[0].plan_files
     gone = sorted(first)[1]
     run.fs.delete_file(run.at(gone))
     stays = {name: Path(run.at(name)).stat().st_mtime_ns for name in weight_files(run)}
     run.clear("plan")
     for name in ("targets", "weights"):
-        del manifest[name]
-    run.save(manifest | {"rounds": []})
-    assert plan_module.plan(_config_of(run), run, actors=FAKES)
-    assert run.manifest["weights"]["files"] == first and len(first) == 3
+        setattr(manifest, name, None)
+    manifest.rounds = []
+    manifest.save(run)
+    assert plan_module.plan(_config_of(run), run, Manifest.read(run), actors=FAKES)
+    assert Manifest.read(run).weights.files == first and len(first) == 3
     assert {n: Path(run.at(n)).stat().st_mtime_ns for n in stays} == stays and len(stays) == 2
-    assert run.manifest["rounds"][0]["plan_files"] == plan
+    assert Manifest.read(run).rounds[0].plan_files == plan
     run = rounds.augment(_config_of(run), run.uri, actors=FAKES)
 
     new = write(tmp_path / "new.parquet", rows("corn", 40, 60))
     run, done = expand(run.uri, ExpansionRequest(input=str(new)), actors=FAKES)
     assert done and is_sound(run) and labels_of(run)[True] == {"ship": 45}
-    again = run.manifest["weights"]["files"]
+    again = Manifest.read(run).weights.files
     assert again.keys().isdisjoint(first) and set(again.values()) != set(first.values())
     config, points = _config_of(run), {"ship": 45}
     here = weigh_here(run.table("embeddings"), points, config)
-    weights = run.table(weights_directory(run.manifest)).to_table().sort_by("id")
+    weights = run.table(weights_directory(Manifest.read(run))).to_table().sort_by("id")
     assert weights.combine_chunks().equals(here.combine_chunks())
 
 
@@ -118,9 +114,9 @@ def test_a_class_without_a_source_is_left_as_it_is(tmp_path):
     config = fake_config(corpus, plan={"variant": "borderline"}, neighbors={"m_neighbors": 1})
     run = rounds.augment(config, str(tmp_path / "run"), actors=FAKES)
     assert is_sound(run) and labels_of(run)[True] == {}
-    *_, warning = run.manifest["warnings"]
+    *_, warning = Manifest.read(run).warnings
     assert "'ship' is skipped: none of its texts is in danger" in warning
-    assert run.manifest["shortfall"] == []
+    assert Manifest.read(run).shortfall == {}
 
 
 def test_too_many_rows_are_refused_before_anything_is_written(tmp_path, monkeypatch):

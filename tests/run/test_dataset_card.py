@@ -6,12 +6,15 @@ import re
 
 import pytest
 import yaml
-from handmade_run import build
+from handmade_run import build, changed
 from huggingface_hub import DatasetCard
 
 from smotext_ray.cli.main import main
 from smotext_ray.config.load import load_config
+from smotext_ray.config.schema import config_json
+from smotext_ray.privacy.mechanism import Promise
 from smotext_ray.run.card import _size, card_text
+from smotext_ray.run.manifest import Manifest
 
 pytestmark = pytest.mark.usefixtures("own_log")
 
@@ -31,21 +34,21 @@ def table(text, title):
 
 
 def test_the_hub_can_read_the_front_matter(run):
-    card = DatasetCard(card_text(run.manifest, "cc-by-4.0"))
+    card = DatasetCard(card_text(Manifest.read(run), "cc-by-4.0"))
     data = card.data.to_dict()
     assert data["license"] == "cc-by-4.0" and data["size_categories"] == "n<1K"
     assert data["task_categories"] == ["text-classification"] and "synthetic" in data["tags"]
     ((split,),) = [config["data_files"] for config in data["configs"]]
     assert split == {"split": "train", "path": "augmented.parquet"}
     assert run.has(split["path"])
-    assert DatasetCard(card_text(run.manifest)).data.license is None
+    assert DatasetCard(card_text(Manifest.read(run))).data.license is None
 
 
 def test_counts_before_and_after_and_reasons(run):
-    text = card_text(run.manifest)
+    text = card_text(Manifest.read(run))
     assert table(text, "Classes") == [["grain", "4", "5", "2", "6"], ["ship", "6", "0", "0", "6"]]
-    assert "10 rows of the corpus `corpus.parquet` as they were, and 2 new ones" in text
-    assert "Of 5 points 2 became texts that were accepted (40 %), in 1 round." in text
+    assert "10 original rows of the corpus `corpus.parquet`, and 2 synthetic ones" in text
+    assert "Of 5 points, 2 became accepted texts (40%), in 1 round." in text
     assert table(text, "Acceptance") == [
         ["wrong_class", "nearer to another class", "2"],
         ["truncated", "cut off at decoder.max_tokens", "1"],
@@ -53,15 +56,15 @@ def test_counts_before_and_after_and_reasons(run):
 
 
 def test_the_columns_are_those_of_the_result(run):
-    listed = table(card_text(run.manifest), "Columns")
+    listed = table(card_text(Manifest.read(run)), "Columns")
     told = {name for names, _ in listed for name in names.split(", ")}
     assert told | {"page"} == set(run.table("augmented.parquet").schema.names)
 
 
 def test_models_with_their_digests(run):
-    manifest = run.manifest
-    manifest["models"]["llm"] = {"name": "some-lab/an-llm", "sha256": ""}
-    manifest["models"]["bridge"] = {"name": "/home/me/bridges/mine", "sha256": "abc"}
+    manifest = Manifest.read(run)
+    manifest.models["llm"] = {"name": "some-lab/an-llm", "sha256": ""}
+    manifest.models["bridge"] = {"name": "/home/me/bridges/mine", "sha256": "abc"}
     assert table(card_text(manifest), "Models") == [
         ["encoder", "encoder", "0"],
         ["llm", "some-lab/an-llm", "as the hub has it"],
@@ -70,21 +73,24 @@ def test_models_with_their_digests(run):
 
 
 def test_the_settings_make_the_same_run(run, tmp_path):
-    text = card_text(run.manifest)
+    text = card_text(Manifest.read(run))
     assert "--text-column body --label-column topic" in text
     settings = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
     (tmp_path / "settings.yaml").write_text(settings)
     made = load_config(file=str(tmp_path / "settings.yaml")).model_dump()
     for section in ("gate", "plan", "neighbors", "decoder", "encoder", "bridge"):
-        there = run.manifest["config"][section]
+        there = config_json(Manifest.read(run).config)[section]
         assert {key: made[section][key] for key in there} == there
     assert set(yaml.safe_load(settings)["gate"]) >= {"min_cosine", "cleaning"}
 
 
 def test_nothing_tells_where_the_owner_keeps_things(run):
-    manifest = run.manifest
-    manifest["config"]["input"]["path"] = "s3://secret-bucket/private/tickets.csv"
-    manifest["config"]["decoder"]["model"] = "/home/me/llm"
+    manifest = Manifest.read(run)
+    manifest.config = changed(
+        manifest.config,
+        input={"path": "s3://secret-bucket/private/tickets.csv"},
+        decoder={"model": "/home/me/llm"},
+    )
     text = card_text(manifest)
     assert "tickets.csv" in text and "model: llm" in text
     for word in ("secret-bucket", "/home/me", str(run.path)):
@@ -92,22 +98,27 @@ def test_nothing_tells_where_the_owner_keeps_things(run):
 
 
 def test_a_run_without_epsilon_says_that_it_promises_nothing(run):
-    text = card_text(run.manifest)
-    assert "not anonymous" in text and "rows of the corpus are in it" in text
+    text = card_text(Manifest.read(run))
+    assert "not anonymous" in text and "original rows of the corpus" in text
     assert "epsilon" not in text
 
 
 def test_a_run_with_epsilon_says_what_it_promises(run):
-    manifest = run.manifest
-    manifest["privacy"] = {
-        "epsilon": 8.0,
-        "delta": 1e-5,
-        "unit": "a record",
-        "sensitivity": 1.0,
-        "assumes": "labels are public",
-    }
-    manifest["config"]["privacy"] = {"epsilon": 8.0, "delta": 1e-5}
-    manifest["result"] |= {"rows": 2, "synthetic": 2}
+    manifest = Manifest.read(run)
+    manifest.privacy = Promise(
+        epsilon=8.0,
+        delta=1e-5,
+        unit="a record",
+        mechanism="noise",
+        sensitivity=1.0,
+        clip_norm=0.5,
+        dimensions=4,
+        sigma=0.6,
+        accountant="opendp",
+        assumes="labels are public",
+    )
+    manifest.config = changed(manifest.config, privacy={"epsilon": 8.0, "delta": 1e-5})
+    manifest.result.rows = manifest.result.synthetic = 2
     text = card_text(manifest)
     assert "Differentially private with epsilon 8 and delta 1e-05 for a record" in text
     assert "Assumed: labels are public" in text and "not anonymous" not in text
@@ -135,11 +146,11 @@ def test_a_card_is_written_once_and_anew_on_request(tmp_path, capsys):
     card = tmp_path / "run" / "README.md"
     code, said = command(capsys, "card", run.uri, "--license", "mit")
     assert code == 0 and str(card) in said and f"smotext push {run.uri}" in said
-    assert card.read_text() == card_text(run.manifest, "mit")
+    assert card.read_text() == card_text(Manifest.read(run), "mit")
     code, said = command(capsys, "card", run.uri)
     assert code == 2 and "--overwrite" in said
     assert command(capsys, "card", run.uri, "--overwrite")[0] == 0
-    assert card.read_text() == card_text(run.manifest)
+    assert card.read_text() == card_text(Manifest.read(run))
 
 
 @pytest.mark.parametrize("until", ["embed", "plan", "decode"])

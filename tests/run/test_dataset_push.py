@@ -11,6 +11,7 @@ from handmade_run import build
 from smotext_ray.cli.main import main
 from smotext_ray.errors import UserError
 from smotext_ray.run.card import write_card
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.push import push_result
 
 pytestmark = pytest.mark.usefixtures("own_log")
@@ -57,7 +58,7 @@ def test_a_large_result_goes_up_in_its_files(hub, tmp_path, monkeypatch):
     write_card(run)
     push_result(run, "me/tickets")
     names = set(hub.files["me/tickets"])
-    assert names == {"README.md", *run.manifest["result"]["sha256"]} and len(names) > 2
+    assert names == {"README.md", *Manifest.read(run).result.sha256} and len(names) > 2
     assert b"augmented/*.parquet" in hub.files["me/tickets"]["README.md"]
 
 
@@ -75,9 +76,9 @@ def test_a_result_without_a_card_stays(hub, run, command):
 
 
 def test_a_card_of_an_earlier_result_is_refused(hub, run, command):
-    manifest = run.manifest
-    manifest["result"]["sha256"] = {"augmented.parquet": "0" * 64}
-    run.save(manifest)
+    manifest = Manifest.read(run)
+    manifest.result.sha256 = {"augmented.parquet": "0" * 64}
+    manifest.save(run)
     code, said = command("push", run.uri, "me/tickets")
     assert code == 2 and "another result" in said and "--overwrite" in said and not hub.files
 
@@ -85,7 +86,7 @@ def test_a_card_of_an_earlier_result_is_refused(hub, run, command):
 def test_a_result_that_was_changed_is_refused(hub, run, command):
     run.write(b"something else", "augmented.parquet")
     code, said = command("push", run.uri, "me/tickets")
-    assert code == 2 and "is not what the run has written" in said and not hub.files
+    assert code == 2 and "has changed since the run wrote it" in said and not hub.files
 
 
 def test_a_card_that_its_owner_has_added_to_goes_up(hub, run):

@@ -13,7 +13,8 @@ from pyarrow import fs as pafs
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import MANIFEST, Run
-from smotext_ray.run.manifest import new_manifest, open_run
+from smotext_ray.run.manifest import InputFacts, Manifest
+from smotext_ray.run.opening import check_same, existing_manifest, new_manifest
 from smotext_ray.utils.filesystems import open_filesystem
 
 MODELS = {
@@ -35,13 +36,23 @@ def uri(request, tmp_path):
 @pytest.fixture
 def begun(uri):
     """A run with a manifest and nothing else."""
-    Run(uri).save(new_manifest(config(), MODELS, "2026-01-01"))
+    facts = InputFacts(rows=0, class_counts={})
+    new_manifest(config(), MODELS, "2026-01-01", facts).save(Run(uri))
     return uri
+
+
+def opened(uri, config, models):
+    """The manifest of a run that fits, as the stages open it."""
+    run = Run(uri)
+    manifest = existing_manifest(run)
+    if manifest is not None:
+        check_same(run, manifest, config, models)
+    return manifest
 
 
 def refused(*arguments):
     with pytest.raises(UserError) as caught:
-        open_run(*arguments)
+        opened(*arguments)
     message = str(caught.value)
     assert "\n" not in message and message.endswith(".")
     return message
@@ -148,24 +159,24 @@ def test_an_address_that_is_refused_is_told_without_its_keys():
 
 
 def test_a_manifest_says_what_the_run_stands_on(begun):
-    manifest = Run(begun).manifest
-    assert manifest["models"] == MODELS
-    assert manifest["config"]["plan"]["seed"] == 0
-    assert RunConfig.model_validate(manifest["config"]) == config()
-    assert {"ray", "torch", "pyarrow"} <= set(manifest["packages"])
-    assert manifest["stages"] == {} and manifest["rounds"] == []
+    manifest = Manifest.read(Run(begun))
+    assert manifest.models == MODELS
+    assert manifest.config.plan.seed == 0
+    assert manifest.config == config()
+    assert {"ray", "torch", "pyarrow"} <= set(manifest.packages)
+    assert manifest.stages == {} and manifest.rounds == []
 
 
 def test_without_a_manifest_there_is_no_run(uri):
     with pytest.raises(UserError, match=r"There is no run in .*run \(no manifest.json\)\.$"):
-        _ = Run(uri).manifest
+        _ = Manifest.read(Run(uri))
 
 
 @pytest.mark.parametrize("content", [b"", b'{"format": 1,', b"\xff\xfe"])
 def test_a_damaged_manifest_is_a_sentence(uri, content):
     Run(uri).write(content, MANIFEST)
     with pytest.raises(UserError, match=r"manifest\.json .* is damaged") as caught:
-        _ = Run(uri).manifest
+        _ = Manifest.read(Run(uri))
     assert "\n" not in str(caught.value)
     refused(uri, config(), MODELS)
 
@@ -173,29 +184,29 @@ def test_a_damaged_manifest_is_a_sentence(uri, content):
 @pytest.mark.parametrize("content", [{}, {"format": 99, "config": {}}, [1, 2], 3, None])
 def test_a_manifest_of_another_version_or_kind_is_refused(uri, content):
     Run(uri).write(json.dumps(content).encode(), MANIFEST)
-    assert "is not of this version of smotext" in refused(uri, config(), MODELS)
-    with pytest.raises(UserError, match="is not of this version"):
-        _ = Run(uri).manifest
+    assert "is from another version of smotext" in refused(uri, config(), MODELS)
+    with pytest.raises(UserError, match="is from another version"):
+        _ = Manifest.read(Run(uri))
 
 
 # Opening
 
 
 def test_a_new_directory_is_opened_and_not_made(uri):
-    assert not open_run(uri, config(), MODELS).has()
+    assert opened(uri, config(), MODELS) is None and not Run(uri).has()
 
 
 def test_an_empty_directory_is_good(tmp_path):
-    assert open_run(str(tmp_path), config(), MODELS).has()
+    assert opened(str(tmp_path), config(), MODELS) is None
 
 
 def test_a_run_is_gone_on_with(begun):
-    assert open_run(begun, config(), MODELS).manifest["models"] == MODELS
+    assert opened(begun, config(), MODELS).models == MODELS
 
 
 def test_foreign_files_are_not_mixed_with_a_run(uri):
     Run(uri).write(b"x", "letter.txt")
-    assert "holds files but no run" in refused(uri, config(), MODELS)
+    assert "has files but no run" in refused(uri, config(), MODELS)
 
 
 def test_a_file_is_no_directory(tmp_path):
@@ -203,7 +214,7 @@ def test_a_file_is_no_directory(tmp_path):
     file.write_text("x")
     assert "is a file; name a directory" in refused(str(file), config(), MODELS)
     with pytest.raises(UserError, match="There is no run in"):
-        _ = Run(str(file)).manifest
+        _ = Manifest.read(Run(str(file)))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +240,7 @@ def test_a_file_is_no_directory(tmp_path):
 )
 def test_another_setting_is_refused_with_key_and_both_values(begun, section, values, told):
     message = refused(begun, config(**{section: values}), MODELS)
-    assert "holds another run" in message
+    assert "was started with other settings" in message
     for part in told:
         assert part in message
 
@@ -245,4 +256,4 @@ def test_what_changes_no_row_may_differ(begun):
         plan={"max_rounds": 9},
         resources={"encoder_actors": 3, "decode_rows_per_block": 7},
     )
-    assert open_run(begun, free, MODELS)
+    assert opened(begun, free, MODELS)

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.run import lease as module
 from smotext_ray.run.directory import LEASE, Run
 from smotext_ray.run.lease import Lease, LeaseLost, hold, read_claims
+from smotext_ray.run.manifest import InputFacts
+from smotext_ray.run.opening import new_manifest
 
 ELSEWHERE = {"host": "other", "pid": 1, "process": "", "what": "expand", "since": "today"}
 
@@ -149,9 +152,11 @@ def test_who_has_lost_it_is_stopped_and_saves_nothing(run):
 def test_a_manifest_is_not_saved_without_the_lease(run, monkeypatch):
     monkeypatch.setattr(module, "TTL_SECONDS", 0.1)
     monkeypatch.setattr(module, "RENEW_SECONDS", 60)
+    facts = InputFacts(rows=0, class_counts={})
+    manifest = new_manifest(RunConfig(), {}, "2026-01-01", facts)
     with pytest.raises(LeaseLost), hold(run, "augment"):
         (claim,) = read_claims(run)
         os.remove(run.at(LEASE, claim.name))
         time.sleep(0.2)  # asleep for longer than a claim lives
-        run.save({"format": 1})
+        manifest.save(run)
     assert not run.has("manifest.json")

@@ -150,8 +150,8 @@ URIS = {
 def test_keys_are_taken_out_of_addresses(run, uri):
     assert without_credentials(uri) == URIS[uri]
     log_to_run(run)
-    log.warning("%s is finished already", uri)
-    assert lines(run)[0]["message"] == f"{URIS[uri]} is finished already"
+    log.warning("%s is already finished", uri)
+    assert lines(run)[0]["message"] == f"{URIS[uri]} is already finished"
 
 
 def test_a_run_s_name_is_short_and_its_own(tmp_path):

@@ -11,14 +11,14 @@ from rich.console import Console
 from support.handmade_run import MODELS, config_for
 
 from smotext_ray.cli.show import show_outcome, show_samples
-from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.inputs import _samples
 from smotext_ray.pipeline.expand import _is_idle
 from smotext_ray.pipeline.plan_files import PlanWriter, group_item
 from smotext_ray.plan.shards import shards
 from smotext_ray.run.directory import MANIFEST, Run
-from smotext_ray.run.manifest import in_force, open_run
+from smotext_ray.run.manifest import BegunControl, Decoded, Manifest
+from smotext_ray.run.opening import check_same
 from smotext_ray.run.renamed import REASONS, SETTINGS, renamed_manifest
 from smotext_ray.run.samples import summarize_round
 from smotext_ray.run.status import status_json
@@ -48,9 +48,9 @@ def test_the_stored_manifest_has_the_older_words(run):
 
 
 def test_its_settings_are_read_by_todays_names(run):
-    config = RunConfig.model_validate(run.manifest["config"])
+    config = Manifest.read(run).config
     assert (config.plan.alpha, config.plan.neighbors_per_point) == (0.5, 2)
-    assert in_force(config, run.manifest).neighbors.on_singleton_class == "skip"
+    assert Manifest.read(run).effective_config.neighbors.on_singleton_class == "skip"
     for section, words in SETTINGS.items():
         for old, new in words.items():
             value = stored(run)["config"][section][old]
@@ -58,37 +58,39 @@ def test_its_settings_are_read_by_todays_names(run):
 
 
 def test_it_is_opened_with_the_same_settings_and_refused_with_others(run):
-    open_run(run.uri, config_for(Path("corpus.parquet"), plan=TODAY), MODELS)
+    manifest = Manifest.read(run)
+    check_same(run, manifest, config_for(Path("corpus.parquet"), plan=TODAY), MODELS)
+    other = config_for(Path("corpus.parquet"), plan=TODAY | {"alpha": 1})
     with pytest.raises(Exception, match=r"plan\.alpha is 0\.5 there and 1\.0 here"):
-        open_run(run.uri, config_for(Path("corpus.parquet"), plan=TODAY | {"alpha": 1}), MODELS)
+        check_same(run, manifest, other, MODELS)
 
 
 def test_its_plan_is_made_again_byte_for_byte(run):
-    manifest = run.manifest
-    config = RunConfig.model_validate(manifest["config"])
-    (first, _) = manifest["rounds"]
-    groups = shards(dict(first["planned"]), 1, 0, points_per_shard=5)
+    manifest = Manifest.read(run)
+    config = manifest.config
+    (first, _) = manifest.rounds
+    groups = shards(first.planned, 1, 0, points_per_shard=5)
     run.clear("plan")
     write = PlanWriter(run, config)
     items = [group_item(1, i, group) for i, group in enumerate(groups)]
-    assert {item["file"]: write(**item)[0] for item in items} == first["plan_files"]
+    assert {item["file"]: write(**item)[0] for item in items} == first.plan_files
 
 
 def test_its_reasons_are_told_in_todays_words(run):
     told = summarize_round(run, [1])
-    assert told["reasons"] == {"truncated": 2, "wrong_class": 1, "error": 1}
-    manifest = run.manifest
-    assert manifest["rounds"][0]["decode"] == told | {"seconds": 4.0, "tokens": 400, "actors": 1}
-    assert manifest["controls"]["lam_0"]["reasons"] == {"truncated": 4, "wrong_class": 3}
-    assert manifest["controls"]["shuffled"] == {"points": 16}
+    assert told.reasons == {"truncated": 2, "wrong_class": 1, "error": 1}
+    manifest = Manifest.read(run)
+    assert manifest.rounds[0].decode == Decoded(seconds=4.0, tokens=400, actors=1, **dict(told))
+    assert manifest.controls["lam_0"].reasons == {"truncated": 4, "wrong_class": 3}
+    assert manifest.controls["shuffled"] == BegunControl(points=16)
     reasons = {sample["reason"] for sample in _samples(run, [1, 2], {})}
     assert reasons == {"", "no engine", "repetitive", *REASONS.values()}
 
 
 def test_what_is_printed_of_it_is_in_todays_words(run):
     console = Console(width=120, record=True)
-    show_outcome(run, console)
-    assert show_samples(run, console, status="rejected") == 7
+    show_outcome(run, Manifest.read(run), console)
+    assert show_samples(run, Manifest.read(run), console, status="rejected") == 7
     text = console.export_text()
     assert "rejected: low_similarity" in text and "wrong_class" in text and "truncated" in text
     assert not any(old in text for old in REASONS)
@@ -100,26 +102,26 @@ def test_its_files_are_sound(run):
 
 
 def test_once_saved_its_manifest_is_in_todays_words(run):
-    manifest = run.manifest
-    run.save(manifest)
-    assert stored(run) == manifest == renamed_manifest(manifest)
+    manifest = Manifest.read(run)
+    manifest.save(run)
+    assert Manifest.read(run) == manifest
+    assert stored(run) == renamed_manifest(stored(run))
     assert not any(f'"{old}"' in run.read(MANIFEST).decode() for old in [*REASONS, "short"])
 
 
 def test_an_expansion_with_nothing_new_is_idle(run):
-    manifest = run.manifest
-    config = RunConfig.model_validate(manifest["config"])
-    entry = {"target": "auto", "new_rows": 0, "max_rounds": 1}
-    assert _is_idle(entry, config, manifest)
-    assert not _is_idle(entry | {"max_rounds": 3}, config, manifest)
+    manifest = Manifest.read(run)
+    entry = manifest.last_expansion.model_copy(update={"max_rounds": 1})
+    assert _is_idle(entry, manifest)
+    assert not _is_idle(entry.model_copy(update={"max_rounds": 3}), manifest)
 
 
 def test_a_run_on_the_sphere_can_be_read_once_it_is_finished(run):
     manifest = stored(run)
     manifest["config"]["plan"]["interpolation"] = "slerp"
     run.write(json.dumps(manifest).encode(), MANIFEST)
-    RunConfig.model_validate(run.manifest["config"])
+    assert Manifest.read(run).config.plan.alpha == TODAY["alpha"]
     del manifest["stages"]["result"]
     run.write(json.dumps(manifest).encode(), MANIFEST)
     with pytest.raises(UserError, match=r"plan\.interpolation=slerp.* of commit a21507a"):
-        _ = run.manifest
+        Manifest.read(run)

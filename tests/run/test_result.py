@@ -13,6 +13,7 @@ from handmade_run import build, corpus_table
 
 from smotext_ray.run import result
 from smotext_ray.run.directory import file_sha256
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.result import write_result
 from smotext_ray.tables import RESULT_LINEAGE
 
@@ -29,7 +30,7 @@ ADDED = {
 
 
 def result_of(run):
-    return run.table(run.manifest["result"]["path"]).to_table()
+    return run.table(Manifest.read(run).result.path).to_table()
 
 
 def parts(run):
@@ -90,23 +91,23 @@ def test_rejected_failed_and_repeated_samples_stay_out(tmp_path):
 
 def test_a_class_that_was_not_asked_for_gets_nothing(tmp_path):
     run = build(tmp_path, WANTED)
-    write_result(run, run.manifest, {"ship": 1})
+    write_result(run, Manifest.read(run), {"ship": 1})
     _, new = parts(run)
     assert new["topic"].to_pylist() == ["ship"]
 
 
 def test_what_is_told_of_the_result(tmp_path):
     run = build(tmp_path, WANTED)
-    told = run.manifest["result"]
-    assert (told["path"], told["rows"], told["synthetic"]) == ("augmented.parquet", 14, 4)
+    told = Manifest.read(run).result
+    assert (told.path, told.rows, told.synthetic) == ("augmented.parquet", 14, 4)
     content = (tmp_path / "run" / "augmented.parquet").read_bytes()
-    assert told["sha256"] == {"augmented.parquet": hashlib.sha256(content).hexdigest()}
-    assert file_sha256(run, "augmented.parquet") == told["sha256"]["augmented.parquet"]
+    assert told.sha256 == {"augmented.parquet": hashlib.sha256(content).hexdigest()}
+    assert file_sha256(run, "augmented.parquet") == told.sha256["augmented.parquet"]
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path):
     run = build(tmp_path, WANTED)
-    assert write_result(run, run.manifest, WANTED) == run.manifest["result"]
+    assert write_result(run, Manifest.read(run), WANTED) == Manifest.read(run).result
 
 
 @pytest.mark.parametrize(
@@ -168,9 +169,9 @@ def test_a_large_result_is_a_directory_of_the_same_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(result, "LARGE", 14)
     monkeypatch.setattr(result, "ROWS_PER_FILE", 6)
     run = build(tmp_path / "large", WANTED)
-    told = run.manifest["result"]
-    assert (told["path"], told["rows"], told["synthetic"]) == ("augmented", 14, 4)
-    assert list(told["sha256"]) == ["augmented/part-00000.parquet", "augmented/part-00001.parquet"]
+    told = Manifest.read(run).result
+    assert (told.path, told.rows, told.synthetic) == ("augmented", 14, 4)
+    assert list(told.sha256) == ["augmented/part-00000.parquet", "augmented/part-00001.parquet"]
     assert result_of(run).equals(small)
     assert not run.has("augmented.parquet")
 
@@ -178,7 +179,7 @@ def test_a_large_result_is_a_directory_of_the_same_rows(tmp_path, monkeypatch):
 def test_a_large_result_replaces_the_one_before(tmp_path, large):
     run = build(tmp_path, WANTED)
     (tmp_path / "run" / "augmented" / "part-00009.parquet").write_bytes(b"old")
-    write_result(run, run.manifest, WANTED)
+    write_result(run, Manifest.read(run), WANTED)
     assert not run.has("augmented", "part-00009.parquet")
 
 
@@ -202,11 +203,11 @@ def test_a_killed_write_leaves_no_file_of_the_final_name(tmp_path, monkeypatch, 
 
     monkeypatch.setattr(pq.ParquetWriter, "write_table", dies)
     with pytest.raises(Killed):
-        write_result(run, run.manifest, WANTED)
+        write_result(run, Manifest.read(run), WANTED)
     assert not list((tmp_path / "run").glob("augmented*/*.parquet"))
     assert not run.has("augmented.parquet")
     monkeypatch.setattr(pq.ParquetWriter, "write_table", write)
-    assert write_result(run, run.manifest, WANTED)["rows"] == 14
+    assert write_result(run, Manifest.read(run), WANTED).rows == 14
 
 
 def test_all_neighbours_of_a_mixture_are_named(tmp_path):

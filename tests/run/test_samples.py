@@ -48,24 +48,24 @@ def test_tally_of_the_last_round(tmp_path):
         text_of=lambda i, label: same.get(i, f"new text {i} on {label}"),
     )
     first, second = summarize_round(run, [1]), summarize_round(run, [1, 2])
-    assert dict(first["accepted"]) == {"grain": 1, "ship": 2}
-    assert first["reasons"] == {"empty": 1, "repeated": 1}
-    assert dict(second["accepted"]) == {"grain": 1}
-    assert second["reasons"] == {"truncated": 2, "repeated": 1, "error": 1}
-    assert sorted(second["reasons_by_class"]) == [
-        ["grain", "repeated", 1],
-        ["grain", "truncated", 1],
-        ["ship", "error", 1],
-        ["ship", "truncated", 1],
+    assert first.accepted == {"grain": 1, "ship": 2}
+    assert first.reasons == {"empty": 1, "repeated": 1}
+    assert second.accepted == {"grain": 1}
+    assert second.reasons == {"truncated": 2, "repeated": 1, "error": 1}
+    assert sorted(second.reasons_by_class) == [
+        ("grain", "repeated", 1),
+        ("grain", "truncated", 1),
+        ("ship", "error", 1),
+        ("ship", "truncated", 1),
     ]
-    assert second["mean_cosine"] == pytest.approx(0.506)
+    assert second.mean_cosine == pytest.approx(0.506)
     for told in (first, second):
-        lost = sum(told["reasons"].values())
-        assert sum(number for _, number in told["accepted"]) + lost == 5
+        lost = sum(told.reasons.values())
+        assert sum(told.accepted.values()) + lost == 5
 
 
 def test_a_round_of_which_nothing_is_left(tmp_path):
     run = build(tmp_path, WANTED, rejected=dict.fromkeys(range(5), "low_similarity"))
     told = summarize_round(run, [1])
-    assert told["accepted"] == [] and told["mean_cosine"] is None
-    assert told["reasons"] == {"low_similarity": 5}
+    assert told.accepted == {} and told.mean_cosine is None
+    assert told.reasons == {"low_similarity": 5}

@@ -16,6 +16,7 @@ from smotext_ray.cli.status import show_status
 from smotext_ray.run.directory import Run
 from smotext_ray.run.lease import hold
 from smotext_ray.run.log import run_name
+from smotext_ray.run.manifest import Manifest, WeightFacts
 from smotext_ray.run.status import stages, status_json
 
 WANTED = {"grain": 3, "ship": 2}  # five points a round
@@ -30,7 +31,7 @@ def printed(run):
 
 
 def stage(run, name, now=NOW):
-    return next(stage for stage in stages(run, now) if stage.stage == name)
+    return next(stage for stage in stages(run, Manifest.read(run), now) if stage.stage == name)
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +69,16 @@ def test_a_finished_run(finished):
 
 def test_the_weights_of_a_variant_are_a_stage(tmp_path):
     run = build(tmp_path, WANTED, until="plan")
-    assert "weigh" not in {stage.stage for stage in stages(run)}
-    run.save(run.manifest | {"weights": {"files": {}, "seconds": 1.25}})
+    assert "weigh" not in {stage.stage for stage in stages(run, Manifest.read(run))}
+    manifest = Manifest.read(run)
+    manifest.weights = WeightFacts(files={}, seconds=1.25)
+    manifest.save(run)
     assert "weigh done 1.2" in printed(run)
 
 
 def test_no_file_of_a_stage_that_is_done_is_looked_at(finished, monkeypatch):
     monkeypatch.setattr("smotext_ray.run.status.write_progress", lambda *_: pytest.fail("looked"))
-    assert [stage.state for stage in stages(finished)] == ["done"] * 8
+    assert [stage.state for stage in stages(finished, Manifest.read(finished))] == ["done"] * 8
 
 
 def test_a_stage_running_has_a_rate_and_a_time_left(decoding):
@@ -128,24 +131,24 @@ def test_a_round_to_do(tmp_path):
 
 def test_an_embedding_and_a_plan_running(tmp_path):
     run = build(tmp_path, WANTED, until="plan")
-    manifest = run.manifest
-    manifest["rounds"] = []
-    run.save(manifest)
+    manifest = Manifest.read(run)
+    manifest.rounds = []
+    manifest.save(run)
     seen = stage(run, "plan round-1")
     assert (seen.state, seen.rows, seen.of, seen.seconds_left) == ("running", 5, None, None)
-    del manifest["stages"]["embed"]
-    run.save(manifest)
+    del manifest.stages["embed"]
+    manifest.save(run)
     seen = stage(run, "embed")
     assert (seen.state, seen.rows, seen.of) == ("running", 10, 10)
-    assert all(stage.stage != "plan round-1" for stage in stages(run))
+    assert all(stage.stage != "plan round-1" for stage in stages(run, Manifest.read(run)))
 
 
 def test_a_run_that_has_just_begun(tmp_path):
     run = build(tmp_path, {}, until="embed")
     run.clear("embeddings")
-    manifest = run.manifest
-    manifest["stages"] = {}
-    run.save(manifest)
+    manifest = Manifest.read(run)
+    manifest.stages = {}
+    manifest.save(run)
     text = printed(run)
     assert "corpus pending" in text and "embed pending" in text and "done" not in text
 

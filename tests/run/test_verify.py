@@ -14,6 +14,7 @@ from smotext_ray.errors import UserError
 from smotext_ray.run import directory as directory_module
 from smotext_ray.run import result
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import verify
 from smotext_ray.tables import fixed_size_list
 
@@ -44,9 +45,9 @@ def rewrite(run, part, change):
 
 
 def edit_manifest(run, change):
-    manifest = run.manifest
+    manifest = Manifest.read(run)
     change(manifest)
-    run.save(manifest)
+    manifest.save(run)
 
 
 def test_a_sound_run(run):
@@ -78,7 +79,7 @@ def test_a_run_under_way_is_sound_as_far_as_it_is(tmp_path, until):
 
 def test_a_run_that_fell_short_is_sound(tmp_path):
     run = build(tmp_path, WANTED, rejected={i: "empty" for i in range(6)})
-    assert run.manifest["shortfall"] == [["grain", 6]]
+    assert Manifest.read(run).shortfall == {"grain": 6}
     assert failed(run) == []
 
 
@@ -200,7 +201,7 @@ def test_the_result_is_gone(run):
 
 
 def test_the_result_is_not_what_the_manifest_counts(run):
-    edit_manifest(run, lambda manifest: manifest["shortfall"].append(["ship", 1]))
+    edit_manifest(run, lambda manifest: manifest.shortfall.update(ship=1))
     assert failed(run) == ["result: rows per class"]
 
 
@@ -212,5 +213,5 @@ def test_a_sample_that_is_in_the_result_twice(run):
     at = table.column_names.index("sample_id")
     pq.write_table(table.set_column(at, "sample_id", pa.array(ids)), path)
     digest = {"augmented.parquet": directory_module.file_sha256(run, "augmented.parquet")}
-    edit_manifest(run, lambda manifest: manifest["result"].update(sha256=digest))
+    edit_manifest(run, lambda manifest: setattr(manifest.result, "sha256", digest))
     assert failed(run) == ["result: unique sample ids"]

@@ -19,7 +19,8 @@ from smotext_ray.corpus.survey import survey_corpus
 from smotext_ray.pipeline.plan_files import PlanWriter, group_item
 from smotext_ray.plan.shards import shards
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import accepted, new_manifest
+from smotext_ray.run.manifest import Decoded, InputFacts, Round, StageFacts
+from smotext_ray.run.opening import new_manifest
 from smotext_ray.run.reference import build_reference
 from smotext_ray.run.result import write_input_schema, write_result
 from smotext_ray.run.samples import summarize_round
@@ -45,6 +46,14 @@ def corpus_table(grain: int = 4, ship: int = 6, label_of: Mapping[str, Any] | No
 def config_for(path: Path, **sections: dict[str, Any]) -> RunConfig:
     given = {"path": str(path), "text_column": "body", "label_column": "topic"}
     return RunConfig.model_validate({**sections, "input": given | sections.get("input", {})})
+
+
+def changed(config: RunConfig, **sections: dict[str, Any]) -> RunConfig:
+    """The settings with some of them replaced."""
+    content = config.model_dump()
+    for name, values in sections.items():
+        content[name] |= values
+    return RunConfig.model_validate(content)
 
 
 def build(
@@ -84,49 +93,37 @@ def build(
     pq.write_table(corpus_table() if corpus is None else corpus, source)
     config = config_for(source, plan=dict(plan or {}))
     run = Run(uri or str(directory / "run"))
-    manifest = new_manifest(config, MODELS, "2026-01-01")
     survey = survey_corpus(config.input)
-    manifest["input"] = {
-        "rows": survey.rows,
-        "class_counts": pairs(survey.class_counts),
-        "bad_rows": {},
-        "columns": survey.schema.names,
-    }
+    facts = InputFacts(
+        rows=survey.rows, class_counts=survey.class_counts, columns=survey.schema.names
+    )
+    manifest = new_manifest(config, MODELS, "2026-01-01", facts)
     stage_corpus(config.input, survey, run.fs, run.make("corpus"), rows_per_file=rows_per_file)
     write_input_schema(run, survey.schema)
     write_embeddings(run)
     build_reference(run, list(survey.class_counts))
-    manifest["stages"] = {
-        "corpus": {"rows": survey.rows, "seconds": 0.5},
-        "embed": {"rows": survey.rows, "seconds": 2.0, "actors": 1},
-        "reference": {"seconds": 0.1},
+    manifest.stages = {
+        "corpus": StageFacts(rows=survey.rows, seconds=0.5),
+        "embed": StageFacts(rows=survey.rows, seconds=2.0, actors=1),
+        "reference": StageFacts(seconds=0.1),
     }
     if until != "embed":
-        manifest["targets"], manifest["warnings"] = pairs(wanted), []
+        manifest.targets, manifest.warnings = dict(wanted), []
         for number in range(1, rounds + 1):
-            manifest["rounds"].append(planned_round(run, config, number, wanted))
+            entry = planned_round(run, config, number, wanted)
+            manifest.rounds.append(entry)
             if until != "plan":
                 write_samples(run, number, rejected or {}, set(errors), text_of)
-                manifest["rounds"][-1]["decode"] = {
-                    "seconds": 4.0,
-                    "tokens": 400,
-                    "actors": 1,
-                    **summarize_round(run, list(range(1, number + 1))),
-                }
+                outcome = summarize_round(run, manifest.round_numbers)
+                entry.decode = Decoded(seconds=4.0, tokens=400, actors=1, **dict(outcome))
     if until == "result":
-        got = accepted(manifest)
+        got = manifest.accepted()
         short = {label: number - got.get(label, 0) for label, number in wanted.items()}
-        manifest["shortfall"] = pairs(
-            {label: number for label, number in short.items() if number > 0}
-        )
-        manifest["result"] = write_result(run, manifest, dict(wanted))
-        manifest["stages"]["result"] = {"seconds": 0.2}
-    run.save(manifest)
+        manifest.shortfall = {label: number for label, number in short.items() if number > 0}
+        manifest.result = write_result(run, manifest, dict(wanted))
+        manifest.stages["result"] = StageFacts(seconds=0.2)
+    manifest.save(run)
     return run
-
-
-def pairs(counts: Mapping[Any, int]) -> list[list[Any]]:
-    return [[label, number] for label, number in counts.items()]
 
 
 def write_embeddings(run: Run) -> None:
@@ -142,19 +139,12 @@ def write_embeddings(run: Run) -> None:
         pq.write_table(table, run.at("embeddings", f"{number}.parquet"), filesystem=run.fs)
 
 
-def planned_round(
-    run: Run, config: RunConfig, round_: int, wanted: Mapping[Any, int]
-) -> dict[str, Any]:
+def planned_round(run: Run, config: RunConfig, round_: int, wanted: Mapping[Any, int]) -> Round:
     first = sum(wanted.values()) * (round_ - 1)
     groups = shards(wanted, round_, first, points_per_shard=5)
     items = [group_item(round_, i, group) for i, group in enumerate(groups)]
     files = {item["file"]: PlanWriter(run, config)(**item)[0] for item in items}
-    return {
-        "round": round_,
-        "planned": pairs(wanted),
-        "plan_seconds": 0.5,
-        "plan_files": files,
-    }
+    return Round(round=round_, planned=dict(wanted), plan_seconds=0.5, plan_files=files)
 
 
 def write_samples(

@@ -153,7 +153,7 @@ def test_a_private_repository_is_made_private(hub, directory, run):
 def test_what_is_to_be_private_does_not_go_to_a_public_repository(hub, directory, run):
     hub.create_repo("me/mine")
     code, said = run("bridge", "push", "me/mine", "--bridge", directory, "--private")
-    assert code == 2 and "and public" in said
+    assert code == 2 and "is public" in said
     assert hub.files == {"me/mine": {}}
 
 

@@ -25,7 +25,7 @@ from smotext_ray.pipeline.actors import Actors
 from smotext_ray.pipeline.decode import decode_directory
 from smotext_ray.run.directory import Run
 from smotext_ray.run.lease import hold
-from smotext_ray.run.manifest import accepted, planned_points
+from smotext_ray.run.manifest import BegunControl, DecodedControl, Manifest, Round
 from smotext_ray.run.samples import accepted_unique, summarize_samples
 
 NAMES: tuple[ControlName, ...] = get_args(ControlName)
@@ -95,22 +95,24 @@ def decode_controls(
     UserError
         If no round of the run is decoded, or another process is working on the run.
     """
-    rounds = [entry for entry in run.manifest["rounds"] if "decode" in entry]
+    manifest = Manifest.read(run)
+    rounds = [entry for entry in manifest.rounds if entry.decode is not None]
     if not rounds:
         raise UserError(f"The run {run.uri} has no texts yet; run smotext augment first.")
-    labels = list({label: None for entry in rounds for label, number in entry["planned"] if number})
-    done = []
+    labels = list(
+        {label: None for entry in rounds for label, number in entry.planned.items() if number}
+    )
+    done: dict[str, int] = {}
     for name in names:
         if name == "shuffled" and len(labels) < 2:
             log("control shuffled: skipped, all points are of one class")
             continue
         with hold(run, "evaluate"):
-            _decode(run, config, name, rounds, labels)
-        noted = run.manifest["controls"][name]
-        number = sum(number for _, number in noted["accepted"])
-        log(f"control {name}: {number} of {noted['points']} texts accepted")
-        done.append(name)
-    return {name: _read(run, name, encode) for name in done}
+            noted = _decode(run, config, name, rounds, labels)
+        number = sum(noted.accepted.values())
+        log(f"control {name}: {number} of {noted.points} texts accepted")
+        done[name] = noted.points
+    return {name: _read(run, name, points, encode) for name, points in done.items()}
 
 
 def first_of_classes(labels: Iterable[str], most: Mapping[str, int]) -> list[int]:
@@ -131,20 +133,21 @@ def first_of_classes(labels: Iterable[str], most: Mapping[str, int]) -> list[int
 
 
 def _decode(
-    run: Run, config: RunConfig, name: str, rounds: list[dict[str, Any]], labels: list[Any]
-) -> None:
+    run: Run, config: RunConfig, name: str, rounds: list[Round], labels: list[Any]
+) -> DecodedControl:
     """Create ``controls/<name>``, unless it already covers all of these rounds."""
-    points = sum(planned_points(entry) for entry in rounds)
-    noted = run.manifest.get("controls", {}).get(name, {})
-    if noted.get("points") != points:
+    points = sum(entry.points for entry in rounds)
+    manifest = Manifest.read(run)
+    noted = (manifest.controls or {}).get(name)
+    if noted is None or noted.points != points:
         # It covers fewer rounds, so different vectors were shuffled.
         run.clear("controls", name)
         run.clear("checkpoints", f"control-{name}")
         run.clear("checkpoints", f"control-{name}-attempts")
-        _note(run, name, {"points": points})
-    elif "seconds" in noted:
-        return
-    files = sorted(file for entry in rounds for file in entry["plan_files"])
+        _note(run, manifest, name, BegunControl(points=points))
+    elif isinstance(noted, DecodedControl):
+        return noted
+    files = sorted(file for entry in rounds for file in entry.plan_files)
     write_plan(run, name, files, config.plan.seed)
     of_prompts: dict[str, Any] = {}
     if name == "label_only":
@@ -152,6 +155,7 @@ def _decode(
     facts = decode_directory(
         _gated(config, name),
         run,
+        manifest.labels,
         plan=f"controls/{name}/plan",
         samples=f"controls/{name}/samples",
         job=f"control-{name}",
@@ -161,7 +165,11 @@ def _decode(
     )
     samples = run.table("controls", name, "samples")
     (texts,) = accepted_unique([samples])
-    _note(run, name, {"points": points, **facts, **summarize_samples(texts, samples)})
+    decoded = DecodedControl(
+        points=points, **dict(facts), **dict(summarize_samples(texts, samples))
+    )
+    _note(run, manifest, name, decoded)
+    return decoded
 
 
 def _gated(config: RunConfig, name: str) -> RunConfig:
@@ -174,22 +182,21 @@ def _gated(config: RunConfig, name: str) -> RunConfig:
     return config.model_copy(update={"gate": gate})
 
 
-def _note(run: Run, name: str, facts: dict[str, Any]) -> None:
-    manifest = run.manifest
-    manifest["controls"] = manifest.get("controls", {}) | {name: facts}
-    run.save(manifest)
+def _note(run: Run, manifest: Manifest, name: str, facts: BegunControl | DecodedControl) -> None:
+    manifest.controls = (manifest.controls or {}) | {name: facts}
+    manifest.save(run)
 
 
-def _read(run: Run, name: str, encode: Callable[[list[str]], np.ndarray]) -> Control:
+def _read(run: Run, name: str, points: int, encode: Callable[[list[str]], np.ndarray]) -> Control:
     (texts,) = accepted_unique([run.table("controls", name, "samples")])
     labels = [str(label) for label in texts["label"].to_pylist()]
-    most = {str(label): number for label, number in accepted(run.manifest).items()}
+    most = {str(label): number for label, number in Manifest.read(run).accepted().items()}
     kept = texts.take(first_of_classes(labels, most))
     words = kept["text"].to_pylist()
     return Control(
         Rows(words, encode(words), [str(label) for label in kept["label"].to_pylist()]),
         None if name == "label_only" else _parents(run, kept),
-        asked=run.manifest["controls"][name]["points"],
+        asked=points,
         accepted=len(texts),
     )
 

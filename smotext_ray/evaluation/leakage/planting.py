@@ -23,8 +23,9 @@ from smotext_ray.corpus.survey import CorpusSummary, survey_corpus
 from smotext_ray.errors import UserError, one_line
 from smotext_ray.evaluation.leakage.canaries import Canary, make_canaries
 from smotext_ray.evaluation.rows import LabeledTexts
+from smotext_ray.run.corpus_files import corpus_table
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import corpus_table
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.utils.files import whole_file
 
 LIST = "canaries.json"
@@ -143,7 +144,7 @@ def read_canaries(file: str, run: Run, corpus: LabeledTexts | None = None) -> Ca
 def _found(texts: list[str], run: Run) -> set[str]:
     """The texts that are in the run's corpus."""
     some = pc.field("text").isin(pa.array(texts))
-    corpus = corpus_table(run, run.manifest)
+    corpus = corpus_table(run, Manifest.read(run))
     return set(corpus.to_table(columns=["text"], filter=some)["text"].to_pylist())
 
 

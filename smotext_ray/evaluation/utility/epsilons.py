@@ -15,6 +15,7 @@ from smotext_ray.evaluation.utility.classifiers import Classifier, score
 from smotext_ray.evaluation.utility.scores import summarize
 from smotext_ray.evaluation.utility.trials import LEFT_OUT, bounds, by_lot
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 
 METRICS = ("accuracy", "macro_f1")
 
@@ -27,17 +28,20 @@ def check_runs(run: Run, others: Sequence[Run]) -> None:
     UserError
         If a run has other classes, or the same epsilon as another.
     """
-    seen = {_epsilon(run)}
-    classes = sorted(str(label) for label, _ in run.manifest["input"]["class_counts"])
+    manifest = Manifest.read(run)
+    seen = {_epsilon(manifest)}
+    classes = sorted(map(str, manifest.labels))
     for other in others:
-        if sorted(str(k) for k, _ in other.manifest["input"]["class_counts"]) != classes:
+        manifest = Manifest.read(other)
+        epsilon = _epsilon(manifest)
+        if sorted(map(str, manifest.labels)) != classes:
             raise UserError(f"The run {other.uri} has other classes than {run.uri}; omit it.")
-        if _epsilon(other) in seen:
+        if epsilon in seen:
             raise UserError(
-                f"The run {other.uri} has the same privacy.epsilon as another ({_epsilon(other)}); "
+                f"The run {other.uri} has the same privacy.epsilon as another ({epsilon}); "
                 "give one run per epsilon."
             )
-        seen.add(_epsilon(other))
+        seen.add(epsilon)
 
 
 def utility_at_epsilons(
@@ -69,7 +73,7 @@ def utility_at_epsilons(
     """
     rows = []
     for run in runs:
-        samples = new_samples(run)
+        samples, epsilon = new_samples(run), _epsilon(Manifest.read(run))
         texts = samples["text"].to_pylist()
         labels = [str(label) for label in samples["label"].to_pylist()]
         new = Rows(texts, encode(texts), labels)
@@ -77,7 +81,7 @@ def utility_at_epsilons(
             scores = [score(_drawn(new, seed), test, classifier, seed) for seed in seeds]
             summary = summarize(scores)
             for metric in METRICS:
-                facts = {"epsilon": _epsilon(run), "classifier": name, "metric": metric}
+                facts = {"epsilon": epsilon, "classifier": name, "metric": metric}
                 rows.append(facts | bounds(summary, metric))
     return rows
 
@@ -89,6 +93,5 @@ def _drawn(new: Rows, seed: int) -> Rows:
     return new.take(by_lot(new.labels, numbers, [seed, 11]))
 
 
-def _epsilon(run: Run) -> float | None:
-    found: float | None = run.manifest.get("privacy", {}).get("epsilon")
-    return found
+def _epsilon(manifest: Manifest) -> float | None:
+    return manifest.privacy.epsilon if manifest.privacy is not None else None

