@@ -108,9 +108,9 @@ def check_class_sizes(
     UserError
         For classes with one distinct text, unless they are skipped.
     """
-    lonely = [label for label in new_points if distinct.get(label, 0) < 2]
-    if lonely and on_singleton_class == "error":
-        raise UserError(singleton_sentence(lonely))
+    singletons = [label for label in new_points if distinct.get(label, 0) < 2]
+    if singletons and on_singleton_class == "error":
+        raise UserError(singleton_sentence(singletons))
     kept: dict[Any, int] = {}
     warnings: list[str] = []
     for label, count in new_points.items():

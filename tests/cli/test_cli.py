@@ -304,8 +304,8 @@ def test_the_cluster_is_too_small(refused, corpus, output, monkeypatch, there, m
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
 def test_a_class_of_one_row(refused, tmp_path, output, more):
-    lonely = csv(tmp_path / "lonely.csv", ROWS[1:])
-    sentence = refused("augment", "--input", lonely, "--output", output, *more)
+    singleton = csv(tmp_path / "singleton.csv", ROWS[1:])
+    sentence = refused("augment", "--input", singleton, "--output", output, *more)
     assert "Class grain has only one distinct text" in sentence
 
 
