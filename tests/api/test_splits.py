@@ -62,8 +62,8 @@ def test_labels_that_are_texts_stay_texts():
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"split": "training"}, "no split 'training'; there are train, test"),
-        ({"label_column": "label"}, "no column 'label'; there are body, topic, page"),
+        ({"split": "training"}, "Unknown split 'training'; choose from train, test"),
+        ({"label_column": "label"}, "Unknown column 'label'; choose from body, topic, page"),
     ],
 )
 def test_what_is_not_there_is_told(given, told):

@@ -113,7 +113,7 @@ def test_rounds_that_are_left_are_a_reason_to_go_on(manifest):
 
 def test_it_is_resumed_with_its_own_settings_only(manifest, run):
     check_same(run, manifest, manifest.config, manifest.models)
-    with pytest.raises(UserError, match=r"plan\.seed is 3 there and 0 here"):
+    with pytest.raises(UserError, match=r"plan\.seed is 3 there, but 0 here"):
         other = manifest.config.model_copy(update={"plan": RunConfig().plan})
         other = RunConfig.model_validate(
             other.model_dump() | {"plan": manifest.config.plan.model_dump() | {"seed": 0}}

@@ -61,7 +61,7 @@ def test_it_is_opened_with_the_same_settings_and_refused_with_others(run):
     manifest = Manifest.read(run)
     check_same(run, manifest, config_for(Path("corpus.parquet"), plan=TODAY), MODELS)
     other = config_for(Path("corpus.parquet"), plan=TODAY | {"alpha": 1})
-    with pytest.raises(Exception, match=r"plan\.alpha is 0\.5 there and 1\.0 here"):
+    with pytest.raises(Exception, match=r"plan\.alpha is 0\.5 there, but 1\.0 here"):
         check_same(run, manifest, other, MODELS)
 
 
