@@ -70,7 +70,7 @@ def test_what_is_not_there_is_told(given, told):
     data = datasets.DatasetDict({"train": split(), "test": split()})
     with pytest.raises(ValueError, match=told):
         augment_split(data, smotext(), **{"label_column": "topic"} | given)
-    with pytest.raises(ValueError, match="no column 'text'"):
+    with pytest.raises(ValueError, match="Unknown column 'text'"):
         augment_split(data, sampler(), label_column="topic")
 
 
