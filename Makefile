@@ -18,7 +18,7 @@ LOCK = locks/$(EXTRA)-py$(shell .venv/bin/python -c 'import sys; print(*sys.vers
 OPTIONS ?=
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help venv demo test test-cluster bench docs lint lock check-gpu-wheels clean
+.PHONY: help venv demo test pytest test-cluster bench docs lint lock check-gpu-wheels clean
 
 help:
 	@echo 'make demo    raise two rare classes of Reuters R8 to 160 texts each, into runs/demo'
@@ -44,8 +44,12 @@ demo: $(READY)
 	  --sampling-strategy '{"grain": 160, "ship": 160}' --output runs/demo
 	.venv/bin/smotext show runs/demo
 
-test: lint
-	HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile -m 'not long'
+test: lint pytest
+
+# Two processes; tests/conftest.py says what they share and what begins first.
+pytest: $(READY)
+	HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder \
+	  --durations=40 --durations-min=1 -m 'not long'
 
 # All of tests/cluster, with ten kills of the driver instead of three, and what else takes long: half an hour.
 test-cluster: $(READY)

@@ -26,7 +26,12 @@ def main() -> None:
     news = pd.concat([news[news["label"] == label].head(rows) for label, rows in ROWS.items()])
     folds = StratifiedKFold(2, shuffle=True, random_state=0)
     classifier = [TfidfVectorizer(sublinear_tf=True), LinearSVC()]
-    sampler = SMOTExT(sampling_strategy={"grain": 20}, k_neighbors=3, random_state=0)
+    sampler = SMOTExT(
+        sampling_strategy={"grain": 20},
+        k_neighbors=3,
+        random_state=0,
+        decoder={"num_candidates": 2, "max_tokens": 64},  # the defaults are 4 and 96
+    )
     models = {
         "real texts alone": make_pipeline(*classifier),
         "with SMOTExT": make_pipeline(sampler, *classifier),

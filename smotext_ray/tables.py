@@ -8,19 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-SAMPLE_LINEAGE = ["sample_id", "label", "source_id", "neighbor_id", "lam", "seed", "round"]
-# Neighbors beyond the first, one list per point, when several are mixed.
-OTHERS = ("other_neighbor_ids", "other_lams", "other_neighbor_texts")
-KEPT_OTHERS = OTHERS[:2]  # samples do not store their parents' texts
-PARENTS = ("source_row", "neighbor_row", "other_neighbor_rows")
-RESULT_LINEAGE = ["sample_id", "source_id", "neighbor_id", "lam", "round", "cosine_to_point"]
-# Columns that the result adds to those of the input.
-RESERVED = frozenset(
-    {"synthetic", "sample_id", "source_id", "neighbor_id", "lam", "round", "cosine_to_point"}
-    | {"other_neighbor_ids", "other_lams"}
-)
-FRAME_LINEAGE = ["sample_id", "source_id", "neighbor_id", "lam", "seed", "round", "cosine_to_point"]
-
 
 def fixed_size_list(matrix_: np.ndarray) -> pa.FixedSizeListArray:
     """A float32 matrix as a column that pyarrow, pandas and ``datasets`` all read."""
@@ -45,26 +32,31 @@ def matrix(column: pa.ChunkedArray) -> np.ndarray:
     return values.astype(np.float32, copy=False).reshape(len(column), -1)
 
 
-def sample_table(
-    table: pa.Table, outcomes: Sequence[dict[str, Any]], label_type: pa.DataType
-) -> pa.Table:
-    """Plan rows' lineage and outcomes; keys missing from an outcome become null."""
-    samples = table.select(
-        [*SAMPLE_LINEAGE, *(name for name in KEPT_OTHERS if name in table.column_names)]
+def corpus_schema(id_type: pa.DataType, label_type: pa.DataType) -> pa.Schema:
+    """Columns of ``corpus/``, before those that the input has besides."""
+    return pa.schema([("id", id_type), ("text", pa.string()), ("label", label_type)])
+
+
+def embeddings_schema(
+    id_type: pa.DataType, label_type: pa.DataType, dim: int, has_texts: bool = True
+) -> pa.Schema:
+    """Columns of ``embeddings/``; a run with epsilon has no texts there."""
+    corpus = corpus_schema(id_type, label_type)
+    kept = [field for field in corpus if has_texts or field.name != "text"]
+    return pa.schema([*kept, ("embedding", pa.list_(pa.float32(), dim))])
+
+
+def weights_schema(id_type: pa.DataType, label_type: pa.DataType) -> pa.Schema:
+    """Columns of ``weights/``; the last two only where the variant of SMOTE has them."""
+    return pa.schema(
+        [
+            ("label", label_type),
+            ("id", id_type),
+            ("weight", pa.float64()),
+            ("cluster", pa.int32()),
+            ("reach", pa.float32()),
+        ]
     )
-    fields = [
-        pa.field("text", pa.string()),
-        pa.field("finish_reason", pa.string()),
-        pa.field("num_tokens", pa.int32()),
-        pa.field("cosine_to_point", pa.float32()),
-        pa.field("predicted_label", label_type),
-        pa.field("status", pa.string()),
-        pa.field("reason", pa.string()),
-    ]
-    for field in fields:
-        values = pa.array([outcome.get(field.name) for outcome in outcomes], field.type)
-        samples = samples.append_column(field, values)
-    return samples
 
 
 def plan_schema(
@@ -72,9 +64,13 @@ def plan_schema(
 ) -> pa.Schema:
     """Columns of a plan table; ids and labels keep the types they have in the corpus.
 
-    When several neighbors are mixed, those beyond the first are in `OTHERS`.
+    Where several neighbors are mixed, those beyond the first are in `OTHERS`, a list per point.
     """
-    others = zip(OTHERS, (id_type, pa.float32(), pa.string()), strict=True)
+    others = [
+        ("other_neighbor_ids", pa.list_(id_type)),
+        ("other_lams", pa.list_(pa.float32())),
+        ("other_neighbor_texts", pa.list_(pa.string())),
+    ]
     return pa.schema(
         [
             ("sample_id", pa.int64()),
@@ -86,24 +82,84 @@ def plan_schema(
             ("round", pa.int32()),
             ("source_text", pa.string()),
             ("neighbor_text", pa.string()),
-            *((name, pa.list_(kind)) for name, kind in others if neighbors_per_point > 1),
+            *(others if neighbors_per_point > 1 else ()),
             ("point", pa.list_(pa.float32(), dim)),
         ]
     )
 
 
-def _with_lineage(own: pa.Schema, id_type: pa.DataType, neighbors_per_point: int) -> pa.Schema:
-    others = zip(KEPT_OTHERS, (pa.list_(id_type), pa.list_(pa.float32())), strict=True)
+def candidates_schema() -> pa.Schema:
+    """Columns that a decoder adds to plan rows: lists of one value per candidate, and an error."""
     return pa.schema(
         [
-            *own.remove_metadata(),
-            ("synthetic", pa.bool_()),
-            ("sample_id", pa.int64()),
-            ("source_id", id_type),
-            ("neighbor_id", id_type),
-            ("lam", pa.float32()),
-            *(others if neighbors_per_point > 1 else ()),
-            ("round", pa.int32()),
-            ("cosine_to_point", pa.float32()),
+            ("texts", pa.list_(pa.string())),
+            ("finish_reasons", pa.list_(pa.string())),
+            ("tokens", pa.list_(pa.int32())),
+            ("error", pa.string()),
         ]
     )
+
+
+def outcome_schema(label_type: pa.DataType) -> pa.Schema:
+    """Columns that say what became of a plan row."""
+    return pa.schema(
+        [
+            ("text", pa.string()),
+            ("finish_reason", pa.string()),
+            ("num_tokens", pa.int32()),
+            ("cosine_to_point", pa.float32()),
+            ("predicted_label", label_type),
+            ("status", pa.string()),
+            ("reason", pa.string()),
+        ]
+    )
+
+
+def samples_schema(
+    id_type: pa.DataType, label_type: pa.DataType, neighbors_per_point: int = 1
+) -> pa.Schema:
+    """Columns of a samples table: those of the plan but texts and points, and the outcome."""
+    plan = plan_schema(id_type, label_type, 1, neighbors_per_point)
+    gone = {"source_text", "neighbor_text", "other_neighbor_texts", "point"}
+    kept = [field for field in plan if field.name not in gone]
+    return pa.schema([*kept, *outcome_schema(label_type)])
+
+
+def result_schema(own: pa.Schema, id_type: pa.DataType, neighbors_per_point: int = 1) -> pa.Schema:
+    """Columns of the result: the input's own, and those that tell where a row is from."""
+    samples = samples_schema(id_type, pa.null(), neighbors_per_point)
+    gone = {"label", "seed", *outcome_schema(pa.null()).names} - {"cosine_to_point"}
+    added = [field for field in samples if field.name not in gone]
+    # The lists stand before the round, as in results that exist.
+    added.sort(key=lambda field: field.name in {"round", "cosine_to_point"})
+    return pa.schema([*own.remove_metadata(), ("synthetic", pa.bool_()), *added])
+
+
+def sample_table(
+    table: pa.Table, outcomes: Sequence[dict[str, Any]], label_type: pa.DataType
+) -> pa.Table:
+    """The lineage of plan rows, and what became of each; what an outcome lacks is null."""
+    samples = table.select(
+        [*SAMPLE_LINEAGE, *(name for name in KEPT_OTHERS if name in table.column_names)]
+    )
+    for field in outcome_schema(label_type):
+        values = pa.array([outcome.get(field.name) for outcome in outcomes], field.type)
+        samples = samples.append_column(field, values)
+    return samples
+
+
+_ONE, _MIXED = (plan_schema(pa.int64(), pa.null(), 1, n).names for n in (1, 2))
+_SAMPLES = samples_schema(pa.int64(), pa.null()).names
+_MIXED_SAMPLES = samples_schema(pa.int64(), pa.null(), 2).names
+_RESULT = result_schema(pa.schema([]), pa.int64()).names
+
+# Of neighbors beyond the first, a list per point, where several are mixed.
+OTHERS = tuple(name for name in _MIXED if name not in _ONE)
+KEPT_OTHERS = tuple(name for name in OTHERS if name in _MIXED_SAMPLES)
+# Row numbers of the parents, in the place of their texts until these are read.
+PARENTS = ("source_row", "neighbor_row", "other_neighbor_rows")
+SAMPLE_LINEAGE = [name for name in _ONE if name in _SAMPLES]
+RESULT_LINEAGE = [name for name in _RESULT if name != "synthetic"]
+FRAME_LINEAGE = [name for name in _SAMPLES if name in {*RESULT_LINEAGE, "seed"}]
+# The columns that the result adds to the input's own.
+RESERVED = frozenset(result_schema(pa.schema([]), pa.int64(), 2).names)

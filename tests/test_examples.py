@@ -10,31 +10,45 @@ from pathlib import Path
 
 import pytest
 from fake_run import fakes_by_default
-from local_ray import local_ray
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_log")]
 
 
-def output_of(name: str) -> str:
+SAMPLERS = ("cross_validate.py", "balance_table.py")
+# In one process, where the second finds the engine that the first has loaded.
+IN_TURN = """
+import runpy, sys
+for file in sys.argv[1:]:
+    runpy.run_path(file, run_name="__main__")
+    print("-" * 80)
+"""
+
+
+@pytest.fixture(scope="module")
+def output_of() -> dict[str, str]:
+    """What the examples of the sampler print, with the real models."""
     done = subprocess.run(
-        [sys.executable, EXAMPLES / name], capture_output=True, text=True, timeout=900
+        [sys.executable, "-c", IN_TURN, *(EXAMPLES / name for name in SAMPLERS)],
+        capture_output=True,
+        text=True,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return dict(zip(SAMPLERS, done.stdout.split("-" * 80 + "\n"), strict=False))
 
 
-def test_a_pipeline_with_the_sampler_is_cross_validated():
-    said = output_of("cross_validate.py")
+def test_a_pipeline_with_the_sampler_is_cross_validated(output_of):
+    said = output_of["cross_validate.py"]
     scores = re.findall(r"^(.+): macro-F1 (0\.\d+), by fold", said, re.MULTILINE)
     assert [name for name, _ in scores] == ["real texts alone", "with SMOTExT"]
     # Texts of the rare class that are about nothing would spoil it; chance is a third.
     assert all(float(score) > 0.5 for _, score in scores)
 
 
-def test_a_table_is_balanced_and_a_classifier_trained():
-    said = output_of("balance_table.py")
+def test_a_table_is_balanced_and_a_classifier_trained(output_of):
+    said = output_of["balance_table.py"]
     assert "68 texts became 80" in said
     scores = re.findall(r"^(.+): macro-F1 ([01]\.\d+)$", said, re.MULTILINE)
     assert [name for name, _ in scores] == ["real texts alone", "with new texts"]
@@ -44,9 +58,9 @@ def test_a_table_is_balanced_and_a_classifier_trained():
 
 
 @pytest.fixture(scope="module")
-def stand_ins(tmp_path_factory):
+def stand_ins(shared_ray):
     """Ray in this process, with an encoder and a decoder that load nothing."""
-    with fakes_by_default(tmp_path_factory.mktemp("fakes") / "stage"), local_ray(cpus=6):
+    with fakes_by_default():
         yield
 
 

@@ -59,6 +59,7 @@ def evaluate(options: argparse.Namespace) -> int:
         check_rows(variant, manifest.input.rows)
     teach = _teacher(options.teacher, manifest) if options.teacher else None
 
+    from smotext_ray.evaluation.evaluate import Options
     from smotext_ray.evaluation.evaluate import evaluate as measure
     from smotext_ray.evaluation.reader import Reader
     from smotext_ray.evaluation.utility.distillation import soft_labels
@@ -78,12 +79,14 @@ def evaluate(options: argparse.Namespace) -> int:
         material,
         range(options.seeds),
         encode,
-        classifiers=options.classifiers,
-        taught=taught,
-        canaries=planted,
-        compare=others,
-        variants=options.variants,
-        **of_llm,
+        Options(
+            classifiers=options.classifiers,
+            variants=options.variants,
+            taught=taught,
+            canaries=planted,
+            compare=others,
+            **of_llm,
+        ),
     )
     write(report, output, soft_labels(taught, material) if taught else None)
     print(f"The report is in {output / 'report.html'}; its numbers are in report.json next to it.")
@@ -121,8 +124,8 @@ def _from_llm(run: Any, config: Any, encode: Callable[[list[str]], Any]) -> dict
     from smotext_ray.evaluation.controls.decode import decode_controls
     from smotext_ray.evaluation.reader import Reader
 
-    surprise = Reader(partial(_load_surprise, config), config, whole_gpu=True)
-    return {"decoded": decode_controls(run, config, encode), "surprise": surprise}
+    token_nll = Reader(partial(_load_token_nll, config), config, whole_gpu=True)
+    return {"decoded": decode_controls(run, config, encode), "token_nll": token_nll}
 
 
 def _load_encode(config: Any) -> Callable[[list[str]], Any]:
@@ -131,7 +134,7 @@ def _load_encode(config: Any) -> Callable[[list[str]], Any]:
     return partial(load_encoder(config).encode, batch_size=config.encoder.batch_size)
 
 
-def _load_surprise(config: Any) -> Callable[[list[str]], Any]:
+def _load_token_nll(config: Any) -> Callable[[list[str]], Any]:
     from smotext_ray.evaluation.fidelity.perplexity import TokenNLL
     from smotext_ray.models.files import locate_model
 

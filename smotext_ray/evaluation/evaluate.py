@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
 import numpy as np
@@ -40,19 +41,44 @@ BINS = 30
 TokenScores = Callable[[list[str]], list[tuple[float, int]]]
 
 
+@dataclass(frozen=True)
+class Options:
+    """What a report holds besides the basic sections, and how its trials are run.
+
+    Attributes
+    ----------
+    classifiers : sequence of {"embedding", "tfidf", "bert"}
+        ``"bert"`` fine-tunes the run's own encoder.
+    variants : sequence of {"borderline", "adasyn", "kmeans", "svm"}
+        SMOTE variants applied to embeddings, as additional controls.
+    decoded : mapping of str to Control
+        Controls decoded by the LLM.
+    taught : TeacherLabels, optional
+        Teacher labels; without them, distillation is skipped.
+    token_nll : callable, optional
+        Token likelihoods from the LLM; without it, perplexity is skipped.
+    canaries : Canaries, optional
+        Canaries planted in the corpus.
+    compare : sequence of Run
+        Runs on the same corpus with other epsilons, for the utility-epsilon plot.
+    """
+
+    classifiers: Sequence[str] = tuple(CLASSIFIERS)
+    variants: Sequence[str] = ()
+    decoded: Mapping[str, Control] = field(default_factory=dict)
+    taught: TeacherLabels | None = None
+    token_nll: TokenScores | None = None
+    canaries: Canaries | None = None
+    compare: Sequence[Run] = ()
+
+
 def evaluate(
     run: Run,
     config: RunConfig,
     material: EvaluationData,
     seeds: Sequence[int],
     encode: Callable[[list[str]], np.ndarray],
-    classifiers: Sequence[str] = tuple(CLASSIFIERS),
-    decoded: Mapping[str, Control] | None = None,
-    taught: TeacherLabels | None = None,
-    surprise: TokenScores | None = None,
-    canaries: Canaries | None = None,
-    compare: Sequence[Run] = (),
-    variants: Sequence[str] = (),
+    options: Options = Options(),
     log: Callable[[str], Any] = print,
 ) -> Report:
     """Measure a run.
@@ -67,20 +93,7 @@ def evaluate(
         Seeds for drawing real texts; one repetition each, for the confidence intervals.
     encode : callable
         Maps texts to embeddings with the run's encoder.
-    classifiers : sequence of {"embedding", "tfidf", "bert"}
-        ``"bert"`` fine-tunes the run's own encoder.
-    decoded : mapping of str to Control, optional
-        Controls decoded by the LLM.
-    taught : TeacherLabels, optional
-        Teacher labels; without them, distillation is skipped.
-    surprise : callable, optional
-        Token likelihoods from the LLM; without it, perplexity is skipped.
-    canaries : Canaries, optional
-        Canaries planted in the corpus.
-    compare : sequence of Run
-        Runs on the same corpus with other epsilons, for the utility-epsilon plot.
-    variants : sequence of {"borderline", "adasyn", "kmeans", "svm"}
-        SMOTE variants applied to embeddings, as additional controls.
+    options : Options
     log : callable
         Called with each line of progress.
 
@@ -89,21 +102,22 @@ def evaluate(
     Report
     """
     manifest = Manifest.read(run)
-    controls, named = decoded or {}, _classifiers(config, classifiers)
-    arms = available(variants)
+    controls, named = options.decoded, _classifiers(config, options.classifiers)
+    arms = available(options.variants)
     trials = run_trials(material, seeds, named, encode, arms, log=log, decoded=controls)
-    privacy = _promise(manifest) | {"rows": copy_check(material, encode, canaries)}
-    if compare:
-        test = material.test
-        privacy["utility"] = utility_at_epsilons([run, *compare], test, seeds, named, encode)
+    privacy = _promise(manifest) | {"rows": copy_check(material, encode, options.canaries)}
+    if options.compare:
+        runs = [run, *options.compare]
+        privacy["utility"] = utility_at_epsilons(runs, material.test, seeds, named, encode)
     distilled = None
-    if taught is not None:
-        distilled = distil(taught, material, seeds, _students(config, classifiers), log)
+    if options.taught is not None:
+        students = _students(config, options.classifiers)
+        distilled = distil(options.taught, material, seeds, students, log)
     report = {
         "run": _run_facts(run, manifest, config, material),
         "classes": _classes(manifest, material),
         "utility": utility_section(trials, len(material.test), seeds),
-        "fidelity": _fidelity(material, controls, surprise),
+        "fidelity": _fidelity(material, controls, options.token_nll),
         "privacy": privacy,
         "map": _map(material, show_texts=not manifest.is_private),
         "histograms": _histograms(material),
@@ -171,7 +185,7 @@ def _classes(manifest: Manifest, material: EvaluationData) -> list[dict[str, Any
 
 
 def _fidelity(
-    material: EvaluationData, decoded: Mapping[str, Control], surprise: TokenScores | None
+    material: EvaluationData, decoded: Mapping[str, Control], token_nll: TokenScores | None
 ) -> dict[str, Any]:
     real, new = material.real, material.synthetic
     x, labels = real.embeddings, real.labels
@@ -185,9 +199,9 @@ def _fidelity(
     if len(large) > 1 and large & set(new.labels):
         agreement = label_agreement(x, labels, new.embeddings, new.labels, material.parents)
         found["label_agreement"] = agreement.as_json()
-    if surprise is not None:
+    if token_nll is not None:
         found["perplexity"] = {
-            name: perplexity(surprise(_some(texts))).as_json()
+            name: perplexity(token_nll(_some(texts))).as_json()
             for name, texts in (("real_texts", compared), ("new_texts", new.texts))
         }
     if decoded:

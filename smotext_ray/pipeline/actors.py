@@ -19,7 +19,7 @@ import pyarrow as pa
 from smotext_ray.cluster.gpus import loading_alone
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.models.load import check_models, load_decoder, load_encoder
-from smotext_ray.tables import fixed_size_list, matrix
+from smotext_ray.tables import candidates_schema, fixed_size_list, matrix
 
 if TYPE_CHECKING:
     from smotext_ray.models.engine import Candidates
@@ -216,14 +216,15 @@ def decode_rows(table: pa.Table, decode: Callable[[], list[Candidates]], counter
 
 def with_candidates(table: pa.Table, decoded: list[Candidates]) -> pa.Table:
     """Plan rows with the engine's results, in columns that the gate reads."""
-    texts, strings = [c.texts for c in decoded], pa.list_(pa.string())
-    reasons, tokens = [c.finish_reasons for c in decoded], [c.num_tokens for c in decoded]
-    return (
-        table.append_column("texts", pa.array(texts, strings))
-        .append_column("finish_reasons", pa.array(reasons, strings))
-        .append_column("tokens", pa.array(tokens, pa.list_(pa.int32())))
-        .append_column("error", pa.array([c.error for c in decoded], pa.string()))
-    )
+    columns = {
+        "texts": [c.texts for c in decoded],
+        "finish_reasons": [c.finish_reasons for c in decoded],
+        "tokens": [c.num_tokens for c in decoded],
+        "error": [c.error for c in decoded],
+    }
+    for field in candidates_schema():
+        table = table.append_column(field, pa.array(columns[field.name], field.type))
+    return table
 
 
 def say_last(counter: Any, message: str, facts: dict[str, Any]) -> None:

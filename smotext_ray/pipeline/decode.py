@@ -19,6 +19,7 @@ from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.pipeline.quarantine import RowQuarantine
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import JobFacts
+from smotext_ray.run.tables import plan_table
 from smotext_ray.run.throughput import write_progress
 
 CPU_ROWS = 64
@@ -72,7 +73,7 @@ def decode_directory(
     JobFacts
     """
     resources = session.connect()
-    rows_of_files = [part.count_rows() for part in run.table(plan).get_fragments()]
+    rows_of_files = [part.count_rows() for part in plan_table(run, plan).get_fragments()]
     embeddings = run.table("embeddings")
     held = cleaning_gib(config, embeddings)
     most, _ = pools.decoder_pools(resources, config, MOST_BLOCKS, held)

@@ -29,6 +29,7 @@ from smotext_ray.plan.weights import without_sources
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest, Round, WeightFacts
 from smotext_ray.run.reference import distinct_texts
+from smotext_ray.run.tables import embeddings_table
 
 log = logging.getLogger("smotext_ray")
 
@@ -181,7 +182,7 @@ def planner_gib(corpus: int, classes: int, dim: int) -> float:
 
 
 def _dim(run: Run) -> int:
-    return int(run.table("embeddings").schema.field("embedding").type.list_size)
+    return int(embeddings_table(run).schema.field("embedding").type.list_size)
 
 
 def _weigh(

@@ -19,6 +19,7 @@ from smotext_ray.plan.variants import NEEDS_WHOLE_CORPUS
 from smotext_ray.plan.weights import count_sources, source_weights, sources_of
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
+from smotext_ray.run.tables import weights_table
 
 
 def group_item(run_round: int, number: int, group: list[Shard]) -> dict[str, str]:
@@ -43,7 +44,7 @@ class PlanWriter:
     def __init__(self, run: Run, config: RunConfig, weights: str | None = None) -> None:
         self._run, self._config = run, config
         self._reader = ClassReader(run.table("embeddings"))
-        self._weights = run.table(weights) if weights else None
+        self._weights = weights_table(run, weights) if weights else None
         self._known: dict[Any, NeighborCache] = {}
 
     def __call__(self, file: str, shards: str) -> tuple[str, int]:

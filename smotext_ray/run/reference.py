@@ -9,6 +9,7 @@ from safetensors.numpy import load, save
 
 from smotext_ray.gate.reference import ClassReference, sum_up
 from smotext_ray.run.directory import Run
+from smotext_ray.run.tables import embeddings_table
 
 DIRECTORY = "reference"
 TENSORS = "reference.safetensors"
@@ -24,7 +25,7 @@ def build_reference(run: Run, labels: list[Any]) -> None:
     labels : list
         Row i of the class means is for ``labels[i]``.
     """
-    reference, distinct = sum_up(run.table("embeddings"), labels)
+    reference, distinct = sum_up(embeddings_table(run), labels)
     tensors = {
         "means": reference.means,
         "whitener": reference.whitener,

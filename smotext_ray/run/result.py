@@ -15,7 +15,7 @@ from smotext_ray.run.corpus_files import corpus_files
 from smotext_ray.run.directory import Run, file_sha256
 from smotext_ray.run.manifest import Manifest, Result
 from smotext_ray.run.samples import accepted_unique_samples
-from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, _with_lineage
+from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, result_schema
 
 FILE = "augmented.parquet"
 DIRECTORY = "augmented"
@@ -52,7 +52,7 @@ def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result
     own = pq.read_schema(pa.BufferReader(run.read(INPUT_SCHEMA)))
     id_type = run.table("embeddings").schema.field("id").type
     mixed = manifest.config.plan.neighbors_per_point
-    schema = _with_lineage(own, id_type, mixed)
+    schema = result_schema(own, id_type, mixed)
     total = manifest.input.rows + sum(wanted.values())
     run.clear(DIRECTORY)
     if total < LARGE:

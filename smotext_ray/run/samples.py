@@ -14,12 +14,13 @@ from smotext_ray.gate.reasons import ERROR, REPEATED
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Outcome
 from smotext_ray.run.renamed import renamed_reason
+from smotext_ray.run.tables import samples_table
 from smotext_ray.utils.text import fingerprint
 
 
 def accepted_unique_samples(run: Run, rounds: list[int]) -> Iterator[pa.Table]:
     """Accepted samples of a run, a table a round; see `accepted_unique`."""
-    return accepted_unique(run.table("samples", f"round-{round_}") for round_ in rounds)
+    return accepted_unique(samples_table(run, "samples", f"round-{n}") for n in rounds)
 
 
 def accepted_unique(parts: Iterable[ds.Dataset]) -> Iterator[pa.Table]:

@@ -9,7 +9,6 @@ import pytest
 import ray
 from fake_run import fakes_by_default
 from fake_stages import Encoder
-from local_ray import local_ray
 from ray.data import DataContext
 from ray.data.checkpoint import CheckpointConfig
 from test_sampler import rows
@@ -28,8 +27,8 @@ ALL_PASS = {"gate.min_cosine": -1, "gate.same_class": False}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def fakes(tmp_path_factory):
-    with fakes_by_default(tmp_path_factory.mktemp("fakes") / "stage"), local_ray(cpus=6):
+def fakes(shared_ray):
+    with fakes_by_default():
         yield
 
 

@@ -16,14 +16,14 @@ from smotext_ray.run.verify import verify
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 
-def test_on_ray_the_same_points_are_made(tmp_path):
+def test_on_ray_the_same_points_are_made(shared_ray, tmp_path):
     texts, labels = rows()
     frame = pd.DataFrame({"text": texts, "page": range(len(texts))})
     here = sampler()
     here.fit_resample(texts, labels)
     output = tmp_path / "run"
     on_ray = SMOTExT(on_ray=True, gate=ALL_PASS, random_state=0, output=str(output))
-    with fakes_by_default(tmp_path / "stage"):
+    with fakes_by_default():
         x_new, y_new = on_ray.fit_resample(frame, labels)
         unkept = SMOTExT(on_ray=True, gate=ALL_PASS, random_state=0)
         again, _ = unkept.fit_resample(texts, labels)
@@ -33,4 +33,4 @@ def test_on_ray_the_same_points_are_made(tmp_path):
     assert len(set(again[28:])) == 12
     run = Run(str(output))
     assert all(finding.ok for finding in verify(run)), verify(run)
-    assert sorted(Path(tmp_path).iterdir()) == [output, tmp_path / "run-input", tmp_path / "stage"]
+    assert sorted(Path(tmp_path).iterdir()) == [output, tmp_path / "run-input"]

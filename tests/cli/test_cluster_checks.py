@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from local_ray import local_ray
 
 from smotext_ray.cli import cluster_checks
 from smotext_ray.cli.checks import GIB, Check
@@ -191,20 +192,10 @@ def test_a_node_with_a_gpu_is_looked_at_like_a_machine(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def two_gpus():
+def two_gpus(own_ray):
     """A Ray of this machine that counts two GPUs, which are not there."""
-    import ray
-
-    ray.init(
-        address="local",
-        num_cpus=6,
-        num_gpus=2,
-        include_dashboard=False,
-        logging_level="ERROR",
-        log_to_driver=False,
-    )
-    yield
-    ray.shutdown()
+    with local_ray(cpus=6, gpus=2):
+        yield
 
 
 def not_there(dtype: str) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def test_an_actor_of_every_job_is_killed(stage, start, undisturbed, tmp_path):
 
 def test_a_node_of_three_is_killed_while_it_decodes(stage, start, cluster, undisturbed, tmp_path):
     run, nodes = Run(str(tmp_path / "run")), cluster[2]
-    stage.reset(seconds=2)  # or all is decoded before anybody has looked
+    stage.reset(seconds=0).slow("decoder", 2)  # or all is decoded before anybody has looked
     driver = start(run.path, "resources.decoder_actors=3")
 
     def at_work() -> subprocess.Popen | None:
@@ -135,6 +135,7 @@ def test_a_node_of_three_is_killed_while_it_decodes(stage, start, cluster, undis
         return next((node for node in found if node not in (nodes[0], None)), None)
 
     end_tree(driver.until(at_work))
+    stage.slow("decoder", 0)
     code, said = driver.ends()
     assert code == 0, said
     check_whole(run)

@@ -224,7 +224,7 @@ def test_first_of_classes():
 @pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.long
-def test_real_controls_of_a_few_points(tmp_path):
+def test_real_controls_of_a_few_points(own_ray, tmp_path):
     import ray
 
     from smotext_ray.corpus.demo import load_dataset

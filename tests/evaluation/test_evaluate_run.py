@@ -19,7 +19,7 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus import sources
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.controls.decode import Control
-from smotext_ray.evaluation.evaluate import READ, _bert, _of_classes, _some, evaluate
+from smotext_ray.evaluation.evaluate import READ, Options, _bert, _of_classes, _some, evaluate
 from smotext_ray.evaluation.inputs import (
     EvaluationData,
     read_corpus,
@@ -59,7 +59,7 @@ def material(run, test_file) -> EvaluationData:
 def report(run, config, material):
     encode = WordEncoder().encode
     return evaluate(
-        run, config, material, range(2), encode, variants=["adasyn"], log=lambda line: None
+        run, config, material, range(2), encode, Options(variants=["adasyn"]), log=lambda line: None
     )
 
 
@@ -142,7 +142,7 @@ def test_it_is_written_as_json_and_as_a_page(report, tmp_path):
 def test_what_needs_the_llm_is_in_it_where_it_was_measured(run, config, material):
     read = []
 
-    def surprise(texts):
+    def token_nll(texts):
         read.append(texts)
         return [(2.0 * len(text.split()), len(text.split())) for text in texts]
 
@@ -154,8 +154,7 @@ def test_what_needs_the_llm_is_in_it_where_it_was_measured(run, config, material
         material,
         range(2),
         WordEncoder().encode,
-        decoded={"shuffled": control},
-        surprise=surprise,
+        Options(decoded={"shuffled": control}, token_nll=token_nll),
         log=lambda line: None,
     )
     assert report["fidelity"]["decoded_texts"] == {
@@ -196,7 +195,7 @@ def test_bert_is_the_encoder_of_the_run(run, config, material, tmp_path):
         replace(material, test=material.test.take(range(4))),
         [0],
         WordEncoder().encode,
-        classifiers=["bert"],
+        Options(classifiers=["bert"]),
         log=lambda line: None,
     )
     arms = {(row["classifier"], row["arm"]) for row in report["utility"]["rows"]}

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from local_ray import local_ray
 
 from smotext_ray.cluster import session
 from smotext_ray.config.load import load_config
@@ -36,16 +37,11 @@ def test_without_a_gpu_it_is_loaded_here_at_the_first_call_and_ray_is_not_starte
 
 
 @pytest.fixture(scope="module")
-def one_gpu():
+def one_gpu(own_ray):
     """A cluster whose GPU Ray only counts; the driver has none."""
-    import ray
-
-    quiet = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
-    ray.init(address="local", num_cpus=6, num_gpus=1, **quiet)
-    with pytest.MonkeyPatch.context() as patch:
+    with local_ray(cpus=6, gpus=1) as ray, pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", "the one above")
         yield ray
-    ray.shutdown()
 
 
 def place(name):

@@ -1,10 +1,7 @@
-"""Decoding: errors stay with their point; real vLLM reads the soft prompts as they are."""
+"""Decoding without vLLM: errors stay with their point, LoRA layers come with their bridge."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -173,71 +170,3 @@ def test_sampling_can_be_changed(decoder):
 def test_a_bridge_for_another_llm_is_refused(llm):
     with pytest.raises(UserError, match=rf"48 dimensions for an-llm, but .* expects {HIDDEN}"):
         Decoder(llm, bridge_of(hidden=48))
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory) -> dict[str, object]:
-    return run_real("main", tmp_path_factory.mktemp("decoder"))
-
-
-def run_real(what: str, directory: Path) -> dict[str, object]:
-    """What real_decoder.py found, in a process of its own: vLLM keeps global state."""
-    found = directory / "found.json"
-    script = Path(__file__).parents[1] / "support" / "real_decoder.py"
-    command = [sys.executable, str(script), what, str(found)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=540)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(found.read_text())
-
-
-@pytest.mark.slow
-def test_real_texts_come_back_for_each_point_but_the_spoilt_one(real):
-    texts, errors = real["texts"], real["errors"]
-    assert [len(t) for t in texts] == [2, 0, 2, 2]
-    assert all(text.strip() for candidates in texts for text in candidates)
-    assert [bool(error) for error in errors] == [False, True, False, False]
-    assert "NaN" in errors[1]
-
-
-@pytest.mark.slow
-def test_real_candidates_follow_their_seeds(real):
-    assert real["again"] == real["texts"]
-    assert real["other_seeds"] != real["texts"]
-    assert any(len(set(candidates)) == 2 for candidates in real["texts"])
-
-
-@pytest.mark.slow
-def test_real_lengths_and_ends_are_told(real):
-    for reasons, lengths in zip(real["finish_reasons"], real["num_tokens"], strict=True):
-        assert set(reasons) <= {"stop", "length"}
-        assert all(1 <= n <= 24 for n in lengths)
-        assert all(n == 24 for r, n in zip(reasons, lengths, strict=True) if r == "length")
-
-
-@pytest.mark.slow
-def test_a_prompt_that_vllm_refuses_leaves_its_neighbours_their_own_texts(real):
-    assert real["around_refused"][0] == real["alone"][0]
-    assert real["around_refused"][1] == []
-    assert real["around_refused"][2] == real["alone"][1]
-    assert "ValidationError" in real["refusal"] or "ValueError" in real["refusal"]
-
-
-@pytest.mark.slow
-def test_greedy_vllm_says_what_greedy_transformers_says(real):
-    for ours, theirs in zip(real["greedy"], real["transformers"], strict=True):
-        assert theirs and ours.startswith(theirs)
-    assert len(set(real["greedy"])) == len(real["greedy"])  # the points are told apart
-
-
-@pytest.mark.slow
-def test_seeded_prompts_of_more_tokens_than_a_step_takes_are_answered(tmp_path):
-    answers = run_real("long_prompts", tmp_path)
-    assert len(answers) > 100
-    assert all(len(answer["texts"]) == 2 and not answer["error"] for answer in answers)
-
-
-@pytest.mark.slow
-def test_vllm_with_the_lora_layers_beside_the_llm_says_so_too(tmp_path):
-    beside = run_real("beside", tmp_path)
-    for ours, theirs in zip(beside["greedy"], beside["transformers"], strict=True):
-        assert theirs and ours.startswith(theirs)

@@ -18,12 +18,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from smotext_ray.cli.main import main
 from smotext_ray.corpus.demo import load_dataset
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.cluster,
+    pytest.mark.usefixtures("own_log"),
+]
 
 ROWS = {"crude": 60, "grain": 10, "ship": 24}
 TARGETS = {"grain": 22, "ship": 30}
@@ -132,43 +137,36 @@ def test_samples_read_their_vectors(finished):
     assert np.diag(near).mean() > np.mean(others) + 0.05
 
 
-def test_verify_status_and_show(finished):
-    run, _ = finished
-    verified = smotext("verify", run)
-    assert verified.returncode == 0, verified.stdout
-    assert "is valid" in verified.stdout
-    assert "decode round-1" in smotext("status", run).stdout
-    shown = smotext("show", run, "--rows", "4").stdout
+def test_verify_status_and_show(finished, capsys):
+    run = str(finished[0])
+    code = main(["verify", run])
+    said = capsys.readouterr().out
+    assert code == 0, said
+    assert "is valid" in said
+    assert main(["status", run]) == 0
+    assert "decode round-1" in capsys.readouterr().out
+    assert main(["show", run, "--rows", "4"]) == 0
+    shown = capsys.readouterr().out
     assert shown.count("│ synthetic │") == 4
     assert shown.count("│ neighbor  │") == 4
 
 
-def test_a_finished_run_is_left_as_it_is(finished, corpus):
+def test_a_finished_run_is_left_as_it_is(finished, corpus, capsys):
     run, first = finished
     before = hashlib.sha256((run / "augmented.parquet").read_bytes()).digest()
     files = sorted(path.name for path in (run / "samples").rglob("*.parquet"))
-    again = smotext(*augment_options(corpus, run))
-    assert again.returncode == first.returncode
-    assert "finished already" in again.stderr
+    assert main(augment_options(corpus, run)) == first.returncode
+    assert "finished already" in capsys.readouterr().err
     assert hashlib.sha256((run / "augmented.parquet").read_bytes()).digest() == before
     assert sorted(path.name for path in (run / "samples").rglob("*.parquet")) == files
 
 
-def test_another_seed_does_not_get_into_the_run(finished, corpus):
+def test_another_seed_does_not_get_into_the_run(finished, corpus, capsys):
     run, _ = finished
-    refused = smotext(*augment_options(corpus, run), "--seed", "1")
-    assert refused.returncode == 2
-    assert "plan.seed" in refused.stderr
-    assert len(refused.stderr.strip().splitlines()) == 1
-
-
-def test_a_class_that_falls_short_is_exit_code_3(finished, corpus, tmp_path):
-    options = [*augment_options(corpus, tmp_path / "run"), "--max-rounds", "1"]
-    result = smotext(*options, "gate.min_cosine=0.999", "decoder.num_candidates=1")
-    assert result.returncode == 3, result.stderr
-    assert "Class 'grain' is 12 short of its target" in result.stdout
-    assert "low_similarity" in result.stdout
-    assert pq.read_metadata(tmp_path / "run" / "augmented.parquet").num_rows == sum(ROWS.values())
+    assert main([*augment_options(corpus, run), "--seed", "1"]) == 2
+    said = capsys.readouterr().err
+    assert "plan.seed" in said
+    assert len(said.strip().splitlines()) == 1
 
 
 def plan_bytes(run: Path) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fake_run import fake_config, fake_pipeline
+from fake_run import fake_config
 from fake_stages import FAKES
 from handmade_run import changed
 
@@ -25,7 +25,7 @@ from smotext_ray.run.manifest import InputFacts, Manifest
 from smotext_ray.run.opening import new_manifest
 from smotext_ray.run.verify import verify
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.usefixtures("shared_ray")]
 
 
 def rows(label: str, first: int, stop: int) -> list[tuple[str, str]]:
@@ -39,12 +39,6 @@ def write(path: Path, *parts: list[tuple[str, str]], ids: bool = False) -> Path:
         table = table.append_column("key", pa.array([f"k{i}" for i in range(len(table))]))
     pq.write_table(table, path)
     return path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fakes(tmp_path_factory):
-    with fake_pipeline(tmp_path_factory.mktemp("fakes") / "stage"):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ GPUS = {"0", "1"}
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory):
+def stage(own_ray, tmp_path_factory):
     directory = tmp_path_factory.mktemp("gpus") / "stage"
     with fake_pipeline(directory), local_ray(cpus=16, gpus=2):
         yield directory

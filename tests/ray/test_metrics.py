@@ -11,7 +11,7 @@ import pytest
 from smotext_ray.cluster.metrics import COUNTERS, GAUGES, TAGS
 
 DASHBOARD = Path(__file__).parents[2] / "jobs" / "grafana" / "smotext.json"
-# As Ray exports them; tests/cluster/test_scrape.py sees them come out under these names.
+# As Ray exports them; test_scrape.py sees them come out under these names.
 EXPORTED = {f"ray_{name}_total": tags for name, (_, tags) in COUNTERS.items()} | {
     f"ray_{name}": () for name in GAUGES
 }

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray
 from ray import cloudpickle
 from tiny_models import WORDS, tiny_encoder
 
@@ -83,7 +82,7 @@ def setting(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(setting, tmp_path_factory):
+def finished(shared_ray, setting, tmp_path_factory):
     """The run, whose denoising failed once on the way."""
     config, digest = setting
     models = {name: {"name": name, "sha256": digest} for name in ("encoder", "llm", "bridge")}
@@ -109,7 +108,6 @@ def finished(setting, tmp_path_factory):
             patch.setattr(embed, "denoise", whole)
             run = rounds.augment(config, uri, actors)
         finally:
-            ray.shutdown()  # which the pipeline started in this process
             log.setLevel(level)
     return run
 

@@ -7,7 +7,6 @@ import logging
 import time
 
 import pytest
-from local_ray import local_ray
 
 from smotext_ray.cluster import progress
 from smotext_ray.cluster.progress import MOST_EVENTS, Counter, StageActor, stage_progress
@@ -94,9 +93,10 @@ Counts = progress.collections.Counter
 
 
 @pytest.fixture(scope="module")
-def ray():
-    with local_ray() as ray:
-        yield ray
+def ray(shared_ray):
+    import ray
+
+    return ray
 
 
 @pytest.fixture
@@ -169,8 +169,13 @@ def _files(run):
 
 def test_the_counter_holds_no_cpu(ray, run):
     with stage_progress("embed", 1, run) as counter:
-        ray.get(counter.get.remote())
-        assert ray.available_resources()["CPU"] == 2
+        assert ray.get(counter.__ray_call__.remote(held)) == {}
+
+
+def held(actor):
+    import ray
+
+    return ray.get_runtime_context().get_assigned_resources()
 
 
 def test_a_counter_that_dies_does_not_end_the_stage(ray, run):

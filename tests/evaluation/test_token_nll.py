@@ -33,9 +33,9 @@ def nats_of(directory, text, start, tokens):
 
 @pytest.mark.parametrize("tokens", [64, 3])
 def test_nats_and_tokens_of_each_text(directory, tokens):
-    surprise = TokenNLL(str(directory), tokens)
+    token_nll = TokenNLL(str(directory), tokens)
     start = AutoTokenizer.from_pretrained(directory).bos_token_id
-    found = surprise(TEXTS)
+    found = token_nll(TEXTS)
     for row in (0, 5, BATCH, len(TEXTS) - 1):
         nats, count = nats_of(directory, TEXTS[row], start, tokens)
         assert found[row] == (pytest.approx(nats, rel=0.02), count)
@@ -43,21 +43,23 @@ def test_nats_and_tokens_of_each_text(directory, tokens):
 
 
 def test_texts_without_tokens_say_nothing(directory):
-    surprise = TokenNLL(str(directory), 64)
-    assert surprise([]) == []
-    assert surprise(["", ""]) == [(0.0, 0), (0.0, 0)]
-    nothing, something = surprise(["", WORDS[0]])
+    token_nll = TokenNLL(str(directory), 64)
+    assert token_nll([]) == []
+    assert token_nll(["", ""]) == [(0.0, 0), (0.0, 0)]
+    nothing, something = token_nll(["", WORDS[0]])
     assert nothing == (0.0, 0) and something[0] > 0 and something[1] == 1
 
 
 def test_a_tokenizer_without_a_start_token_starts_with_its_end_token(tmp_path):
     directory = tiny_llm(tmp_path)
-    surprise = TokenNLL(str(directory), 64)
-    assert surprise._start == surprise._tokenizer.bos_token_id
+    token_nll = TokenNLL(str(directory), 64)
+    assert token_nll._start == token_nll._tokenizer.bos_token_id
     tokenizer = AutoTokenizer.from_pretrained(directory)
     tokenizer.bos_token = None
     tokenizer.save_pretrained(directory)
-    surprise = TokenNLL(str(directory), 64)
-    assert surprise._start == tokenizer.eos_token_id
-    (found,) = surprise([WORDS[3]])
-    assert found[0] == pytest.approx(nats_of(directory, WORDS[3], surprise._start, 64)[0], rel=0.02)
+    token_nll = TokenNLL(str(directory), 64)
+    assert token_nll._start == tokenizer.eos_token_id
+    (found,) = token_nll([WORDS[3]])
+    assert found[0] == pytest.approx(
+        nats_of(directory, WORDS[3], token_nll._start, 64)[0], rel=0.02
+    )

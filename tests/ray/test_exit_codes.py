@@ -1,0 +1,36 @@
+"""`smotext augment` on Ray: its exit code and closing table, with a gate that rejects all."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fake_stages import main
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.cluster,
+    pytest.mark.usefixtures("shared_ray", "own_log"),
+]
+
+ROWS = {"crude": 20, "grain": 10}
+
+
+def test_a_class_that_falls_short_is_exit_code_3(tmp_path, capsys):
+    labels = [label for label, rows in ROWS.items() for _ in range(rows)]
+    texts = [f"text {i} on {label}" for i, label in enumerate(labels)]
+    pq.write_table(pa.table({"text": texts, "topic": labels}), tmp_path / "corpus.parquet")
+    run = tmp_path / "run"
+    code = main(
+        [
+            *("augment", "--input", str(tmp_path / "corpus.parquet"), "--output", str(run)),
+            *("--label-column", "topic", "--sampling-strategy", '{"grain": 22}'),
+            *("--max-rounds", "1", "gate.min_cosine=0.999"),
+            *("resources.encoder_actors=1", "resources.decoder_actors=1"),
+        ]
+    )
+    said = capsys.readouterr()
+    assert code == 3, said.err
+    assert "Class 'grain' is 12 short of its target" in said.out
+    assert "low_similarity" in said.out
+    assert pq.read_metadata(run / "augmented.parquet").num_rows == sum(ROWS.values())
