@@ -21,7 +21,7 @@ REASON_OF_CLEANING: dict[CleaningRule, Reason] = {
     "enn": "other_neighbors",
     "tomek": "tomek_link",
 }
-REPEATED = "repeated"  # an accepted text that another sample of its class has too
+REPEATED = "repeated"  # an accepted text that duplicates another sample of its class
 ERROR: SampleStatus = "error"
 REJECTED_IN_WORDS: dict[str, str] = {
     "empty": "no words",
@@ -34,5 +34,5 @@ REJECTED_IN_WORDS: dict[str, str] = {
     "other_neighbors": "a nearest text is of another class",
     "tomek_link": "nearest to a text of another class, and that to it",
     REPEATED: "another sample has the same text",
-    ERROR: "the decoder failed on it",
+    ERROR: "decoding failed",
 }

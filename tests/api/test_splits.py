@@ -62,15 +62,15 @@ def test_labels_that_are_texts_stay_texts():
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"split": "training"}, "no split 'training'; there are train, test"),
-        ({"label_column": "label"}, "no column 'label'; there are body, topic, page"),
+        ({"split": "training"}, "Unknown split 'training'; choose from train, test"),
+        ({"label_column": "label"}, "Unknown column 'label'; choose from body, topic, page"),
     ],
 )
 def test_what_is_not_there_is_told(given, told):
     data = datasets.DatasetDict({"train": split(), "test": split()})
     with pytest.raises(ValueError, match=told):
         augment_split(data, smotext(), **{"label_column": "topic"} | given)
-    with pytest.raises(ValueError, match="no column 'text'"):
+    with pytest.raises(ValueError, match="Unknown column 'text'"):
         augment_split(data, sampler(), label_column="topic")
 
 

@@ -50,8 +50,8 @@ def test_counts_before_and_after_and_reasons(run):
     assert "10 original rows of the corpus `corpus.parquet`, and 2 synthetic ones" in text
     assert "Of 5 points, 2 became accepted texts (40%), in 1 round." in text
     assert table(text, "Acceptance") == [
-        ["wrong_class", "nearer to another class", "2"],
-        ["truncated", "cut off at decoder.max_tokens", "1"],
+        ["wrong_class", "closer to another class", "2"],
+        ["truncated", "truncated at decoder.max_tokens", "1"],
     ]
 
 
@@ -67,7 +67,7 @@ def test_models_with_their_digests(run):
     manifest.models["bridge"] = {"name": "/home/me/bridges/mine", "sha256": "abc"}
     assert table(card_text(manifest), "Models") == [
         ["encoder", "encoder", "0"],
-        ["llm", "some-lab/an-llm", "as the hub has it"],
+        ["llm", "some-lab/an-llm", "as on the hub"],
         ["bridge", "mine", "abc"],
     ]
 

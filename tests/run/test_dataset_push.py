@@ -66,7 +66,7 @@ def test_it_is_public_on_request_alone(hub, run, command):
     code, said = command("push", run.uri, "tickets", "--public")
     assert code == 0 and "in a public repository" in said and hub.private == {"me/tickets": False}
     code, said = command("push", run.uri, "tickets")
-    assert code == 2 and "and public" in said
+    assert code == 2 and "is public" in said
 
 
 def test_a_result_without_a_card_stays(hub, run, command):
