@@ -294,7 +294,7 @@ def _one_a_core(cluster: Cluster) -> int:
 def _actors(kind: str, asked: int, room: int, blocks: int) -> int:
     if asked > room:
         raise UserError(
-            f"resources.{kind}_actors is {asked}, but only {room} actors fit on the cluster; "
+            f"resources.{kind}_actors is {asked}, but the cluster has room for {room}; "
             "lower it, or set it to 0 to use as many as fit."
         )
     return max(1, min(asked or room, blocks))

@@ -113,7 +113,7 @@ def sources_of(weights: ds.Dataset, rows: ClassRows) -> Sources:
     wanted = pc.field("label") == pa.scalar(rows.label, rows.label_type)
     table = weights.to_table(filter=wanted).sort_by("id")  # the order of texts in `ClassRows`
     if not table["id"].combine_chunks().equals(rows.ids[: rows.distinct]):
-        raise ValueError(f"The weights of class {rows.label!r} are not those of its texts.")
+        raise ValueError(f"The weights of class {rows.label!r} do not match its texts.")
     columns = {"weight": "weight", "cluster": "cluster", "reach": "step_scale"}
     found = {columns[n]: table[n].to_numpy() for n in columns if n in table.column_names}
     return Sources(**found)

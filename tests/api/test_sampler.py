@@ -412,7 +412,7 @@ def test_texts_that_are_none(x, match):
 
 
 def test_something_that_holds_no_texts():
-    with pytest.raises(TypeError, match="not as set"):
+    with pytest.raises(TypeError, match="not set"):
         sampler().fit_resample({"a", "b"}, [0, 1])
 
 

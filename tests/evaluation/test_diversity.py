@@ -129,7 +129,7 @@ def test_monotonous_texts_are_told_from_varied_ones():
 @given(TEXTS, TEXTS)
 def test_figures_are_in_their_ranges(real, synthetic):
     if min(sum(bool(words(text)) for text in side) for side in (real, synthetic)) < 2:
-        with pytest.raises(ValueError, match="two texts"):
+        with pytest.raises(ValueError, match="two real and two synthetic texts"):
             compare_diversity(real, synthetic)
         return
     found = compare_diversity(real, synthetic)

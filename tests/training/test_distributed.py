@@ -154,7 +154,7 @@ def test_impossible_trainings_are_refused_before_ray_starts(config, tmp_path, mo
     monkeypatch.setattr(distributed, "connect", None)
     with pytest.raises(UserError, match="workers is 0; it must be at least 1"):
         train_on_ray(TEXTS, config, tmp_path / "bridge", 0)
-    with pytest.raises(UserError, match=r"more than the 16 texts"):
+    with pytest.raises(UserError, match=r"more than the 16 held-out texts"):
         train_on_ray(TEXTS[:16], config, tmp_path / "bridge", 20)
     assert not (tmp_path / "bridge").exists()
 

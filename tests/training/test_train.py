@@ -435,7 +435,7 @@ def test_the_texts_are_embedded_once(config, tmp_path, monkeypatch):
 
 
 def test_too_few_texts_are_refused_before_anything_is_written(config, tmp_path):
-    with pytest.raises(UserError, match=r"more than the 16 texts .* there are 16"):
+    with pytest.raises(UserError, match=r"more than the 16 held-out texts, but there are 16"):
         train(TEXTS[:16], config, tmp_path / "bridge", log=quiet)
     assert not (tmp_path / "bridge").exists()
 
