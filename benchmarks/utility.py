@@ -144,9 +144,9 @@ class Bench:
     @cached_property
     def held_out(self) -> Any:
         """The whole test split."""
-        from smotext_ray.evaluation.rows import LabelledTexts
+        from smotext_ray.evaluation.rows import LabeledTexts
 
-        return LabelledTexts(*(self.test[name].to_pylist() for name in ("text", "label")))
+        return LabeledTexts(*(self.test[name].to_pylist() for name in ("text", "label")))
 
     @cached_property
     def encoded_test(self) -> np.ndarray:
@@ -173,7 +173,7 @@ def show(home: Path, seeds: int) -> None:
 
 def show_arms(found: list[dict[str, Any]]) -> dict[str, Any]:
     """Print the table of a classifier, of whose arms each seed has the scores."""
-    from smotext_ray.evaluation.utility.scores import Scores, differences, ratios, summarise
+    from smotext_ray.evaluation.utility.scores import Scores, differences, ratios, summarize
     from smotext_ray.evaluation.utility.trials import METRICS, OWN, SYNTHETIC
 
     rows = {arm: np.mean([seed[arm].pop("rows") for seed in found]) for arm in found[0]}
@@ -182,7 +182,7 @@ def show_arms(found: list[dict[str, Any]]) -> dict[str, Any]:
     print("| trained on | rows | accuracy | macro-F1 | balanced | macro-F1: new texts' less this |")
     print("|---|---|---|---|---|---|")
     for arm, scores in arms.items():
-        summary = summarise(scores)
+        summary = summarize(scores)
         less = differences(arms[OWN], scores)
         by = less.macro_f1
         figures = " | ".join(f"{getattr(summary, name).mean:.3f}" for name in METRICS)

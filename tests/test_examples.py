@@ -68,4 +68,4 @@ def test_a_corpus_that_grows_is_expanded_once(stand_ins, capsys):
     said = capsys.readouterr().out
     assert "first: crude 12 (0 new), grain 12 (4 new)" in said
     assert "expanded: crude 16 (0 new), grain 16 (6 new)" in said
-    assert "Nothing to do" in said and "is sound" in said
+    assert "Nothing to do" in said and "is valid" in said

@@ -8,19 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# Settings of a training that are numbers of something.
+# Integer settings of a training.
 COUNTS = (
     ("soft-tokens", "K, soft tokens per text (default 8)"),
     ("projector-hidden-size", "default 1024"),
-    ("lora-rank", "of LoRA layers on the LLM (default 0: the LLM stays as it is)"),
-    ("max-text-tokens", "longer texts are left out (default 160)"),
-    ("steps", "before the decay (default 300)"),
-    ("decay-steps", "further steps, in which the rate falls to 0 (default: steps / 5)"),
-    ("warmup-steps", "at most (default 150, or a tenth of the steps)"),
-    ("tokens-per-step", "tokens of text (default 8000)"),
-    ("batch-tokens", "positions that a worker computes at once; more on a GPU (default 512)"),
-    ("held-out", "texts of the held-out loss (default 512)"),
-    ("eval-every", "steps (default 50)"),
+    ("lora-rank", "rank of LoRA adapters on the LLM (default 0: the LLM is frozen)"),
+    ("max-text-tokens", "longer texts are skipped (default 160)"),
+    ("steps", "steps before the decay (default 300)"),
+    ("decay-steps", "additional steps while the learning rate decays to 0 (default: steps / 5)"),
+    ("warmup-steps", "warmup steps (default: a tenth of the steps, at most 150)"),
+    ("tokens-per-step", "tokens of text per step (default 8000)"),
+    ("batch-tokens", "positions per forward pass of a worker; raise on a GPU (default 512)"),
+    ("held-out", "number of texts for the held-out loss (default 512)"),
+    ("eval-every", "steps between held-out losses (default 50)"),
     ("seed", "default 0"),
 )
 
@@ -37,31 +37,35 @@ def add_bridge_commands(commands: Any, command: Callable[..., Any]) -> None:
     ----------
     commands : subparsers of argparse
     command : callable
-        Makes one of a name, a function that returns the exit code, and a sentence.
+        Adds one, given a name, a function that returns the exit code, and a help text.
     """
     _add_training_options(command(commands, "train-bridge", train_bridge, "train a bridge"))
     bridge = commands.add_parser(
         "bridge", help="evaluate and share bridges", description="Bridges."
     )
     of_bridges = bridge.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    measure = command(of_bridges, "eval", bridge_eval, "how well a bridge carries meaning")
+    measure = command(of_bridges, "eval", bridge_eval, "measure a bridge's reconstruction quality")
     _add_eval_options(measure)
     card = command(of_bridges, "card", bridge_card, "write a bridge's model card")
     _add_card_options(card)
     push = command(of_bridges, "push", bridge_push, "upload a bridge to the Hugging Face hub")
-    push.add_argument("repo_id", metavar="REPO_ID", help="user/name; made where there is none")
-    push.add_argument("--bridge", required=True, metavar="DIR", help="with its model card")
+    push.add_argument("repo_id", metavar="REPO_ID", help="user/name; created if missing")
+    push.add_argument(
+        "--bridge", required=True, metavar="DIR", help="bridge directory with its model card"
+    )
     push.add_argument(
         "--private",
         action="store_true",
         default=None,
-        help="in a private repository (default: as the owner's new ones are)",
+        help="use a private repository (default: the account's default visibility)",
     )
-    tasks = command(of_bridges, "tasks", bridge_tasks, "tasks for stage 2 from any texts")
+    tasks = command(of_bridges, "tasks", bridge_tasks, "create tasks for stage 2 from any texts")
     _add_tasks_options(tasks)
     split = command(of_bridges, "import-xrag", import_xrag, "split an xRAG checkpoint in two")
     split.add_argument("source", help="directory, or a hub name such as Hannibal046/xrag-7b")
-    split.add_argument("--output", required=True, metavar="DIR", help="for DIR/llm and DIR/bridge")
+    split.add_argument(
+        "--output", required=True, metavar="DIR", help="writes DIR/llm and DIR/bridge"
+    )
     split.add_argument(
         "--encoder",
         default="Salesforce/SFR-Embedding-Mistral",
@@ -104,7 +108,7 @@ def train_bridge(options: argparse.Namespace) -> int:
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings of a training: its start's sizes, and over them what the options say."""
+    """The settings of a training: those of the starting bridge, overridden by the options."""
     from smotext_ray.models.bridge_config import sizes_of
     from smotext_ray.models.files import bridge_directory
 
@@ -124,7 +128,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def bridge_eval(options: argparse.Namespace) -> int:
-    """``smotext bridge eval``: how well a bridge carries meaning."""
+    """``smotext bridge eval``: measure a bridge's reconstruction quality."""
     from rich.console import Console
 
     from smotext_ray.config.load import load_config
@@ -170,7 +174,7 @@ def bridge_push(options: argparse.Namespace) -> int:
 
 
 def bridge_tasks(options: argparse.Namespace) -> int:
-    """``smotext bridge tasks``: make stage 2's tasks from any texts."""
+    """``smotext bridge tasks``: create tasks for stage 2 from any texts."""
     from smotext_ray.corpus.texts import read_texts
 
     texts = read_texts(options.input, options.text_column)
@@ -196,39 +200,68 @@ def import_xrag(options: argparse.Namespace) -> int:
 
 def _add_training_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("--input", required=True, metavar="FILE", help="texts: .txt (one a line) or a table")
-    add("--text-column", default="text", metavar="NAME", help="of a table (default text)")
-    add("--output", required=True, metavar="DIR", help="bridge directory; a training is resumed")
-    add("--held-out-file", metavar="FILE", help="texts for the held-out loss (default: some of it)")
+    add("--input", required=True, metavar="FILE", help="texts: .txt (one per line) or a table")
+    add("--text-column", default="text", metavar="NAME", help="column of a table (default text)")
+    add(
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="bridge directory; an existing training is resumed",
+    )
+    add(
+        "--held-out-file",
+        metavar="FILE",
+        help="texts for the held-out loss (default: part of --input)",
+    )
     add("--encoder", metavar="MODEL", help="default: all-MiniLM-L6-v2 from its package")
     add("--pooling", choices=["mean", "cls", "last"], help="default: mean")
     add("--llm", metavar="MODEL", help="default: SmolLM2-135M-Instruct from its package")
     add("--template", metavar="TEXT", help="prompt around <xRAG> (default: nothing)")
-    add("--stage", type=int, choices=[1, 2], help="1: say the text; 2: answer about it (default 1)")
-    add("--instructions", action="store_true", help="stage 1 with instruction templates as well")
+    add(
+        "--stage",
+        type=int,
+        choices=[1, 2],
+        help="1: repeat the text; 2: answer questions about it (default 1)",
+    )
+    add("--instructions", action="store_true", help="use instruction templates in stage 1 too")
     add("--from", dest="start_from", metavar="BRIDGE", help="start from a bridge, or 'default'")
     add(
         "--from-state",
         metavar="DIR",
-        help="branch off from the training in DIR, which may be running: with its settings and "
-        "steps, and a decay of --decay-steps",
+        help="branch off the training in DIR, which may be running: keep its settings and steps, "
+        "and decay for --decay-steps",
     )
-    add("--learning-rate", type=float, metavar="R", help="peak (default 0.001)")
-    add("--lora-learning-rate", type=float, metavar="R", help="of LoRA (default: the same)")
-    add("--save-minutes", type=float, metavar="M", help="between checkpoints (default 5)")
+    add("--learning-rate", type=float, metavar="R", help="peak learning rate (default 0.001)")
+    add(
+        "--lora-learning-rate",
+        type=float,
+        metavar="R",
+        help="learning rate of LoRA (default: the same)",
+    )
+    add("--save-minutes", type=float, metavar="M", help="minutes between checkpoints (default 5)")
     for name, text in COUNTS:
         add(f"--{name}", type=int, metavar="N", help=text)
-    add("--workers", type=int, metavar="N", help="train on Ray with N processes (default: here)")
-    add("--cache", metavar="DIR", help="for the embeddings (default: the output directory)")
+    add(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="train on Ray with N processes (default: in this process)",
+    )
+    add("--cache", metavar="DIR", help="directory for embeddings (default: the output directory)")
     add("--compile", action="store_true", help="torch.compile the LLM: slow start, fast steps")
 
 
 def _add_tasks_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("--input", required=True, metavar="FILE", help="texts: .txt (one a line) or a table")
-    add("--text-column", default="text", metavar="NAME", help="of a table (default text)")
-    add("--output", required=True, metavar="FILE", help="parquet: background, question, answer")
-    add("--rows", type=int, default=10_000, metavar="N", help="tasks (default 10000)")
+    add("--input", required=True, metavar="FILE", help="texts: .txt (one per line) or a table")
+    add("--text-column", default="text", metavar="NAME", help="column of a table (default text)")
+    add(
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="parquet file with background, question, answer",
+    )
+    add("--rows", type=int, default=10_000, metavar="N", help="number of tasks (default 10000)")
     add("--encoder", metavar="MODEL", help="default: all-MiniLM-L6-v2 from its package")
     add("--llm", metavar="MODEL", help="default: SmolLM2-135M-Instruct from its package")
     add("--seed", type=int, default=0, metavar="N", help="default 0")
@@ -236,35 +269,35 @@ def _add_tasks_options(command: argparse.ArgumentParser) -> None:
 
 def _add_eval_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("--input", required=True, metavar="FILE", help="texts it was not trained on")
+    add("--input", required=True, metavar="FILE", help="texts that the bridge was not trained on")
     add("--text-column", default="text", metavar="NAME", help="default: text")
     add("--label-column", metavar="NAME", help="default: no labels")
-    add("--rows", type=int, default=500, metavar="N", help="the first N (default 500)")
+    add("--rows", type=int, default=500, metavar="N", help="use the first N rows (default 500)")
     add("--bridge", metavar="BRIDGE", help="directory or hub name (default: the preset's)")
     add("--preset", default="offline", metavar="NAME", help="whose models (default offline)")
-    add("--json", metavar="FILE", help="write the figures there too")
+    add("--json", metavar="FILE", help="also write the metrics to FILE")
     add("overrides", nargs="*", metavar="section.key=value", help="any other setting")
 
 
 def _add_card_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("--bridge", required=True, metavar="DIR", help="for DIR/README.md")
+    add("--bridge", required=True, metavar="DIR", help="bridge directory; writes DIR/README.md")
     add(
         "--eval",
         required=True,
         nargs="+",
         metavar="FILE",
-        help="what bridge eval --json wrote; the card names each set of texts as its file",
+        help="results of bridge eval --json; the card names each set of texts after its file",
     )
-    add("--license", metavar="NAME", help="such as apache-2.0 (default: none is named)")
-    add("--overwrite", action="store_true", help="replace a README.md that is there")
+    add("--license", metavar="NAME", help="such as apache-2.0 (default: none)")
+    add("--overwrite", action="store_true", help="replace an existing README.md")
 
 
 def show_evaluation(found: Evaluation, console: Console) -> None:
-    """Print the figures as a table."""
+    """Print the metrics as a table."""
     from rich.table import Table
 
-    table = Table("figure", "value", title=f"Bridge on {found.rows} texts")
+    table = Table("metric", "value", title=f"Bridge on {found.rows} texts")
     for name, value in found.as_json().items():
         if isinstance(value, dict):
             for lam, cosine in value.items():

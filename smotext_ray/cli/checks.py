@@ -1,4 +1,4 @@
-"""One row of what `smotext doctor` looked at, and the table of such rows."""
+"""The checks of `smotext doctor`, and printing them as a table."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Check:
-    """One row of the table.
+    """The result of one check: a row of the table.
 
     Attributes
     ----------
     name : str
     found : str
-        What is there.
+        What was found.
     ok : bool
     fix : str
-        What to do about it; empty where there is nothing to do.
+        What to do about it; empty if there is nothing to do.
     needed : bool
         Whether the main job cannot run without it.
     """
@@ -38,7 +38,7 @@ class Check:
 
 
 def print_checks(checks: Sequence[Check], where: str = "here") -> None:
-    """Print the table, and under it one line for each thing to fix."""
+    """Print the table, followed by one line for each thing to fix."""
     from rich.table import Table
 
     console = plain_console()
@@ -54,7 +54,7 @@ def print_checks(checks: Sequence[Check], where: str = "here") -> None:
 
 
 def print_fixes(checks: Sequence[Check], where: str = "here") -> None:
-    """Print one line for each thing to fix, those that the main job needs first."""
+    """Print one line for each thing to fix, those needed by the main job first."""
     console = plain_console()
     missing = [check for check in checks if check.stops]
     if missing:
@@ -71,14 +71,14 @@ def print_fixes(checks: Sequence[Check], where: str = "here") -> None:
 
 
 def plain_console() -> Any:
-    """A console that prints ray[data] as it is, and a command in one piece to be copied."""
+    """A console that prints ray[data] literally, and commands on one line so they can be copied."""
     from rich.console import Console
 
     return Console(markup=False, highlight=False, soft_wrap=True)
 
 
 def gib(size: float) -> str:
-    """Bytes for people."""
+    """Bytes in GiB, human-readable."""
     return f"{size / GIB:.1f} GiB"
 
 

@@ -1,7 +1,7 @@
-"""``smotext doctor --cluster``: what each node has, and whether the main job would fit.
+"""``smotext doctor --cluster``: check each node, and whether the main job would fit.
 
-Each node is asked by one light Ray task, which imports no torch and reserves nothing. The
-pools are sized by the functions that size them in a run.
+Each node runs one light Ray task, which imports no torch and reserves nothing. Pools are sized by
+the same functions as in a run.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.utils.cache import cache_dir
 
-# What all machines of a cluster must have alike: Ray and what goes over its wires, and the
-# engine, for texts do not depend on the node that decodes them.
+# Versions that must be the same on all machines: Ray and the libraries whose objects it sends, and
+# the engine, because texts must not depend on the node that decodes them.
 SHARED = ("python", "ray", "numpy", "pyarrow", "vllm", "torch", "smotext-ray")
-NODE_SECONDS = 120  # in which a node starts a process and answers
-MANY = 1 << 20  # blocks: as many actors as there is room for
+NODE_SECONDS = 120  # for a node to start a process and answer
+MANY = 1 << 20  # blocks: enough for as many actors as fit
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Node:
     name : str
         Its address.
     cpus, gpus : float
-        Logical ones of Ray.
+        Ray's logical resources.
     facts : dict
-        What `node_facts` found there; empty where it did not answer.
+        Result of `node_facts`; empty if the node did not answer.
     problem : str
         Why it did not answer.
     """
@@ -69,7 +69,7 @@ class Node:
 
 
 def run(config: RunConfig) -> int:
-    """Ask all nodes and print; 0 if the main job fits, 2 if it does not or a node is not ready."""
+    """Check all nodes and print; 0 if the main job fits, 2 if it does not or a node fails."""
     cluster = connect()
     nodes, ours = ask_nodes(dtype=config.decoder.dtype), versions()
     checks = [*node_checks(nodes, ours), *fit_checks(cluster, config)]
@@ -90,7 +90,7 @@ def node_facts(dtype: str = "auto") -> dict[str, Any]:
     checks = [memory(), disk(cache_dir())]
     if gpus and cuda is not None:
         found = driver(gpus, cuda, usable=False)
-        if not found.ok:  # rarely: so only then torch is imported
+        if not found.ok:  # rare, so torch is only imported in this case
             found = driver(gpus, cuda, usable=_torch_computes())
         told = [gpu.capability for gpu in gpus if gpu.capability is not None]
         checks += [found, capability(told, dtype), compiler()]
@@ -105,10 +105,10 @@ def node_facts(dtype: str = "auto") -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of what all machines must have alike; what is not installed is left out.
+    """Versions that must be the same on all machines, without packages that are not installed.
 
-    vLLM's builds are one package, and of a version the part that names a build is cut off: a
-    head without a GPU has another build than the nodes.
+    vLLM's builds count as one package, and the build part of a version is dropped: a head without a
+    GPU has a different build from the nodes.
     """
     found = {"python": platform.python_version()}
     for name in SHARED[1:]:
@@ -121,7 +121,7 @@ def versions() -> dict[str, str]:
 
 
 def cuda_of_torch() -> str | None:
-    """The CUDA that torch is built for, read without the seconds of its import."""
+    """The CUDA version that torch is built for, read without the slow import."""
     torch = util.find_spec("torch")
     if torch is None or torch.origin is None:
         return None
@@ -138,9 +138,9 @@ def ask_nodes(
     Parameters
     ----------
     facts : callable
-        Runs there, in a task that reserves nothing.
+        Runs on each node, in a task that reserves nothing.
     dtype : str, default="auto"
-        In which the LLM decodes.
+        The dtype in which the LLM decodes.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -159,7 +159,7 @@ def ask_nodes(
 
 
 def node_checks(nodes: Sequence[Node], ours: dict[str, str]) -> list[Check]:
-    """What is wrong with the nodes; a row that names the node for each.
+    """Problems of the nodes, one row each.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def node_checks(nodes: Sequence[Node], ours: dict[str, str]) -> list[Check]:
     ours : dict
         `versions` of this machine, which submits the job.
     """
-    # Actors go to nodes with GPUs where there are any; a head may have neither CPUs nor memory.
+    # Actors go to nodes with GPUs if there are any; a head may have neither CPUs nor memory.
     with_gpus = any(node.gpus for node in nodes)
     found = []
     for node in nodes:
@@ -179,7 +179,7 @@ def node_checks(nodes: Sequence[Node], ours: dict[str, str]) -> list[Check]:
 
 def _of_node(node: Node, ours: dict[str, str]) -> list[Check]:
     if node.problem:
-        fix = f"{node.problem}; look at Ray's logs there, or take the node out of the cluster"
+        fix = f"{node.problem}; check Ray's logs there, or remove the node from the cluster"
         return [Check(node.name, node.problem, False, fix)]
     of_machine = [Check(**told) for told in node.facts["checks"]]
     rows = [(f"{check.name}: {check.found}", check) for check in of_machine if not check.ok]
@@ -191,9 +191,9 @@ def _of_node(node: Node, ours: dict[str, str]) -> list[Check]:
 
 
 def fit_checks(cluster: Cluster, config: RunConfig) -> list[Check]:
-    """Whether both jobs that need actors have room, each with its numbers.
+    """Whether the pools of both jobs fit, with their sizes.
 
-    What a gate holds of the corpus is not counted: no corpus is known here.
+    A gate's share of the corpus is not counted, because no corpus is known here.
     """
 
     def embed() -> str:
@@ -213,7 +213,7 @@ def fit_checks(cluster: Cluster, config: RunConfig) -> list[Check]:
 
 
 def print_nodes(nodes: Sequence[Node], ours: dict[str, str], checks: Sequence[Check]) -> None:
-    """Print a row for each node, the pools, and under them one line for each thing to fix."""
+    """Print a row for each node, the pools, and one line for each thing to fix."""
     from rich.table import Table
 
     console = plain_console()
@@ -244,13 +244,13 @@ def _cells(node: Node, ours: dict[str, str]) -> list[str]:
 
 
 def _gpu_checks(node: Node) -> list[Check]:
-    """Where Ray and the driver count differently."""
+    """Differences between Ray's count of GPUs and the driver's."""
     seen, counted = len(node.facts["gpus"]), int(node.gpus)
     if counted and not seen:
-        found = f"Ray counts {counted} GPUs, but nvidia-smi names none"
+        found = f"Ray counts {counted} GPUs, but nvidia-smi lists none"
         fix = f"{found}; install the NVIDIA driver there, or start Ray without --num-gpus"
     elif seen and not counted:
-        found = f"Ray counts no GPU of {seen}"
+        found = f"Ray counts none of {seen} GPUs"
         fix = f"{found}; start Ray there with --num-gpus={seen} to use them"
     else:
         return []
@@ -273,13 +273,13 @@ def _version_checks(node: Node, ours: dict[str, str]) -> list[Check]:
 
 
 def _others(theirs: dict[str, str], ours: dict[str, str]) -> list[str]:
-    """What is of another version there; this machine need not have vLLM, nor all nodes."""
+    """Packages with another version there, among those installed on both machines."""
     names = [name for name in SHARED if name in theirs and name in ours]
     return [name for name in names if _release(name, theirs[name]) != _release(name, ours[name])]
 
 
 def _release(name: str, version: str) -> str:
-    """What must be equal: of Python the minor version, as Ray has it; of the rest all."""
+    """The part that must be equal: major.minor for Python, as in Ray; otherwise everything."""
     try:
         return ".".join(map(str, Version(version).release[:2])) if name == "python" else version
     except InvalidVersion:
@@ -311,7 +311,7 @@ def _address(node: dict[str, Any]) -> str:
 
 
 def _torch_computes() -> bool:
-    """Whether torch can use a GPU here; asked in a process of its own, with all GPUs visible."""
+    """Whether torch can use a GPU here; checked in a separate process with all GPUs visible."""
     environment = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
     code = "import sys, torch; sys.exit(not torch.cuda.is_available())"
     return subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0

@@ -54,7 +54,7 @@ def plan(options: argparse.Namespace) -> int:
     if planned:
         print(f"Planned; next: smotext decode {run.uri}")
     else:
-        print("Nothing to plan: every class is at its target, or the rounds are used up.")
+        print("Nothing to plan: every class is at its target, or no rounds are left.")
     return DONE
 
 
@@ -96,7 +96,7 @@ def expand(options: argparse.Namespace) -> int:
     )
     run, done = run_expand(options.run, wish, options.overrides, **_actors(options))
     if not done:
-        print(f"Nothing to do: {run.uri} has seen all rows, and its targets are as they were.")
+        print(f"Nothing to do: {run.uri} has all rows, and its targets are unchanged.")
         return DONE
     show_outcome(run, Console())
     return SHORT if run.manifest["short"] else DONE
@@ -119,7 +119,7 @@ def status(options: argparse.Namespace) -> int:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """``smotext verify``: whether a run's files are sound."""
+    """``smotext verify``: check a run's files."""
     from rich.console import Console
 
     from smotext_ray.cli.show import show_findings
@@ -129,12 +129,12 @@ def verify(options: argparse.Namespace) -> int:
     findings = check(Run(options.run))
     show_findings(findings, Console())
     sound = all(finding.ok for finding in findings)
-    print(f"The run {options.run} is {'sound' if sound else 'NOT sound'}.")
+    print(f"The run {options.run} is {'valid' if sound else 'NOT valid'}.")
     return DONE if sound else FAULT
 
 
 def show(options: argparse.Namespace) -> int:
-    """``smotext show``: texts beside their parents."""
+    """``smotext show``: show texts next to their parents."""
     from rich.console import Console
 
     from smotext_ray.cli.show import show_samples
@@ -149,7 +149,7 @@ def show(options: argparse.Namespace) -> int:
 
 
 def card(options: argparse.Namespace) -> int:
-    """``smotext card``: write the data set card of a run's result."""
+    """``smotext card``: write the dataset card of a run's result."""
     from smotext_ray.run.card import write_card
     from smotext_ray.run.directory import Run
 
@@ -164,13 +164,13 @@ def push(options: argparse.Namespace) -> int:
     from smotext_ray.run.push import push_result
 
     name = push_result(Run(options.run), options.repo_id, private=not options.public)
-    seen = "for all to see" if options.public else "in a private repository"
+    seen = "in a public repository" if options.public else "in a private repository"
     print(f'The result is on the hub, {seen}; load it with: datasets.load_dataset("{name}")')
     return DONE
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """``smotext doctor``: whether the main job can run here, or on the cluster."""
+    """``smotext doctor``: check whether the main job can run here, or on the cluster."""
     from smotext_ray.config.load import load_config
 
     config = load_config(options.preset, options.config, options.overrides)
@@ -218,7 +218,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
 
 
 def _strategy(text: str | None) -> Any:
-    """A strategy's name, or the JSON of a number or of final counts."""
+    """Parse a strategy: a name, or JSON of a number or of final counts."""
     if text is None:
         return None
     try:
@@ -230,7 +230,7 @@ def _strategy(text: str | None) -> Any:
             ) from None
         return text
     is_known = isinstance(value, (int, float, dict)) and not isinstance(value, bool)
-    return value if is_known else text  # which the check of the strategy names
+    return value if is_known else text  # the strategy's own check reports it
 
 
 def _open(options: argparse.Namespace) -> tuple[Run, RunConfig]:
@@ -246,17 +246,17 @@ def _open(options: argparse.Namespace) -> tuple[Run, RunConfig]:
     return run, config
 
 
-def _require(run: Run, stage: str, mend: str) -> None:
+def _require(run: Run, stage: str, fix: str) -> None:
     if stage not in run.manifest["stages"]:
-        raise UserError(f"The run {run.uri} is not that far; {mend}.")
+        raise UserError(f"The run {run.uri} has not been embedded yet; {fix}.")
 
 
 def _actors(options: argparse.Namespace) -> dict[str, Actors]:
-    """For a function of the pipeline, which has the real ones by default."""
+    """Keyword arguments with the actors, if not the default ones."""
     return {} if options.actors is None else {"actors": options.actors}
 
 
 def _output(options: argparse.Namespace) -> str:
     if not options.output:
-        raise UserError("Name the run directory with --output.")
+        raise UserError("Set the run directory with --output.")
     return str(options.output)

@@ -1,4 +1,4 @@
-"""Principal directions of public texts, into a file: ``smotext directions``."""
+"""``smotext directions``: write principal directions of public texts to a file."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 
 def add_directions_command(commands: Any, command: Callable[..., Any]) -> None:
-    """Add the command to those of ``smotext``; arguments as of `add_evaluation_commands`."""
-    parser = command(commands, "directions", directions, "public directions for privacy.epsilon")
+    """Add the command to those of ``smotext``; same arguments as `add_evaluation_commands`."""
+    parser = command(
+        commands, "directions", directions, "compute public directions for privacy.epsilon"
+    )
     parser.add_argument("--input", required=True, help="table or .txt file of public texts")
     parser.add_argument("--text-column", default="text")
     parser.add_argument("--output", required=True, type=Path, help="file.safetensors")
@@ -24,7 +26,7 @@ def add_directions_command(commands: Any, command: Callable[..., Any]) -> None:
 
 
 def directions(options: argparse.Namespace) -> int:
-    """``smotext directions``: make directions of a table of public texts."""
+    """``smotext directions``: compute directions from a table of public texts."""
     from smotext_ray.cli.exit_codes import DONE
     from smotext_ray.config.load import load_config
     from smotext_ray.corpus.texts import read_texts

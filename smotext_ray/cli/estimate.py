@@ -1,4 +1,4 @@
-"""What a run would do, before it does it: rows, points, tokens and time."""
+"""Dry-run estimates: rows, points, tokens and time."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.survey import Survey
 from smotext_ray.utils.cpu import cpu_dtype
 
-CHARACTERS_PER_TOKEN = 4.0  # of English text in the vocabularies of today's LLMs
-# The offline preset's models, one actor a core, on two cores of an AMD EPYC: bfloat16 on one that
-# computes in it (Zen 4), float32 on one that does not; see docs/performance.md.
+CHARACTERS_PER_TOKEN = 4.0  # English text with the vocabularies of today's LLMs
+# The offline preset's models, one actor per core, on two cores of an AMD EPYC: bfloat16 on one with
+# native support (Zen 4), float32 on one without; see docs/performance.md.
 TEXTS_PER_SECOND_AND_CORE = {"float32": 35.0, "bfloat16": 65.0, "float16": 35.0}
 TOKENS_PER_SECOND_AND_CORE = {"float32": 90.0, "bfloat16": 200.0, "float16": 90.0}
-START_UP_SECONDS = 25.0  # Ray, and loading an engine, a round
+START_UP_SECONDS = 25.0  # starting Ray and loading an engine, per round
 
 
 def show_estimate(
@@ -31,9 +31,9 @@ def show_estimate(
         table.add_row(Text(str(label)), str(before), str(new), str(before + new))
     console.print(table)
     for reason, bad in survey.bad_rows.items():
-        # Not a plain string: rich would take an id in brackets for markup.
+        # Not a plain string: rich would parse an id in brackets as markup.
         examples = ", ".join(map(str, bad.examples))
-        console.print(Text(f"Left out: {bad.count} rows whose {reason}, such as {examples}."))
+        console.print(Text(f"Skipped: {bad.count} rows whose {reason}, such as {examples}."))
 
     points = sum(new_points.values())
     each = min(config.decoder.max_tokens, survey.mean_characters / CHARACTERS_PER_TOKEN)
@@ -44,7 +44,7 @@ def show_estimate(
     embed = START_UP_SECONDS + survey.rows / texts_per_second
     dtype = cpu_dtype() if config.decoder.dtype == "auto" else config.decoder.dtype
     decode = START_UP_SECONDS + tokens / (TOKENS_PER_SECOND_AND_CORE[dtype] * cores)
-    stages = Table("stage", "work", "time, roughly", title="Estimate (no GPU)")
+    stages = Table("stage", "work", "approximate time", title="Estimate (no GPU)")
     stages.add_row("embed", f"{survey.rows} texts", _time(embed))
     stages.add_row("plan", f"{points} points", _time(START_UP_SECONDS / 5))
     stages.add_row(
@@ -54,7 +54,7 @@ def show_estimate(
     )
     console.print(stages)
     more = config.plan.max_rounds - 1
-    later = f"; what the gate rejects is made up for in up to {more} more rounds" if more else ""
+    later = f"; up to {more} more rounds replace rejected texts" if more else ""
     console.print(
         f"For {cores} CPU cores and the models of the offline preset{later}. Nothing was written."
     )

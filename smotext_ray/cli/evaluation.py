@@ -10,7 +10,7 @@ from typing import Any
 
 from smotext_ray.errors import UserError
 
-# Names only: the command line starts light.
+# Names only, to keep the command line's imports light.
 CLASSIFIERS = ("embedding", "tfidf", "bert")
 VARIANTS = ("borderline", "adasyn", "kmeans", "svm")
 
@@ -22,16 +22,16 @@ def add_evaluation_commands(commands: Any, command: Callable[..., Any]) -> None:
     ----------
     commands : subparsers of argparse
     command : callable
-        Makes one of a name, a function that returns the exit code, and a sentence.
+        Adds one, given a name, a function that returns the exit code, and a help text.
     """
-    worth = command(commands, "evaluate", evaluate, "what the new texts of a run are worth")
+    worth = command(commands, "evaluate", evaluate, "measure a run's synthetic texts")
     _add_evaluate_options(worth)
     hidden = command(commands, "canaries", canaries, "plant canaries in a corpus")
     _add_canaries_options(hidden)
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """``smotext evaluate``: what a run's new texts are worth, as report.json and report.html."""
+    """``smotext evaluate``: measure a run's synthetic texts; writes report.json and report.html."""
     if options.seeds < 1:
         raise UserError(f"--seeds is {options.seeds}; it must be at least 1.")
     from smotext_ray.config.schema import RunConfig
@@ -42,7 +42,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from smotext_ray.plan.variants import check_rows
     from smotext_ray.run.directory import Run
 
-    # All that can be wrong with what the user gave, before a model is loaded.
+    # Report all user errors before a model is loaded.
     run, output = Run(options.run), Path(options.output)
     config = RunConfig.model_validate(run.manifest["config"])
     check_directory(output)
@@ -63,8 +63,8 @@ def evaluate(options: argparse.Namespace) -> int:
     log_to_run(run)
     _quiet_transformers()
     encode = Reader(partial(_load_encode, config), config)
-    # Before the encoder is loaded: the engine takes as much memory as it may have, and the gate
-    # has an encoder of its own.
+    # Before the encoder is loaded: the engine takes as much memory as it is allowed, and the gate
+    # loads its own encoder.
     of_llm = {} if options.quick else _from_llm(run, config, encode)
     material = read_material(run, held_out, encode, corpus)
     taught = teach(material) if teach else None
@@ -82,7 +82,7 @@ def evaluate(options: argparse.Namespace) -> int:
         **of_llm,
     )
     write(report, output, soft_labels(taught, material) if taught else None)
-    print(f"The report is in {output / 'report.html'}; its figures are in report.json beside it.")
+    print(f"The report is in {output / 'report.html'}; its numbers are in report.json next to it.")
     return 0
 
 
@@ -97,7 +97,7 @@ def canaries(options: argparse.Namespace) -> int:
     output = Path(options.output)
     planted = plant(config, output, options.number, options.seed).planted
     print(
-        f"{len(planted)} canaries stand at the end of {output}; after a run on it: "
+        f"Added {len(planted)} canaries at the end of {output}; after a run on it: "
         f"smotext evaluate ... --canaries {output.with_name(LIST)}"
     )
     return 0
@@ -113,7 +113,7 @@ def _teacher(name: str, run: Any) -> Callable[[Any], Any]:
 
 
 def _from_llm(run: Any, config: Any, encode: Callable[[list[str]], Any]) -> dict[str, Any]:
-    """What takes minutes: texts that the LLM writes as controls, and what it says of texts."""
+    """The slow parts: decoding controls with the LLM, and scoring texts for perplexity."""
     from smotext_ray.evaluation.controls.decode import decode_controls
     from smotext_ray.evaluation.reader import Reader
 
@@ -135,7 +135,7 @@ def _load_surprise(config: Any) -> Callable[[list[str]], Any]:
 
 
 def _quiet_transformers() -> None:
-    """Each classifier that is fine-tuned would tell that its last layer is new."""
+    """Silence the warning about a new last layer, once per fine-tuned classifier."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -149,17 +149,22 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
         "--test",
         required=True,
         metavar="FILE",
-        help="labelled texts, never used; demo:NAME is the test split of a demo's data set",
+        help="held-out labeled texts; demo:NAME is the test split of a demo dataset",
     )
-    add("--text-column", default="text", metavar="NAME", help="of FILE (default text)")
-    add("--label-column", default="label", metavar="NAME", help="of FILE (default label)")
+    add("--text-column", default="text", metavar="NAME", help="column of FILE (default text)")
+    add("--label-column", default="label", metavar="NAME", help="column of FILE (default label)")
     add(
         "--corpus",
         metavar="FILE",
-        help="what a run with privacy.epsilon, and no other, was made of",
+        help="original corpus; only for runs with privacy.epsilon",
     )
-    add("--output", required=True, metavar="DIR", help="for the report; an old one is replaced")
-    add("--seeds", type=int, default=5, metavar="N", help="draws (default 5)")
+    add(
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="report directory; an existing report is replaced",
+    )
+    add("--seeds", type=int, default=5, metavar="N", help="number of repetitions (default 5)")
     add(
         "--classifiers",
         nargs="+",
@@ -172,7 +177,7 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=VARIANTS,
         default=[],
-        help="of SMOTE on embeddings, as further controls",
+        help="SMOTE variants on embeddings, as additional controls",
     )
     add(
         "--teacher",
@@ -180,15 +185,20 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
         help="write soft labels and train students on them: 'embedding', or a Hugging Face "
         "classifier (directory or hub name) of the run's classes",
     )
-    add("--canaries", metavar="FILE", help="what smotext canaries wrote beside the run's corpus")
+    add(
+        "--canaries",
+        metavar="FILE",
+        help="canaries.json that smotext canaries wrote next to the run's corpus",
+    )
     add(
         "--beside",
         nargs="+",
         default=[],
         metavar="RUN",
-        help="runs of the same corpus with other privacy.epsilon: utility against epsilon",
+        help="runs on the same corpus with other values of privacy.epsilon, "
+        "to plot utility by epsilon",
     )
-    add("--quick", action="store_true", help="without what needs the LLM: controls, perplexity")
+    add("--quick", action="store_true", help="skip the controls and perplexity that need the LLM")
 
 
 def _add_canaries_options(command: argparse.ArgumentParser) -> None:
@@ -196,6 +206,11 @@ def _add_canaries_options(command: argparse.ArgumentParser) -> None:
     add("--input", required=True, metavar="PATH", help="corpus, as for augment")
     add("--text-column", default="text", metavar="NAME", help="default: text")
     add("--label-column", default="label", metavar="NAME", help="default: label")
-    add("--output", required=True, metavar="FILE", help="parquet; canaries.json is put beside it")
+    add(
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="parquet file; canaries.json is written next to it",
+    )
     add("--number", type=int, default=20, metavar="N", help="canaries to plant (default 20)")
     add("--seed", type=int, default=0, metavar="N", help="default 0")

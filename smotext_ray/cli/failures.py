@@ -1,4 +1,4 @@
-"""What lies in an error: Ray wraps what an actor raised, some layers deep or as text alone."""
+"""Find the original error inside Ray's, which wrap it several layers deep or as text only."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from smotext_ray.errors import Stopped, UserError
 
 
 def users_error(error: BaseException) -> str | None:
-    """What a UserError said that an actor raised.
+    """The message of a UserError raised by an actor, or None.
 
-    Ray wraps it, and of an actor that failed in its constructor only the text of the
-    traceback comes back.
+    Ray wraps it; if an actor fails in its constructor, only the text of the traceback is available.
     """
     for cause in _causes(error):
         if isinstance(cause, UserError):
@@ -23,14 +22,14 @@ def users_error(error: BaseException) -> str | None:
 
 
 def innermost(error: BaseException) -> str:
-    """The innermost error that says something; of a traceback its last line."""
+    """The innermost error with a message; for a traceback, its last line."""
     if isinstance(error, Stopped):
         return str(error).removesuffix(".")
     told = [cause for cause in _causes(error) if str(cause).strip()]
     if not told:
         return type(error).__name__
     for cause in told:
-        # Ray Data puts an error of its own around an actor's, which is above it in the text.
+        # Ray Data raises its own error from the actor's, which comes first in the text.
         first, above, _ = str(cause).partition("The above exception was the direct cause")
         if above:
             return first.strip().splitlines()[-1][:300]

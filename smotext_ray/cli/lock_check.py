@@ -1,4 +1,4 @@
-"""Whether what is installed is the set of versions that was tested together."""
+"""Check that the installed versions are the ones that were tested together."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from smotext_ray.cli.checks import Check
 
-LOCKS = Path(__file__).parents[2] / "locks"  # in a checkout; a wheel has none
-NAMED = 5  # of the packages that differ
+LOCKS = Path(__file__).parents[2] / "locks"  # in a checkout only, not in a wheel
+NAMED = 5  # at most this many differing packages are listed
 
 
 def lock_checks(extra: str, locks: Path = LOCKS) -> list[Check]:
-    """A row on the lock of this Python and ``extra``; none where there is no such lock.
+    """Compare with the lock of this Python and ``extra``; empty if there is no such lock.
 
     Parameters
     ----------
@@ -24,14 +24,14 @@ def lock_checks(extra: str, locks: Path = LOCKS) -> list[Check]:
 
     Notes
     -----
-    What the lock names and is not installed is not counted: the lock holds the development
-    tools too, and what the main job needs has rows of its own.
+    Packages that are not installed are ignored: the lock includes development tools, and packages
+    needed by the main job have their own checks.
     """
     file = locks / f"{extra}-py{sys.version_info[0]}{sys.version_info[1]}.txt"
     if not file.exists():
         return []
     tested = locked_versions(file)
-    of_torch = locks / f"torch-{extra}.txt"  # by itself: it comes from an index of its own
+    of_torch = locks / f"torch-{extra}.txt"  # separate: torch comes from its own index
     if of_torch.exists():
         tested |= locked_versions(of_torch)
     others = [
@@ -43,18 +43,18 @@ def lock_checks(extra: str, locks: Path = LOCKS) -> list[Check]:
         return [Check("tested versions", f"as in locks/{file.name}", True)]
     more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
     found = f"{', '.join(others[:NAMED])}{more}"
-    fix = f"install those of locks/{file.name}: rm -rf .venv && make venv EXTRA={extra}"
+    fix = f"install the versions in locks/{file.name}: rm -rf .venv && make venv EXTRA={extra}"
     return [Check("tested versions", found, False, fix, needed=False)]
 
 
 def locked_versions(file: Path) -> dict[str, str]:
-    """Name to version, of each line ``name==version``; hashes and comments are passed over."""
+    """Map name to version for each line ``name==version``, ignoring hashes and comments."""
     pinned = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^]]*\])?==([^\s;\\]+)", re.MULTILINE)
     return dict(pinned.findall(file.read_text()))
 
 
 def installed_version(distribution: str) -> str | None:
-    """None where it is not installed."""
+    """The installed version, or None."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

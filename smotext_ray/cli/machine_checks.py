@@ -1,7 +1,7 @@
-"""What `smotext doctor` looks for in the machine: memory, disk, and all that a GPU asks for.
+"""Machine checks of `smotext doctor`: memory, disk, and GPU requirements.
 
-Standard library only, and torch where it is asked about the GPU: a task on any node of a
-cluster can run it.
+Uses only the standard library, and torch for GPU checks, so that a task can run it on any node of a
+cluster.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from packaging.version import InvalidVersion, Version
 from smotext_ray.cli.checks import GIB, Check, gib
 from smotext_ray.errors import one_line
 
-MIN_MEMORY = 4 * GIB  # vLLM with a small LLM, an encoder, and Ray in addition to them
-MIN_DISK = 2 * GIB  # Ray's session, the converted LLM and the run
+MIN_MEMORY = 4 * GIB  # vLLM with a small LLM, an encoder, and Ray
+MIN_DISK = 2 * GIB  # Ray's session, the converted LLM, and the run
 MIN_SHM = 1 * GIB
-# The oldest driver that runs programs of a CUDA major version (NVIDIA's release notes).
+# The oldest driver for each CUDA major version (NVIDIA's release notes).
 MIN_DRIVER = {"11": "450", "12": "525", "13": "580"}
-MIN_CAPABILITY = (7, 5)  # of vLLM's wheels, which hold no code for older GPUs
+MIN_CAPABILITY = (7, 5)  # vLLM's wheels have no code for older GPUs
 BFLOAT16_CAPABILITY = (8, 0)
-SMI_SECONDS = 20  # a driver in trouble lets nvidia-smi hang
+SMI_SECONDS = 20  # nvidia-smi hangs if the driver is broken
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU as nvidia-smi tells it.
+    """A GPU as reported by nvidia-smi.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Gpu:
     driver : str
         Version of the driver, such as ``580.95.05``.
     capability : tuple of two int, or None
-        None where the driver is too old to tell.
+        None if the driver is too old to report it.
     """
 
     name: str
@@ -50,14 +50,14 @@ class Gpu:
 
 
 def machine_checks(cache: Path, dtype: str = "auto") -> list[Check]:
-    """The rows of this machine; those of a GPU only where there is one and torch is built for it.
+    """Checks of this machine; GPU checks only if it has one and torch is built for it.
 
     Parameters
     ----------
     cache : Path
-        Directory of converted models, which need room.
+        Directory of converted models, which need space.
     dtype : str, default="auto"
-        In which the LLM decodes.
+        The dtype in which the LLM decodes.
     """
     torch, _ = import_torch()
     gpus = nvidia_gpus()
@@ -72,7 +72,7 @@ def machine_checks(cache: Path, dtype: str = "auto") -> list[Check]:
 
 
 def nvidia_gpus() -> list[Gpu]:
-    """The GPUs that the driver knows; empty where there is no driver or it does not answer."""
+    """The GPUs known to the driver; empty if there is no driver or it does not answer."""
     if shutil.which("nvidia-smi") is None:
         return []
     for fields in ("name,driver_version,compute_cap", "name,driver_version"):
@@ -87,7 +87,7 @@ def nvidia_gpus() -> list[Gpu]:
 
 
 def accelerator(torch: Any, gpus: Sequence[Gpu]) -> Check:
-    """The GPUs that torch can use, or the cores; ``torch`` may be None."""
+    """The GPUs that torch can use, or the CPU cores; ``torch`` may be None."""
     if torch is not None and torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         return Check("accelerator", ", ".join(names), True)
@@ -95,12 +95,12 @@ def accelerator(torch: Any, gpus: Sequence[Gpu]) -> Check:
     found = f"CPU, {cores} cores"
     if gpus or shutil.which("nvidia-smi") is not None or Path("/dev/nvidia0").exists():
         fix = "for the GPU of this machine, install CUDA builds: make venv EXTRA=gpu"
-        return Check("accelerator", f"{found}; a GPU that torch cannot use", True, fix)
+        return Check("accelerator", f"{found}; there is a GPU, but torch cannot use it", True, fix)
     return Check("accelerator", found, True)
 
 
 def driver(gpus: Sequence[Gpu], cuda: str, usable: bool) -> Check:
-    """Whether the driver runs programs of torch's CUDA.
+    """Check that the driver supports torch's CUDA version.
 
     Parameters
     ----------
@@ -108,13 +108,13 @@ def driver(gpus: Sequence[Gpu], cuda: str, usable: bool) -> Check:
     cuda : str
         ``torch.version.cuda``.
     usable : bool
-        Whether torch computes on the GPU after all, by CUDA's forward compatibility libraries.
+        Whether torch can use the GPU anyway, through CUDA's forward compatibility libraries.
     """
     installed = gpus[0].driver
     least = MIN_DRIVER.get(cuda.partition(".")[0])
     try:
         old = least is not None and Version(installed) < Version(least)
-    except InvalidVersion:  # "[N/A]", of a paravirtual GPU
+    except InvalidVersion:  # "[N/A]" for a paravirtualized GPU
         return Check("NVIDIA driver", f"{installed}: version unknown", True)
     if not old:
         return Check("NVIDIA driver", installed, True)
@@ -124,28 +124,31 @@ def driver(gpus: Sequence[Gpu], cuda: str, usable: bool) -> Check:
 
 
 def capability(capabilities: Sequence[tuple[int, int]], dtype: str) -> Check:
-    """Whether vLLM has code for these GPUs, and whether they compute in ``dtype``."""
+    """Check that vLLM supports these GPUs, and that they support ``dtype``."""
     name = "compute capability"
     if not capabilities:
         return Check(name, "unknown", True)
     lowest = min(capabilities)
     found = f"{lowest[0]}.{lowest[1]}"
     if lowest < MIN_CAPABILITY:
-        fix = "use a GPU of compute capability 7.5 or newer (Turing): vLLM has no code for this one"
+        fix = (
+            "use a GPU with compute capability 7.5 (Turing) or newer: "
+            "vLLM does not support this one"
+        )
         return Check(name, found, False, fix)
     if lowest < BFLOAT16_CAPABILITY:
         if dtype == "bfloat16":
-            fix = "set decoder.dtype=float16: GPUs below 8.0 do not compute in bfloat16"
+            fix = "set decoder.dtype=float16: GPUs below 8.0 do not support bfloat16"
             return Check(name, f"{found}, without bfloat16", False, fix)
         return Check(name, f"{found}, without bfloat16: decodes in float16", True)
     return Check(name, found, True)
 
 
 def compiler() -> Check:
-    """The C compiler and Python.h: Triton builds the launcher of each GPU kernel with them."""
+    """Check for a C compiler and Python.h, which Triton needs to build kernel launchers."""
     name = "C compiler"
     found, header = c_compiler(), python_header()
-    fix = "install gcc and Python's headers, as by: apt install gcc python3-dev"
+    fix = "install gcc and Python's headers, for example: apt install gcc python3-dev"
     if not found:
         return Check(name, "none", False, fix)
     if not header.exists():
@@ -154,51 +157,51 @@ def compiler() -> Check:
 
 
 def c_compiler() -> str:
-    """The compiler that Triton takes; empty where there is none."""
+    """The compiler that Triton would use; empty if there is none."""
     asked = os.environ.get("CC")
     if asked:
-        # May hold arguments, such as "ccache gcc".
+        # May include arguments, such as "ccache gcc".
         return asked if shutil.which(asked.split()[0]) else ""
     return shutil.which("gcc") or shutil.which("clang") or ""
 
 
 def python_header() -> Path:
-    """Where Python.h of this interpreter is, or would be."""
+    """The path of this interpreter's Python.h, which may not exist."""
     return Path(sysconfig.get_paths()["include"]) / "Python.h"
 
 
 def memory() -> Check:
-    """Memory that new processes can have."""
+    """Check the memory available to new processes."""
     free = free_memory()
     if free is None:
         return Check("free memory", "unknown", True)
     ok = free >= MIN_MEMORY
-    fix = "" if ok else f"end other programs: at least {gib(MIN_MEMORY)} are needed"
+    fix = "" if ok else f"stop other programs: at least {gib(MIN_MEMORY)} is needed"
     return Check("free memory", gib(free), ok, fix)
 
 
 def disk(cache: Path) -> Check:
-    """The least free of: here (runs), the temporary directory (Ray), the model cache."""
+    """Check free disk space for runs, Ray and the model cache; the smallest counts."""
     free, place = free_disk(cache)
     ok = free >= MIN_DISK
-    fix = "" if ok else f"make room in {place}: at least {gib(MIN_DISK)} are needed"
+    fix = "" if ok else f"free up space in {place}: at least {gib(MIN_DISK)} is needed"
     return Check("free disk", f"{gib(free)} in {place}", ok, fix)
 
 
 def shared_memory() -> Check:
-    """Ray keeps its objects in /dev/shm, and on disk (slower) where that is too small."""
+    """Check /dev/shm, where Ray keeps objects; it uses the disk (slower) if that is too small."""
     shm = Path("/dev/shm")
     if not shm.is_dir():
         return Check("/dev/shm", "none; Ray keeps its objects on disk", True)
     free = shutil.disk_usage(shm).free
     if free < MIN_SHM:
-        fix = f"give it {gib(MIN_SHM)} or more; for a container: --shm-size=2g"
+        fix = f"increase it to {gib(MIN_SHM)} or more; in a container: --shm-size=2g"
         return Check("/dev/shm", f"{gib(free)} free", False, fix, needed=False)
     return Check("/dev/shm", f"{gib(free)} free", True)
 
 
 def free_memory() -> int | None:
-    """Bytes that new processes can have: the machine's, or the container's where less."""
+    """Bytes available to new processes: the machine's, or the container's if lower."""
     candidates = []
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -218,7 +221,7 @@ def free_memory() -> int | None:
 
 
 def free_disk(cache: Path) -> tuple[int, str]:
-    """Bytes, and the place that has the least of them."""
+    """Free bytes, and the directory that has the least."""
     wanted = (Path.cwd(), Path(tempfile.gettempdir()), cache)
     places = [existing(path) for path in wanted]
     return min((shutil.disk_usage(path).free, str(path)) for path in places)
@@ -230,7 +233,7 @@ def existing(path: Path) -> Path:
 
 
 def import_torch() -> tuple[Any, str]:
-    """torch, or None and the reason; a broken build may raise anything."""
+    """torch, or None and the error; a broken build may raise anything."""
     try:
         import torch
     except Exception as error:
@@ -239,7 +242,7 @@ def import_torch() -> tuple[Any, str]:
 
 
 def _capabilities(torch: Any, gpus: Sequence[Gpu], usable: bool) -> list[tuple[int, int]]:
-    """Of the GPUs that torch can use (CUDA_VISIBLE_DEVICES may hide some), else of all."""
+    """Compute capabilities of the GPUs torch can use (see CUDA_VISIBLE_DEVICES), else of all."""
     if usable:
         count = torch.cuda.device_count()
         return [tuple(torch.cuda.get_device_capability(i)) for i in range(count)]

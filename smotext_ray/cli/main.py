@@ -1,7 +1,7 @@
 """The command line: ``smotext augment`` and its stages.
 
-Exit codes: 0 done; 1 a fault of the system; 2 the user's input; 3 finished, but some
-class fell short of its target.
+Exit codes: 0 done; 1 internal error; 2 invalid input or settings; 3 finished, but some class fell
+short of its target.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ log = logging.getLogger("smotext_ray")
 
 
 def main(arguments: Sequence[str] | None = None, actors: Actors | None = None) -> int:
-    """Run a command, with other actors than the real ones where they are given.
+    """Run a command; tests may pass other actors.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None, actors: Actors | None = None) -
         print(f"smotext: error: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
-        print("smotext: stopped; the same command goes on where it was.", file=sys.stderr)
+        print("smotext: interrupted; run the same command again to resume.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         return FAULT
@@ -74,14 +74,14 @@ def main(arguments: Sequence[str] | None = None, actors: Actors | None = None) -
         logs = [h.baseFilename for h in log.handlers if isinstance(h, logging.FileHandler)]
         where = f" The traceback is in {logs[0]}." if logs else ""
         failure = f"smotext: failed: {innermost(error)}."
-        print(f"{failure} The same command goes on where it was.{where}", file=sys.stderr)
+        print(f"{failure} Run the same command again to resume.{where}", file=sys.stderr)
         return FAULT
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     options, left = parser.parse_known_args(arguments)
-    # argparse takes a list of values in one piece only; an option may stand between overrides.
+    # argparse wants positional values in one block; allow options between overrides.
     if left and not (
         hasattr(options, "overrides") and all(re.match(r"\w+\.\w+=", rest) for rest in left)
     ):
@@ -92,29 +92,31 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors of usage end like all the user's errors: one sentence, code 2."""
+    """Reports usage errors like all user errors: one sentence, exit code 2."""
 
     def error(self, message: str) -> Any:
         raise UserError(f"{message} (see {self.prog} --help)")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="smotext", description="New labelled texts by SMOTExT, on Ray.")
-    parser.add_argument("--version", action="version", version=f"smotext-ray {__version__}")
-    shtab.add_argument_to(parser, ["--print-completion"], help="for your shell to run")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_run_options(_command(commands, "augment", augment, "corpus in, balanced corpus out"))
-    _add_expand_options(
-        _command(commands, "expand", expand, "new rows into a run, classes up to their targets")
+    parser = _Parser(
+        prog="smotext", description="Balance a text dataset with new labeled texts: SMOTExT on Ray."
     )
-    _add_run_options(_command(commands, "embed", embed, "first stage alone: check and embed"))
+    parser.add_argument("--version", action="version", version=f"smotext-ray {__version__}")
+    shtab.add_argument_to(parser, ["--print-completion"], help="print a shell completion script")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_run_options(_command(commands, "augment", augment, "balance a dataset (all stages)"))
+    _add_expand_options(
+        _command(commands, "expand", expand, "add new rows to a run and top its classes up")
+    )
+    _add_run_options(_command(commands, "embed", embed, "stage 1 only: check and embed the corpus"))
     for name, function, text in (
-        ("plan", plan, "second stage alone: plan the next round of RUN"),
-        ("decode", decode, "third stage alone: decode the planned round of RUN"),
-        ("status", status, "how far RUN has come"),
-        ("verify", verify, "whether the files of RUN are sound"),
-        ("show", show, "texts of RUN beside their parents"),
-        ("card", card, "write a data set card of the result of RUN"),
+        ("plan", plan, "stage 2 only: plan the next round of RUN"),
+        ("decode", decode, "stage 3 only: decode the planned round of RUN"),
+        ("status", status, "show the progress of RUN"),
+        ("verify", verify, "check the files of RUN"),
+        ("show", show, "show texts of RUN next to their parents"),
+        ("card", card, "write a dataset card for the result of RUN"),
         ("push", push, "upload the result of RUN to the Hugging Face hub"),
     ):
         command = _command(commands, name, function, text)
@@ -124,28 +126,36 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--license", metavar="NAME", help="such as cc-by-4.0 (default: none)"
             )
-            command.add_argument("--overwrite", action="store_true", help="replace a card")
-        if name == "push":
-            command.add_argument("repo_id", metavar="REPO_ID", help="user/name; made if not there")
             command.add_argument(
-                "--public", action="store_true", help="for all to see (default: private)"
+                "--overwrite", action="store_true", help="replace an existing card"
+            )
+        if name == "push":
+            command.add_argument("repo_id", metavar="REPO_ID", help="user/name; created if missing")
+            command.add_argument(
+                "--public",
+                action="store_true",
+                help="make the repository public (default: private)",
             )
         if name == "status":
-            command.add_argument("--json", action="store_true", help="print it for machines")
+            command.add_argument("--json", action="store_true", help="print JSON")
         if name == "show":
-            command.add_argument("--rows", type=int, default=10, help="how many (default 10)")
-            command.add_argument("--label", help="of this class only")
+            command.add_argument(
+                "--rows", type=int, default=10, help="number of samples (default 10)"
+            )
+            command.add_argument("--label", help="only samples of this class")
             command.add_argument(
                 "--status",
                 choices=["accepted", "rejected"],
                 default="accepted",
                 help="which samples (default accepted)",
             )
-    check = _command(commands, "doctor", doctor, "whether the main job can run here")
-    check.add_argument("--preset", default="offline", help="whose models (default offline)")
+    check = _command(commands, "doctor", doctor, "check whether the main job can run here")
+    check.add_argument(
+        "--preset", default="offline", help="preset: offline or xrag-7b (default offline)"
+    )
     check.add_argument("--config", metavar="FILE", help="YAML file of settings")
     check.add_argument(
-        "--cluster", action="store_true", help="look at every node of the Ray cluster instead"
+        "--cluster", action="store_true", help="check every node of the Ray cluster instead"
     )
     check.add_argument("overrides", nargs="*", metavar="section.key=value", help="any setting")
     add_bridge_commands(commands, _command)
@@ -163,17 +173,15 @@ def _command(commands: Any, name: str, function: Callable[..., int], text: str) 
 def _add_run_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     where = add(
-        "--input", metavar="PATH", help="file, directory, glob, URI or Hugging Face data set"
+        "--input", metavar="PATH", help="file, directory, glob, URI or Hugging Face dataset"
     )
     where.complete = shtab.FILE  # type: ignore[attr-defined]
-    where = add(
-        "--output", metavar="RUN", help="run directory; a run that is there is gone on with"
-    )
+    where = add("--output", metavar="RUN", help="run directory; an existing run is resumed")
     where.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
     add("--text-column", metavar="NAME", help="default: text")
     add("--label-column", metavar="NAME", help="default: label")
     add("--id-column", metavar="NAME", help="default: rows are numbered")
-    add("--preset", default="offline", metavar="NAME", help="default: offline")
+    add("--preset", default="offline", metavar="NAME", help="offline or xrag-7b (default offline)")
     add("--config", metavar="FILE", help="YAML file of settings")
     add(
         "--sampling-strategy",
@@ -181,24 +189,49 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         help="as in imbalanced-learn: auto, minority, 'not majority', all, a number for two "
         "classes, or JSON of final counts such as '{\"spam\": 500}' (default auto)",
     )
-    add("--k-neighbors", type=int, metavar="K", help="neighbours to draw from (default 5)")
-    add("--seed", type=int, metavar="N", help="of the plan and of decoding (default 0)")
+    add(
+        "--k-neighbors",
+        type=int,
+        metavar="K",
+        help="number of nearest neighbors to draw from (default 5)",
+    )
+    add("--seed", type=int, metavar="N", help="random seed for planning and decoding (default 0)")
     add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times (default 3)")
-    add("--on-bad-row", choices=["error", "skip"], help="null, empty, not text (default error)")
-    add("--lonely-class", choices=["error", "skip"], help="a class of one text (default error)")
-    add("--dry-run", action="store_true", help="say what would be done; write nothing")
+    add(
+        "--on-bad-row",
+        choices=["error", "skip"],
+        help="what to do with null, empty or non-string texts (default error)",
+    )
+    add(
+        "--lonely-class",
+        choices=["error", "skip"],
+        help="what to do with a class that has one distinct text (default error)",
+    )
+    add("--dry-run", action="store_true", help="print what would be done; write nothing")
     add("overrides", nargs="*", metavar="section.key=value", help="any other setting")
 
 
 def _add_expand_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("--run", required=True, metavar="RUN", help="a run that smotext augment has made")
-    add("--input", metavar="PATH", help="holds new rows (default: the run's own input, grown)")
-    add("--target", metavar="S", help="as --sampling-strategy of augment (default: as before)")
+    add("--run", required=True, metavar="RUN", help="a run created by smotext augment")
+    add(
+        "--input",
+        metavar="PATH",
+        help="input with new rows (default: the run's own input, which has grown)",
+    )
+    add("--target", metavar="S", help="like --sampling-strategy of augment (default: unchanged)")
     add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times")
-    add("--on-bad-row", choices=["error", "skip"], help="null, empty, not text")
-    add("--lonely-class", choices=["error", "skip"], help="a class of one text")
-    add("overrides", nargs="*", metavar="section.key=value", help="a setting that may change")
+    add(
+        "--on-bad-row",
+        choices=["error", "skip"],
+        help="what to do with null, empty or non-string texts",
+    )
+    add(
+        "--lonely-class",
+        choices=["error", "skip"],
+        help="what to do with a class that has one distinct text",
+    )
+    add("overrides", nargs="*", metavar="section.key=value", help="any setting that may change")
 
 
 def _log_to_terminal() -> None:

@@ -1,4 +1,4 @@
-"""What a person sees of a run: its outcome, and texts beside their parents."""
+"""Print a run's outcome, and its texts next to their parents."""
 
 from __future__ import annotations
 
@@ -27,28 +27,31 @@ def show_outcome(run: Run, console: Console, examples: int = 3) -> None:
     console.print(_class_table(manifest))
     reasons = rejections(manifest)
     if reasons:
-        table = Table("reason", "in words", "texts", title="Rejected (kept in samples/)")
+        table = Table("reason", "meaning", "texts", title="Rejected (kept in samples/)")
         for reason, number in reasons.most_common():
             add_row(table, reason, REJECTED_IN_WORDS.get(reason, ""), number)
         console.print(table)
     console.print(_speed_table(manifest))
     show_samples(run, console, rows=examples)
     for label, number in manifest.get("short", []):
-        say(console, f"Class {label!r} fell short by {number}: {_why_short(manifest, label)}.")
+        say(
+            console,
+            f"Class {label!r} is {number} short of its target; {_why_short(manifest, label)}.",
+        )
     for warning in manifest.get("warnings", []):
         say(console, f"Note: {warning}")
     path = manifest["result"]["path"]
     rows = manifest["result"]["rows"]
-    say(console, f"The result is {run.uri.rstrip('/')}/{path}: {rows} rows.")
+    say(console, f"Result: {run.uri.rstrip('/')}/{path} ({rows} rows).")
     say_promise(manifest, console)
 
 
 def show_samples(
     run: Run, console: Console, rows: int = 10, label: str | None = None, status: str = "accepted"
 ) -> int:
-    """Print samples with their parents; the best of each class by turns. Returns how many.
+    """Print samples with their parents, alternating between classes, best first. Returns the count.
 
-    A run with epsilon has not kept its parents.
+    A run with epsilon has not kept the parents.
     """
     chosen = _choose(run, rows, label, status)
     if not chosen:
@@ -72,37 +75,37 @@ def show_samples(
         for name, id_ in _parents(row):
             if id_ in parents:
                 add_row(table, name, _short(parents[id_]))
-        table.add_row("new text", Text(_short(row["text"]), style="bold"))
+        table.add_row("synthetic", Text(_short(row["text"]), style="bold"))
         console.print(table)
     return len(chosen)
 
 
 def show_findings(findings: list[Finding], console: Console) -> None:
-    """Print what ``verify`` found."""
-    table = Table("check", "holds", "seen")
+    """Print the findings of ``verify``."""
+    table = Table("check", "status", "details")
     for finding in findings:
-        add_row(table, finding.check, "yes" if finding.ok else "NO", finding.seen)
+        add_row(table, finding.check, "ok" if finding.ok else "FAILED", finding.seen)
     console.print(table)
 
 
 def add_row(table: Table, *cells: Any) -> None:
-    """Add a row of what came from the user: as it is, for rich takes "[x]" for markup."""
+    """Add a row of literal text: rich would parse "[x]" in user data as markup."""
     table.add_row(*(Text(str(cell)) for cell in cells))
 
 
 def say(console: Console, sentence: str) -> None:
-    """Print a sentence as it is, unbroken: what is cut at column 80 is no path to copy."""
+    """Print without wrapping, so that paths can be copied."""
     console.print(Text(sentence), soft_wrap=True)
 
 
 def say_promise(manifest: dict[str, Any], console: Console) -> None:
-    """Print what a run with epsilon promises, and nothing for others."""
+    """Print the privacy guarantee of a run with epsilon; nothing for other runs."""
     if "privacy" in manifest:
         say(console, promise_in_words(manifest["privacy"]))
 
 
 def _class_table(manifest: dict[str, Any]) -> Table:
-    table = Table("class", "before", "asked for", "accepted", "after", title="Classes")
+    table = Table("class", "before", "requested", "accepted", "after", title="Classes")
     for found in class_outcomes(manifest):
         add_row(table, *astuple(found))
     return table
@@ -140,11 +143,11 @@ def _why_short(manifest: dict[str, Any], label: Any) -> str:
             if owner == label:
                 reasons[reason] += number
     listed = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
-    return f"after {len(manifest['rounds'])} rounds its rejected texts were {listed or 'none'}"
+    return f"rejected in {len(manifest['rounds'])} rounds: {listed or 'none'}"
 
 
 def _choose(run: Run, rows: int, label: str | None, status: str) -> list[dict[str, Any]]:
-    """The nearest samples of each class, the classes by turns; holds ``rows`` a class."""
+    """The samples closest to their points, alternating classes; holds ``rows`` per class."""
     by_class: dict[str, list[dict[str, Any]]] = {}
     for entry in run.manifest["rounds"]:
         name = f"round-{entry['round']}"
@@ -177,9 +180,9 @@ def _texts(run: Run, ids: set[Any]) -> dict[Any, str]:
 
 
 def _parents(row: dict[str, Any]) -> list[tuple[str, Any]]:
-    """What each parent of a sample is called, and its id."""
+    """Name and id of each parent of a sample."""
     others = row.get("other_neighbor_ids") or []
-    neighbors = [("neighbour", id_) for id_ in (row["neighbor_id"], *others)]
+    neighbors = [("neighbor", id_) for id_ in (row["neighbor_id"], *others)]
     return [("source", row["source_id"]), *neighbors]
 
 

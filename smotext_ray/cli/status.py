@@ -1,4 +1,4 @@
-"""``smotext status`` on the screen."""
+"""Print ``smotext status``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smotext_ray.utils.redact import without_credentials
 
 
 def show_status(run: Run, console: Console) -> None:
-    """Print how far the run has come."""
+    """Print the run's progress."""
     found = stages(run)
     title = Text(f"Run {without_credentials(run.uri)}")
     table = Table("stage", "state", "rows", "seconds", title=title)
@@ -29,7 +29,7 @@ def show_status(run: Run, console: Console) -> None:
             say(console, _pace_in_words(stage))
     if found[-1].state != "done":
         say(console, _worker_in_words(worker(run)))
-    say(console, f"Its name in metrics and logs is {run_name(run)}.")
+    say(console, f"Metrics and log label: {run_name(run)}.")
     say_promise(run.manifest, console)
 
 
@@ -42,9 +42,9 @@ def _rows_in_words(stage: Stage) -> str:
 
 def _worker_in_words(facts: dict[str, Any] | None) -> str:
     if facts is None:
-        return "No process works on it; the command that began it goes on with it."
+        return "No process is working on it; run the command that started it again to resume."
     return (
-        f"smotext {facts['what']} works on it: process {facts['pid']} on {facts['host']}, "
+        f"smotext {facts['what']} is working on it: process {facts['pid']} on {facts['host']}, "
         f"since {facts['since']}."
     )
 
@@ -52,7 +52,7 @@ def _worker_in_words(facts: dict[str, Any] | None) -> str:
 def _pace_in_words(stage: Stage) -> str:
     ago = _time_in_words(stage.quiet_seconds or 0.0)
     if stage.is_quiet:
-        return f"{stage.stage}: no block for {ago}; stopped or stuck?"
+        return f"{stage.stage}: no block for {ago}; it may be stopped or stuck."
     if stage.rows_per_second is None:
         return f"{stage.stage}: first block {ago} ago; no rate yet."
     left = "" if stage.seconds_left is None else f", {_time_in_words(stage.seconds_left)} left"

@@ -16,7 +16,7 @@ import pyarrow as pa
 from smotext_ray.corpus.sources import DEMO
 from smotext_ray.corpus.texts import read_labelled_texts
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.rows import LabelledTexts, Rows
+from smotext_ray.evaluation.rows import LabeledTexts, Rows
 from smotext_ray.run.directory import Run
 from smotext_ray.run.samples import usable_samples
 from smotext_ray.tables import matrix
@@ -49,7 +49,7 @@ class Material:
     samples: list[dict[str, Any]]
 
 
-def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> LabelledTexts:
+def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> LabeledTexts:
     """Read the test texts and check that they suit this run.
 
     Parameters
@@ -62,7 +62,7 @@ def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> L
 
     Returns
     -------
-    LabelledTexts
+    LabeledTexts
 
     Raises
     ------
@@ -82,10 +82,10 @@ def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> L
             f"{test} has classes that the run's corpus lacks ({', '.join(strange[:5])}); test on "
             "texts of the corpus's classes only."
         )
-    return LabelledTexts(texts, names)
+    return LabeledTexts(texts, names)
 
 
-def read_corpus(run: Run, file: str | None) -> LabelledTexts | None:
+def read_corpus(run: Run, file: str | None) -> LabeledTexts | None:
     """Read the corpus of a run that has not kept it (``privacy.epsilon``).
 
     Parameters
@@ -96,7 +96,7 @@ def read_corpus(run: Run, file: str | None) -> LabelledTexts | None:
 
     Returns
     -------
-    LabelledTexts or None
+    LabeledTexts or None
         In the run's order; None if the run has kept its corpus.
 
     Raises
@@ -123,24 +123,24 @@ def read_corpus(run: Run, file: str | None) -> LabelledTexts | None:
             f"{file} does not match the rows of the run {run.uri}; give the exact table that it "
             "was made from, which must have had no bad rows."
         )
-    return LabelledTexts(texts, found)
+    return LabeledTexts(texts, found)
 
 
 def read_material(
     run: Run,
-    held_out: LabelledTexts,
+    held_out: LabeledTexts,
     encode: Callable[[list[str]], np.ndarray],
-    corpus: LabelledTexts | None = None,
+    corpus: LabeledTexts | None = None,
 ) -> Material:
     """Read a finished run, and encode its synthetic texts and the test texts.
 
     Parameters
     ----------
     run : Run
-    held_out : LabelledTexts
+    held_out : LabeledTexts
     encode : callable
         Maps texts to embeddings with the run's encoder.
-    corpus : LabelledTexts, optional
+    corpus : LabeledTexts, optional
         The corpus of a run that has not kept it.
 
     Returns

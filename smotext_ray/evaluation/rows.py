@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class LabelledTexts:
+class LabeledTexts:
     """Labeled texts that the user provides in addition to the run."""
 
     texts: list[str]

@@ -331,7 +331,7 @@ def test_status_show_and_verify(printed, tmp_path):
     code, out = printed("status", run)
     assert code == 0 and "decode round-1 done 3 of 3" in out
     code, out = printed("verify", run)
-    assert code == 0 and out.endswith("is sound.")
+    assert code == 0 and out.endswith("is valid.")
     code, out = printed("show", run, "--rows", "1", "--label", "ship")
     assert code == 0 and "new text 2 on ship" in out
     code, out = printed("show", run, "--status", "rejected")
@@ -344,7 +344,7 @@ def test_an_unsound_run_is_exit_code_1(printed, tmp_path):
     run = build(tmp_path, {"grain": 2})
     run.fs.delete_file(run.at("augmented.parquet"))
     code, out = printed("verify", run.uri)
-    assert code == 1 and out.endswith("is NOT sound.")
+    assert code == 1 and out.endswith("is NOT valid.")
 
 
 def test_plan_comes_after_embed_and_decode_after_plan(refused, printed, tmp_path):
@@ -379,7 +379,7 @@ def test_done_is_0_and_short_is_3(augment, tmp_path, capsys):
     assert augment(lambda config, uri: done) == 0
     assert "fell short" not in capsys.readouterr().out
     assert augment(lambda config, uri: short) == 3
-    assert "Class 'grain' fell short by 1" in capsys.readouterr().out
+    assert "Class 'grain' is 1 short of its target" in capsys.readouterr().out
 
 
 def test_a_fault_is_1_and_one_line(augment, capsys):
@@ -419,7 +419,7 @@ def test_stopped_by_the_user(augment, capsys):
         raise KeyboardInterrupt
 
     assert augment(stop) == 130
-    assert "goes on where it was" in capsys.readouterr().err
+    assert "run the same command again to resume" in capsys.readouterr().err
 
 
 # What starts nothing

@@ -91,7 +91,7 @@ def test_what_a_machine_lacks_is_told_with_its_node():
 
 def test_gpus_that_only_one_of_ray_and_the_driver_knows():
     (found,) = node_checks([replace(node(gpus=0), gpus=2.0)], OURS)
-    assert found.found == "Ray counts 2 GPUs, but nvidia-smi names none" and not found.stops
+    assert found.found == "Ray counts 2 GPUs, but nvidia-smi lists none" and not found.stops
     found, *_ = node_checks([replace(node(gpus=2), gpus=0.0)], OURS)
     assert "--num-gpus=2" in found.fix
 
@@ -223,7 +223,7 @@ class TestInRay:
         assert found.facts["versions"] == versions()
         assert found.facts["memory"] > 0 and found.facts["disk"] > 0
         (differs,) = node_checks([found], versions())
-        assert differs.found == "Ray counts 2 GPUs, but nvidia-smi names none"
+        assert differs.found == "Ray counts 2 GPUs, but nvidia-smi lists none"
 
     def test_a_node_without_our_package(self):
         (found,) = ask_nodes(not_there)

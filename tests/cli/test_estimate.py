@@ -70,7 +70,7 @@ def test_nothing_to_do_takes_no_time():
 
 def test_rounds_are_told():
     text = printed(survey({"a": 5, "b": 9}), {"a": 4}, plan={"max_rounds": 3})
-    assert "in up to 2 more rounds" in text
+    assert "; up to 2 more rounds replace rejected texts" in text
     text = printed(survey({"a": 5, "b": 9}), {"a": 4}, plan={"max_rounds": 1})
     assert "more round" not in text
 

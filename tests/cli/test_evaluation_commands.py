@@ -182,7 +182,7 @@ def test_there_is_nothing_to_evaluate(refused, tmp_path):
 def test_the_output_holds_something_else(refused, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("x")
-    assert "holds files but no report" in refused("--output", tmp_path / "mine")
+    assert "has files but no report" in refused("--output", tmp_path / "mine")
     assert "is a file" in refused("--output", tmp_path / "mine" / "letter.txt")
 
 
@@ -206,7 +206,7 @@ def test_canaries_are_planted_and_looked_for(words, tmp_path, test_file, capsys)
     planted = tmp_path / "planted.parquet"
     arguments = ["canaries", "--input", source, *columns, "--output", planted, "--number", 10]
     assert main([str(argument) for argument in arguments]) == 0
-    assert "10 canaries stand at the end of" in capsys.readouterr().out
+    assert "Added 10 canaries at the end of" in capsys.readouterr().out
     secrets = [entry["secret"] for entry in json.loads((tmp_path / LIST).read_text())["planted"]]
 
     def text_of(i, label):
@@ -219,8 +219,8 @@ def test_canaries_are_planted_and_looked_for(words, tmp_path, test_file, capsys)
     assert main([str(argument) for argument in ("evaluate", *given, *more)]) == 0
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     lines = {row["name"]: row for row in report["privacy"]["rows"]}
-    assert lines["canaries that came back"]["value"] == "3 of 10"
-    assert "stand in 3 new texts; 10 of the 10 are" in lines["canaries that came back"]["note"]
+    assert lines["leaked canaries"]["value"] == "3 of 10"
+    assert "are in 3 synthetic texts; 10 of the 10 are" in lines["leaked canaries"]["note"]
     assert lines["exposure of canaries"]["value"]["count"] == 10
     assert "3.46 the most" in lines["exposure of canaries"]["note"]
 
@@ -241,7 +241,7 @@ def test_canaries_of_classes_without_new_texts_leave_no_trace(words, tmp_path, t
     assert main([str(argument) for argument in ("evaluate", *given, *more)]) == 0
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     lines = {row["name"]: row for row in report["privacy"]["rows"]}
-    assert f"; {ship} of the 10 are" in lines["canaries that came back"]["note"]
+    assert f"; {ship} of the 10 are" in lines["leaked canaries"]["note"]
     assert lines["exposure of canaries"]["value"]["count"] == ship
 
 

@@ -134,7 +134,7 @@ def test_the_capability_is_known_where_torch_cannot_use_the_gpu(programs, monkey
     says(programs, "Tesla V100-SXM2, 535.54, 7.0")
     checks = look(monkeypatch, made_torch("13.0"))
     assert checks["compute capability"].stops and checks["NVIDIA driver"].stops
-    assert "a GPU that torch cannot use" in checks["accelerator"].found
+    assert "there is a GPU, but torch cannot use it" in checks["accelerator"].found
 
 
 def test_the_preset_s_dtype_counts(programs, monkeypatch):

@@ -43,8 +43,8 @@ def finished(tmp_path_factory):
 
 def test_outcome(finished):
     text = words(printed(show_outcome, finished))
-    assert "grain 4 3 3 7" in text  # before, asked for, accepted, after
-    assert "ship 6 2 3 8" in text  # one more was accepted than was asked for
+    assert "grain 4 3 3 7" in text  # before, requested, accepted, after
+    assert "ship 6 2 3 8" in text  # one more accepted than requested
     assert "cut_off cut off at decoder.max_tokens 2" in text
     assert "empty no words 1" in text
     assert "error the decoder failed on it 1" in text
@@ -65,8 +65,7 @@ def test_outcome_says_which_class_fell_short_and_why(tmp_path):
     run = build(tmp_path, WANTED, rejected={0: "empty", 1: "cut_off", 2: "cut_off"})
     text = words(printed(show_outcome, run))
     assert (
-        "Class 'grain' fell short by 3: after 1 rounds its rejected texts were "
-        "2 cut_off, 1 empty." in text
+        "Class 'grain' is 3 short of its target; rejected in 1 rounds: 2 cut_off, 1 empty." in text
     )
 
 
@@ -83,7 +82,7 @@ def test_a_sample_stands_beside_its_parents(finished):
     text = words(printed(show_samples, finished, rows=1))
     parents = planned[7]
     assert f"source {parents['source_text']} neighbour {parents['neighbor_text']}" in text
-    assert "new text new text 7 on grain" in text
+    assert "synthetic new text 7 on grain" in text
     assert f"grain (sample 7; cosine to point 0.51, lam {parents['lam']:.2f})" in text
 
 
@@ -148,7 +147,7 @@ def test_markup_is_shown_and_not_obeyed(marked_up):
     outcome = words(printed(show_outcome, run))
     assert f"g {mark} 4 2 0 4" in outcome and f"s {mark} 6 2 2 8" in outcome
     assert f"Note: Class 'g {mark}' is odd." in outcome
-    assert f"Class {f'g {mark}'!r} fell short by 2" in outcome
+    assert f"Class {f'g {mark}'!r} is 2 short of its target" in outcome
     samples = words(printed(show_samples, run))
     assert f"s {mark} (sample 3;" in samples
     assert f"child 3 {mark}" in samples
@@ -162,7 +161,7 @@ def test_markup_in_the_address_of_a_run(tmp_path):
 
 def test_a_long_path_is_printed_in_one_piece(tmp_path):
     run = build(tmp_path / ("long" * 20), WANTED)
-    assert f"The result is {run.path}/augmented.parquet: 15 rows." in printed(show_outcome, run)
+    assert f"Result: {run.path}/augmented.parquet (15 rows)." in printed(show_outcome, run)
 
 
 def test_findings(finished):

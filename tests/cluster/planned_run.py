@@ -27,5 +27,5 @@ def failure(said: str) -> str:
     """The one sentence that ends a job which the same command goes on with."""
     (line,) = said.strip().splitlines()[-1:]
     assert line.startswith("smotext: failed: ") and "Traceback" not in said
-    assert "The same command goes on where it was." in line
+    assert "Run the same command again to resume." in line
     return line

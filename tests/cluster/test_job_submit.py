@@ -94,7 +94,7 @@ def test_a_stopped_job_is_submitted_again_and_goes_on(head, submitted, corpus, t
     wait_until(lambda: len(samples(run)) > 0 or head.status("first") == "FAILED", "it decodes")
     log = head.stop("first")
     assert head.status("first") == "STOPPED", log
-    assert "the same command goes on where it was" in log  # it was stopped as by Ctrl-C
+    assert "run the same command again to resume" in log  # it was stopped as by Ctrl-C
     before = samples(run)
     assert 0 < len(before) < PLANNED
 

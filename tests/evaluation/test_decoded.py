@@ -197,7 +197,7 @@ def test_points_of_one_class_are_not_shuffled(tmp_path, config, jobs):
     one = build(tmp_path / "one", {"grain": 4}, corpus=corpus_table(grain=9, ship=8))
     lines = []
     assert set(decode_controls(one, config, encode, log=lines.append)) == {"lam_0", "label_only"}
-    assert "left out, for all points are of one class" in lines[0]
+    assert "skipped, all points are of one class" in lines[0]
 
 
 def test_a_run_without_texts_is_refused(tmp_path, config, jobs):

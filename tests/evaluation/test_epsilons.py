@@ -54,9 +54,9 @@ def test_a_seed_leaves_out_a_tenth_of_each_class(runs):
 def test_two_runs_of_one_epsilon_are_refused(runs, tmp_path):
     other = with_epsilon(finished_run(tmp_path), 8.0)
     check_runs(*runs[:1], [other])
-    with pytest.raises(UserError, match=r"privacy\.epsilon of another \(8\.0\)"):
+    with pytest.raises(UserError, match=r"privacy\.epsilon as another \(8\.0\)"):
         check_runs(runs[1], [other])
-    with pytest.raises(UserError, match=r"privacy\.epsilon of another \(8\.0\)"):
+    with pytest.raises(UserError, match=r"privacy\.epsilon as another \(8\.0\)"):
         check_runs(runs[0], [runs[1], other])
 
 

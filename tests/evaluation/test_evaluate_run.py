@@ -211,13 +211,13 @@ def without_texts(run):
 
 def test_a_run_that_has_not_kept_its_corpus_needs_it_again(tmp_path):
     run = without_texts(finished_run(tmp_path))
-    with pytest.raises(UserError, match="name the table that it was made of with --corpus"):
+    with pytest.raises(UserError, match="name the table that it was made from with --corpus"):
         read_corpus(run, None)
 
 
 def test_a_run_that_has_its_corpus_takes_no_other(run):
     assert read_corpus(run, None) is None
-    with pytest.raises(UserError, match="leave --corpus out"):
+    with pytest.raises(UserError, match="omit --corpus"):
         read_corpus(run, "corpus.parquet")
 
 
@@ -240,7 +240,7 @@ def test_another_table_than_the_runs_is_no_corpus(tmp_path):
     run = without_texts(finished_run(tmp_path))
     file = str(tmp_path / "other.parquet")
     pq.write_table(corpus_table(30, 41), file)
-    with pytest.raises(UserError, match="does not hold the rows of the run"):
+    with pytest.raises(UserError, match="does not match the rows of the run"):
         read_corpus(run, file)
 
 

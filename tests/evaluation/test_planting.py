@@ -108,7 +108,7 @@ GOOD = {"text": "Call 123-456-789.", "secret": "123-456-789", "label": "a", "row
         ({"planted": [GOOD]}, "references"),
         ({"planted": [], "references": [GOOD]}, "planted"),
         ({"planted": [GOOD | {"secret": "7"}], "references": [GOOD]}, "planted.0.secret"),
-        ({"planted": [GOOD | {"text": "Call."}], "references": [GOOD]}, "does not stand in"),
+        ({"planted": [GOOD | {"text": "Call."}], "references": [GOOD]}, "is not in its text"),
         ({"planted": [GOOD | {"row": -1}], "references": [GOOD]}, "planted.0.row"),
         ({"planted": [GOOD | {"more": 1}], "references": [GOOD]}, "planted.0.more"),
     ],
@@ -117,7 +117,7 @@ def test_a_file_that_is_no_list_is_refused(tmp_path, content, told):
     file = tmp_path / LIST
     file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     run = build(tmp_path / "run", {"grain": 2})
-    with pytest.raises(UserError, match="no list of canaries") as caught:
+    with pytest.raises(UserError, match="not a list written by smotext canaries") as caught:
         read_canaries(str(file), run)
     assert told in str(caught.value) and "\n" not in str(caught.value)
 
@@ -133,8 +133,8 @@ def test_a_list_that_is_not_there_is_refused(tmp_path):
     [
         ("with.csv", 1, 0, "must end in .parquet"),
         ("corpus.parquet/with.parquet", 1, 0, "cannot be written"),
-        ("corpus.parquet", 1, 0, "is there already"),
-        ("old/with.parquet", 1, 0, "canaries.json is there already"),
+        ("corpus.parquet", 1, 0, "already exists"),
+        ("old/with.parquet", 1, 0, "canaries.json already exists"),
         ("with.parquet", 0, 0, "--number"),
         ("with.parquet", 1, -1, "--seed"),
     ],

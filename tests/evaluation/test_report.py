@@ -304,7 +304,7 @@ def test_every_section_is_drawn(usual):
     assert "membership inference, AUC" in words_of(usual, "#copies")
     assert "0.961" in words_of(usual, "#distillation")
     assert texts(usual, "#distillation caption") == [
-        "Student against teacher",
+        "Student compared with teacher",
         "Agreement with the teacher on the test texts",
     ]
     assert texts(usual, "#distillation tbody tr:first-child td")[:2] == ["soft", "macro-F1"]
@@ -315,7 +315,7 @@ def test_every_section_is_drawn(usual):
 def test_utility_follows_the_switches(usual):
     title = "#utility h3"
     assert texts(usual, title)[0].startswith("macro-F1, logistic regression on embeddings")
-    assert "counts as interpolation's" in words_of(usual, ".verdict")
+    assert "credited to interpolation" in words_of(usual, ".verdict")
     rows = len(texts(usual, "#utility .switched > ol:first-of-type .row"))
     usual.click(named("#utility label", "linear SVM"))
     usual.click(named("#utility label", "accuracy"))
@@ -342,7 +342,7 @@ def test_a_gain_that_does_not_clear_its_controls_is_not_interpolations(opened):
         verdict["counts"] = False
         verdict["over_shuffled"]["low"] = -0.001
     page = opened({"utility": report["utility"]})
-    assert "not clearly above vectors shuffled." in words_of(page, ".verdict")
+    assert "does not significantly beat vectors shuffled." in words_of(page, ".verdict")
     del report["utility"]["verdicts"]
     page = opened({"utility": report["utility"]})
     assert "was not measured" in words_of(page, ".verdict") and not page.complaints
@@ -486,7 +486,7 @@ def test_hostile_texts_are_only_shown(opened):
     assert page.js("document.querySelectorAll('img, iframe, link').length") == 0
     assert HOSTILE[0] in texts(page, "#samples .new p")
     assert HOSTILE[0] in texts(page, "#classes .name") and "__proto__" in texts(page, "#map bdi")
-    assert "This cannot be drawn" not in words_of(page, "main")
+    assert "Cannot draw this section" not in words_of(page, "main")
     search(page, HOSTILE[0])
     assert texts(page, "#samples mark")[0] == HOSTILE[0]
     assert page.js("window.hacked") is None and not page.complaints
@@ -510,12 +510,12 @@ def test_values_that_are_missing_were_not_measured(opened):
     report["map"]["points"][0].update(x=None)
     report["privacy"].update(rows=[])
     page = opened({**report, "run": {}, "distillation": {"teacher": "t", "student": "s"}})
-    assert not page.complaints and "This cannot be drawn" not in words_of(page, "main")
+    assert not page.complaints and "Cannot draw this section" not in words_of(page, "main")
     assert "NaN" not in words_of(page, "body") and "undefined" not in words_of(page, "body")
 
 
 def test_a_distillation_without_students_says_why(opened):
-    note = "No student was trained: 6 of 8 classes have no new texts, or lose them in a draw (acq)."
+    note = "No student was trained: 6 of 8 classes have no synthetic texts (acq)."
     page = opened(
         {
             "distillation": {
@@ -533,7 +533,7 @@ def test_a_distillation_without_students_says_why(opened):
 
 def test_a_section_that_is_wrong_leaves_the_others(opened):
     page = opened({**made_report(), "histograms": [{"name": "x"}]})
-    assert words_of(page, "#histograms .body").startswith("This cannot be drawn")
+    assert words_of(page, "#histograms .body").startswith("Cannot draw this section")
     assert words_of(page, ".count") == "240 samples" and len(page.complaints) == 1
 
 
@@ -551,7 +551,7 @@ def test_privacy_is_named_only_with_its_epsilon(opened, usual):
         "\u03b5 = 8",
         "no noise",
     ]
-    assert set(texts(page, "#samples .parent p")) == {"kept behind the noise"}
+    assert set(texts(page, "#samples .parent p")) == {"withheld (differential privacy)"}
     assert not page.complaints
 
 

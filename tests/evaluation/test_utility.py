@@ -18,7 +18,7 @@ from smotext_ray.evaluation.rows import Rows, encoded
 from smotext_ray.evaluation.statistics import Interval, interval
 from smotext_ray.evaluation.utility.classifiers import fit_embedding, score
 from smotext_ray.evaluation.utility.fine_tuning import FineTuned
-from smotext_ray.evaluation.utility.scores import Scores, differences, measure, ratios, summarise
+from smotext_ray.evaluation.utility.scores import Scores, differences, measure, ratios, summarize
 
 LABELS = st.sampled_from("abc")
 
@@ -137,7 +137,7 @@ def test_refusals():
         score(rows, rows.take([]), "tfidf", 0)
     with pytest.raises(UserError, match="'svm'; there are embedding, tfidf"):
         score(rows, rows, "svm", 0)
-    with pytest.raises(ValueError, match="do not make rows"):
+    with pytest.raises(ValueError, match="must be equal in number"):
         Rows(["a"], np.zeros((2, 3), np.float32), ["x"])
 
 
@@ -213,13 +213,13 @@ def test_paired_intervals_are_scipys(pairs):
 def test_a_pair_is_surer_than_its_halves():
     ours = [scores(0.5 + 0.1 * seed + 0.02 + 0.001 * (seed % 2), seed) for seed in range(5)]
     others = [scores(0.5 + 0.1 * seed, seed) for seed in range(5)]
-    assert summarise(ours).macro_f1.low < summarise(others).macro_f1.high
+    assert summarize(ours).macro_f1.low < summarize(others).macro_f1.high
     assert differences(ours, others).macro_f1.low > 0.01
 
 
 def test_summaries_hold_every_score():
     runs = [Scores(s, 0.8 + s / 10, 0.5, 0.6, {"a": 1.0, "b": s / 2}) for s in range(2)]
-    found = summarise(runs)
+    found = summarize(runs)
     assert found.accuracy.mean == pytest.approx(0.85)
     assert (found.macro_f1.mean, found.balanced_accuracy.mean) == (0.5, 0.6)
     assert found.macro_f1 == Interval(0.5, 0.5, 0.5, 2)
@@ -229,7 +229,7 @@ def test_summaries_hold_every_score():
 
 
 def test_json_has_null_for_what_is_not_defined():
-    one = summarise([scores(0.7)])
+    one = summarize([scores(0.7)])
     assert math.isnan(one.macro_f1.low)
     written = json.loads(json.dumps(one.as_json(), allow_nan=False))
     assert written["macro_f1"] == {"mean": 0.7, "low": None, "high": None, "n": 1}

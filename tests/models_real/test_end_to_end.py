@@ -135,11 +135,11 @@ def test_verify_status_and_show(finished):
     run, _ = finished
     verified = smotext("verify", run)
     assert verified.returncode == 0, verified.stdout
-    assert "sound" in verified.stdout
+    assert "is valid" in verified.stdout
     assert "decode round-1" in smotext("status", run).stdout
     shown = smotext("show", run, "--rows", "4").stdout
-    assert shown.count("│ new text  │") == 4
-    assert shown.count("│ neighbour │") == 4
+    assert shown.count("│ synthetic │") == 4
+    assert shown.count("│ neighbor  │") == 4
 
 
 def test_a_finished_run_is_left_as_it_is(finished, corpus):
@@ -165,7 +165,7 @@ def test_a_class_that_falls_short_is_exit_code_3(finished, corpus, tmp_path):
     options = [*augment_options(corpus, tmp_path / "run"), "--max-rounds", "1"]
     result = smotext(*options, "gate.min_cosine=0.999", "decoder.candidates=1")
     assert result.returncode == 3, result.stderr
-    assert "Class 'grain' fell short by 12" in result.stdout
+    assert "Class 'grain' is 12 short of its target" in result.stdout
     assert "far_from_point" in result.stdout
     assert pq.read_metadata(tmp_path / "run" / "augmented.parquet").num_rows == sum(ROWS.values())
 

@@ -63,7 +63,7 @@ def test_a_large_result_goes_up_in_its_files(hub, tmp_path, monkeypatch):
 
 def test_it_is_public_on_request_alone(hub, run, command):
     code, said = command("push", run.uri, "tickets", "--public")
-    assert code == 0 and "for all to see" in said and hub.private == {"me/tickets": False}
+    assert code == 0 and "in a public repository" in said and hub.private == {"me/tickets": False}
     code, said = command("push", run.uri, "tickets")
     assert code == 2 and "and public" in said
 

@@ -63,7 +63,7 @@ def test_a_finished_run(finished):
         "result done 15 0.2",
     ):
         assert row in text
-    assert "works on it" not in text and "left" not in text
+    assert "working on it" not in text and "left" not in text
 
 
 def test_the_weights_of_a_variant_are_a_stage(tmp_path):
@@ -106,7 +106,9 @@ def test_standing_still_is_said_in_words(decoding):
     for number in (0, 1):
         path = decoding.at("samples", "round-1", f"set_write_{number:06}-0.parquet")
         os.utime(path, (time.time() - 780 + number,) * 2)
-    assert "decode round-1: no block for 13 minutes; stopped or stuck?" in printed(decoding)
+    assert "decode round-1: no block for 13 minutes; it may be stopped or stuck." in printed(
+        decoding
+    )
 
 
 def test_a_clock_that_runs_behind_makes_no_negative_time(decoding):
@@ -150,9 +152,9 @@ def test_a_run_that_has_just_begun(tmp_path):
 
 def test_who_works_on_it(tmp_path):
     run = build(tmp_path, WANTED, until="plan")
-    assert "No process works on it" in printed(run)
+    assert "No process is working on it" in printed(run)
     with hold(run, "augment"):
-        assert f"smotext augment works on it: process {os.getpid()} on " in printed(run)
+        assert f"smotext augment is working on it: process {os.getpid()} on " in printed(run)
         assert json.loads(status_json(run))["worker"]["pid"] == os.getpid()
     assert json.loads(status_json(run))["worker"] is None
 

@@ -1,1 +1,1 @@
-"""Controls that the LLM decodes."""
+"""Controls decoded by the LLM."""

@@ -1,4 +1,4 @@
-"""A control: the LLM as it is, told the class name and nothing else."""
+"""A control: the plain LLM, prompted with the class name only."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from smotext_ray.cluster.gpus import loading_alone
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline.actors import beside
 
-# Of four wordings the one that lost the fewest texts to the gate: with SmolLM2-135M-Instruct 27
-# of 48 passed, on classes of the training rows of Reuters R8, TREC-6 and customer reviews; of
-# "Write one or two sentences about '{label}'." 23, of two others 20 and 10.
+# The best of four wordings by texts that passed the gate: 27 of 48 with SmolLM2-135M-Instruct, on
+# classes of the training rows of Reuters R8, TREC-6 and customer reviews. "Write one or two
+# sentences about '{label}'." got 23, two others 20 and 10.
 INSTRUCTION = "Write a short text on the topic '{label}'. Give only the text."
 
 
 class PromptActor:
-    """Plan rows -> the same rows with candidate texts made of their labels alone.
+    """Plan rows -> the same rows with candidate texts generated from their labels only.
 
-    No bridge and no LoRA layers; engine, sampling and seeds are those of the `DecodeActor`.
+    No bridge and no LoRA layers; engine, sampling and seeds are the same as in `DecodeActor`.
 
     Parameters
     ----------
     config : RunConfig
     counter : actor handle
     points : int
-        How many it is expected to get.
+        Expected number of points.
     labels : list
         All labels that rows may have.
     """
@@ -59,11 +59,11 @@ class PromptActor:
 
 
 def prompt_token_ids(label: Any, tokenizer: Any) -> list[int]:
-    """The instruction for a label, as a user's turn where the LLM has a chat template."""
+    """The instruction for a label, as a user turn if the LLM has a chat template."""
     instruction = INSTRUCTION.format(label=label)
     if tokenizer.chat_template is None:
         return list(tokenizer(f"{instruction}\n")["input_ids"])
     turn = [{"role": "user", "content": instruction}]
     chat = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    # The chat template writes the model's own start token.
+    # The chat template adds the model's start token.
     return list(tokenizer(chat, add_special_tokens=False)["input_ids"])

@@ -1,8 +1,8 @@
-"""Controls that the LLM decodes: as many points as the run, each with one thing changed.
+"""Controls decoded by the LLM: the run's points, each with one thing changed.
 
-``shuffled``: every point goes to the slot of another, drawn over all classes. ``lam_0``: the
-source's own embedding. ``label_only``: no vector; the plain LLM is told the class name.
-Tables are in ``RUN/controls/<name>``; what is done there is read again, not made again.
+``shuffled``: every point takes the slot of another, across classes. ``lam_0``: the source's own
+embedding. ``label_only``: no vector; the plain LLM is prompted with the class name. Tables are in
+``RUN/controls/<name>`` and are reused once complete.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Control:
     Attributes
     ----------
     rows : Rows
-        With their embeddings; of each class no more than the run itself has accepted.
+        At most as many rows per class as the run itself has accepted.
     parents : ndarray of int64, shape (rows, p), or None
-        Rows of the corpus, by rising id: source and neighbours of the point that each text
-        was made of, as `parent_rows` has them. None where there was no point.
+        Corpus rows, sorted by id: source and neighbors of each text's point, as in `parent_rows`.
+        None if the control has no points.
     asked : int
-        Points that were decoded.
+        Number of points decoded.
     accepted : int
-        Texts that passed the gate, before ``rows`` was cut to the run's number.
+        Number of texts that passed the gate, before ``rows`` was cut to the run's counts.
     """
 
     rows: Rows
@@ -53,7 +53,7 @@ class Control:
     accepted: int
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Control:
-        """The control with these of its rows."""
+        """The control with only the rows at ``indices``."""
         parents = None if self.parents is None else self.parents[indices]
         return replace(self, rows=self.rows.take(indices), parents=parents)
 
@@ -67,33 +67,32 @@ def decode_controls(
 ) -> dict[str, Control]:
     """Decode every planned point of a run again, once for each control.
 
-    The budget is the run's own: as many points, candidates and tokens each, the same seeds.
-    The gate is the run's, with the following differences. ``shuffled`` has no class check,
-    which would pick out the vectors that came back to their class by accident.
-    ``label_only`` has no checks that need a point or parents, and of several candidates
-    that pass keeps the first.
+    Points, candidates, tokens and seeds are the run's. So is the gate, with these differences:
+    ``shuffled`` has no class check, which would select vectors that happened to land in their own
+    class. ``label_only`` has no checks that need a point or parents, and keeps the first candidate
+    that passes.
 
     Parameters
     ----------
     run : Run
     config : RunConfig
-        The run's.
+        The run's settings.
     encode : callable
-        Texts to embeddings, as the run's encoder makes them; called when all are decoded, so that
-        an encoder that is loaded at its first call never takes memory from the decoders.
+        Maps texts to embeddings with the run's encoder. Called after all decoding, so that an
+        encoder loaded on its first call never competes with the decoders for memory.
     names : sequence of {"shuffled", "lam_0", "label_only"}
     log : callable
-        Takes a line per control.
+        Called with one line per control.
 
     Returns
     -------
     dict of str to Control
-        Without ``shuffled`` where all points are of one class: there it changes nothing.
+        Without ``shuffled`` if all points are of one class, where it changes nothing.
 
     Raises
     ------
     UserError
-        If no round of the run is decoded, or another process works on the run.
+        If no round of the run is decoded, or another process is working on the run.
     """
     rounds = [entry for entry in run.manifest["rounds"] if "decode" in entry]
     if not rounds:
@@ -102,7 +101,7 @@ def decode_controls(
     done = []
     for name in names:
         if name == "shuffled" and len(labels) < 2:
-            log("control shuffled: left out, for all points are of one class")
+            log("control shuffled: skipped, all points are of one class")
             continue
         with hold(run, "evaluate"):
             _decode(run, config, name, rounds, labels)
@@ -133,11 +132,11 @@ def first_of_classes(labels: Iterable[str], most: Mapping[str, int]) -> list[int
 def _decode(
     run: Run, config: RunConfig, name: str, rounds: list[dict[str, Any]], labels: list[Any]
 ) -> None:
-    """Make ``controls/<name>``, unless it is there for all of these rounds."""
+    """Create ``controls/<name>``, unless it already covers all of these rounds."""
     points = sum(planned_points(entry) for entry in rounds)
     noted = run.manifest.get("controls", {}).get(name, {})
     if noted.get("points") != points:
-        # Of fewer rounds: other vectors were shuffled.
+        # It covers fewer rounds, so different vectors were shuffled.
         run.clear("controls", name)
         run.clear("checkpoints", f"control-{name}")
         run.clear("checkpoints", f"control-{name}-attempts")
@@ -168,7 +167,7 @@ def _gated(config: RunConfig, name: str) -> RunConfig:
     changes: dict[str, dict[str, Any]] = {
         "shuffled": {"same_class": False},
         "lam_0": {},
-        "label_only": {"min_cosine": -1.0},  # there is no point to be near to
+        "label_only": {"min_cosine": -1.0},  # there is no point to compare with
     }
     gate = config.gate.model_copy(update=changes[name])
     return config.model_copy(update={"gate": gate})

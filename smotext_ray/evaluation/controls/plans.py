@@ -1,4 +1,4 @@
-"""The plans of the controls: the run's own plan with one thing changed."""
+"""Plans of the controls: the run's plan with one thing changed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ OF_THE_VECTOR = ("source_id", "neighbor_id", "lam", "source_text", "neighbor_tex
 
 
 def write_plan(run: Run, name: str, files: Sequence[str], seed: int) -> None:
-    """Write ``controls/<name>/plan``: a file for each of the run's plan files.
+    """Write ``controls/<name>/plan``, one file for each of the run's plan files.
 
-    One that is there is whole and stays. Plan files are changed one at a time, but for
-    ``shuffled``, which holds all points at once.
+    Existing files are complete and are kept. Plan files are processed one at a time, except for
+    ``shuffled``, which needs all points in memory.
 
     Parameters
     ----------
     run : Run
     name : {"shuffled", "lam_0", "label_only"}
     files : sequence of str
-        Under ``plan/``: all files of the decoded rounds.
+        All files of the decoded rounds, relative to ``plan/``.
     seed : int
-        The run's, for the shuffling.
+        The run's seed, used for shuffling.
     """
     change = {"shuffled": _shuffling, "lam_0": _to_sources, "label_only": _to_nothing}[name](
         run, files, seed
@@ -44,7 +44,7 @@ def write_plan(run: Run, name: str, files: Sequence[str], seed: int) -> None:
 
 
 def derangement(n: int, seed: int) -> np.ndarray:
-    """Whose vector each of n slots gets, never its own: one random cycle through all.
+    """A random permutation of n slots without fixed points: a single cycle through all.
 
     Parameters
     ----------
@@ -63,18 +63,18 @@ def derangement(n: int, seed: int) -> np.ndarray:
 
 
 def with_vectors_of(slots: pa.Table, givers: pa.Table) -> pa.Table:
-    """The slots with label, seed and id of their own, and all else from their givers."""
+    """Rows that keep their own label, seed and id, and take everything else from ``givers``."""
     return _replaced(slots, {column: givers[column] for column in _of_the_vector(slots)})
 
 
 def at_sources(plan: pa.Table, ids: pa.ChunkedArray, embeddings: pa.ChunkedArray) -> pa.Table:
-    """The plan with lam = 0, each point the embedding of its source, bit for bit.
+    """The plan with lam = 0: each point is exactly the embedding of its source.
 
     Parameters
     ----------
     plan : pyarrow.Table
     ids, embeddings : pyarrow.ChunkedArray
-        Of corpus rows, the sources among them.
+        Ids and embeddings of corpus rows, including all sources.
     """
     rows = pc.index_in(plan["source_id"], value_set=ids.combine_chunks())
     changed = {"lam": pa.array(np.zeros(len(plan), np.float32)), "point": embeddings.take(rows)}
@@ -86,7 +86,7 @@ def at_sources(plan: pa.Table, ids: pa.ChunkedArray, embeddings: pa.ChunkedArray
 
 
 def without_vectors(plan: pa.Table) -> pa.Table:
-    """The plan's ids, labels and seeds; no parents, and zeros for the points."""
+    """The plan's ids, labels and seeds, without parents and with zero points."""
     absent = {name: pa.nulls(len(plan), plan[name].type) for name in _of_the_vector(plan)}
     width = plan.schema.field("point").type.list_size
     return _replaced(plan, absent | {"point": fixed_size_list(np.zeros((len(plan), width)))})
@@ -100,7 +100,7 @@ Change = Callable[[pa.Table], pa.Table]
 
 
 def _shuffling(run: Run, files: Sequence[str], seed: int) -> Change:
-    # By sample id, so that the shuffling is the same however the plan is cut into files.
+    # Sorted by sample id, so that the shuffle does not depend on how the plan is split into files.
     points = pa.concat_tables([_read(run, file) for file in files]).sort_by("sample_id")
     giver = derangement(len(points), seed)
     ids = points["sample_id"].to_numpy()

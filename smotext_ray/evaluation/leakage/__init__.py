@@ -1,1 +1,1 @@
-"""What the new texts give away."""
+"""What synthetic texts leak about the corpus."""

@@ -1,8 +1,8 @@
-"""Canaries: made-up texts with a secret each, planted to see whether they come back.
+"""Canaries: made-up texts with a secret each, planted to see whether the secrets leak.
 
-Half of a batch is planted in the corpus, the other half never is. A planted secret that
-stands in a synthetic text has come back; and where the synthetic texts lie nearer to the
-planted canaries than to the others, they have left a trace, even without their secrets.
+Half of a batch is planted in the corpus, the other half is kept out as references. A planted secret
+found in a synthetic text has leaked. If the synthetic texts are closer to the planted canaries than
+to the references, the canaries left a trace even without their secrets.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from smotext_ray.evaluation.statistics import Spread, spread
 
-DIGITS = 9  # of a secret: a chance hit is one in a thousand million
+DIGITS = 9  # per secret: a chance hit is one in a billion
 NAMES = (
     "Anna Berg",
     "Carla Dunn",
@@ -44,13 +44,13 @@ SENTENCES = (
 
 @dataclass(frozen=True)
 class Canary:
-    """A text to plant.
+    """A text with a secret.
 
     Attributes
     ----------
     text : str
     secret : str
-        Nine digits in groups of three, which stand in the text.
+        Nine digits in groups of three, contained in ``text``.
     """
 
     text: str
@@ -58,9 +58,9 @@ class Canary:
 
 
 def make_canaries(n: int, seed: int) -> list[Canary]:
-    """Plausible sentences about people who do not exist, each with a secret of its own.
+    """Plausible sentences about fictional people, each with its own secret.
 
-    All are drawn alike: plant some of one call and keep the others as references.
+    All come from the same distribution: plant some of one call and keep the rest as references.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def make_canaries(n: int, seed: int) -> list[Canary]:
     if not 0 <= n <= 10**DIGITS // 100:
         raise ValueError(f"n must be between 0 and {10**DIGITS // 100}, not {n}.")
     rng = np.random.default_rng(seed)
-    secrets: dict[str, None] = {}  # a set that keeps its order
+    secrets: dict[str, None] = {}  # an ordered set
     while len(secrets) < n:
         digits = f"{rng.integers(10**DIGITS):0{DIGITS}d}"
         secrets["-".join(digits[i : i + 3] for i in range(0, DIGITS, 3))] = None
@@ -95,9 +95,9 @@ class CameBack:
     ----------
     planted : int
     secrets : tuple of str
-        Those that came back.
+        Secrets that were found.
     texts : int
-        Synthetic texts that hold one or more.
+        Number of synthetic texts with at least one secret.
     """
 
     planted: int
@@ -110,14 +110,14 @@ class CameBack:
 
 
 def came_back(canaries: Sequence[Canary], texts: Sequence[str]) -> CameBack:
-    """Look for the secrets, digit by digit, whatever signs stand between their digits.
+    """Search for the secrets by their digits, ignoring separators between digits.
 
     Parameters
     ----------
     canaries : sequence of Canary
-        The planted ones.
+        The planted canaries.
     texts : sequence of str
-        Synthetic.
+        Synthetic texts.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def _digits(text: str) -> str:
 
 
 def _numbers(text: str) -> set[str]:
-    """Every run of as many digits as a secret has, signs and white space left out."""
+    """Every run of ``DIGITS`` digits, ignoring punctuation and white space."""
     joined = re.sub(r"(?<=[0-9])[\W_]+(?=[0-9])", "", text)
     runs = re.findall(r"[0-9]+", joined)
     return {run[i : i + DIGITS] for run in runs for i in range(len(run) - DIGITS + 1)}
@@ -147,18 +147,18 @@ def _numbers(text: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Exposure:
-    """How far planted canaries stand out from others like them.
+    """How much planted canaries stand out from the references.
 
     Attributes
     ----------
     planted, references : int
     exposure : Spread
-        Of each planted canary, in bits: from 0, behind all references, to
-        ``log2(references + 1)``, ahead of all.
+        Per planted canary, in bits: from 0 (ranked behind all references) to ``log2(references +
+        1)`` (ahead of all).
     chance : float
-        Its mean, had the planted ones left no trace.
+        Expected mean if the planted canaries left no trace.
     first : int
-        Planted canaries that are ahead of all references.
+        Number of planted canaries ahead of all references.
     """
 
     planted: int
@@ -175,21 +175,21 @@ class Exposure:
 def exposure(planted: np.ndarray, references: np.ndarray) -> Exposure:
     """Exposure by rank: ``log2(N) - log2(rank)`` [1]_.
 
-    There, the rank is that of a secret's likelihood among all secrets; here, that of a
-    canary's nearness to the synthetic texts among canaries that were never planted, as
-    there is no model to ask. N is their number and one, for the canary itself.
+    In the paper, a secret is ranked by its likelihood among all secrets. Here there is no model to
+    query, so a canary is ranked by its similarity to the synthetic texts among the references. N is
+    the number of references plus one, for the canary itself.
 
     Parameters
     ----------
     planted : ndarray of shape (p,), p > 0
-        One score of each planted canary, as ``nearness.nearness`` gives it.
+        One score per planted canary, as returned by ``similarity.nearness``.
     references : ndarray of shape (r,), r > 0
-        Of those never planted. Of equal ones half are taken to be ahead.
+        Scores of the canaries never planted. Ties count as half ahead.
 
     Raises
     ------
     ValueError
-        For an empty side or NaN.
+        If either side is empty or has NaN.
 
     References
     ----------
@@ -204,7 +204,7 @@ def exposure(planted: np.ndarray, references: np.ndarray) -> Exposure:
     if not len(planted) or not len(references):
         raise ValueError("Exposure needs planted canaries and references.")
     if np.isnan(planted).any() or np.isnan(references).any():
-        raise ValueError("Exposure's scores must not be NaN.")
+        raise ValueError("Exposure scores must not be NaN.")
     rising, n = np.sort(references), len(references) + 1
     ahead = len(rising) - np.searchsorted(rising, planted, side="right")
     not_behind = len(rising) - np.searchsorted(rising, planted, side="left")

@@ -1,8 +1,8 @@
-"""A copy check: how much of the real texts stands in the new ones, and how near they lie.
+"""Copy check: overlap of synthetic texts with real ones, and distances between them.
 
-A text that passes is not a copy. That is all it says: records have been recovered from
-synthetic data that passed such checks (arXiv:2505.01524), and membership.py and canaries.py
-attack where these look. None of them proves anything safe.
+Passing only means that a text is not a copy: records have been recovered from synthetic data that
+passed such checks (arXiv:2505.01524). membership.py and canaries.py attack the same weak spots.
+None of this is a proof of privacy.
 """
 
 from __future__ import annotations
@@ -29,18 +29,17 @@ class Copies:
     Attributes
     ----------
     texts : int
-        Synthetic texts looked at.
+        Number of synthetic texts checked.
     verbatim : tuple of int
-        Those equal to a real text, but for case and white space; places in the input.
+        Indices of texts equal to a real text, ignoring case and white space.
     near_parent, near_any : tuple of int
-        Those nearly equal to one of their parents, and to any real text.
+        Indices of near copies of one of their parents, and of any real text.
     verbatim_share, near_parent_share, near_any_share : float, in [0, 1]
     longest_run : Spread
-        Words in the longest run that each text shares with one of its parents.
+        Length in words of the longest run that each text shares with one of its parents.
     longest_run_between_parents : Spread or None
-        The same between the parents of each text, which are real neighbours: what texts
-        share that have nothing to do with each other but their subject. None where no text
-        has two parents.
+        The same between the parents of each text, as a baseline: real neighbors that share nothing
+        but a subject. None if no text has two parents.
     """
 
     texts: int
@@ -62,21 +61,21 @@ class Copies:
 def copies(texts: Sequence[str], parents: Sequence[Sequence[str]], real: Sequence[str]) -> Copies:
     """Find verbatim and near copies of real texts among synthetic ones.
 
-    Near copies share 80 % of their distinct word 3-grams (Jaccard similarity), case and
-    punctuation aside.
+    Near copies share 80% of their distinct word 3-grams (Jaccard similarity), ignoring case and
+    punctuation.
 
     Parameters
     ----------
     texts : sequence of str, length n > 0
     parents : sequence of sequences of str, length n
-        Of each text, one or more.
+        One or more parents of each text.
     real : sequence of str
         All texts that the synthetic ones must not repeat.
 
     Raises
     ------
     ValueError
-        For no texts, or texts without parents.
+        If there are no texts, or a text has no parents.
 
     Examples
     --------
@@ -85,7 +84,7 @@ def copies(texts: Sequence[str], parents: Sequence[Sequence[str]], real: Sequenc
     (1.0, 0.0, 2.0)
     """
     if not texts or len(texts) != len(parents) or not all(parents):
-        raise ValueError("The copy check needs texts, and parents for each.")
+        raise ValueError("The copy check needs texts with parents.")
     known = {fingerprint(text) for text in real}
     index = ShingleIndex(real)
     verbatim = tuple(i for i, text in enumerate(texts) if fingerprint(text) in known)
@@ -113,20 +112,20 @@ def _is_near(text: str, others: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class Distances:
-    """How near synthetic texts lie to the training texts and to others like them.
+    """Distances of synthetic texts to the training texts and to a hold-out.
 
     Attributes
     ----------
     rows : int
-        Training texts, and hold-out texts.
+        Number of training texts, equal to that of hold-out texts.
     to_training, to_hold_out : Spread
         Cosine distance of each synthetic text to the closest record, in [0, 2].
     nearer_to_training : float, in [0, 1]
-        Share of synthetic texts nearer to the training texts; ties count half. 0.5 where
-        they know the training texts no better than the hold-out.
+        Share of synthetic texts closer to the training texts than to the hold-out; ties count half.
+        0.5 means no closer to the training texts than to the hold-out.
     ratio_in_training, ratio_in_hold_out : Spread
-        Distance to the closest record over that to the second closest, in [0, 1]; small
-        where one record alone is close. 1 where both are 0.
+        Distance to the closest record over that to the second closest, in [0, 1]; small if only one
+        record is close. 1 if both are 0.
     """
 
     rows: int
@@ -142,18 +141,18 @@ class Distances:
 
 
 def distances(training: np.ndarray, hold_out: np.ndarray, synthetic: np.ndarray) -> Distances:
-    """Distance to the closest record, beside that to records never used [1]_.
+    """Distance to the closest record, compared with records never used [1]_.
 
     Parameters
     ----------
     training, hold_out : ndarray of shape (n, d), n > 1
-        Of one size, as the closest of more is closer; and they should have one class mix.
+        Equal in number, because the closest of more is closer; the class mix should match too.
     synthetic : ndarray of shape (m, d), m > 0
 
     Raises
     ------
     ValueError
-        For sizes or widths that differ, fewer than two records, NaN or infinity.
+        If sizes or widths differ, there are fewer than two records, or values are NaN or infinite.
 
     References
     ----------
@@ -166,7 +165,7 @@ def distances(training: np.ndarray, hold_out: np.ndarray, synthetic: np.ndarray)
     if len(training) != len(hold_out) or len(training) < 2:
         raise ValueError(
             f"{len(training)} training and {len(hold_out)} hold-out texts cannot be compared: "
-            "there must be equally many, and two at least."
+            "they must be equal in number, and at least two."
         )
     near, ratio = _closest(synthetic, training)
     near_out, ratio_out = _closest(synthetic, hold_out)
@@ -182,7 +181,7 @@ def distances(training: np.ndarray, hold_out: np.ndarray, synthetic: np.ndarray)
 
 
 def _closest(queries: np.ndarray, records: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance to the closest record, and what it is of that to the second closest."""
+    """Distance to the closest record, and its ratio to that of the second closest."""
     found, _ = nearest_neighbors(
         queries.astype(np.float32), records.astype(np.float32), 2, "cosine"
     )

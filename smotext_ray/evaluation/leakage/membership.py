@@ -1,7 +1,7 @@
-"""A membership attack by someone who has the synthetic texts and nothing else.
+"""Membership inference by an attacker who has only the synthetic texts.
 
-The attacker scores a record by its nearness to the synthetic texts and calls the nearest
-ones members. What is measured here is a lower limit: a better attacker may find more.
+The attacker scores a record by its similarity to the synthetic texts and calls the most similar
+ones members. The result is a lower bound: a better attacker may find more.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from smotext_ray.evaluation.leakage.similarity import Records, nearness
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
-ONE_PERCENT = 100  # one false alarm among so many
+ONE_PERCENT = 100  # non-members needed for a false positive rate of 1%
 
 
 @dataclass(frozen=True)
 class Attack:
-    """How well one score tells members from others.
+    """How well one score separates members from non-members.
 
     Attributes
     ----------
     auc : float, in [0, 1]
         0.5 is guessing.
     auc_low, auc_high : float
-        95 % percentile bootstrap, members and others drawn anew. Members that are near to
-        each other make it too narrow.
+        95% percentile bootstrap, resampling members and non-members. Too narrow if members are
+        close to each other.
     tpr_at_1_fpr : float in [0, 1], or None
-        Share of members found while at most 1 % of the others are accused; 0.01 is
-        guessing. None with fewer than 100 others.
+        True positive rate at a false positive rate of at most 1%; 0.01 is guessing. None with fewer
+        than 100 non-members.
     tpr_low, tpr_high : float or None
-        Likewise.
+        Bootstrap interval of ``tpr_at_1_fpr``.
     """
 
     auc: float
@@ -46,13 +46,13 @@ class Attack:
 
 @dataclass(frozen=True)
 class MembershipInference:
-    """What the attack finds.
+    """Results of the attacks.
 
     Attributes
     ----------
     members, non_members, synthetic : int
     attacks : dict
-        Score, as ``nearness`` names it, to Attack.
+        Score name, as in `nearness`, to Attack.
     """
 
     members: int
@@ -75,15 +75,15 @@ def membership_inference(
     members : Records
         Training texts.
     non_members : Records
-        From the same source and in the same class mix, never used.
+        Never used, from the same source and with the same class mix.
     synthetic : Records
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Raises
     ------
     ValueError
-        Where one of them is empty, or widths differ.
+        If one of them is empty, or widths differ.
     """
     of_members, of_others = nearness(members, synthetic), nearness(non_members, synthetic)
     return MembershipInference(
@@ -95,13 +95,13 @@ def membership_inference(
 
 
 def attack(members: np.ndarray, non_members: np.ndarray, seed: int = 0) -> Attack:
-    """How well scores tell members from others, with bootstrap intervals.
+    """How well scores separate members from non-members, with bootstrap intervals.
 
     Parameters
     ----------
     members : ndarray of shape (n,)
     non_members : ndarray of shape (m,)
-        Neither empty, no NaN.
+        Neither may be empty or hold NaN.
     seed : int
     """
     rng = np.random.default_rng(seed)
@@ -122,12 +122,12 @@ def attack(members: np.ndarray, non_members: np.ndarray, seed: int = 0) -> Attac
 
 
 def auc(members: np.ndarray, non_members: np.ndarray) -> float:
-    """Chance that a member scores higher than another record, ties counted half.
+    """Probability that a member scores higher than a non-member; ties count half.
 
     Raises
     ------
     ValueError
-        For an empty side or NaN.
+        If either side is empty or has NaN.
 
     Examples
     --------
@@ -142,9 +142,9 @@ def auc(members: np.ndarray, non_members: np.ndarray) -> float:
 
 
 def tpr_at_1_fpr(members: np.ndarray, non_members: np.ndarray) -> float:
-    """Share of members above a threshold that at most 1 % of the others are above [1]_.
+    """True positive rate at a false positive rate of at most 1% [1]_.
 
-    With fewer than 100 others that means none of them.
+    With fewer than 100 non-members, that allows no false positive.
 
     References
     ----------
@@ -158,6 +158,6 @@ def tpr_at_1_fpr(members: np.ndarray, non_members: np.ndarray) -> float:
 
 def _check(members: np.ndarray, non_members: np.ndarray) -> None:
     if not len(members) or not len(non_members):
-        raise ValueError("An attack needs members and others.")
+        raise ValueError("An attack needs members and non-members.")
     if np.isnan(members).any() or np.isnan(non_members).any():
-        raise ValueError("An attack's scores must not be NaN.")
+        raise ValueError("Attack scores must not be NaN.")

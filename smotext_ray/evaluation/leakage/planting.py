@@ -1,6 +1,6 @@
-"""Plant canaries in a corpus, and keep a list of them beside it.
+"""Plant canaries in a corpus, and write a list of them next to it.
 
-Whether they come back is seen when a run on that corpus is evaluated with the list.
+Pass the list when evaluating a run on that corpus to see whether the secrets leaked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from smotext_ray.corpus.staging import original_columns, stage_corpus
 from smotext_ray.corpus.survey import Survey, survey_corpus
 from smotext_ray.errors import UserError, one_line
 from smotext_ray.evaluation.leakage.canaries import Canary, make_canaries
-from smotext_ray.evaluation.rows import LabelledTexts
+from smotext_ray.evaluation.rows import LabeledTexts
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import corpus_table
 from smotext_ray.utils.files import whole_file
@@ -35,7 +35,7 @@ class _Entry(BaseModel):
 
 
 class Listed(_Entry):
-    """A canary of the list; ``row`` is its place in the corpus, None for a reference."""
+    """A canary of the list; ``row`` is its row in the corpus, None for a reference."""
 
     text: str
     secret: str = Field(pattern=r"^[0-9]{3}-[0-9]{3}-[0-9]{3}$")
@@ -45,32 +45,33 @@ class Listed(_Entry):
     @model_validator(mode="after")
     def _holds_its_secret(self) -> Listed:
         if self.secret not in self.text:
-            raise ValueError(f"the secret {self.secret} does not stand in its text")
+            raise ValueError(f"the secret {self.secret} is not in its text")
         return self
 
     def canary(self) -> Canary:
-        """It, without its place."""
+        """The canary without its row."""
         return Canary(self.text, self.secret)
 
 
 class Canaries(_Entry):
-    """What was planted, and as many that were drawn alike and never were."""
+    """Planted canaries, and an equal number of references that were never planted."""
 
     planted: Annotated[list[Listed], Field(min_length=1)]
     references: Annotated[list[Listed], Field(min_length=1)]
 
 
 def plant(config: InputConfig, output: Path, number: int, seed: int) -> Canaries:
-    """Write a corpus with canaries at its end, and ``canaries.json`` beside it.
+    """Write a corpus with canaries at its end, and ``canaries.json`` next to it.
 
     Parameters
     ----------
     config : InputConfig
-        Of the corpus. Columns other than text and label are null in the canaries' rows.
+        Input settings of the corpus. In the canaries' rows, columns other than text and label are
+        null.
     output : Path
-        Parquet file; its directory is made.
+        Parquet file; its directory is created.
     number : int
-        Canaries to plant. The class of each is drawn by lot, in proportion to the classes.
+        Number of canaries to plant. Their classes are drawn at random, in proportion to class size.
     seed : int
 
     Returns
@@ -80,38 +81,41 @@ def plant(config: InputConfig, output: Path, number: int, seed: int) -> Canaries
     Raises
     ------
     UserError
-        If the corpus cannot be used, or a file to be written is there already or cannot be.
+        If the corpus cannot be used, or an output file exists or cannot be written.
     """
     _check(output, number, seed)
     survey = survey_corpus(config)
     canaries = _drawn(survey, number, seed)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        # First the list: planted canaries that no list names could never be found again.
+        # The list goes first: canaries planted without a list could never be found again.
         with whole_file(output.with_name(LIST)) as handle:
             handle.write((canaries.model_dump_json(indent=1) + "\n").encode())
         with whole_file(output) as handle, pq.ParquetWriter(handle, survey.schema) as writer:
             for table in _with_canaries(config, survey, canaries):
                 writer.write_table(original_columns(table, config, survey.schema))
     except OSError as error:
-        raise UserError(f"{output} cannot be written ({one_line(error)}); name another.") from error
+        raise UserError(
+            f"{output} cannot be written ({one_line(error)}); use another output."
+        ) from error
     return canaries
 
 
-def read_canaries(file: str, run: Run, corpus: LabelledTexts | None = None) -> Canaries:
+def read_canaries(file: str, run: Run, corpus: LabeledTexts | None = None) -> Canaries:
     """Read a list of canaries that were planted in the corpus of a run.
 
     Parameters
     ----------
     file : str
     run : Run
-    corpus : LabelledTexts, optional
-        Of a run that has not kept its own.
+    corpus : LabeledTexts, optional
+        The corpus, if the run has not kept it.
 
     Raises
     ------
     UserError
-        If the file cannot be read, is no such list, or the run's corpus lacks one of them.
+        If the file cannot be read, is not such a list, or names a canary that the run's corpus
+        lacks.
     """
     try:
         canaries = Canaries.model_validate_json(Path(file).read_bytes())
@@ -121,8 +125,8 @@ def read_canaries(file: str, run: Run, corpus: LabelledTexts | None = None) -> C
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise UserError(
-            f"{file} is no list of canaries as smotext canaries writes it ({where}: "
-            f"{first['msg']}); give that file."
+            f"{file} is not a list written by smotext canaries ({where}: {first['msg']}); "
+            "give that file."
         ) from error
     texts = [entry.text for entry in canaries.planted]
     missing = len(texts) - len(
@@ -130,14 +134,14 @@ def read_canaries(file: str, run: Run, corpus: LabelledTexts | None = None) -> C
     )
     if missing:
         raise UserError(
-            f"{missing} of the {len(canaries.planted)} canaries that {file} calls planted are not "
-            "in the corpus of the run; give the list that was written with that corpus."
+            f"{missing} of the {len(canaries.planted)} planted canaries in {file} are not in the "
+            "corpus of the run; give the list that was written with that corpus."
         )
     return canaries
 
 
 def _found(texts: list[str], run: Run) -> set[str]:
-    """Those of the texts that the run's corpus holds."""
+    """The texts that are in the run's corpus."""
     some = pc.field("text").isin(pa.array(texts))
     corpus = corpus_table(run, run.manifest)
     return set(corpus.to_table(columns=["text"], filter=some)["text"].to_pylist())
@@ -150,7 +154,7 @@ def _check(output: Path, number: int, seed: int) -> None:
         raise UserError(f"The output {output} must end in .parquet.")
     for file in (output, output.with_name(LIST)):
         if file.exists():
-            raise UserError(f"{file} is there already; name an output in another directory.")
+            raise UserError(f"{file} already exists; choose an output in another directory.")
 
 
 def _drawn(survey: Survey, number: int, seed: int) -> Canaries:
@@ -172,7 +176,7 @@ def _drawn(survey: Survey, number: int, seed: int) -> Canaries:
 
 
 def _with_canaries(config: InputConfig, survey: Survey, canaries: Canaries) -> Iterator[pa.Table]:
-    """The staged rows of the corpus, then those of the canaries."""
+    """The staged rows of the corpus, followed by the canaries."""
     with tempfile.TemporaryDirectory() as directory:
         stage_corpus(config, survey, fs.LocalFileSystem(), directory)
         for file in sorted(Path(directory).glob("part-*.parquet")):

@@ -1,4 +1,4 @@
-"""The section ``privacy`` of a report: copies, attacks, and canaries where there are any."""
+"""The ``privacy`` section of a report: copies, attacks, and canaries if any were planted."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from smotext_ray.evaluation.material import Material
 def copy_check(
     material: Material, encode: Callable[[list[str]], np.ndarray], canaries: Canaries | None
 ) -> list[dict[str, Any]]:
-    """Count copies and attack the new texts.
+    """Count copies and run the attacks.
 
     Parameters
     ----------
     material : Material
     encode : callable
-        For the canaries, which are not all in the corpus.
+        Encodes the canaries, not all of which are in the corpus.
     canaries : Canaries, optional
-        Those that were planted in the corpus.
+        Canaries planted in the corpus.
 
     Returns
     -------
     list of dict
-        The rows of a report's section ``privacy``.
+        Rows of the report's ``privacy`` section.
     """
     rows = _copies(material)
     members, others = _members_and_others(material)
@@ -49,14 +49,14 @@ def _copies(material: Material) -> list[dict[str, Any]]:
     found = copies(new.texts, parents, real.texts)
     return [
         _line("verbatim copies", found.verbatim_share, "share equal to a real text"),
-        _line("near copies", found.near_any_share, "share four fifths of the word 3-grams"),
+        _line("near copies", found.near_any_share, "share with 80% of word 3-grams of a real text"),
         _line("longest shared run, mean", found.longest_run.mean, "words in a row of a parent"),
-        _line("longest shared run, most", found.longest_run.max, "words in a row of a parent"),
+        _line("longest shared run, maximum", found.longest_run.max, "words in a row of a parent"),
     ]
 
 
 def _members_and_others(material: Material) -> tuple[np.ndarray, np.ndarray]:
-    """As many corpus as test texts of each class that has new texts, drawn by lot."""
+    """Equal random numbers of corpus and test texts, per class with synthetic texts."""
     rng = np.random.default_rng(0)
     real, test = np.asarray(material.real.labels), np.asarray(material.test.labels)
     members, others = [], []
@@ -80,7 +80,7 @@ def _attacks(material: Material, members: np.ndarray, others: np.ndarray) -> lis
         _line(
             "nearer to the corpus than to the test texts",
             near.nearer_to_training,
-            "share of the new texts; 0.5 is chance",
+            "share of the synthetic texts; 0.5 is chance",
         ),
         *(
             _line(
@@ -94,7 +94,7 @@ def _attacks(material: Material, members: np.ndarray, others: np.ndarray) -> lis
             _line(
                 f"membership attack by {name}, members found",
                 {"mean": attack.tpr_at_1_fpr, "low": attack.tpr_low, "high": attack.tpr_high},
-                "share, while 1 % of the others are accused; 0.01 is guessing",
+                "share, at a false positive rate of 1%; 0.01 is guessing",
             )
             for name, attack in found.attacks.items()
             if attack.tpr_at_1_fpr is not None
@@ -105,10 +105,10 @@ def _attacks(material: Material, members: np.ndarray, others: np.ndarray) -> lis
 def _traces(
     material: Material, encode: Callable[[list[str]], np.ndarray], canaries: Canaries
 ) -> list[dict[str, Any]]:
-    """What the new texts show of the canaries.
+    """Leaked secrets and exposure of the canaries.
 
-    A canary of a class without new texts is no text's parent and can leave no trace: it
-    takes no part in the exposure.
+    A canary of a class without synthetic texts is nobody's parent and can leave no trace, so
+    exposure skips it.
     """
     new = material.synthetic
     planted, wanted = canaries.planted, set(new.labels)
@@ -116,10 +116,10 @@ def _traces(
     exposed = [entry.text for entry in planted if entry.label in wanted]
     rows = [
         _line(
-            "canaries that came back",
+            "leaked canaries",
             f"{len(back.secrets)} of {len(planted)}",
-            f"their secrets stand in {back.texts} new texts; {len(exposed)} of the "
-            f"{len(planted)} are of classes with new texts",
+            f"their secrets are in {back.texts} synthetic texts; {len(exposed)} of the "
+            f"{len(planted)} are in classes with synthetic texts",
         )
     ]
     if not exposed:
@@ -129,8 +129,8 @@ def _traces(
     scores = nearness(records, Records(new.texts, new.embeddings))["max_cosine"]
     found = exposure(scores[: len(exposed)], scores[len(exposed) :])
     note = (
-        f"bits; {found.chance:.2f} is chance, {math.log2(found.references + 1):.2f} the most: "
-        f"{found.planted} planted in classes with new texts, {found.references} never planted"
+        f"bits; {found.chance:.2f} is chance, {math.log2(found.references + 1):.2f} the maximum; "
+        f"{found.planted} planted in classes with synthetic texts, {found.references} never planted"
     )
     return [*rows, _line("exposure of canaries", found.exposure.as_json(), note)]
 

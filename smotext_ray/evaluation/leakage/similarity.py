@@ -1,4 +1,4 @@
-"""How near records lie to the synthetic texts: all that an attacker with only those can say."""
+"""Similarity of records to the synthetic texts: the scores of a membership attack."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smotext_ray.plan.vectors import unit
 from smotext_ray.utils.text import words
 
 NEAREST = 5
-BLOCK = 1024  # candidates whose distances are held at once
+BLOCK = 1024  # candidates whose distances are in memory at once
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class Records:
 
 
 def nearness(candidates: Records, synthetic: Records) -> dict[str, np.ndarray]:
-    """What an attacker can say of each candidate: higher is more likely a member.
+    """Membership scores of each candidate; a higher score means more likely a member.
 
     Returns
     -------
     dict of str to ndarray of shape (n,)
-        ``max_cosine``: to the nearest synthetic text. ``mean_cosine``: to the five nearest,
-        which finds out parents of many. ``kernel_density``: log density of the synthetic
-        embeddings, at length 1, at the candidate's. ``ngram_likelihood``: of the candidate
-        under word bigrams counted on the synthetic texts.
+        ``max_cosine``: to the nearest synthetic text. ``mean_cosine``: to the five nearest, which
+        finds parents of several texts. ``kernel_density``: log density of the normalized synthetic
+        embeddings at the candidate's. ``ngram_likelihood``: of the candidate under word bigrams of
+        the synthetic texts.
     """
     x, y = same_width(candidates=candidates.embeddings, synthetic=synthetic.embeddings)
     x, y = unit(x), unit(y)
@@ -60,7 +60,7 @@ def nearness(candidates: Records, synthetic: Records) -> dict[str, np.ndarray]:
 
 
 def _highest_cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Of each row of ``x`` to the rows of ``y`` nearest to it, in no order."""
+    """Cosines of each row of ``x`` to its nearest rows of ``y``, unordered."""
     k = min(NEAREST, len(y))
     found = []
     for start in range(0, len(x), BLOCK):
@@ -70,10 +70,10 @@ def _highest_cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def kernel_density(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Log density of the rows of ``y`` at those of ``x``, but for a constant.
+    """Log density of the rows of ``y`` at those of ``x``, up to a constant.
 
-    Gaussian kernels of the width ``r / sqrt(d)``, r being the median distance of a row of
-    ``y`` to its fifth nearest: so wide, a row at the distance r is likeliest.
+    Gaussian kernels of width ``r / sqrt(d)``, where r is the median distance of a row of ``y`` to
+    its fifth nearest neighbor: with this width, distance r is the most likely.
 
     Parameters
     ----------
@@ -98,19 +98,19 @@ def kernel_density(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _bandwidth(y: np.ndarray) -> float:
     k = min(NEAREST, len(y) - 1)
     to_kth = [
-        # The row itself is the nearest, at 0 or what rounding makes of it.
+        # The nearest is the row itself, at distance 0 up to rounding.
         np.partition(euclidean_distances(y[start : start + BLOCK], y), k, axis=1)[:, k]
         for start in range(0, len(y), BLOCK)
     ]
-    # One text, or copies of one, have no width of their own.
+    # A single text, or copies of one, define no width.
     return max(float(np.median(np.concatenate(to_kth))), 1e-2) / math.sqrt(y.shape[1])
 
 
 def ngram_likelihood(texts: Sequence[str], counted: Sequence[str]) -> np.ndarray:
     """Mean log probability of each text's words under bigrams of other texts, in nats.
 
-    Counts are smoothed by adding one. The mean over words, where [1]_ takes the sum for
-    canaries of one length, keeps long texts from being unlikely for their length alone.
+    Add-one smoothing. Unlike [1]_, which sums over canaries of equal length, this takes the mean
+    over words, so that long texts are not unlikely just because of their length.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def ngram_likelihood(texts: Sequence[str], counted: Sequence[str]) -> np.ndarray
     Returns
     -------
     ndarray of shape (n,)
-        At most 0. A text without words is as unlikely as an unknown word.
+        At most 0. A text without words scores as an unknown word.
 
     References
     ----------
@@ -130,7 +130,7 @@ def ngram_likelihood(texts: Sequence[str], counted: Sequence[str]) -> np.ndarray
     streams = [["", *words(text)] for text in counted]
     pairs = Counter(pair for stream in streams for pair in itertools.pairwise(stream))
     before = Counter(word for stream in streams for word in stream[:-1])
-    # All words that may follow: those known, and one for the unknown.
+    # Possible next words: the vocabulary, plus one for unknown words.
     vocabulary = len({word for stream in streams for word in stream[1:]}) + 1
     scores = []
     for text in texts:

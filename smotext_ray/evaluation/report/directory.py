@@ -1,4 +1,4 @@
-"""The directory of a report: report.json, report.html, and soft labels where there are any."""
+"""The directory of a report: report.json, report.html, and soft labels if there are any."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ REPORT, PAGE, SOFT_LABELS = "report.json", "report.html", "soft_labels.parquet"
 
 
 def check_directory(output: Path) -> None:
-    """Raise UserError if a report cannot be written there without touching something else."""
+    """Raise UserError if writing a report there would overwrite anything but a report."""
     if output.exists() and not output.is_dir():
         raise UserError(f"The output {output} is a file; name a directory.")
     if not output.is_dir() or (output / REPORT).is_file():
         return
-    # A hidden file may be what a kill left of the first report.
+    # A hidden file may be left over from a first report that was killed.
     if any(not file.name.startswith(".") for file in output.iterdir()):
         raise UserError(
-            f"The output directory {output} holds files but no report; name an empty or a new one."
+            f"The output directory {output} has files but no report; name an empty or new one."
         )
 
 
 def write(report: Report, output: Path, soft_labels: pa.Table | None = None) -> None:
-    """Write a report into a directory, which is made; one that is there is replaced whole.
+    """Write a report into a directory, which is created; an existing report is replaced.
 
     Parameters
     ----------
     report : Report
     output : Path
-        As `check_directory` allows.
+        A directory that passes `check_directory`.
     soft_labels : pyarrow.Table, optional
     """
     output.mkdir(parents=True, exist_ok=True)
-    # First report.json, by which a directory is known for one that may be overwritten.
+    # report.json goes first: it marks the directory as one that may be overwritten.
     with whole_file(output / REPORT) as handle:
         text = json.dumps(plain(dict(report)), allow_nan=False, default=str, indent=1)
         handle.write(text.encode("utf-8", "replace"))

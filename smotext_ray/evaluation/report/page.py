@@ -1,9 +1,9 @@
-"""report.html: what was measured of a run, as one page that opens from disk.
+"""report.html: a report as one page that opens from disk.
 
-The page is put together of the parts in ``assets/``. It needs no network and could not
-use one: its Content-Security-Policy allows its own style and script, by hash, and nothing
-else. What the report says lies in it as JSON and is only ever shown as text; of the texts
-of a corpus or of a language model any may look like markup.
+The page is assembled from the parts in ``assets/``. It needs no network and could not use one: its
+Content-Security-Policy allows only its own style and script, by hash. The report is embedded as
+JSON and is only ever shown as text, because texts of a corpus or of a language model may look like
+markup.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from smotext_ray.gate.reasons import REJECTED_IN_WORDS
 from smotext_ray.utils.files import whole_file
 
 SCRIPTS = ["dom.js", "charts.js", "utility.js", "map.js", "samples.js", "page.js"]
-# What would end a script element early, or open a comment in it.
+# Characters that could end a script element early or open a comment in it.
 MARKUP = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def write_report(report: Mapping[str, Any], file: Path) -> None:
-    """Write the report as one HTML page that needs nothing else.
+    """Write the report as one self-contained HTML page.
 
     Parameters
     ----------
     report : mapping
-        A `Report`, as in report.json. Numbers may be numpy's; what is not finite is shown
-        as not measured.
+        A `Report`, as in report.json. Numbers may be numpy types; non-finite ones are shown as not
+        measured.
     file : Path
-        Takes its name only when the page is whole; its directory is there already.
+        Written atomically; its directory must exist.
     """
-    # A path may hold bytes that are no UTF-8; they are replaced, not refused.
+    # A path may contain bytes that are not UTF-8; they are replaced.
     page = _page(report).encode("utf-8", "xmlcharrefreplace")
     with whole_file(file) as handle:
         handle.write(page)
@@ -64,7 +64,7 @@ def _part(name: str) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """Own style and script only, and no way to make markup of a text."""
+    """Allow only the page's own style and script, and no way to turn text into markup."""
     return "; ".join(
         [
             "default-src 'none'",
@@ -84,12 +84,12 @@ def _hash(source: str) -> str:
 
 
 def _json(value: Any) -> str:
-    """JSON for a script element: ASCII only, no markup, no NaN."""
+    """JSON for a script element: ASCII, no markup, no NaN."""
     return json.dumps(plain(value), allow_nan=False, default=str).translate(MARKUP)
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON takes it: no numpy, and None for what is not finite."""
+    """``value`` as plain JSON values: no numpy types, and None for non-finite numbers."""
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The report's content: one class a section."""
+"""The report's content, one class per section."""
 
 from __future__ import annotations
 
@@ -35,23 +35,22 @@ class ClassBalance(TypedDict):
     label: Label
     real: int
     accepted: int
-    target: int | None  # rows in all, real and new, that were asked for; None for none
+    target: int | None  # requested total of real and synthetic rows; None if none was requested
 
 
 class UtilityRow(Interval):
-    """One arm: the same classifier and seeds, trained on other data.
+    """One arm: the same classifier and seeds on different training data.
 
     ``classifier`` is embedding, tfidf or bert. ``arm`` is nothing, real_only, class_weights,
-    random_oversampling, embedding_smote, embedding_borderline, embedding_adasyn,
-    embedding_kmeans, embedding_svm, eda, label_only, shuffled, lam_0, synthetic_only or
-    real_and_synthetic. ``metric`` is accuracy, macro_f1 or balanced_accuracy. Others are
-    shown under their own names.
+    random_oversampling, embedding_smote, embedding_borderline, embedding_adasyn, embedding_kmeans,
+    embedding_svm, eda, label_only, shuffled, lam_0, synthetic_only or real_and_synthetic.
+    ``metric`` is accuracy, macro_f1 or balanced_accuracy. Unknown values are shown as they are.
     """
 
     classifier: str
     arm: str
     metric: str
-    values: list[float]  # one a seed
+    values: list[float]  # one per seed
 
 
 class Recall(Interval):
@@ -71,11 +70,11 @@ class Gain(Interval):
 
 
 class Verdict(TypedDict):
-    """Whether the gain of real_and_synthetic counts as the interpolation's."""
+    """Whether the gain of real_and_synthetic is credited to interpolation."""
 
     classifier: str
     metric: str
-    counts: bool  # both intervals lie above zero
+    counts: bool  # both intervals lie entirely above zero
     over_shuffled: Interval
     over_label_only: Interval
 
@@ -89,11 +88,11 @@ class Utility(TypedDict, total=False):
     recall: list[Recall]
     tstr_ratio: dict[str, Any]  # nested names to numbers or Intervals
     gains: list[Gain]
-    verdicts: list[Verdict]  # of the classifiers that were trained on both controls
+    verdicts: list[Verdict]  # for classifiers that were trained on both controls
 
 
 class Check(TypedDict):
-    """A line of the copy check."""
+    """A row of the privacy section."""
 
     name: str
     value: float | str | Interval | None
@@ -101,7 +100,7 @@ class Check(TypedDict):
 
 
 class UtilityAtEpsilon(Interval):
-    """A point of the plot of utility against epsilon; epsilon None is without noise."""
+    """A point of the utility-epsilon plot; epsilon is None without noise."""
 
     epsilon: float | None
     classifier: str
@@ -109,12 +108,12 @@ class UtilityAtEpsilon(Interval):
 
 
 class Privacy(TypedDict, total=False):
-    """Copies and attacks; with an epsilon also what it promises."""
+    """Copies and attacks; with an epsilon, also the privacy guarantee."""
 
     epsilon: float | None
     delta: float | None
     sensitivity: float | None
-    labels: str | None  # what is assumed of them
+    labels: str | None  # what is assumed about them
     rows: list[Check]
     utility: list[UtilityAtEpsilon]
 
@@ -126,19 +125,19 @@ class MapPoint(TypedDict, total=False):
     y: float
     label: Label
     kind: str  # real or synthetic
-    id: Any  # of a synthetic one its sample_id
-    text: str | None  # may be left out where samples holds it
+    id: Any  # the sample_id of a synthetic text
+    text: str | None  # may be omitted if it is in samples
 
 
 class Map(TypedDict):
-    """Embeddings in the plane."""
+    """Embeddings projected to two dimensions."""
 
     method: str
     points: list[MapPoint]
 
 
 class Series(TypedDict):
-    """A group of a histogram; there is one edge more than counts."""
+    """A group of a histogram; there is one more edge than counts."""
 
     name: str
     edges: list[float]
@@ -146,7 +145,7 @@ class Series(TypedDict):
 
 
 class Histogram(TypedDict):
-    """Up to four groups over one axis."""
+    """Up to four groups on one axis."""
 
     name: str
     unit: str
@@ -154,40 +153,40 @@ class Histogram(TypedDict):
 
 
 class Rejection(TypedDict):
-    """How often the gate gave a reason."""
+    """How often the gate rejected for a reason."""
 
     reason: str
     count: int
 
 
 class Sample(TypedDict):
-    """A new text and where it comes from."""
+    """A synthetic text with its parents."""
 
     sample_id: int
     label: Label
     status: str  # accepted, rejected or error
     reason: str | None
     text: str | None
-    source_text: str | None  # None where it is not to be shown
+    source_text: str | None  # None if it must not be shown
     neighbor_text: str | None
     lam: float
-    cosine: float | None  # to the point
+    cosine: float | None  # to the target point
     round: int
 
 
 class Learned(TypedDict):
-    """A student against its teacher; ``student`` is embedding, tfidf or bert."""
+    """A student compared with its teacher; ``student`` is embedding, tfidf or bert."""
 
     student: str
-    labels: str  # soft, the teacher's; or hard, what the texts were made for
+    labels: str  # soft (the teacher's) or hard (the class the texts were generated for)
     metric: str
-    teacher: float  # the same in every draw
+    teacher: float  # the same for every seed
     score: Interval
     ratio: Interval  # of student to teacher
 
 
 class Agreed(TypedDict):
-    """How often a student gives a test text its teacher's class."""
+    """How often a student agrees with its teacher on test texts."""
 
     student: str
     labels: str
@@ -195,11 +194,11 @@ class Agreed(TypedDict):
 
 
 class Distillation(TypedDict, total=False):
-    """Students that learned from the new texts alone, against their teacher."""
+    """Students trained on the synthetic texts only, compared with their teacher."""
 
     teacher: str
     student: str
-    note: str | None  # why there is no student
+    note: str | None  # why no student was trained
     rows: list[Learned]
     agreement: list[Agreed]
 

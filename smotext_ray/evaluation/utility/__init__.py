@@ -1,1 +1,1 @@
-"""What a classifier gains by the new texts."""
+"""What classifiers gain from synthetic texts."""

@@ -1,7 +1,7 @@
-"""Controls: training sets made of the real rows without an LLM.
+"""Control arms: training sets built from the real rows without an LLM.
 
-An arm is a way to make a training set out of the real rows. What SMOTExT's arm scores
-says little until arms that cost nothing were scored on the same seeds.
+An arm is a way to build a training set from the real rows. The score of SMOTExT's arm means little
+without the scores of cheaper arms on the same seeds.
 """
 
 from __future__ import annotations
@@ -28,21 +28,20 @@ from smotext_ray.tables import fixed_size_list, matrix
 
 K_NEIGHBORS = 5
 
-# (real, targets, seed) -> training rows, and the weight of each where there are weights.
-# Targets are final counts per class; a class that is not named keeps its rows. All arms
-# keep the real rows, first and in their order.
+# (real, targets, seed) -> training rows, and sample weights or None. Targets are final counts per
+# class; a class that is not named keeps its rows. All arms keep the real rows first, in order.
 Arm = Callable[[Rows, Mapping[str, int], int], tuple[Rows, np.ndarray | None]]
 
 
 def nothing(real: Rows, targets: Mapping[str, int], seed: int) -> tuple[Rows, None]:
-    """The real rows as they are."""
+    """The real rows, unchanged."""
     return real, None
 
 
 def class_weights(real: Rows, targets: Mapping[str, int], seed: int) -> tuple[Rows, np.ndarray]:
-    """The real rows, weighted so that all classes weigh the same, whatever the targets.
+    """The real rows with balanced class weights; targets are ignored.
 
-    A row of a class of ``n_c`` rows weighs ``n / (classes * n_c)``; the mean weight is 1.
+    A row of a class with ``n_c`` rows has weight ``n / (classes * n_c)``; the mean weight is 1.
     """
     from sklearn.utils.class_weight import compute_sample_weight
 
@@ -64,7 +63,7 @@ def random_oversampling(
     Raises
     ------
     UserError
-        For a label that is not there, or a target below the present count.
+        If a label is unknown, or a target is below the current count.
     """
     from imblearn.over_sampling import RandomOverSampler
 
@@ -77,12 +76,12 @@ def random_oversampling(
 
 
 def embedding_smote(real: Rows, targets: Mapping[str, int], seed: int) -> tuple[Rows, None]:
-    """SMOTE on the embeddings, without decoding: points up to each class's target.
+    """SMOTE on embeddings without decoding, up to each class's target.
 
-    The added rows have no text: their ``texts`` are "" and ``has_text`` is False, so this
-    arm is for classifiers that read embeddings. They lie between rows scaled to length 1,
-    as the embedding classifier sees them. Five neighbours, fewer in a class of fewer than
-    six rows; a class of one row has none, and its row is repeated.
+    The added rows have no text (``texts`` are "" and ``has_text`` is False), so this arm is for
+    classifiers that read embeddings. They are interpolated between rows normalized to length 1, as
+    the embedding classifier sees them. Five neighbors, or fewer in a class of fewer than six rows;
+    the row of a singleton class is repeated.
 
     Parameters
     ----------
@@ -94,7 +93,7 @@ def embedding_smote(real: Rows, targets: Mapping[str, int], seed: int) -> tuple[
     Raises
     ------
     UserError
-        For a label that is not there, or a target below the present count.
+        If a label is unknown, or a target is below the current count.
 
     References
     ----------
@@ -125,11 +124,11 @@ def embedding_smote(real: Rows, targets: Mapping[str, int], seed: int) -> tuple[
 def embedding_variant(
     real: Rows, targets: Mapping[str, int], seed: int, variant: Variant
 ) -> tuple[Rows, None]:
-    """A variant of SMOTE on the embeddings, without decoding: as `embedding_smote`.
+    """A variant of SMOTE on embeddings without decoding, like `embedding_smote`.
 
-    The points are those that a run with ``plan.variant`` plans, between rows scaled to length
-    1; ten neighbours tell which are in danger. A class in which the variant finds no source
-    gets SMOTE's points, so that all arms add as many.
+    The points are those planned by a run with ``plan.variant``, between rows normalized to length
+    1; ten neighbors decide which rows are in danger. A class in which the variant finds no source
+    gets plain SMOTE points, so that all arms add the same number.
 
     Parameters
     ----------
@@ -142,7 +141,7 @@ def embedding_variant(
     Raises
     ------
     UserError
-        For a label that is not there, or a target below the present count.
+        If a label is unknown, or a target is below the current count.
     """
     counts, new = Counter(real.labels), _new_rows(real, targets)
     if not new:
@@ -191,11 +190,11 @@ def eda(
     seed: int,
     synonyms: Callable[[], Synonyms | None] = wordnet,
 ) -> tuple[Rows, None]:
-    """EDA: small edits of the texts of each class, up to its target.
+    """EDA: random small edits of the texts of each class, up to its target.
 
-    Every row of a class is edited equally often, but for a remainder that is drawn. The
-    added rows have no embeddings yet: they are NaN and ``has_embedding`` is False, until
-    `utility.encoded`.
+    Every row of a class is edited equally often; the remainder is drawn at random. The added rows
+    have no embeddings yet: they are NaN and ``has_embedding`` is False until `rows.encoded` fills
+    them in.
 
     Parameters
     ----------
@@ -204,20 +203,20 @@ def eda(
         Final counts.
     seed : int, not negative
     synonyms : callable
-        Gives the source of synonyms, or None for EDA without synonyms.
+        Returns the source of synonyms, or None for EDA without synonyms.
 
     Raises
     ------
     UserError
-        For a label that is not there, or a target below the present count; or if the
-        package that carries WordNet is not installed.
+        For a label that is not there, or a target below the present count; or if the package with
+        WordNet is not installed.
     """
     source, labels = synonyms(), np.asarray(real.labels, dtype=str)
     texts: list[str] = []
     names: list[str] = []
     for label, count in _new_rows(real, targets).items():
         rows = np.flatnonzero(labels == label)
-        # Keyed by the class's first row, so that no class's draws hang on another's.
+        # Keyed by the class's first row, so that draws of a class do not depend on other classes.
         order = np.random.default_rng([seed, int(rows[0])]).permutation(rows)
         for i in range(count):
             copy, at = divmod(i, len(order))
@@ -239,7 +238,7 @@ ARMS: dict[str, Arm] = {
     "eda_without_synonyms": partial(eda, synonyms=lambda: None),
 }
 
-# Beside these, where they are asked for.
+# Added on request.
 VARIANT_ARMS: dict[str, Arm] = {
     variant: partial(embedding_variant, variant=variant)
     for variant in ("borderline", "adasyn", "kmeans", "svm")
@@ -247,17 +246,17 @@ VARIANT_ARMS: dict[str, Arm] = {
 
 
 def gain_is_interpolations(over_shuffled: Interval, over_label_only: Interval) -> bool:
-    """Whether a gain counts as the interpolation's.
+    """Whether a gain is credited to interpolation.
 
-    Only where SMOTExT beats both controls beyond doubt: decoding vectors that were
-    shuffled among the points, which has the LLM and its soft prompts but the wrong place,
-    and prompting the LLM with the class name alone.
+    Only if SMOTExT significantly beats both controls: decoding shuffled vectors, which keeps the
+    LLM and its soft prompts but puts them in the wrong place, and prompting the LLM with the class
+    name only.
 
     Parameters
     ----------
     over_shuffled, over_label_only : Interval
-        Of the paired differences, SMOTExT less the control, as `utility.differences`
-        gives them: both must lie above zero whole. One seed has no interval: False.
+        Intervals of the paired differences, SMOTExT minus control, from `scores.differences`; both
+        must lie entirely above zero. With a single seed there is no interval: False.
     """
     return over_shuffled.low > 0 and over_label_only.low > 0
 
@@ -267,6 +266,6 @@ def _new_rows(real: Rows, targets: Mapping[str, int]) -> dict[Any, int]:
 
 
 def _final_counts(real: Rows, targets: Mapping[str, int]) -> dict[str, int]:
-    """The targets of the classes that get rows."""
+    """Targets of the classes that get rows."""
     counts = Counter(real.labels)
     return {label: counts[label] + new for label, new in _new_rows(real, targets).items()}

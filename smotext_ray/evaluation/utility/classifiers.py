@@ -1,7 +1,7 @@
-"""Utility: how well does a classifier do that learned from a training set?
+"""Utility: classifiers fitted on a training set and scored on test rows.
 
-A training set is `Rows`; `score` fits one classifier on it and measures it on test rows;
-`summarise`, `differences` and `ratios` bring the scores of several seeds together.
+A training set is `Rows`; `score` fits one classifier on it and scores it on test rows; `summarize`,
+`differences` and `ratios` combine the scores of several seeds.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ def score(
     seed: int,
     sample_weight: np.ndarray | None = None,
 ) -> Scores:
-    """Fit a classifier on training rows and measure it on test rows.
+    """Fit a classifier on training rows and score it on test rows.
 
     Parameters
     ----------
     train, test : Rows
     classifier : {"embedding", "tfidf"} or callable
-        ``"embedding"`` is `fit_embedding`, ``"tfidf"`` is `fit_tfidf`;
-        `fine_tuning.FineTuned` is a callable for a small BERT.
+        ``"embedding"`` is `fit_embedding`, ``"tfidf"`` is `fit_tfidf`; `fine_tuning.FineTuned` is
+        the callable for a small BERT.
     seed : int
-        Of the classifier, where it draws.
+        Random state of the classifier, if it needs one.
     sample_weight : ndarray of shape (len(train),), optional
         Weight of each training row in the loss.
 
@@ -48,7 +48,7 @@ def score(
     UserError
         If there are no training or no test rows, or for an unknown name.
     ValueError
-        If rows lack what the classifier reads.
+        If rows lack the texts or embeddings that the classifier reads.
 
     Examples
     --------
@@ -69,15 +69,14 @@ def fit_embedding(
 ) -> list[str]:
     """Logistic regression, C=10, on embeddings scaled to length 1; predicts the test rows.
 
-    Points without a text stay as long as they are: SMOTE's, between rows of length 1, are
-    shorter. Scaled, they would make a weaker control: on Reuters R8, eight classes of at
-    most 300 or 8 rows balanced by SMOTE, by 0.011 of macro-F1 (paired 95 % interval over
-    20 seeds: 0.007 to 0.016).
+    Points without a text are not rescaled: SMOTE's, between rows of length 1, are shorter.
+    Rescaling would weaken the control: on Reuters R8, eight classes of at most 300 or 8 rows
+    balanced by SMOTE, by 0.011 macro-F1 (paired 95% interval over 20 seeds: 0.007 to 0.016).
     """
     from sklearn.preprocessing import normalize
 
     if not (train.has_embedding and test.has_embedding):
-        raise ValueError("The embedding classifier needs rows that are encoded.")
+        raise ValueError("The embedding classifier needs encoded rows.")
     model = embedding_model(train, seed, sample_weight)
     return [str(label) for label in model.predict(normalize(test.embeddings))]
 
@@ -100,8 +99,8 @@ def fit_tfidf(
 ) -> list[str]:
     """A linear SVM on the TF-IDF of words and word pairs; predicts the test rows.
 
-    Words and their weights are learned from the training rows alone, and counts are
-    taken as ``1 + log(count)``.
+    Vocabulary and weights are learned from the training rows only; counts enter as ``1 +
+    log(count)``.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.svm import LinearSVC
@@ -120,5 +119,5 @@ def named(classifier: str) -> Classifier:
     """The classifier of that name in ``CLASSIFIERS``; UserError for an unknown one."""
     if classifier not in CLASSIFIERS:
         known = ", ".join(CLASSIFIERS)
-        raise UserError(f"There is no classifier {classifier!r}; there are {known}.")
+        raise UserError(f"Unknown classifier {classifier!r}; choose from {known}.")
     return CLASSIFIERS[classifier]

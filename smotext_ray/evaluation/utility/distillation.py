@@ -1,8 +1,8 @@
-"""Distillation: students that learn a teacher's soft labels from the new texts alone.
+"""Distillation: students learn a teacher's soft labels from the synthetic texts only.
 
-A student never sees a real text, so what it can do of what its teacher can tells how much
-of the corpus has come through. Next to it stands the same student on hard labels: the
-classes that the new texts were made for.
+A student never sees a real text, so its score relative to the teacher's shows how much of the
+corpus the synthetic texts carry. It is compared with the same student trained on hard labels: the
+classes that the texts were generated for.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import pyarrow as pa
 from smotext_ray.evaluation.material import Material
 from smotext_ray.evaluation.rows import Rows, need_texts
 from smotext_ray.evaluation.statistics import interval
-from smotext_ray.evaluation.utility.scores import Scores, measure, ratios, summarise
+from smotext_ray.evaluation.utility.scores import Scores, measure, ratios, summarize
 from smotext_ray.evaluation.utility.teacher import Taught
 from smotext_ray.evaluation.utility.trials import METRICS, drawn
 
-# A copy of a row for each class that has less than this of it would cost much (there may be
-# fifty classes) and weigh nothing.
+# Probabilities below this are dropped: a copy of the row per class (there may be fifty) would cost
+# time and carry no weight.
 FAINT = 1e-3
 
 # (train, probabilities of each training row, test, seed) -> a class number for each test row
@@ -29,13 +29,13 @@ Student = Callable[[Rows, np.ndarray, Rows, int], np.ndarray]
 
 
 def soft_labels(taught: Taught, material: Material) -> pa.Table:
-    """The teacher's probabilities of each accepted sample.
+    """The teacher's probabilities for each accepted sample.
 
     Returns
     -------
     pyarrow.Table
-        ``sample_id`` (int64), ``label`` (string, what the text was made for), and for each
-        class a float32 column called ``p.`` and its name.
+        ``sample_id`` (int64), ``label`` (string, the class that the text was generated for), and a
+        float32 column ``p.<class>`` for each class.
     """
     columns = {
         "sample_id": pa.array(material.sample_ids, pa.int64()),
@@ -53,11 +53,11 @@ def distil(
     students: Mapping[str, Student],
     log: Callable[[str], Any] = print,
 ) -> dict[str, Any]:
-    """Train students on the new texts and set them against their teacher, on the test texts.
+    """Train students on the synthetic texts and compare them with their teacher on the test texts.
 
-    Each seed is a draw of new texts, as those of `trials.run_trials`. The teacher is one and
-    the same in all of them. Its probabilities are taken as they are, at temperature 1: the
-    students' loss is the cross-entropy against them [1]_.
+    Each seed draws synthetic texts as in `trials.run_trials`; the teacher is the same for all. Its
+    probabilities are used at temperature 1: the students' loss is the cross-entropy against them
+    [1]_.
 
     Parameters
     ----------
@@ -65,29 +65,29 @@ def distil(
     material : Material
     seeds : sequence of int
     students : mapping of str to Student
-        Under their names in the report.
+        Keys are the names in the report.
     log : callable
-        Takes a line a seed.
+        Called with one line per seed.
 
     Returns
     -------
     dict
-        The section ``distillation`` of a report. Without new texts of every class it holds a
-        sentence that says so, as a student cannot learn a class that it never sees.
+        The ``distillation`` section of a report. If some class has no synthetic texts, it only
+        holds a note that says so, because a student cannot learn a class that it never sees.
 
     References
     ----------
     .. [1] Hinton, Vinyals, Dean: Distilling the knowledge in a neural network. 2015,
        arXiv:1503.02531.
     """
-    section = {"teacher": taught.teacher, "student": "trained on the new texts alone"}
+    section = {"teacher": taught.teacher, "student": "trained on the synthetic texts only"}
     draws = {seed: drawn(material, seed)[1] for seed in seeds}
     lacking = _lacking(material, taught.classes, draws.values())
     if lacking:
         named = ", ".join(lacking[:5]) + (", ..." if lacking[5:] else "")
         note = (
-            f"No student was trained: {len(lacking)} of {len(taught.classes)} classes have no new "
-            f"texts, or lose them in a draw ({named})."
+            f"No student was trained: {len(lacking)} of {len(taught.classes)} classes have no "
+            f"synthetic texts in at least one draw ({named})."
         )
         return section | {"note": note, "rows": [], "agreement": []}
     codes = np.searchsorted(taught.classes, material.synthetic.labels)
@@ -104,7 +104,7 @@ def distil(
 
 
 def learn_embedding(train: Rows, targets: np.ndarray, test: Rows, seed: int) -> np.ndarray:
-    """Logistic regression on embeddings, as `utility.fit_embedding`, with soft labels."""
+    """Logistic regression on embeddings, like `classifiers.fit_embedding`, with soft labels."""
     from sklearn.preprocessing import normalize
 
     x, unseen = normalize(train.embeddings), normalize(test.embeddings)
@@ -112,7 +112,7 @@ def learn_embedding(train: Rows, targets: np.ndarray, test: Rows, seed: int) -> 
 
 
 def learn_tfidf(train: Rows, targets: np.ndarray, test: Rows, seed: int) -> np.ndarray:
-    """Logistic regression on the features of `utility.fit_tfidf`, with soft labels."""
+    """Logistic regression on the features of `classifiers.fit_tfidf`, with soft labels."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     need_texts(train, test)
@@ -125,10 +125,10 @@ STUDENTS: dict[str, Student] = {"embedding": learn_embedding, "tfidf": learn_tfi
 
 
 def _logistic_regression(x: Any, targets: np.ndarray, unseen: Any, seed: int) -> np.ndarray:
-    """Multinomial, C=10.
+    """Multinomial logistic regression with C=10.
 
-    A row stands once for each class, weighted by its probability: the sum of those losses
-    is the cross-entropy against the probabilities.
+    Each row is repeated once per class, weighted by its probability: the sum of those losses is the
+    cross-entropy against the probabilities.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -141,7 +141,7 @@ def _logistic_regression(x: Any, targets: np.ndarray, unseen: Any, seed: int) ->
 
 
 def _lacking(material: Material, classes: list[str], draws: Any) -> list[str]:
-    """Classes of which some draw has no new text."""
+    """Classes without synthetic texts in at least one draw."""
     labels = np.asarray(material.synthetic.labels)
     return sorted(set().union(*(set(classes) - set(labels[rows]) for rows in draws)))
 
@@ -167,7 +167,7 @@ def _compared(
 
 
 def _rows(student: Sequence[Scores], teacher: Sequence[Scores]) -> list[dict[str, Any]]:
-    summary, ratio = summarise(student), ratios(student, teacher)
+    summary, ratio = summarize(student), ratios(student, teacher)
     return [
         {
             "metric": metric,

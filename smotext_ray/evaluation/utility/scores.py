@@ -19,11 +19,11 @@ class Scores:
     Attributes
     ----------
     seed : int
-        Of the training set and of the classifier.
+        Seed of the training set and of the classifier.
     accuracy, macro_f1, balanced_accuracy : float, in [0, 1]
-        Means over classes are over those of the test rows.
+        Class averages cover the classes in the test rows.
     recall : dict of label to float, in [0, 1]
-        Of each class of the test rows; 0 for one that the training rows lack.
+        Recall of each class in the test rows; 0 if the training rows lack it.
     """
 
     seed: int
@@ -33,13 +33,13 @@ class Scores:
     recall: dict[str, float]
 
     def as_json(self) -> dict[str, Any]:
-        """The scores under their own names."""
+        """The fields as a mapping of plain values."""
         return dict(vars(self))
 
 
 @dataclass(frozen=True)
 class Summary:
-    """An `Interval` for each of the `Scores`."""
+    """An `Interval` for each score of `Scores`."""
 
     accuracy: Interval
     macro_f1: Interval
@@ -47,7 +47,7 @@ class Summary:
     recall: dict[str, Interval]
 
     def as_json(self) -> dict[str, Any]:
-        """The intervals under their own names."""
+        """The intervals as a mapping of plain values."""
         return {
             "accuracy": self.accuracy.as_json(),
             "macro_f1": self.macro_f1.as_json(),
@@ -59,14 +59,14 @@ class Summary:
 def measure(labels: Sequence[str], predicted: Sequence[str], seed: int) -> Scores:
     """Compare predicted labels with the true ones.
 
-    Classes are those of ``labels``: a predicted label that is not among them is an error
-    of the row's own class and adds no class to the means.
+    Classes are those in ``labels``: any other predicted label counts as an error of the row's class
+    and adds no class to the averages.
 
     Parameters
     ----------
     labels, predicted : sequence of str, length n
     seed : int
-        Kept in the scores.
+        Recorded in the scores.
     """
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -84,13 +84,13 @@ def measure(labels: Sequence[str], predicted: Sequence[str], seed: int) -> Score
     )
 
 
-def summarise(scores: Sequence[Scores]) -> Summary:
+def summarize(scores: Sequence[Scores]) -> Summary:
     """Mean and interval of each score over seeds.
 
     Parameters
     ----------
     scores : sequence of Scores
-        One a seed, on test rows of the same classes.
+        One per seed, on test rows with the same classes.
     """
     return _summary(scores, scores, lambda a, _: a)
 
@@ -101,7 +101,7 @@ def differences(scores: Sequence[Scores], others: Sequence[Scores]) -> Summary:
     Parameters
     ----------
     scores, others : sequence of Scores
-        Of two arms, with the same seeds in the same order.
+        Scores of two arms, with the same seeds in the same order.
     """
     return _summary(scores, others, lambda a, b: a - b)
 
@@ -112,8 +112,8 @@ def ratios(scores: Sequence[Scores], others: Sequence[Scores]) -> Summary:
     Parameters
     ----------
     scores, others : sequence of Scores
-        Of two arms, with the same seeds in the same order. Where an other is zero, there
-        is no ratio: NaN.
+        Scores of two arms, with the same seeds in the same order. If the denominator is zero, the
+        ratio is NaN.
     """
     return _summary(scores, others, lambda a, b: a / b if b else math.nan)
 
@@ -125,9 +125,11 @@ def _summary(
 ) -> Summary:
     pairs = list(zip(scores, others, strict=True))
     if any(a.seed != b.seed for a, b in pairs):
-        raise ValueError("Only scores of the same seeds, in the same order, make pairs.")
+        raise ValueError(
+            "Scores can only be paired if their seeds are the same, in the same order."
+        )
     if len({tuple(s.recall) for pair in pairs for s in pair}) != 1:
-        raise ValueError("Only scores on test rows of the same classes can be compared.")
+        raise ValueError("Only scores on test rows with the same classes can be compared.")
 
     def over_seeds(of: Callable[[Scores], float]) -> Interval:
         return interval([compare(of(a), of(b)) for a, b in pairs])

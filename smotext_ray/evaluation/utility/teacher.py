@@ -1,4 +1,4 @@
-"""Teachers: classifiers whose probabilities become the soft labels of new texts."""
+"""Teachers: classifiers whose probabilities become soft labels of synthetic texts."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from smotext_ray.evaluation.utility.classifiers import embedding_model
 from smotext_ray.evaluation.utility.fine_tuning import logits, tokens_of
 from smotext_ray.models.files import locate_model
 
-MAX_TOKENS = 512  # of a text, where a Hugging Face teacher reads so many
+MAX_TOKENS = 512  # per text, or fewer if a Hugging Face teacher's limit is lower
 
 
 @dataclass(frozen=True, eq=False)
 class Taught:
-    """What a teacher says of the new texts of a run, and of its test texts.
+    """A teacher's probabilities for a run's synthetic texts and for the test texts.
 
     Attributes
     ----------
     teacher : str
-        What it is, in words.
+        Description of the teacher.
     classes : list of str
-        Those of the corpus, sorted.
+        Classes of the corpus, sorted.
     new, test : ndarray of shape (texts, classes), float32
-        A row's probabilities; they sum to 1.
+        Class probabilities; each row sums to 1.
     """
 
     teacher: str
@@ -38,9 +38,9 @@ class Taught:
 
 
 def teach_by_embeddings(material: Material) -> Taught:
-    """Let logistic regression on the embeddings of all real rows teach.
+    """Teach with logistic regression on the embeddings of all real rows.
 
-    It is the classifier of `utility.fit_embedding`. It has seen the parents of the new texts.
+    It is the classifier of `classifiers.fit_embedding`. It has seen the synthetic texts' parents.
     """
     from sklearn.preprocessing import normalize
 
@@ -55,14 +55,14 @@ def teach_by_embeddings(material: Material) -> Taught:
 
 @dataclass(frozen=True, eq=False)
 class HubClassifier:
-    """A Hugging Face sequence classifier for the classes of a corpus, loaded.
+    """A loaded Hugging Face sequence classifier for the classes of a corpus.
 
     Attributes
     ----------
     name : str
     model, tokenizer : object
     classes : list of str
-        In the order of its outputs.
+        In the order of the model's outputs.
     """
 
     name: str
@@ -71,7 +71,7 @@ class HubClassifier:
     classes: list[str]
 
     def teach(self, material: Material) -> Taught:
-        """Let it teach; it reads texts, and is taken as it is."""
+        """Teach with the classifier as it is; it reads texts."""
         from scipy.special import softmax
 
         tokens = tokens_of(self.tokenizer, self.model.device, MAX_TOKENS)
@@ -84,19 +84,19 @@ class HubClassifier:
 
 
 def load_classifier(spec: str, labels: Sequence[str]) -> HubClassifier:
-    """Load a Hugging Face classifier; only safetensors, which can hold no code.
+    """Load a Hugging Face classifier; safetensors only, which cannot contain code.
 
     Parameters
     ----------
     spec : str
         Directory or hub name.
     labels : sequence of str
-        The classes of the corpus, which must be those of the classifier.
+        The classes of the corpus, which must match the classifier's.
 
     Raises
     ------
     UserError
-        If it cannot be loaded, is not trained to classify, or has other classes.
+        If it cannot be loaded, is not a trained classifier, or has other classes.
     """
     import torch
     from safetensors import SafetensorError
@@ -116,7 +116,7 @@ def load_classifier(spec: str, labels: Sequence[str]) -> HubClassifier:
         ) from error
     if loading["missing_keys"]:
         raise UserError(
-            f"The teacher {spec} is not trained to classify: it lacks weights "
+            f"The teacher {spec} is not a trained classifier: it lacks weights "
             f"({', '.join(sorted(loading['missing_keys'])[:3])}); give one that is."
         )
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -127,7 +127,7 @@ def _checked(spec: str, id2label: dict[int, str], labels: Sequence[str]) -> list
     classes = [str(id2label[i]) for i in sorted(id2label)]
     if sorted(classes) != sorted(labels):
         raise UserError(
-            f"The teacher {spec} tells {', '.join(classes[:5])} apart, and the run has the classes "
+            f"The teacher {spec} has the classes {', '.join(classes[:5])}, but the run has "
             f"{', '.join(sorted(labels)[:5])}; its id2label must name the run's classes."
         )
     return classes

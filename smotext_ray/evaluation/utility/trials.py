@@ -1,9 +1,9 @@
-"""Classifiers trained on the real texts, on the new ones, on both, and on the controls.
+"""Classifiers trained on real texts, on synthetic ones, on both, and on the controls.
 
-Each seed leaves out a tenth of the real texts of each class, and the new texts that have a
-left-out parent: so the intervals over seeds tell how much the draw of real texts matters.
-Every arm that adds rows adds as many to each class as SMOTExT has new texts of it, but for
-the controls that were decoded: of those that the gate left, at most so many.
+Each seed leaves out a tenth of the real texts of each class, and the synthetic texts with a
+left-out parent, so that the intervals over seeds show how much the draw of real texts matters.
+Every arm that adds rows adds as many to each class as SMOTExT does. Decoded controls add at most
+that many, limited by what passed the gate.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from smotext_ray.evaluation.statistics import Interval
 from smotext_ray.evaluation.utility.arms import ARMS, VARIANT_ARMS, Arm, gain_is_interpolations
 from smotext_ray.evaluation.utility.classifiers import Classifier, score
 from smotext_ray.evaluation.utility.eda import wordnet
-from smotext_ray.evaluation.utility.scores import Scores, Summary, differences, ratios, summarise
+from smotext_ray.evaluation.utility.scores import Scores, Summary, differences, ratios, summarize
 
 LEFT_OUT = 0.1
 METRICS = ("accuracy", "macro_f1", "balanced_accuracy")
 OWN, SYNTHETIC = "real_and_synthetic", "synthetic_only"
-Trials = dict[tuple[str, str], list[Scores]]  # (classifier, arm) -> a score a seed
+Trials = dict[tuple[str, str], list[Scores]]  # (classifier, arm) -> one score per seed
 
 
 def run_trials(
@@ -46,15 +46,15 @@ def run_trials(
     material : Material
     seeds : sequence of int
     classifiers : mapping of str to Classifier
-        Under their names in the report; only ``embedding`` reads embeddings.
+        Keys are the names in the report; only ``embedding`` reads embeddings.
     encode : callable
-        For the texts that a control makes.
+        Encodes texts created by controls.
     controls : dict of str to Arm, optional
-        Default: all that need no LLM.
+        Default: all controls that need no LLM.
     log : callable
-        Takes a line a seed.
+        Called with one line per seed.
     decoded : mapping of str to Control, optional
-        The controls that the LLM has decoded.
+        Controls decoded by the LLM.
 
     Returns
     -------
@@ -78,34 +78,34 @@ def score_arms(
     classifiers: Mapping[str, Classifier],
     encode: Callable[[list[str]], np.ndarray],
 ) -> dict[tuple[str, str], Scores]:
-    """The score of each classifier on each arm that it can read, by classifier and arm.
+    """Score each classifier on each arm that it can read; keyed by (classifier, arm).
 
     Parameters
     ----------
     arms : mapping of str to (Rows, weights or None)
-        As `training_sets` gives them.
+        As returned by `training_sets`.
     test : Rows
     seed : int
     classifiers, encode
-        As for `run_trials`.
+        As in `run_trials`.
     """
     found = {}
     for arm, (rows, weight) in arms.items():
         for name, classifier in classifiers.items():
             if name != "embedding" and not rows.has_text:
-                continue  # SMOTE's points have no words
+                continue  # SMOTE's points have no text
             ready = encoded(rows, encode) if name == "embedding" else rows
             found[name, arm] = score(ready, test, classifier, seed, weight)
     return found
 
 
 def available(variants: Sequence[str] = ()) -> dict[str, Arm]:
-    """The controls, with EDA's synonyms where a package carries them, and without elsewhere.
+    """The available controls; EDA goes without synonyms if the package with them is missing.
 
     Parameters
     ----------
     variants : sequence of {"borderline", "adasyn", "kmeans", "svm"}
-        Of SMOTE on embeddings, arms of the name ``embedding_<variant>``.
+        SMOTE variants on embeddings; their arms are called ``embedding_<variant>``.
     """
     left_out = "eda_without_synonyms"
     try:
@@ -117,15 +117,15 @@ def available(variants: Sequence[str] = ()) -> dict[str, Arm]:
 
 
 def draw(material: Material, seed: int) -> tuple[Rows, Rows]:
-    """The real rows that a seed keeps, and the new ones all of whose parents are kept."""
+    """The real rows kept by a seed, and the synthetic rows whose parents are all kept."""
     rows, new = drawn(material, seed)
     return material.real.take(rows), material.synthetic.take(new)
 
 
 def drawn(material: Material, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The row numbers of what `draw` gives.
+    """The row numbers behind `draw`.
 
-    A class keeps at least two of its rows, if it has them.
+    A class keeps at least two rows, if it has them.
     """
     labels = np.asarray(material.real.labels)
     kept = np.ones(len(labels), bool)
@@ -140,10 +140,10 @@ def drawn(material: Material, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def draw_decoded(
     material: Material, seed: int, decoded: Mapping[str, Control]
 ) -> dict[str, Control]:
-    """What a seed leaves of the decoded controls.
+    """The part of the decoded controls that a seed keeps.
 
-    A text with parents stays where all are kept, as a new one does. Of texts without
-    parents each class loses, by lot, the share that SMOTExT's loses of its own.
+    A text with parents is kept if all of them are, like a synthetic text. From texts without
+    parents, each class loses at random the same share that SMOTExT loses.
     """
     rows, new = drawn(material, seed)
     kept = np.isin(np.arange(len(material.real)), rows)
@@ -162,7 +162,7 @@ def draw_decoded(
 
 
 def by_lot(labels: Sequence[str], numbers: Mapping[str, int], seed: Sequence[int]) -> np.ndarray:
-    """Row numbers, rising: so many rows of each class."""
+    """Sorted row numbers of a random sample of ``numbers[label]`` rows of each class."""
     rng = np.random.default_rng(seed)
     names, kept = np.asarray(labels), np.zeros(len(labels), bool)
     for label in sorted(set(labels)):
@@ -178,10 +178,10 @@ def training_sets(
     controls: dict[str, Arm],
     decoded: Mapping[str, Control] | None = None,
 ) -> dict[str, tuple[Rows, np.ndarray | None]]:
-    """Each arm's training rows, and their weights where it has weights.
+    """Each arm's training rows, and their weights or None.
 
-    A decoded control adds at most as many rows to each class as there are new texts of it.
-    The new texts alone are an arm only where every class has some.
+    A decoded control adds at most as many rows to each class as there are synthetic texts of it.
+    Synthetic texts only is an arm only if every class has some.
     """
     counts, new = Counter(real.labels), Counter(synthetic.labels)
     targets = {label: counts[label] + added for label, added in new.items()}
@@ -196,10 +196,10 @@ def training_sets(
 
 
 def utility_section(trials: Trials, test_rows: int, seeds: Sequence[int]) -> dict[str, Any]:
-    """The section ``utility`` of a report."""
+    """The ``utility`` section of a report."""
     rows, recall, gains, ratio = [], [], [], {}
     for (classifier, arm), scores in trials.items():
-        summary, facts = summarise(scores), {"classifier": classifier, "arm": arm}
+        summary, facts = summarize(scores), {"classifier": classifier, "arm": arm}
         for metric in METRICS:
             values = [getattr(found, metric) for found in scores]
             rows.append(facts | {"metric": metric, "values": values} | bounds(summary, metric))
@@ -224,7 +224,7 @@ def utility_section(trials: Trials, test_rows: int, seeds: Sequence[int]) -> dic
 
 
 def _verdicts(trials: Trials) -> list[dict[str, Any]]:
-    """Whether each gain counts as the interpolation's, where both its controls were scored."""
+    """Whether each gain is credited to interpolation, if both controls were scored."""
     found = []
     for classifier in dict.fromkeys(classifier for classifier, _ in trials):
         arms = [trials.get((classifier, arm)) for arm in ("shuffled", "label_only")]
@@ -251,7 +251,7 @@ def _compared(summary: Summary) -> dict[str, Any]:
 
 
 def bounds(summary: Summary, metric: str) -> dict[str, Any]:
-    """Mean and interval of a metric, as a report has them."""
+    """Mean and interval of a metric, in the report's form."""
     return _json(getattr(summary, metric))
 
 

@@ -1,5 +1,5 @@
-// Charts: rows of HTML text, each with an SVG of percent units beside it. They stretch with
-// the page, need no redrawing, and are read aloud as the lists that they are.
+// Charts: rows of HTML text, each next to an SVG in percent units. They scale with the page
+// without redrawing, and screen readers read them as lists.
 
 const ROWS_SHOWN = 30;
 
@@ -51,7 +51,7 @@ function axisRow(at, marks) {
   );
 }
 
-/** The marks of an axis, all with as many digits as the finest needs. */
+/** The tick labels of an axis, all with the same number of decimals. */
 function markWords(at, marks) {
   const digits = Math.max(0, ...marks.map((mark) => (String(mark).split(".")[1] ?? "").length));
   const form = { minimumFractionDigits: digits, maximumFractionDigits: digits };
@@ -63,7 +63,7 @@ function upright(x, name) {
   return shape("line", { class: name, x1: x, x2: x, y1: 0, y2: "100%" });
 }
 
-/** A list of rows; of a long one only the first are shown until asked for. */
+/** A list of rows; a long one is collapsed until expanded. */
 function chartRows(label, rows, axis) {
   const list = element("ol", { class: "plot", "aria-label": label }, ...rows, axis);
   if (rows.length <= ROWS_SHOWN) return list;
@@ -141,7 +141,7 @@ function barChart(label, rows) {
   return chartRows(label, drawn, axisRow(at, marks));
 }
 
-/** What the marks of a chart stand for; items are pairs of kind and words. */
+/** The legend of a chart; items are pairs of kind and label. */
 function legend(items, drawKey) {
   return element(
     "ul",

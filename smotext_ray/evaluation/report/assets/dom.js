@@ -1,14 +1,14 @@
 "use strict";
 
-// Elements, numbers and tables. What the report says is only ever set as text: its texts
-// come from a corpus and from a language model, and neither is trusted.
+// Elements, numbers and tables. The report's contents are only ever set as text: they come
+// from a corpus and from a language model, and neither is trusted.
 
 const SVG = document.querySelector("svg").namespaceURI;
 const MISSING = "not measured";
 const NAMES = new Map([["macro_f1", "macro-F1"], ["tfidf", "TF-IDF"], ["self_bleu", "self-BLEU"],
   ["mauve", "MAUVE"], ["bert", "BERT"]]);
 
-/** An HTML element; attributes that are null or false are left out, children may be strings. */
+/** An HTML element; null and false attributes are omitted, children may be strings. */
 function element(name, attributes = {}, ...children) {
   return dress(document.createElement(name), attributes, children);
 }
@@ -47,22 +47,22 @@ function signed(value) {
   return has(value) && value > 0 ? `+${number(value)}` : number(value);
 }
 
-/** What a leaf of the report says: a number, a word, a list, a mean and where it lies. */
+/** A leaf of the report as text: a number, a word, a list, or a mean with its interval. */
 function reading(value, write = number) {
   if (Array.isArray(value)) return value.map((one) => write(one)).join(", ") || "none";
   if (!isMean(value)) return write(value);
   const { mean, low, high, q05, q95 } = value;
-  if (has(q05)) return `${write(mean)} (90 %: ${write(q05)} to ${write(q95)})`;
+  if (has(q05)) return `${write(mean)} (90%: ${write(q05)} to ${write(q95)})`;
   return has(low) && has(high) ? `${write(mean)} (${write(low)} to ${write(high)})` : write(mean);
 }
 
-/** Whether this is a mean with its interval, or with its quantiles. */
+/** Whether this is a mean with an interval or with quantiles. */
 function isMean(value) {
   return has(value) && typeof value === "object" && Object.hasOwn(value, "mean")
     && (Object.hasOwn(value, "low") || Object.hasOwn(value, "q05"));
 }
 
-/** Pairs of name and leaf, the names of nested groups joined. */
+/** Pairs of name and leaf; names of nested groups are joined. */
 function leaves(group, path = []) {
   if (!isGroup(group)) return [[path.join(", "), group]];
   return Object.entries(group).flatMap(([name, inner]) => leaves(inner, [...path, plain(name)]));
@@ -72,7 +72,7 @@ function isGroup(value) {
   return has(value) && typeof value === "object" && !Array.isArray(value) && !isMean(value);
 }
 
-/** A name of the code as words. */
+/** An identifier as words. */
 function plain(name) {
   return NAMES.get(name) ?? String(name).replaceAll("_", " ");
 }
@@ -103,7 +103,7 @@ function isWords(cell) {
   return cell !== "" && ![MISSING, "none"].includes(cell) && !/^[+\u2212-]?[\d.]/.test(cell);
 }
 
-/** The same numbers as a chart, to be read or copied. */
+/** A chart's numbers as a table, for reading and copying. */
 function asTable(caption, columns, rows) {
   return element(
     "details",
@@ -123,7 +123,7 @@ function button(words, pressed, act) {
   return made;
 }
 
-/** A select with its label; options are pairs of value and words. */
+/** A select with its label; options are pairs of value and label. */
 function choice(words, options, act) {
   const select = element(
     "select",
@@ -134,7 +134,7 @@ function choice(words, options, act) {
   return element("label", { class: "field" }, element("span", {}, words), select);
 }
 
-/** Radio buttons in a row; options are pairs of value and words. */
+/** Radio buttons in a row; options are pairs of value and label. */
 function switches(legend, name, options, chosen, act) {
   const set = element("fieldset", { class: "switch" }, element("legend", {}, legend));
   for (const [value, words] of options) {

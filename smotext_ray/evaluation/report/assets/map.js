@@ -1,9 +1,9 @@
-// The map: every class is two paths (rings of real texts, dots of new ones), so that tens of
-// thousands of points stay quick. A point is a stroke of no length with a round or a square
-// end, whose width does not scale: it is as large on a phone as on a screen.
+// The map: every class is two paths (rings for real texts, dots for synthetic ones), so that
+// tens of thousands of points stay fast. A point is a stroke of zero length with a round or
+// square cap, whose width does not scale: it is the same size on phones and desktops.
 
 const COLOURS = 8;
-const REACH = 14; // pixels from the pointer to the point it means
+const REACH = 14; // maximum pixels from the pointer to the point it selects
 const WAYS = new Map([["ArrowLeft", [-1, 0]], ["ArrowRight", [1, 0]], ["ArrowUp", [0, -1]],
   ["ArrowDown", [0, 1]]]);
 
@@ -38,7 +38,7 @@ function drawMap(body, map, samples, goTo) {
   update();
 }
 
-/** The points with x in 0..1000 and y downwards; the array also carries the height. */
+/** The points with x in 0..1000 and y downwards; the array also has the height. */
 function placed(raw) {
   const points = raw.filter((point) => has(point.x) && has(point.y));
   const range = (key) => {
@@ -67,7 +67,7 @@ function byFrequency(points) {
   return [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a));
 }
 
-/** All classes; of many, those with the most new texts. */
+/** All classes, or the ones with the most synthetic texts if there are many. */
 function firstShown(points, labels) {
   if (labels.length <= COLOURS) return labels;
   const made = byFrequency(points.filter((point) => point.kind === "synthetic"));
@@ -85,7 +85,7 @@ function layer(points, label, i, kind) {
 }
 
 function kindSwitches(state, update) {
-  const words = { real: "real texts", synthetic: "new texts" };
+  const words = { real: "real texts", synthetic: "synthetic texts" };
   return element("div", { class: "toggles", role: "group", "aria-label": "Texts shown" },
     ...Object.keys(words).map((kind) => {
       const made = button("", "true", () => toggle(state.kinds, kind, made, update));
@@ -129,14 +129,14 @@ function textsById(samples) {
   return new Map((samples ?? []).map((sample) => [sample.sample_id, sample.text]));
 }
 
-/** The chosen point: its mark on the map and its words below. */
+/** The selected point: its mark on the map and its text below. */
 function pick(svg, mark, readout, texts) {
   const picker = { points: [], point: null };
   picker.clear = (points) => {
     picker.points = points;
     picker.choose(null);
-    readout.replaceChildren(`${number(points.length)} texts shown. Move over one, or focus the map `
-      + "and use the arrow keys, to read it; click or Enter finds a new text among the samples.");
+    readout.replaceChildren(`${number(points.length)} texts shown. Hover over one, or focus the map `
+      + "and use the arrow keys, to read it; click or press Enter to see a synthetic text's sample.");
   };
   picker.choose = (point) => {
     picker.point = point;
@@ -146,7 +146,7 @@ function pick(svg, mark, readout, texts) {
     const text = point.text ?? (point.kind === "synthetic" ? texts.get(point.id) : null);
     readout.replaceChildren(
       element("bdi", { class: "class" }, point.label),
-      ` \u00b7 ${point.kind === "real" ? "real" : "new"} #${point.id}`,
+      ` \u00b7 ${point.kind === "real" ? "real" : "synthetic"} #${point.id}`,
       has(text) ? element("span", { class: "text", dir: "auto" }, shortened(text, 240)) : "");
   };
   picker.at = (event) => {
@@ -178,7 +178,7 @@ function listen(stage, svg, picker, goTo) {
   stage.addEventListener("click", (event) => {
     const point = picker.at(event);
     if (!point) return;
-    // A finger has no hover: its first tap reads the point, the next one opens it.
+    // Touch has no hover: the first tap reads the point, the next one opens it.
     const read = event.pointerType === "mouse" || point === picker.tapped;
     picker.tapped = point;
     picker.choose(point);
@@ -193,7 +193,7 @@ function listen(stage, svg, picker, goTo) {
   });
 }
 
-/** The next point that way: near along the way, and not far aside. */
+/** The next point in a direction: close along it, and not far to the side. */
 function neighbour({ points, point }, [dx, dy]) {
   if (!point) return points[0] ?? null;
   let [best, least] = [null, Infinity];

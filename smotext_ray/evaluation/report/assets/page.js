@@ -1,10 +1,10 @@
-// The sections, in the order of the page.
+// The sections, in page order.
 
 function start() {
   const carried = (id) => JSON.parse(document.getElementById(id).textContent);
   const report = carried("report");
   const reasons = new Map(Object.entries(carried("words")));
-  const withheld = has(report.privacy?.epsilon) ? "kept behind the noise" : "not recorded";
+  const withheld = has(report.privacy?.epsilon) ? "withheld (differential privacy)" : "not recorded";
   let goTo = () => {};
   const sections = [
     ["classes", filled(report.classes), drawClasses],
@@ -27,7 +27,7 @@ function start() {
   for (const [id, data, draw] of sections) drawSection(id, data, draw);
 }
 
-/** The list, or null where there is nothing in it. */
+/** The list, or null if it is empty. */
 function filled(list) {
   return list?.length ? list : null;
 }
@@ -41,8 +41,8 @@ function drawSection(id, data, draw) {
   try {
     draw(body, data);
   } catch (error) {
-    // A section that is not as it should be must not take the others with it.
-    const words = `This cannot be drawn: ${error.message}`;
+    // A malformed section must not break the others.
+    const words = `Cannot draw this section: ${error.message}`;
     body.replaceChildren(element("p", { class: "missing" }, words));
     console.error(error);
   }
@@ -51,7 +51,7 @@ function drawSection(id, data, draw) {
 function drawRun(run) {
   document.getElementById("uri").textContent = run.uri ?? "A run";
   const judged = (run.accepted ?? 0) + (run.rejected ?? 0);
-  const share = judged && run.rejected ? ` (${Math.round((100 * run.rejected) / judged)} %)` : "";
+  const share = judged && run.rejected ? ` (${Math.round((100 * run.rejected) / judged)}%)` : "";
   const seed = has(run.seed) ? String(run.seed) : null; // a name, not a quantity
   document.querySelector("header.page > h1").after(factList([
     ["Corpus rows", run.rows], ["Accepted", run.accepted],
@@ -60,7 +60,7 @@ function drawRun(run) {
   ]));
 }
 
-/** Pairs of name and value in a line. */
+/** Pairs of name and value on a line. */
 function factList(facts) {
   return element("dl", { class: "facts" }, ...facts.map(([name, value]) =>
     element("div", {}, element("dt", {}, name), element("dd", {}, number(value)))));
@@ -76,9 +76,9 @@ function drawClasses(body, classes) {
       ? `${number(row.real)} \u2192 ${number((row.real ?? 0) + row.accepted)}` : number(row.real),
   }));
   body.append(
-    legend([["base", "real"], ["ours", "accepted new texts"], ["mark", "asked for"]], barKey),
+    legend([["base", "real"], ["ours", "accepted synthetic texts"], ["mark", "target"]], barKey),
     barChart("Rows of each class, before and after", rows),
-    asTable("Class balance", ["class", "real", "accepted", "after", "asked for"],
+    asTable("Class balance", ["class", "real", "accepted", "after", "target"],
       sorted.map((row) => [row.label, number(row.real), number(row.accepted),
         number((row.real ?? 0) + (row.accepted ?? 0)),
         has(row.target) ? number(row.target) : "none"])),
@@ -93,7 +93,7 @@ function drawFidelity(body, fidelity) {
     groups.set(key, [...(groups.get(key) ?? []), ...rows]);
   }
   body.append(element("div", { class: "cards" }, ...[...groups].map(([name, rows]) =>
-    table(name, ["measure", "value"], rows.map(([measure, value]) => [measure, reading(value)])))));
+    table(name, ["metric", "value"], rows.map(([measure, value]) => [measure, reading(value)])))));
 }
 
 function drawHistograms(body, histograms) {
@@ -106,14 +106,14 @@ function drawRejections(body, rejections, words) {
   const rows = sorted.map((row) => ({
     name: words.get(row.reason) ?? plain(row.reason),
     parts: [{ size: row.count, kind: "base" }],
-    value: `${number(row.count)} (${Math.round((100 * row.count) / total)} %)`,
+    value: `${number(row.count)} (${Math.round((100 * row.count) / total)}%)`,
   }));
   body.append(barChart("Rejected texts by reason", rows),
-    asTable("Rejections", ["reason", "in words", "texts"],
+    asTable("Rejections", ["reason", "meaning", "texts"],
       sorted.map((row) => [row.reason, words.get(row.reason) ?? "", number(row.count)])));
 }
 
-/** Only with its epsilon may the section be called more than a copy check. */
+/** Only a run with epsilon may call this section more than a copy check. */
 function nameCopies(privacy) {
   const guarded = has(privacy.epsilon);
   const epsilon = `\u03b5\u00a0=\u00a0${number(privacy.epsilon)}`;
@@ -121,10 +121,10 @@ function nameCopies(privacy) {
     ? `Differential privacy, ${epsilon}` : "Copy check";
   document.getElementById("to-copies").textContent = guarded ? epsilon : "Copies";
   document.getElementById("copies-note").textContent = guarded
-    ? "Embeddings were clipped and noised once per record; what is made of them afterwards costs "
-      + "nothing more. The measurements below are checks of that, not the guarantee."
-    : "Counts of copies and of what an attack on this run finds. No noise was added, so they are "
-      + "no verdict on what another attack would find.";
+    ? "Embeddings were clipped and noise was added once per record; later steps use no more of the "
+      + "privacy budget. The measurements below are sanity checks, not the guarantee."
+    : "Counts of copies, and results of attacks on this run. No noise was added: this is not a "
+      + "privacy guarantee, and other attacks may find more.";
 }
 
 function drawCopies(body, privacy) {
@@ -151,21 +151,21 @@ function epsilonView(utility) {
         dots: [{ ...row, kind: has(row.epsilon) ? "ours" : "base" }],
         value: reading(row),
       }));
-    return [element("h3", {}, `Utility against \u03b5`, element("small", {}, group)),
-      dotPlot(`Utility against epsilon, ${group}`, rows)];
+    return [element("h3", {}, `Utility by \u03b5`, element("small", {}, group)),
+      dotPlot(`Utility by epsilon, ${group}`, rows)];
   });
 }
 
 function drawDistillation(body, distillation) {
   body.append(factList([["Teacher", distillation.teacher], ["Student", distillation.student]]));
   if (has(distillation.note)) body.append(element("p", {}, distillation.note));
-  for (const [caption, rows] of [["Student against teacher", distillation.rows],
+  for (const [caption, rows] of [["Student compared with teacher", distillation.rows],
     ["Agreement with the teacher on the test texts", distillation.agreement]]) {
     if (filled(rows)) body.append(tableOfRows(caption, rows));
   }
 }
 
-/** Rows of names and values; the names are the columns. */
+/** Rows of names and values; the names become columns. */
 function tableOfRows(caption, rows) {
   const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
   const cell = (value) => (typeof value === "string" ? plain(value) : reading(value ?? null));

@@ -1,14 +1,14 @@
-// The browser of samples: filtered as data, drawn a page at a time.
+// The sample browser: filters the data, draws one page at a time.
 
 const PER_PAGE = 10;
-const LONG = 420; // characters of a text that are shown at first
+const LONG = 420; // characters of a text shown at first
 const ORDERS = new Map([
   ["id", ["sample id", (a, b) => a.sample_id - b.sample_id]],
   ["near", ["nearest to the point", (a, b) => (b.cosine ?? -2) - (a.cosine ?? -2)]],
   ["far", ["farthest from the point", (a, b) => (a.cosine ?? 2) - (b.cosine ?? 2)]],
 ]);
 
-/** Draws the browser; returns a function that shows the sample of an id. */
+/** Draw the browser; returns a function that shows the sample with a given id. */
 function drawSamples(body, samples, words, withheld) {
   const state = { query: "", label: "", status: "", order: "id", page: 0 };
   const count = element("p", { class: "count", role: "status" });
@@ -47,7 +47,7 @@ function makeFilters(samples, state, filter) {
     state[key] = value;
     filter();
   };
-  const input = element("input", { type: "search", placeholder: "words of a text, or #id",
+  const input = element("input", { type: "search", placeholder: "words in a text, or #id",
     autocomplete: "off", spellcheck: "false" });
   let wait = 0;
   input.addEventListener("input", () => {
@@ -80,7 +80,7 @@ function matches({ query, label, status }) {
         (text) => has(text) && text.search(pattern) >= 0));
 }
 
-/** The query as it stands, whatever it holds, in any case; null for none. */
+/** The query as a literal, case-insensitive pattern; null if empty. */
 function queryPattern(query) {
   const words = query.trim().replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
   return words ? new RegExp(`(${words})`, "giu") : null;
@@ -129,11 +129,11 @@ function sampleItem(sample, state, words, withheld) {
     lamLine(sample.lam),
     element("div", { class: "triple" },
       textBlock("Source", "parent", sample.source_text, pattern, withheld),
-      textBlock("New text", "new", sample.text, pattern, "no text"),
-      textBlock("Neighbour", "parent", sample.neighbor_text, pattern, withheld)));
+      textBlock("Synthetic text", "new", sample.text, pattern, "no text"),
+      textBlock("Neighbor", "parent", sample.neighbor_text, pattern, withheld)));
 }
 
-/** Where between the parents the point lies. */
+/** The position of the point between its parents. */
 function lamLine(lam) {
   if (!has(lam)) return null;
   const at = `${(2 + 96 * Math.min(1, Math.max(0, lam))).toFixed(2)}%`;
@@ -155,7 +155,7 @@ function textBlock(title, kind, text, pattern, instead) {
   const cut = text.length > LONG && !(pattern && text.search(pattern) >= 0);
   shown.append(...marked(cut ? shortened(text, LONG) : text, pattern));
   if (cut) {
-    const more = button("Show all of it", null, () => {
+    const more = button("Show more", null, () => {
       shown.replaceChildren(text);
       more.remove();
     });

@@ -1,14 +1,14 @@
-// Utility against controls: one classifier and one metric at a time.
+// Utility compared with controls: one classifier and one metric at a time.
 
 const ARM_GROUPS = [
-  ["Real texts", [["nothing", "nothing done"], ["real_only", "real only"]]],
-  ["Usual remedies", [["class_weights", "class weights"],
+  ["Real texts", [["nothing", "no balancing"], ["real_only", "real only"]]],
+  ["Standard baselines", [["class_weights", "class weights"],
     ["random_oversampling", "random oversampling"], ["embedding_smote", "SMOTE on embeddings"],
     ["embedding_borderline", "Borderline-SMOTE on embeddings"],
     ["embedding_adasyn", "ADASYN on embeddings"],
     ["embedding_kmeans", "KMeans-SMOTE on embeddings"],
     ["embedding_svm", "SVM-SMOTE on embeddings"], ["eda", "EDA"]]],
-  ["Controls of interpolation", [["label_only", "LLM, class name only"],
+  ["Controls for interpolation", [["label_only", "LLM, class name only"],
     ["shuffled", "vectors shuffled"], ["lam_0", "parents re-decoded (lam\u00a00)"]]],
   ["SMOTExT", [["synthetic_only", "synthetic only"], ["real_and_synthetic", "real + synthetic"]]],
 ];
@@ -103,7 +103,7 @@ function utilityTable(rows, classifier) {
     arms.map((arm) => [armWords(arm), ...metrics.map((metric) => cell(arm, metric))]));
 }
 
-/** What may be said of the gain, in words. */
+/** The gain in one sentence. */
 function verdict(shown, found) {
   const ours = shown.get("real_and_synthetic");
   const rivals = [...shown.values()].filter(
@@ -111,22 +111,22 @@ function verdict(shown, found) {
   if (!ours || !rivals.length) return null;
   const best = rivals.reduce((a, b) => (b.mean > a.mean ? b : a));
   return element("p", { class: "verdict" },
-    `Real + synthetic reaches ${number(ours.mean)}; the best of the others, `
-    + `${armWords(best.arm)}, ${number(best.mean)}. ${interpolationWords(found)}`);
+    `Real + synthetic reaches ${number(ours.mean)}; the best other arm, `
+    + `${armWords(best.arm)}, reaches ${number(best.mean)}. ${interpolationWords(found)}`);
 }
 
-/** Always by macro-F1, whatever metric is shown: one word on a gain, not the best of three. */
+/** Always by macro-F1, whatever metric is shown: a single verdict, not the best of three. */
 function interpolationWords(found) {
   if (!found || !has(found.over_shuffled.low) || !has(found.over_label_only.low)) {
-    return "Whether interpolation is the cause was not measured.";
+    return "Whether the gain comes from interpolation was not measured.";
   }
   if (found.counts) {
-    return "By macro-F1 it is clearly above both the shuffled vectors and the class name alone: "
-      + "the gain counts as interpolation's.";
+    return "By macro-F1, it significantly beats both the shuffled vectors and the class name only: "
+      + "the gain is credited to interpolation.";
   }
   const missed = [["shuffled", found.over_shuffled], ["label_only", found.over_label_only]]
     .filter(([, over]) => over.low <= 0).map(([arm]) => armWords(arm));
-  return "By macro-F1 no gain that counts as interpolation's: not clearly above "
+  return "By macro-F1, no gain is credited to interpolation: it does not significantly beat "
     + `${missed.join(" and ")}.`;
 }
 
@@ -140,7 +140,7 @@ function gainsView(gains) {
   }));
   return [
     element("h3", {}, "Gain of real + synthetic",
-      element("small", {}, "filled where the whole interval is above zero")),
+      element("small", {}, "filled if the whole interval is above zero")),
     dotPlot("Gain of real + synthetic over each arm", rows, 0),
     asTable("Gain of real + synthetic", ["", "gain", "low", "high"],
       rows.map(({ name, dots: [dot] }) =>
