@@ -112,7 +112,7 @@ def make_plan(uri: str, corpus: Path, points: int) -> None:
     options = {
         "input.path": str(corpus),
         "plan.sampling_strategy": {label: 40 + points // 2 for label in ("grain", "ship")},
-        "decoder.candidates": 1,
+        "decoder.num_candidates": 1,
         "decoder.dtype": decoding_dtype(gpu=None),  # so that all ways have the same
     }
     config = load_config("offline", options=options)

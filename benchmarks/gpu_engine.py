@@ -166,7 +166,7 @@ def _points(sizes: dict[str, int]) -> tuple[Any, np.ndarray]:
     """The offline preset, and points halfway between neighboring rows of R8."""
     from smotext_ray.config.load import load_config
 
-    config = load_config("offline", options={"decoder.candidates": 1})
+    config = load_config("offline", options={"decoder.num_candidates": 1})
     x = _encoder("float32").encode(_texts(sizes["points"]))
     points = (x + np.roll(x, 1, axis=0)) / 2
     return config, points / np.linalg.norm(points, axis=1, keepdims=True)

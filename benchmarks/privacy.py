@@ -74,7 +74,7 @@ def evaluate(
     """Write a run's report."""
     run("evaluate", "--run", of, "--test", options.output / "test.parquet", "--quick",
         "--output", report_of(of), "--canaries", corpus.parent / "canaries.json",
-        "--beside", *beside, *(["--corpus", corpus] if epsilon else []))  # fmt: skip
+        "--compare", *beside, *(["--corpus", corpus] if epsilon else []))  # fmt: skip
 
 
 def run(command: str, *arguments: Any, accepted: tuple[int, ...] = (0,)) -> None:

@@ -63,7 +63,7 @@ class Shape:
         Seconds of a GPU per row of four candidates.
     judge : float
         Seconds of the gate's core per row: 22 ms for 64 rows were measured on an AMD EPYC.
-    encoder_gpus : float
+    gpus_per_encoder : float
         As the preset has it.
     """
 
@@ -72,14 +72,14 @@ class Shape:
     decode: float
     encode: float
     judge: float = 0.022 / 64
-    encoder_gpus: float = 0.25
+    gpus_per_encoder: float = 0.25
 
 
 CANDIDATES = 4
 SHAPES = {
     "small": Shape(270_000_000, 96, CANDIDATES * 32 * 0.004 / 256, CANDIDATES / 5_000),
     "7b": Shape(
-        14_500_000_000, 192, CANDIDATES * 64 * 0.008 / 256, CANDIDATES / 280, encoder_gpus=1.0
+        14_500_000_000, 192, CANDIDATES * 64 * 0.008 / 256, CANDIDATES / 280, gpus_per_encoder=1.0
     ),
 }
 
@@ -118,11 +118,16 @@ def simulate(gpus: int, name: str, options: argparse.Namespace) -> dict[str, Any
     decode_module.weight_bytes = lambda model: shape.llm_bytes
     config = RunConfig.model_validate(
         {
-            "decoder": {"candidates": CANDIDATES, "max_tokens": shape.max_tokens},
-            "resources": {"encoder_gpus": shape.encoder_gpus},
+            "decoder": {"num_candidates": CANDIDATES, "max_tokens": shape.max_tokens},
+            "resources": {"gpus_per_encoder": shape.gpus_per_encoder},
         }
     )
     os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"
+    # A hundred processes that start at once keep the node from answering for a while.
+    os.environ |= {
+        "RAY_health_check_timeout_ms": "120000",
+        "RAY_health_check_failure_threshold": "20",
+    }
     ray.init(
         address="local",
         num_cpus=CPUS_A_GPU * gpus,

@@ -101,7 +101,7 @@ def command(source: str, wanted: dict[str, int], home: Path) -> tuple[float, flo
     smotext = str(Path(sys.executable).with_name("smotext"))
     arguments = ["augment", "--preset", "offline", "--input", source, "--output", str(home)]
     arguments += ["--sampling-strategy", json.dumps(wanted)]
-    arguments += ["plan.max_rounds=1", "decoder.candidates=1"]
+    arguments += ["plan.max_rounds=1", "decoder.num_candidates=1"]
     started = time.time()
     code = subprocess.run([smotext, *arguments]).returncode
     ended = time.time()

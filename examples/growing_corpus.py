@@ -4,7 +4,7 @@
 
 What a cron job would do (jobs/schedule has one): `smotext expand` embeds the rows that the run
 has not seen, tops each class up to its target and writes the result anew; a second time it does
-nothing. Settings may follow, as in `decoder.candidates=8`. A few minutes on
+nothing. Settings may follow, as in `decoder.num_candidates=8`. A few minutes on
 two cores.
 """
 
@@ -28,7 +28,7 @@ def main(*settings: str) -> None:
         smotext(
             [
                 *("augment", "--input", str(table), "--output", run),
-                *("decoder.candidates=2", *settings),
+                *("decoder.num_candidates=2", *settings),
             ]
         )
         print(tell("first", run))

@@ -3,7 +3,7 @@
     python examples/ray_data.py
 
 Two classes of Reuters R8, one of them rare. The same code takes `ray.data.read_parquet("s3://...")`
-on a cluster, with an `output` in the bucket. Settings may follow, as in `decoder.candidates=8`.
+on a cluster, with an `output` in the bucket. Settings may follow, as in `decoder.num_candidates=8`.
 A minute or two on two cores.
 """
 
@@ -31,7 +31,7 @@ def main(*settings: str) -> None:
             ray.data.from_items(rows),
             label_column="topic",
             sampling_strategy="auto",  # every class up to the largest
-            options=dict(map(option, ["decoder.candidates=2", *settings])),
+            options=dict(map(option, ["decoder.num_candidates=2", *settings])),
             output=f"{directory}/run",  # the same call goes on where a stopped one was
         )
         training = augmented.map(lambda row: {**row, "words": len(row["text"].split())})

@@ -68,7 +68,7 @@ def sample_table(
 
 
 def plan_schema(
-    id_type: pa.DataType, label_type: pa.DataType, dim: int, mixed_neighbors: int = 1
+    id_type: pa.DataType, label_type: pa.DataType, dim: int, neighbors_per_point: int = 1
 ) -> pa.Schema:
     """Columns of a plan table; ids and labels keep the types they have in the corpus.
 
@@ -86,13 +86,13 @@ def plan_schema(
             ("round", pa.int32()),
             ("source_text", pa.string()),
             ("neighbor_text", pa.string()),
-            *((name, pa.list_(kind)) for name, kind in others if mixed_neighbors > 1),
+            *((name, pa.list_(kind)) for name, kind in others if neighbors_per_point > 1),
             ("point", pa.list_(pa.float32(), dim)),
         ]
     )
 
 
-def _with_lineage(own: pa.Schema, id_type: pa.DataType, mixed_neighbors: int) -> pa.Schema:
+def _with_lineage(own: pa.Schema, id_type: pa.DataType, neighbors_per_point: int) -> pa.Schema:
     others = zip(KEPT_OTHERS, (pa.list_(id_type), pa.list_(pa.float32())), strict=True)
     return pa.schema(
         [
@@ -102,7 +102,7 @@ def _with_lineage(own: pa.Schema, id_type: pa.DataType, mixed_neighbors: int) ->
             ("source_id", id_type),
             ("neighbor_id", id_type),
             ("lam", pa.float32()),
-            *(others if mixed_neighbors > 1 else ()),
+            *(others if neighbors_per_point > 1 else ()),
             ("round", pa.int32()),
             ("cosine_to_point", pa.float32()),
         ]

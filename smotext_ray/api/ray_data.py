@@ -58,7 +58,7 @@ def augment(
     ray.data.Dataset
         The columns of ``ds`` and those of a result: ``synthetic``, ``sample_id``,
         ``source_id``, ``neighbor_id``, ``lam``, ``round`` and ``cosine_to_point``, null for
-        the rows that were there; with ``plan.mixed_neighbors`` above 1 also
+        the rows that were there; with ``plan.neighbors_per_point`` above 1 also
         ``other_neighbor_ids`` and ``other_lams``.
 
     Raises

@@ -55,11 +55,11 @@ class SMOTExT(BaseOverSampler):
         Neighbours of any class that tell "borderline" and "svm" which texts are in danger.
     n_clusters : int, default=8
         Of "kmeans".
-    mixed_neighbors : int, default=1
+    neighbors_per_point : int, default=1
         Neighbours that a point lies between, beside its text: of more than one, their weights
-        follow the law Dirichlet(lam_alpha, ..., lam_alpha).
-    lam_alpha : float, default=1.0
-        The place between two texts follows the law Beta(lam_alpha, lam_alpha): 1 is SMOTE's
+        follow the law Dirichlet(alpha, ..., alpha).
+    alpha : float, default=1.0
+        The place between two texts follows the law Beta(alpha, alpha): 1 is SMOTE's
         uniform one, less favours points near a text, more those half way.
     random_state : int, RandomState or None, default=None
         An int is the seed of the plan, as ``plan.seed`` is that of a run.
@@ -88,7 +88,7 @@ class SMOTExT(BaseOverSampler):
     lineage_ : DataFrame
         A row a new text: its ``row`` in the result, the rows ``source_id`` and ``neighbor_id``
         of its parents, ``lam``, ``cosine_to_point``, ``seed`` and ``round``; with more than one
-        of ``mixed_neighbors`` also lists of the ``other_neighbor_ids`` and ``other_lams``.
+        of ``neighbors_per_point`` also lists of the ``other_neighbor_ids`` and ``other_lams``.
     n_features_in_ : int
 
     Notes
@@ -113,8 +113,8 @@ class SMOTExT(BaseOverSampler):
         "k_neighbors": "no_validation",
         "m_neighbors": [Interval(Integral, 1, None, closed="left")],
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
-        "mixed_neighbors": [Interval(Integral, 1, None, closed="left")],
-        "lam_alpha": [Interval(Real, 0, None, closed="neither")],
+        "neighbors_per_point": [Interval(Integral, 1, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="neither")],
         "random_state": ["random_state"],
         "encoder": "no_validation",
         "decoder": "no_validation",
@@ -133,8 +133,8 @@ class SMOTExT(BaseOverSampler):
         k_neighbors: Any = 5,
         m_neighbors: int = 10,
         n_clusters: int = 8,
-        mixed_neighbors: int = 1,
-        lam_alpha: float = 1.0,
+        neighbors_per_point: int = 1,
+        alpha: float = 1.0,
         random_state: Any = None,
         encoder: Any = None,
         bridge: str = "default",
@@ -149,8 +149,8 @@ class SMOTExT(BaseOverSampler):
         self.k_neighbors = k_neighbors
         self.m_neighbors = m_neighbors
         self.n_clusters = n_clusters
-        self.mixed_neighbors = mixed_neighbors
-        self.lam_alpha = lam_alpha
+        self.neighbors_per_point = neighbors_per_point
+        self.alpha = alpha
         self.random_state = random_state
         self.encoder = encoder
         self.bridge = bridge
@@ -268,8 +268,8 @@ class SMOTExT(BaseOverSampler):
             "plan.seed": int(seed),
             "plan.variant": self.variant,
             "plan.n_clusters": self.n_clusters,
-            "plan.mixed_neighbors": self.mixed_neighbors,
-            "plan.lam_alpha": self.lam_alpha,
+            "plan.neighbors_per_point": self.neighbors_per_point,
+            "plan.alpha": self.alpha,
             "neighbors.k_neighbors": self.nn_k_.n_neighbors - 1,
             "neighbors.m_neighbors": self.m_neighbors,
             "bridge.path": self.bridge,

@@ -27,7 +27,7 @@ def augment(options: argparse.Namespace) -> int:
 
     run = run_all(config, _output(options), **_actors(options))
     show_outcome(run, Console())
-    return SHORT if run.manifest["short"] else DONE
+    return SHORT if run.manifest["shortfall"] else DONE
 
 
 def embed(options: argparse.Namespace) -> int:
@@ -76,7 +76,7 @@ def decode(options: argparse.Namespace) -> int:
         print(f"Nothing to decode in {run.uri}; run smotext plan first.")
         return DONE
     show_outcome(run, Console())
-    return SHORT if run.manifest["short"] else DONE
+    return SHORT if run.manifest["shortfall"] else DONE
 
 
 def expand(options: argparse.Namespace) -> int:
@@ -91,7 +91,7 @@ def expand(options: argparse.Namespace) -> int:
         options.input,
         _strategy(options.target),
         options.max_rounds,
-        options.lonely_class,
+        options.on_singleton_class,
         options.on_bad_row,
     )
     run, done = run_expand(options.run, wish, options.overrides, **_actors(options))
@@ -99,7 +99,7 @@ def expand(options: argparse.Namespace) -> int:
         print(f"Nothing to do: {run.uri} has all rows, and its targets are unchanged.")
         return DONE
     show_outcome(run, Console())
-    return SHORT if run.manifest["short"] else DONE
+    return SHORT if run.manifest["shortfall"] else DONE
 
 
 def status(options: argparse.Namespace) -> int:
@@ -207,7 +207,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
         "plan.seed": options.seed,
         "plan.max_rounds": options.max_rounds,
         "neighbors.k_neighbors": options.k_neighbors,
-        "neighbors.lonely_class": options.lonely_class,
+        "neighbors.on_singleton_class": options.on_singleton_class,
     }
     return load_config(
         options.preset,

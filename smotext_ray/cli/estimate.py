@@ -37,7 +37,7 @@ def show_estimate(
 
     points = sum(new_points.values())
     each = min(config.decoder.max_tokens, survey.mean_characters / CHARACTERS_PER_TOKEN)
-    tokens = int(points * config.decoder.candidates * each)
+    tokens = int(points * config.decoder.num_candidates * each)
     cores = usable_cores()
     encoding = cpu_dtype() if config.encoder.dtype == "auto" else config.encoder.dtype
     texts_per_second = TEXTS_PER_SECOND_AND_CORE[encoding] * cores
@@ -49,7 +49,7 @@ def show_estimate(
     stages.add_row("plan", f"{points} points", _time(START_UP_SECONDS / 5))
     stages.add_row(
         "decode, round 1",
-        f"{points} points, {config.decoder.candidates} texts each, {tokens} tokens",
+        f"{points} points, {config.decoder.num_candidates} texts each, {tokens} tokens",
         _time(decode if points else 0),
     )
     console.print(stages)

@@ -49,8 +49,8 @@ def evaluate(options: argparse.Namespace) -> int:
     held_out = read_held_out(run, options.test, options.text_column, options.label_column)
     corpus = read_corpus(run, options.corpus)
     planted = read_canaries(options.canaries, run, corpus) if options.canaries else None
-    beside = [Run(uri) for uri in options.beside]
-    check_runs(run, beside)
+    others = [Run(uri) for uri in options.compare]
+    check_runs(run, others)
     for variant in options.variants:
         check_rows(variant, run.manifest["input"]["rows"])
     teach = _teacher(options.teacher, run) if options.teacher else None
@@ -77,7 +77,7 @@ def evaluate(options: argparse.Namespace) -> int:
         classifiers=options.classifiers,
         taught=taught,
         canaries=planted,
-        beside=beside,
+        compare=others,
         variants=options.variants,
         **of_llm,
     )
@@ -191,7 +191,7 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
         help="canaries.json that smotext canaries wrote next to the run's corpus",
     )
     add(
-        "--beside",
+        "--compare",
         nargs="+",
         default=[],
         metavar="RUN",

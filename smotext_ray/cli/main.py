@@ -203,7 +203,7 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         help="what to do with null, empty or non-string texts (default error)",
     )
     add(
-        "--lonely-class",
+        "--on-singleton-class",
         choices=["error", "skip"],
         help="what to do with a class that has one distinct text (default error)",
     )
@@ -227,7 +227,7 @@ def _add_expand_options(command: argparse.ArgumentParser) -> None:
         help="what to do with null, empty or non-string texts",
     )
     add(
-        "--lonely-class",
+        "--on-singleton-class",
         choices=["error", "skip"],
         help="what to do with a class that has one distinct text",
     )

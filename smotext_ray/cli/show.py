@@ -18,6 +18,7 @@ from smotext_ray.gate.reasons import REJECTED_IN_WORDS
 from smotext_ray.privacy.mechanism import promise_in_words
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import class_outcomes, corpus_table, planned_points, rejections
+from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.run.verify import Finding
 
 
@@ -33,7 +34,7 @@ def show_outcome(run: Run, console: Console, examples: int = 3) -> None:
         console.print(table)
     console.print(_speed_table(manifest))
     show_samples(run, console, rows=examples)
-    for label, number in manifest.get("short", []):
+    for label, number in manifest.get("shortfall", []):
         say(
             console,
             f"Class {label!r} is {number} short of its target; {_why_short(manifest, label)}.",
@@ -62,7 +63,7 @@ def show_samples(
     for row in chosen:
         facts = f"cosine to point {row['cosine_to_point']:.2f}, lam {row['lam']:.2f}"
         if row["status"] == "rejected":
-            facts += f", rejected: {row['reason']}"
+            facts += f", rejected: {renamed_reason(row['reason'])}"
         table = Table(
             title=Text(f"{row['label']} (sample {row['sample_id']}; {facts})"),
             title_justify="left",

@@ -107,8 +107,8 @@ def _bounds(cluster: Cluster, config: RunConfig) -> Cluster:
 
     Ray's open-source autoscaler does not tell a driver its bounds, so the user does.
     """
-    cpus = max(cluster.cpus, config.resources.most_cluster_cpus)
-    gpus = max(cluster.gpus, config.resources.most_cluster_gpus)
+    cpus = max(cluster.cpus, config.resources.max_cluster_cpus)
+    gpus = max(cluster.gpus, config.resources.max_cluster_gpus)
     if (cpus, gpus) == (cluster.cpus, cluster.gpus):
         return cluster
     return Cluster(
@@ -121,14 +121,14 @@ def _bounds(cluster: Cluster, config: RunConfig) -> Cluster:
 
 
 def _encoder_pool(cluster: Cluster, config: RunConfig, blocks: int) -> Pool:
-    asked, share = config.resources.encoder_actors, config.resources.encoder_gpus
+    asked, share = config.resources.encoder_actors, config.resources.gpus_per_encoder
     if cluster.gpus < 1 or not share:
         room = _room(cluster, _one_a_core(cluster), _Needs(memory_gib=ENCODER_GIB))
         return Pool(_actors("encoder", asked, room, blocks), 1.0)
     each = int(1 / share)  # an actor's share comes from one GPU
     if not each:
         raise UserError(
-            f"resources.encoder_gpus is {share:g}, but an encoder uses at most 1 GPU; lower it."
+            f"resources.gpus_per_encoder is {share:g}, but an encoder uses at most 1 GPU; lower it."
         )
     room = _room(cluster, int(cluster.gpus) * each, _Needs())
     return Pool(_actors("encoder", asked, room, blocks), 1.0, share)
@@ -152,33 +152,33 @@ def _gpu_decoder_pools(
 ) -> tuple[Pool, Pool]:
     """Decoders, and as many gates, for a gate judges no more texts than a decoder makes.
 
-    A gate shares the GPU of a decoder, or has one of its own where ``gate_gpus`` is 1.
+    A gate shares the GPU of a decoder, or has one of its own where ``gpus_per_gate`` is 1.
     """
     resources = config.resources
-    width, gate_gpus = config.decoder.tensor_parallel_size, resources.gate_gpus
+    width, gpus_per_gate = config.decoder.tensor_parallel_size, resources.gpus_per_gate
     gates = _gates(resources, per_gate=1)
     engines, share = _engines(cluster, config, gates)
-    if width > 1 and gate_gpus:  # an engine over several GPUs takes them whole
+    if width > 1 and gpus_per_gate:  # an engine over several GPUs takes them whole
         left = cluster.gpus - engines * width
-        if left < 1 and resources.encoder_gpus >= 1:  # too large an encoder for a CPU
+        if left < 1 and resources.gpus_per_encoder >= 1:  # too large an encoder for a CPU
             engines, left = engines - 1, left + width
             if not engines:
                 raise UserError(
                     f"The engine takes all {cluster.gpus:g} GPUs, and the gate's encoder needs one "
                     "more; add a GPU, lower decoder.tensor_parallel_size, or let the gate run on "
-                    "the CPU by resources.gate_gpus=0."
+                    "the CPU by resources.gpus_per_gate=0."
                 )
         if left < 1:
-            gate_gpus = 0.0
+            gpus_per_gate = 0.0
     needs = _Needs(gates=gates, gate_cpus=1.0, gate_memory_gib=gate_gib)
     room = _room(cluster, engines, needs)
     number = _actors("decoder", resources.decoder_actors, room, blocks)
     judges = gates(number)
-    if width > 1 and gate_gpus:
-        judges = min(judges, int((cluster.gpus - number * width) / gate_gpus))
+    if width > 1 and gpus_per_gate:
+        judges = min(judges, int((cluster.gpus - number * width) / gpus_per_gate))
     spare = cluster.cpus - SPARE_CPUS - judges * needs.gate_cpus
     cpus = max(1.0, min(GPU_DECODER_CPUS, spare // number))
-    return Pool(number, cpus, share), Pool(judges, needs.gate_cpus, gate_gpus)
+    return Pool(number, cpus, share), Pool(judges, needs.gate_cpus, gpus_per_gate)
 
 
 def _engines(cluster: Cluster, config: RunConfig, gates: Callable[[int], int]) -> tuple[int, float]:
@@ -199,20 +199,20 @@ def _engines(cluster: Cluster, config: RunConfig, gates: Callable[[int], int]) -
             )
         return engines, float(width)
     each, whole = resources.decoders_per_gpu, sum(int(gpus) for gpus in nodes)
-    if resources.gate_gpus == 1:
+    if resources.gpus_per_gate == 1:
         # As many GPUs to gates as these engines need; one GPU alone has to be shared.
         of_engines = [n for n in range(1, whole) if n + gates(n * each) <= whole]
         if not of_engines:
             raise UserError(
-                f"resources.gate_gpus is 1, but {whole} GPUs are too few for a decoder and its "
+                f"resources.gpus_per_gate is 1, but {whole} GPUs are too few for a decoder and its "
                 "gates; lower it or resources.gate_actors, or add GPUs."
             )
         return of_engines[-1] * each, 1 / each
     gates_per_gpu = math.ceil(gates(whole * each) / max(1, whole))
-    share = (1 - gates_per_gpu * resources.gate_gpus) / each
+    share = (1 - gates_per_gpu * resources.gpus_per_gate) / each
     if share <= 0:
         raise UserError(
-            f"resources.gate_gpus={resources.gate_gpus:g} leaves nothing of a GPU to its "
+            f"resources.gpus_per_gate={resources.gpus_per_gate:g} leaves nothing of a GPU to its "
             "decoders; lower it, resources.gate_actors or resources.decoders_per_gpu."
         )
     return whole * each, math.floor(share * 10_000) / 10_000  # Ray counts ten-thousandths
@@ -280,7 +280,7 @@ def _room(cluster: Cluster, most: int, needs: _Needs) -> int:
     raise UserError(
         f"The cluster {cluster.can_be} {cluster.cpus:g} CPUs{there} for actors, but the job needs "
         f"at least {cpus:g} CPUs and {memory:g} GiB; use a larger machine or cluster, or tell how "
-        "far it may grow by resources.most_cluster_cpus."
+        "far it may grow by resources.max_cluster_cpus."
     )
 
 

@@ -67,7 +67,7 @@ def bounded_restarts(
     try:
         with _counts_kept(restarts), settings_restored():
             context = DataContext.get_current()
-            context.execution_no_progress_timeout_s = resources.no_progress_minutes * 60
+            context.execution_no_progress_timeout_s = resources.stall_timeout_minutes * 60
             yield restarts
     except Exception as error:
         sentence = _why_stopped(error, resources)
@@ -224,7 +224,7 @@ def lasting(
     """A lasting actor as options of ``Dataset.map`` and ``Dataset.map_batches``."""
     kwargs: dict[str, Any] = {"actor": actor, "given": given, "name": name, "restarts": restarts}
     # A row that ends its process is to be set aside before this bound is reached.
-    kwargs["most"] = 2 * resources.tries
+    kwargs["most"] = 2 * resources.max_attempts
     shown = type(name.capitalize(), (Lasting,), {})  # by its name in Ray's own tables
     return {"fn": shown, "fn_constructor_kwargs": kwargs}
 
@@ -295,9 +295,9 @@ def _why_stopped(error: BaseException, resources: ResourcesConfig) -> str | None
             return "A task ran out of memory each time that it was tried."
         if isinstance(cause, ExecutionTimeoutError):
             return (
-                f"No block was finished for {resources.no_progress_minutes:g} minutes; if the "
+                f"No block was finished for {resources.stall_timeout_minutes:g} minutes; if the "
                 "models take longer to load, or the machines to come, raise "
-                "resources.no_progress_minutes."
+                "resources.stall_timeout_minutes."
             )
         # Of an actor that failed in its constructor only the traceback's text comes back.
         told = re.search(r"^(?:smotext_ray\.errors\.)?Stopped: (.+)$", str(cause), re.MULTILINE)

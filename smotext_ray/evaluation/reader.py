@@ -26,7 +26,7 @@ class Reader:
     load : callable
         Returns the model: a callable that takes a list of texts.
     config : RunConfig
-        The actor reserves ``resources.encoder_gpus``.
+        The actor reserves ``resources.gpus_per_encoder``.
     whole_gpu : bool, default=False
         Reserve one whole GPU instead.
     """

@@ -6,12 +6,12 @@ REASON_OF_CLEANING = {"none": "", "enn": "other_neighbors", "tomek": "tomek_link
 REPEATED = "repeated"  # an accepted text that another sample of its class has too
 REJECTED_IN_WORDS = {
     "empty": "no words",
-    "cut_off": "cut off at decoder.max_tokens",
+    "truncated": "cut off at decoder.max_tokens",
     "repetitive": "repeats itself",
     "copy_of_corpus": "a text of the corpus",
     "copy_of_parent": "copies a parent",
-    "far_from_point": "too far from its point",
-    "other_class": "nearer to another class",
+    "low_similarity": "too far from its point",
+    "wrong_class": "nearer to another class",
     "other_neighbors": "a nearest text is of another class",
     "tomek_link": "nearest to a text of another class, and that to it",
     "repeated": "another sample has the same text",

@@ -103,14 +103,14 @@ def why_rejected(
 ) -> str:
     """The first check that a text fails: a reason, or "" for none.
 
-    Reasons are ``empty``, ``cut_off``, ``repetitive``, ``copy_of_corpus``,
-    ``copy_of_parent``, ``far_from_point``, ``other_class``, ``other_neighbors``,
+    Reasons are ``empty``, ``truncated``, ``repetitive``, ``copy_of_corpus``,
+    ``copy_of_parent``, ``low_similarity``, ``wrong_class``, ``other_neighbors``,
     ``tomek_link``.
     """
     if not words(text):
         return "empty"
-    if config.reject_cut_off and finish_reason != "stop":
-        return "cut_off"
+    if config.reject_truncated and finish_reason != "stop":
+        return "truncated"
     if repetition(text) > config.max_repetition:
         return "repetitive"
     if reference.holds(text):
@@ -118,9 +118,9 @@ def why_rejected(
     if any(overlap(text, parent) > config.max_parent_overlap for parent in parents):
         return "copy_of_parent"
     if not cosine >= config.min_cosine:  # so written that NaN is far, too
-        return "far_from_point"
+        return "low_similarity"
     if config.same_class and not right_class:
-        return "other_class"
+        return "wrong_class"
     return REASON_OF_CLEANING[config.cleaning] if unclean else ""
 
 

@@ -33,7 +33,7 @@ class Decoder:
         Let the LLM's layers compute in int8, of a checkpoint in the cache directory; LoRA layers
         are merged first.
     **settings
-        Of the `Engine`: candidates, temperature, top_p, max_tokens, dtype,
+        Of the `Engine`: num_candidates, temperature, top_p, max_tokens, dtype,
         tensor_parallel_size, gpu_memory_utilization; and own_process, expected_texts (points)
         and engines_per_gpu, which depend on who decodes and not on the run's configuration.
 
@@ -74,9 +74,9 @@ class Decoder:
             model, bridge.prompt_length, lora=lora, lora_rank=bridge.config.lora_rank, **settings
         )
 
-    def set_sampling(self, candidates: int, temperature: float) -> None:
+    def set_sampling(self, num_candidates: int, temperature: float) -> None:
         """Decode from here on so many texts a point, at such a temperature (0: greedy)."""
-        self._engine.set_sampling(candidates, temperature)
+        self._engine.set_sampling(num_candidates, temperature)
 
     def decode(self, points: np.ndarray, seeds: Sequence[int]) -> list[Candidates]:
         """Decode points; an error stays with its point.

@@ -57,7 +57,7 @@ class Engine:
         Directory of LoRA layers that vLLM is to compute beside the LLM.
     lora_rank : int, default=0
         Of those layers.
-    candidates : int, default=1
+    num_candidates : int, default=1
         Texts a prompt; one at temperature 0.
     temperature, top_p, max_tokens
         As in vLLM. Penalties on repetition are not offered: with embeddings for a
@@ -94,7 +94,7 @@ class Engine:
         *,
         lora: Path | None = None,
         lora_rank: int = 0,
-        candidates: int = 1,
+        num_candidates: int = 1,
         temperature: float = 0.7,
         top_p: float = 0.95,
         max_tokens: int = 96,
@@ -110,7 +110,7 @@ class Engine:
         own = has_own_process(gpu, own_process)
         self.dtype = decoding_dtype(gpu) if dtype == "auto" else dtype
         self._sampling: dict[str, Any] = {"top_p": top_p, "max_tokens": max_tokens}
-        self.set_sampling(candidates, temperature)
+        self.set_sampling(num_candidates, temperature)
         arguments: dict[str, Any] = {
             "dtype": self.dtype,
             "enable_prompt_embeds": True,
@@ -144,10 +144,10 @@ class Engine:
         self.llm: Any = _start(model, arguments, own)
         self._loop = EngineLoop(self.llm, lora_request)
 
-    def set_sampling(self, candidates: int, temperature: float) -> None:
+    def set_sampling(self, num_candidates: int, temperature: float) -> None:
         """From here on so many texts a prompt, at such a temperature (0: greedy)."""
         # vLLM refuses n > 1 at temperature 0, where all candidates would be equal.
-        self._sampling["n"] = candidates if temperature >= GREEDY_BELOW else 1
+        self._sampling["n"] = num_candidates if temperature >= GREEDY_BELOW else 1
         self._sampling["temperature"] = temperature
 
     def generate(self, prompts: list[dict[str, Any]], seeds: Sequence[int]) -> list[Candidates]:

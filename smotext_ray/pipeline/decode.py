@@ -98,7 +98,7 @@ def decode_directory(
             },
             "run_uri": run.uri,
             "notes": notes,
-            "tries": config.resources.tries,
+            "max_attempts": config.resources.max_attempts,
             "restarts": restarts,
         }
         gate = {
@@ -154,7 +154,7 @@ def rows_per_block(config: RunConfig, decoders: Pool) -> int:
         return CPU_ROWS
     size = weight_bytes(config.decoder.model)
     step = max(GPU_LEAST_STEP, size / decoders.gpus / GPU_BYTES_PER_SECOND)
-    tokens = config.decoder.candidates * config.decoder.max_tokens * USUAL_LENGTH
+    tokens = config.decoder.num_candidates * config.decoder.max_tokens * USUAL_LENGTH
     seconds = max(BLOCK_SECONDS, decoders.actors * DRIVER_SECONDS / MOST_BUSY)
     return max(CPU_ROWS, round(seconds * GPU_TEXTS_AT_ONCE / step / tokens))
 

@@ -48,14 +48,14 @@ class Wish:
     target : str, float, mapping or None
         Sampling strategy: what every class is to reach, new rows counted.
     max_rounds : int or None
-    lonely_class : {"error", "skip"} or None
+    on_singleton_class : {"error", "skip"} or None
     on_bad_row : {"error", "skip"} or None
     """
 
     input: str | None = None
     target: Any = None
     max_rounds: int | None = None
-    lonely_class: str | None = None
+    on_singleton_class: str | None = None
     on_bad_row: str | None = None
 
 
@@ -115,10 +115,10 @@ def expand(
 
 
 def _finish(wish: Wish, config: RunConfig, run: Run, actors: Actors) -> None:
-    if wish.lonely_class and is_expanding(run.manifest):  # it may be what the run stopped at
+    if wish.on_singleton_class and is_expanding(run.manifest):  # it may be what the run stopped at
         with hold(run, "expand"):
             manifest = run.manifest
-            manifest["expansions"][-1]["lonely_class"] = wish.lonely_class
+            manifest["expansions"][-1]["on_singleton_class"] = wish.on_singleton_class
             run.save(manifest)
     augment(config, run.uri, actors)
 
@@ -152,7 +152,7 @@ def _entry(
             options={"plan.sampling_strategy": target}, base=config
         ).plan.sampling_strategy,
         "max_rounds": wish.max_rounds or config.plan.max_rounds,
-        "lonely_class": wish.lonely_class or now.neighbors.lonely_class,
+        "on_singleton_class": wish.on_singleton_class or now.neighbors.on_singleton_class,
     }
 
 
@@ -161,7 +161,7 @@ def _is_idle(entry: dict[str, Any], config: RunConfig, manifest: dict[str, Any])
     now = in_force(config, manifest)
     same = entry["target"] == now.plan.sampling_strategy
     used_up = rounds_used(manifest) >= entry["max_rounds"]
-    return not entry["new_rows"] and same and (not manifest["short"] or used_up)
+    return not entry["new_rows"] and same and (not manifest["shortfall"] or used_up)
 
 
 def _begin(

@@ -89,7 +89,7 @@ def augment_here(
         dict(zip(labels, distinct, strict=True)),
         wanted,
         config.neighbors.k_neighbors,
-        config.neighbors.lonely_class,
+        config.neighbors.on_singleton_class,
     )
     weights: pa.Table | None = None
     sourceless: list[str] = []

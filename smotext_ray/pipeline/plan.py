@@ -161,7 +161,7 @@ def _lacking(
             distinct,
             targets(counts, config.plan.sampling_strategy, allow_reached="expansions" in manifest),
             config.neighbors.k_neighbors,
-            config.neighbors.lonely_class,
+            config.neighbors.on_singleton_class,
         )
         if config.plan.variant != "smote" and kept:
             manifest["weights"], sources = _weigh(config, run, manifest, kept, actors)

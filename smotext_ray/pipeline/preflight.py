@@ -86,7 +86,7 @@ def check_feasible(
         class_counts,
         targets(class_counts, config.plan.sampling_strategy, allow_reached),
         config.neighbors.k_neighbors,
-        config.neighbors.lonely_class,
+        config.neighbors.on_singleton_class,
     )
     return points
 

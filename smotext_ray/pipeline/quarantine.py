@@ -24,8 +24,8 @@ from smotext_ray.run.directory import Run
 class SparingActor:
     """A decoder that gives a row up rather than its block.
 
-    A block is decoded whole until it has ended a process ``tries`` times, and then row by
-    row, the rows that nothing is held against first. A row that has ended it ``tries`` times
+    A block is decoded whole until it has ended a process ``max_attempts`` times, and then row by
+    row, the rows that nothing is held against first. A row that has ended it ``max_attempts`` times
     alone, and twice as often in all, is set aside with an error. So ends that have nothing to
     do with the rows (a lost node, a dead engine) cost speed and no row. Blocks may be decoded
     by several threads at once; then an end counts against all of them, but a row that is
@@ -40,7 +40,7 @@ class SparingActor:
     run_uri : str
     notes : str
         Directory of the run, for the notes.
-    tries : int
+    max_attempts : int
     restarts : actor handle
         Of `smotext_ray.cluster.restarts.bounded_restarts`.
     """
@@ -51,13 +51,13 @@ class SparingActor:
         given: dict[str, Any],
         run_uri: str,
         notes: str,
-        tries: int,
+        max_attempts: int,
         restarts: Any,
     ) -> None:
         self._actor = actor(**given)
         self._turns = Turns()
         self._notes = Notes(Run(run_uri), notes)
-        self._tries = tries
+        self._max_attempts = max_attempts
         self._restarts = restarts
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -66,7 +66,7 @@ class SparingActor:
             return self._actor(table)
         with self._turns.shared():
             together, alone = self._notes.held_against(ids)
-            if not alone and together < self._tries:
+            if not alone and together < self._max_attempts:
                 with self._notes.trying(ids):
                     return self._actor(table)
         made: dict[int, pa.Table] = {}
@@ -79,7 +79,7 @@ class SparingActor:
         from smotext_ray.models.engine import Candidates
         from smotext_ray.pipeline.actors import with_candidates
 
-        if alone >= self._tries and together + alone >= 2 * self._tries:
+        if alone >= self._max_attempts and together + alone >= 2 * self._max_attempts:
             error = f"the engine ended {together + alone} times on it, {alone} of them on it alone"
             return with_candidates(row, [Candidates([], [], [], error)])
         with self._notes.trying([id_]):

@@ -44,7 +44,7 @@ def augment(config: RunConfig, uri: str, actors: Actors = REAL) -> Run:
     Returns
     -------
     Run
-        Its manifest tells the outcome; ``manifest["short"]`` lists the classes that fell
+        Its manifest tells the outcome; ``manifest["shortfall"]`` lists the classes that fell
         short of their targets.
     """
     config, run, models, survey = open_checked(config, uri, actors)
@@ -81,7 +81,7 @@ def is_finished(manifest: dict[str, Any], config: RunConfig) -> bool:
         return False
     if "expansions" in manifest:
         return not is_expanding(manifest)
-    return not manifest["short"] or len(manifest["rounds"]) >= config.plan.max_rounds
+    return not manifest["shortfall"] or len(manifest["rounds"]) >= config.plan.max_rounds
 
 
 def decode(config: RunConfig, run: Run, actors: Actors = REAL) -> bool:
@@ -113,7 +113,7 @@ def finish(run: Run) -> None:
     started = time.monotonic()
     manifest = run.manifest
     wanted, got = dict(manifest["targets"]), accepted(manifest)
-    manifest["short"] = [
+    manifest["shortfall"] = [
         [label, number - got.get(label, 0)]
         for label, number in wanted.items()
         if got.get(label, 0) < number

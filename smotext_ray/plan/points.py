@@ -20,7 +20,7 @@ from smotext_ray.plan.draws import Draws, draw, draw_others
 from smotext_ray.plan.interpolation import Interpolation, beta_lam, dirichlet_lam, interpolate, mix
 from smotext_ray.plan.neighbors import Metric, Nearest, other_texts
 from smotext_ray.plan.shards import Shard
-from smotext_ray.plan.strategy import lonely_sentence
+from smotext_ray.plan.strategy import singleton_sentence
 from smotext_ray.plan.variants import Sources
 from smotext_ray.tables import PARENTS, plan_schema
 
@@ -59,10 +59,10 @@ def plan_class(
     metric: Metric,
     interpolation: Interpolation,
     unit_norm: bool,
-    lam_alpha: float = 1.0,
+    alpha: float = 1.0,
     nearest: Nearest | None = None,
     sources: Sources | None = None,
-    mixed_neighbors: int = 1,
+    neighbors_per_point: int = 1,
     known: KnownNeighbors | None = None,
 ) -> pa.Table:
     """The plan rows of one shard.
@@ -80,14 +80,14 @@ def plan_class(
     interpolation : {"lerp", "slerp"}
     unit_norm : bool
         See `interpolate`.
-    lam_alpha : float, default=1.0
+    alpha : float, default=1.0
         See `smotext_ray.plan.interpolation.beta_lam`.
     nearest : callable, optional
         See `smotext_ray.plan.neighbors.other_texts`.
     sources : Sources, optional
         Of the distinct texts of ``rows``, as a variant of SMOTE gives them. Without it each
         row is equally likely as a source.
-    mixed_neighbors : int, default=1
+    neighbors_per_point : int, default=1
         Of the k neighbours so many, all different, and no more than there are, share a point
         by the law of `smotext_ray.plan.interpolation.dirichlet_lam`.
     known : KnownNeighbors, optional
@@ -120,12 +120,12 @@ def plan_class(
         lambda unknown: _neighbors(rows, unknown, cluster, k_neighbors, metric, nearest),
     )
     if near.shape[1] == 0:
-        raise UserError(lonely_sentence([shard.label]))
-    columns, lam = _weighted(shard, seed, draws, near.shape[1], mixed_neighbors, lam_alpha)
+        raise UserError(singleton_sentence([shard.label]))
+    columns, lam = _weighted(shard, seed, draws, near.shape[1], neighbors_per_point, alpha)
     if sources and sources.reach is not None:
         lam = lam * sources.reach[rows.text_of_row[chosen], None]
     parents = np.take_along_axis(near[place], columns, axis=1)
-    if mixed_neighbors == 1:
+    if neighbors_per_point == 1:
         ends = rows.embeddings[chosen], rows.embeddings[parents[:, 0]]
         points = interpolate(*ends, lam[:, 0], interpolation, unit_norm)
     else:
@@ -143,7 +143,7 @@ def plan_class(
         "source_row": rows.file_rows[chosen],
         "neighbor_row": rows.file_rows[parents[:, 0]],
     }
-    if mixed_neighbors > 1:
+    if neighbors_per_point > 1:
         table |= _others(rows, parents[:, 1:], lam[:, 1:])
     table["point"] = pa.FixedSizeListArray.from_arrays(pa.array(points.ravel()), dim)
     return pa.table(table)
@@ -242,10 +242,10 @@ def plan_shard(
         config.neighbors.metric,
         config.plan.interpolation,
         config.encoder.normalize,
-        config.plan.lam_alpha,
+        config.plan.alpha,
         nearest,
         sources,
-        config.plan.mixed_neighbors,
+        config.plan.neighbors_per_point,
         known,
     )
 

@@ -79,7 +79,7 @@ def check_class_sizes(
     distinct: Mapping[Any, int],
     new_points: Mapping[Any, int],
     k_neighbors: int,
-    lonely_class: Literal["error", "skip"],
+    on_singleton_class: Literal["error", "skip"],
 ) -> tuple[dict[Any, int], list[str]]:
     """Leave out, or refuse, classes without neighbours; warn of those with few.
 
@@ -90,7 +90,7 @@ def check_class_sizes(
     new_points : mapping of label to int
         As `targets` gives it.
     k_neighbors : int
-    lonely_class : {"error", "skip"}
+    on_singleton_class : {"error", "skip"}
         What becomes of a class of one distinct text.
 
     Returns
@@ -106,8 +106,8 @@ def check_class_sizes(
         For classes of one distinct text, unless they are to be skipped.
     """
     lonely = [label for label in new_points if distinct.get(label, 0) < 2]
-    if lonely and lonely_class == "error":
-        raise UserError(lonely_sentence(lonely))
+    if lonely and on_singleton_class == "error":
+        raise UserError(singleton_sentence(lonely))
     kept: dict[Any, int] = {}
     warnings: list[str] = []
     for label, count in new_points.items():
@@ -155,13 +155,13 @@ def lacking(
     return points
 
 
-def lonely_sentence(labels: list[Any]) -> str:
+def singleton_sentence(labels: list[Any]) -> str:
     """What the user is told of classes that have no neighbours."""
     one = len(labels) == 1
     return (
         f"{'Class' if one else 'Classes'} {_listed(labels)} {'has' if one else 'have'} only "
         "one distinct text, so there is nothing to interpolate with: add texts, leave the "
-        "class out of the sampling strategy, or use --lonely-class skip."
+        "class out of the sampling strategy, or use --on-singleton-class skip."
     )
 
 

@@ -32,6 +32,7 @@ import pyarrow.dataset as ds
 from pyarrow import fs as pafs
 
 from smotext_ray.errors import UserError
+from smotext_ray.run.renamed import renamed_manifest
 from smotext_ray.utils.filesystems import open_filesystem
 
 NOISED = "noised"
@@ -110,7 +111,7 @@ class Run:
                 f"The {MANIFEST} in {self.uri} is not of this version of smotext; "
                 "use the version that wrote it, or a new directory."
             )
-        return manifest
+        return renamed_manifest(manifest)
 
     def save(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest."""

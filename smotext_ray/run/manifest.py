@@ -119,7 +119,7 @@ def in_force(config: RunConfig, manifest: dict[str, Any]) -> RunConfig:
         return config
     changed = {
         "plan": {"sampling_strategy": last["target"], "max_rounds": last["max_rounds"]},
-        "neighbors": {"lonely_class": last["lonely_class"]},
+        "neighbors": {"on_singleton_class": last["on_singleton_class"]},
     }
     content = config.model_dump()
     for section, values in changed.items():

@@ -53,7 +53,7 @@ def write_result(run: Run, manifest: dict[str, Any], wanted: dict[Any, int]) -> 
     """
     own = pq.read_schema(pa.BufferReader(run.read(INPUT_SCHEMA)))
     id_type = run.table("embeddings").schema.field("id").type
-    mixed = manifest["config"]["plan"].get("mixed_neighbors", 1)  # older runs lack it
+    mixed = manifest["config"]["plan"].get("neighbors_per_point", 1)  # older runs lack it
     schema = _with_lineage(own, id_type, mixed)
     total = manifest["input"]["rows"] + sum(wanted.values())
     run.clear(DIRECTORY)

@@ -12,6 +12,7 @@ import pyarrow.dataset as ds
 
 from smotext_ray.gate.reasons import REPEATED
 from smotext_ray.run.directory import Run
+from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.utils.text import fingerprint
 
 
@@ -95,4 +96,4 @@ def outcome(kept: pa.Table, samples: ds.Dataset) -> dict[str, Any]:
 def _reason(row: dict[str, Any]) -> str:
     if row["status"] == "accepted":
         return REPEATED  # less the usable ones, in the end
-    return str(row["reason"]) if row["status"] == "rejected" else "error"
+    return str(renamed_reason(row["reason"])) if row["status"] == "rejected" else "error"

@@ -29,7 +29,7 @@ class Stage:
     Attributes
     ----------
     stage : str
-    state : {"done", "under way", "to do"}
+    state : {"done", "running", "pending"}
         Under way is a stage that has written rows; whether a process works on it now, only
         the time since the last block can tell.
     rows, of : int or None
@@ -49,7 +49,7 @@ class Stage:
     """
 
     stage: str
-    state: Literal["done", "under way", "to do"]
+    state: Literal["done", "running", "pending"]
     rows: int | None = None
     of: int | None = None
     rows_are_exact: bool = True
@@ -83,8 +83,8 @@ def stages(run: Run, now: float | None = None) -> list[Stage]:
         points, name = planned_points(entry), f"round-{entry['round']}"
         found.append(Stage(f"plan {name}", "done", points, seconds=entry["plan_seconds"]))
         found.append(_decode(run, entry, points, name, now))
-    if not any(stage.state == "under way" for stage in found):
-        found += _plan_under_way(run, manifest, now)
+    if not any(stage.state == "running" for stage in found):
+        found += _running_plan(run, manifest, now)
     found.append(_once("result", manifest, manifest.get("result", {}).get("rows")))
     return found
 
@@ -107,7 +107,7 @@ def status_json(run: Run) -> str:
             "created": manifest["created"],
             "worker": worker(run),
             "stages": [asdict(stage) for stage in stages(run)],
-            "short": manifest.get("short"),
+            "shortfall": manifest.get("shortfall"),
         },
         indent=2,
     )
@@ -117,7 +117,7 @@ def _once(name: str, manifest: dict[str, Any], rows: int | None) -> Stage:
     """A stage that shows nothing before it is done."""
     facts = manifest["stages"].get(name)
     if not facts:
-        return Stage(name, "to do")
+        return Stage(name, "pending")
     return Stage(name, "done", rows, seconds=facts["seconds"])
 
 
@@ -126,7 +126,7 @@ def _embed(run: Run, manifest: dict[str, Any], rows: int, now: float) -> Stage:
         return _once("embed", manifest, rows)
     directory = NOISED if "privacy" in manifest else "embeddings"
     there = written(run, directory)
-    return _under_way("embed", there, rows, now) if there.rows else Stage("embed", "to do")
+    return _running("embed", there, rows, now) if there.rows else Stage("embed", "pending")
 
 
 def _decode(run: Run, entry: dict[str, Any], points: int, name: str, now: float) -> Stage:
@@ -134,26 +134,26 @@ def _decode(run: Run, entry: dict[str, Any], points: int, name: str, now: float)
     if facts:
         return Stage(stage, "done", points, points, seconds=facts["seconds"])
     there = written(run, "samples", name)
-    return _under_way(stage, there, points, now) if there.rows else Stage(stage, "to do", 0, points)
+    return _running(stage, there, points, now) if there.rows else Stage(stage, "pending", 0, points)
 
 
-def _plan_under_way(run: Run, manifest: dict[str, Any], now: float) -> list[Stage]:
+def _running_plan(run: Run, manifest: dict[str, Any], now: float) -> list[Stage]:
     """The plan that has files and is not yet in the manifest, which alone knows its rows."""
     if "embed" not in manifest["stages"] or "result" in manifest["stages"]:
         return []
     name = f"round-{len(manifest['rounds']) + 1}"
     there = written(run, "plan", name)
-    return [_under_way(f"plan {name}", there, None, now)] if there.rows else []
+    return [_running(f"plan {name}", there, None, now)] if there.rows else []
 
 
-def _under_way(stage: str, there: Written, of: int | None, now: float) -> Stage:
+def _running(stage: str, there: Written, of: int | None, now: float) -> Stage:
     left = None
     if of is not None and there.rows_per_second:
         left = max(0, of - there.rows) / there.rows_per_second
     quiet = None if there.last is None else max(0.0, now - there.last)  # clocks differ
     return Stage(
         stage,
-        "under way",
+        "running",
         there.rows,
         of,
         rows_are_exact=there.is_exact,

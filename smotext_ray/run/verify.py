@@ -139,7 +139,7 @@ def _check_result(run: Run, manifest: dict[str, Any]) -> list[Finding]:
         return findings
     table = run.table(result["path"])
     counts = _count(table, manifest["config"]["input"]["label_column"])
-    short = dict(manifest["short"])
+    short = dict(manifest["shortfall"])
     expected: Counter[Any] = Counter()
     if "privacy" not in manifest:
         expected.update(dict(manifest["input"]["class_counts"]))

@@ -170,7 +170,7 @@ def evaluate(
     Evaluation
     """
     x = unit(encoder.encode(texts))
-    decoder.set_sampling(candidates=1, temperature=0.0)
+    decoder.set_sampling(num_candidates=1, temperature=0.0)
     greedy = _decoded(decoder, x)
     y = unit(encoder.encode([found[0] for found in greedy]))
     near = y @ x.T

@@ -100,7 +100,7 @@ def test_what_cleaning_would_remove_is_rejected(tmp_path):
         nearest = np.argsort(-corpus @ x)[:3]
         assert mine[nearest].all() == (row["status"] == "accepted")
     lost = sum(row["status"] == "rejected" for row in samples)
-    assert run.manifest["short"] == [["common", lost]] and 0 < lost < len(samples) == 10
+    assert run.manifest["shortfall"] == [["common", lost]] and 0 < lost < len(samples) == 10
 
 
 def test_wrong_columns_are_told():

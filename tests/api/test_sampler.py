@@ -238,7 +238,7 @@ def test_a_variant_starts_from_other_texts_and_several_neighbours_are_named():
     texts, labels = rows(minority=20, majority=40)
     lineage = {}
     for variant in ("smote", "adasyn", "borderline"):
-        smotext = sampler(variant=variant, m_neighbors=6, mixed_neighbors=3)
+        smotext = sampler(variant=variant, m_neighbors=6, neighbors_per_point=3)
         _, y_new = smotext.fit_resample(texts, labels)
         assert Counter(y_new)["rare"] == 40
         lineage[variant] = smotext.lineage_
@@ -373,7 +373,7 @@ def test_check_samplers_2d_target():
         ({"k_neighbors": KMeans()}, "a number, or an object"),
         ({"variant": "smotenc"}, "variant"),
         ({"m_neighbors": 0}, "m_neighbors"),
-        ({"mixed_neighbors": 0}, "mixed_neighbors"),
+        ({"neighbors_per_point": 0}, "neighbors_per_point"),
         ({"on_ray": "sometimes"}, "on_ray"),
         ({"random_state": "seed"}, "random_state"),
         ({"text_column": 1}, "text_column"),

@@ -375,7 +375,7 @@ def augment(monkeypatch, corpus, output):
 
 def test_done_is_0_and_short_is_3(augment, tmp_path, capsys):
     done = build(tmp_path / "done", {"grain": 2})
-    short = build(tmp_path / "short", {"grain": 2}, rejected={0: "cut_off"})
+    short = build(tmp_path / "short", {"grain": 2}, rejected={0: "truncated"})
     assert augment(lambda config, uri: done) == 0
     assert "fell short" not in capsys.readouterr().out
     assert augment(lambda config, uri: short) == 3
@@ -429,7 +429,7 @@ def test_dry_run(printed, corpus, output, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     code, out = printed(
         *("augment", "--input", corpus, "--output", output, "--dry-run"),
-        *("--sampling-strategy", '{"grain": 5, "ship": 3}', "decoder.candidates=3"),
+        *("--sampling-strategy", '{"grain": 5, "ship": 3}', "decoder.num_candidates=3"),
     )
     assert code == 0
     assert "grain 2 3 5" in out and "ship 3 0 3" in out

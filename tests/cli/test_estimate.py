@@ -46,12 +46,12 @@ def test_classes_before_and_after():
 
 def test_tokens():
     # 80 characters are 20 tokens: 10 points of 3 candidates make 600.
-    text = printed(survey({"a": 5, "b": 15}), {"a": 10}, decoder={"candidates": 3})
+    text = printed(survey({"a": 5, "b": 15}), {"a": 10}, decoder={"num_candidates": 3})
     assert "10 points, 3 texts each, 600 tokens" in text
     text = printed(
         survey({"a": 5, "b": 15}, mean_characters=10_000),
         {"a": 10},
-        decoder={"candidates": 1, "max_tokens": 96},
+        decoder={"num_candidates": 1, "max_tokens": 96},
     )
     assert "960 tokens" in text
 

@@ -34,7 +34,11 @@ def words(text):
 def finished(tmp_path_factory):
     directory = tmp_path_factory.mktemp("view")
     return build(
-        directory, WANTED, rounds=2, rejected={0: "empty", 5: "cut_off", 6: "cut_off"}, errors=[9]
+        directory,
+        WANTED,
+        rounds=2,
+        rejected={0: "empty", 5: "truncated", 6: "truncated"},
+        errors=[9],
     )
 
 
@@ -45,7 +49,7 @@ def test_outcome(finished):
     text = words(printed(show_outcome, finished))
     assert "grain 4 3 3 7" in text  # before, requested, accepted, after
     assert "ship 6 2 3 8" in text  # one more accepted than requested
-    assert "cut_off cut off at decoder.max_tokens 2" in text
+    assert "truncated cut off at decoder.max_tokens 2" in text
     assert "empty no words 1" in text
     assert "error the decoder failed on it 1" in text
     assert "embed 2.0 5" in text
@@ -62,10 +66,11 @@ def test_the_weights_of_a_variant_are_in_the_table_of_times(tmp_path):
 
 
 def test_outcome_says_which_class_fell_short_and_why(tmp_path):
-    run = build(tmp_path, WANTED, rejected={0: "empty", 1: "cut_off", 2: "cut_off"})
+    run = build(tmp_path, WANTED, rejected={0: "empty", 1: "truncated", 2: "truncated"})
     text = words(printed(show_outcome, run))
     assert (
-        "Class 'grain' is 3 short of its target; rejected in 1 rounds: 2 cut_off, 1 empty." in text
+        "Class 'grain' is 3 short of its target; rejected in 1 rounds: 2 truncated, 1 empty."
+        in text
     )
 
 
@@ -104,7 +109,7 @@ def test_how_many_were_shown(finished):
 
 def test_rejected_samples_come_with_their_reason(finished):
     text = words(printed(show_samples, finished, status="rejected"))
-    assert text.count("rejected: cut_off)") == 2 and text.count("rejected: empty)") == 1
+    assert text.count("rejected: truncated)") == 2 and text.count("rejected: empty)") == 1
 
 
 def test_a_run_without_samples_shows_none(tmp_path):
@@ -178,6 +183,6 @@ def test_a_class_whose_label_is_a_number(tmp_path):
 
 
 def test_all_neighbours_of_a_mixture_are_shown(tmp_path):
-    run = build(tmp_path, WANTED, plan={"mixed_neighbors": 3})
+    run = build(tmp_path, WANTED, plan={"neighbors_per_point": 3})
     text = printed(show_samples, run, rows=5)
     assert text.count("neighbour") == 5 * 3 and text.count("source") == 5

@@ -63,7 +63,7 @@ def killed_gone_on_with_and_expanded(at: Callable[[str], str], directory: Path) 
     driver.kill()
     assert "decode" not in run.manifest["rounds"][0]
     said = smotext("status", run.uri)
-    assert said.returncode == 0 and "under way" in said.stdout, said.stderr
+    assert said.returncode == 0 and "running" in said.stdout, said.stderr
 
     stage.reset(seconds=0)
     code, said = Driver(stage, *command).ends()  # the dead driver's lease is no hindrance

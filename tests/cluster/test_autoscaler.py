@@ -95,7 +95,7 @@ def place(pid: int, cluster: subprocess.Popen) -> int | None:
 def test_a_run_takes_the_nodes_that_come(tmp_path):
     stage = Stage(tmp_path / "stage").reset(seconds=1)
     most = HEAD_CPUS + WORKERS * WORKER_CPUS
-    run = planned(tmp_path / "run", POINTS, BLOCK, decoder_actors=0, most_cluster_cpus=most)
+    run = planned(tmp_path / "run", POINTS, BLOCK, decoder_actors=0, max_cluster_cpus=most)
     with growing_cluster(stage) as (address, node):
         (first,) = nodes(node)
         driver = Driver(stage, "decode", run.uri, RAY_ADDRESS=address)

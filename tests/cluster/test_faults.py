@@ -17,7 +17,7 @@ from smotext_ray.run.directory import Run
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 POINTS, BLOCK = 20, 5
-TRIES = ResourcesConfig().tries
+TRIES = ResourcesConfig().max_attempts
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_constructors_that_fail_and_an_engine_that_dies_are_tried_again(stage, d
 
 
 def test_a_constructor_that_always_fails_ends_the_job(stage, decode, tmp_path):
-    run = planned(tmp_path, POINTS, BLOCK, tries=1)
+    run = planned(tmp_path, POINTS, BLOCK, max_attempts=1)
     stage.order(CONSTRUCTOR_FAILS, 100)
     code, said = decode(run)
     assert code == 1
@@ -92,9 +92,9 @@ def test_an_engine_that_always_dies_ends_the_job_and_takes_no_row_with_it(stage,
 
 @pytest.mark.long
 def test_a_job_that_makes_no_progress_ends(stage, decode, tmp_path):
-    run = planned(tmp_path, POINTS, BLOCK, no_progress_minutes=0.1)
+    run = planned(tmp_path, POINTS, BLOCK, stall_timeout_minutes=0.1)
     (stage.directory / "seconds").write_text("100000")
     code, said = decode(run)
     assert code == 1
-    assert "resources.no_progress_minutes" in failure(said)
+    assert "resources.stall_timeout_minutes" in failure(said)
     assert "No block was finished for 0.1 minutes" in failure(said)

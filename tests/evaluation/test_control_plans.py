@@ -118,7 +118,7 @@ def test_text_ids_are_taken_too():
 
 
 def test_a_mixture_goes_with_its_vector(tmp_path):
-    run = build(tmp_path, WANTED, plan={"mixed_neighbors": 3})
+    run = build(tmp_path, WANTED, plan={"neighbors_per_point": 3})
     before, shuffled = planned(run, "shuffled")
     of = {tuple(point): row for point, row in zip(matrix(before["point"]).tolist(),
           before.select(OTHERS).to_pylist(), strict=True)}  # fmt: skip

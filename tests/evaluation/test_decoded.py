@@ -49,7 +49,7 @@ class Jobs:
             "text": [f"{asked['stage']} {i}" for i in ids],
             "cosine_to_point": pa.array([0.5] * len(ids), pa.float32()),
             "status": ["rejected" if i in FALSE else "accepted" for i in ids],
-            "reason": ["cut_off" if i in FALSE else "" for i in ids],
+            "reason": ["truncated" if i in FALSE else "" for i in ids],
         }
         for name, column in columns.items():
             table = table.append_column(name, pa.array(column))
@@ -67,7 +67,7 @@ def jobs(monkeypatch):
 @pytest.fixture
 def run(tmp_path):
     # Of the run itself 3 of grain are accepted, and 1 of ship.
-    rejected = dict.fromkeys([0, 1, 5, 7], "far_from_point")
+    rejected = dict.fromkeys([0, 1, 5, 7], "low_similarity")
     return build(tmp_path, WANTED, corpus=corpus_table(grain=9, ship=8), rejected=rejected)
 
 
@@ -95,7 +95,7 @@ def test_every_control_decodes_every_point_once(run, config, jobs):
     noted = run.manifest["controls"]["lam_0"]
     assert (noted["points"], noted["tokens"], noted["seconds"]) == (8, 80, 1.5)
     assert dict(noted["accepted"]) == {"grain": 4, "ship": 2}
-    assert noted["reasons"] == {"cut_off": 2}
+    assert noted["reasons"] == {"truncated": 2}
 
 
 def test_the_encoder_is_not_needed_before_all_are_decoded(run, config, jobs):
@@ -135,7 +135,7 @@ def test_each_has_its_gate_and_only_the_label_its_own_actor(run, config, jobs):
     (shuffled, of_shuffled), (lam_0, of_lam_0), (label_only, of_label) = jobs.asked
     assert shuffled.gate == config.gate.model_copy(update={"same_class": False})
     assert lam_0 == config
-    assert label_only.gate.same_class and label_only.gate.reject_cut_off
+    assert label_only.gate.same_class and label_only.gate.reject_truncated
     assert label_only.decoder == shuffled.decoder == config.decoder
     assert "actors" not in of_shuffled and "actors" not in of_lam_0
     assert of_label["actors"].decode is PromptActor
@@ -243,7 +243,7 @@ def test_real_controls_of_a_few_points(tmp_path):
         "plan.max_rounds": 1,
         "plan.expected_acceptance": 1.0,
         "decoder.max_tokens": 48,
-        "gate.reject_cut_off": False,
+        "gate.reject_truncated": False,
         "resources.decoder_actors": 1,
     }
     config = load_config("offline", None, [], given)

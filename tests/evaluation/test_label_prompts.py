@@ -51,7 +51,7 @@ def test_an_llm_without_a_chat_template_is_given_the_instruction(llm):
 def test_rows_of_a_class_are_prompted_alike_whatever_their_vectors(llm, monkeypatch):
     fake_vllm(monkeypatch)
     config = RunConfig.model_validate(
-        {"decoder": {"model": str(llm), "candidates": 2, "max_tokens": 9}}
+        {"decoder": {"model": str(llm), "num_candidates": 2, "max_tokens": 9}}
     )
     actor = PromptActor(config, Counter(), 3, ["corn1", "a longer label"])
     given: list[dict[str, list[int]]] = []

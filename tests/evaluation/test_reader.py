@@ -12,7 +12,7 @@ from smotext_ray.cluster import connect as connect_module
 from smotext_ray.config.load import load_config
 from smotext_ray.evaluation.reader import Reader
 
-CONFIG = load_config(overrides=["resources.encoder_gpus=0.5"])
+CONFIG = load_config(overrides=["resources.gpus_per_encoder=0.5"])
 
 
 def test_without_a_gpu_it_is_loaded_here_at_the_first_call_and_ray_is_not_started(monkeypatch):
@@ -97,5 +97,5 @@ def test_arrays_that_come_back_can_be_written(one_gpu):
 
 
 def test_who_encodes_on_cpus_does_so_here(one_gpu):
-    config = load_config(overrides=["resources.encoder_gpus=0"])
+    config = load_config(overrides=["resources.gpus_per_encoder=0"])
     assert Reader(place("encoder"), config)([])[1] == os.getpid()

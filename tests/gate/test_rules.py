@@ -26,12 +26,12 @@ GOOD = "maize shipments were down ten per cent"
 # A text that fails this check alone, in the order in which the checks are made.
 FAILURES = {
     "empty": {"text": " .,! "},
-    "cut_off": {"finish_reason": "length"},
+    "truncated": {"finish_reason": "length"},
     "repetitive": {"text": "no no no no no no"},
     "copy_of_corpus": {"text": " wheat PRICES rose in\nChicago today"},
     "copy_of_parent": {"text": "Corn exports fell by a tenth, last year!"},
-    "far_from_point": {"cosine": 0.34},
-    "other_class": {"right_class": False},
+    "low_similarity": {"cosine": 0.34},
+    "wrong_class": {"right_class": False},
     "other_neighbors": {"unclean": True},
 }
 
@@ -67,11 +67,11 @@ def test_of_two_failures_the_earlier_check_is_named(first, second):
 @pytest.mark.parametrize(
     ("name", "off"),
     [
-        ("cut_off", {"reject_cut_off": False}),
+        ("truncated", {"reject_truncated": False}),
         ("repetitive", {"max_repetition": 1.0}),
         ("copy_of_parent", {"max_parent_overlap": 1.0}),
-        ("far_from_point", {"min_cosine": -1.0}),
-        ("other_class", {"same_class": False}),
+        ("low_similarity", {"min_cosine": -1.0}),
+        ("wrong_class", {"same_class": False}),
     ],
 )
 def test_a_check_can_be_put_out_of_force(name, off):
@@ -84,7 +84,7 @@ def test_thresholds_themselves_still_pass():
 
 
 def test_a_cosine_that_is_no_number_is_far():
-    assert reason(cosine=float("nan")) == "far_from_point"
+    assert reason(cosine=float("nan")) == "low_similarity"
 
 
 def test_a_copy_of_either_parent_is_found():
@@ -112,7 +112,7 @@ def test_the_nearest_candidate_that_passes_is_kept():
 
 def test_where_none_passes_the_nearest_of_all_is_kept_with_its_reason():
     result = verdict([GOOD, "the harvest was poor", ""], [0.2, 0.8, 0.1], [True, False, True])
-    assert (result.chosen, result.accepted, result.reason) == (1, False, "other_class")
+    assert (result.chosen, result.accepted, result.reason) == (1, False, "wrong_class")
 
 
 def test_a_candidate_that_cleaning_would_remove_is_passed_over():
@@ -129,7 +129,7 @@ def test_of_equal_candidates_the_first_is_kept():
 
 def test_one_candidate_is_judged_alone():
     assert verdict([GOOD], [0.5]).accepted
-    assert verdict([GOOD], [0.5], finish_reasons=["length"]).reason == "cut_off"
+    assert verdict([GOOD], [0.5], finish_reasons=["length"]).reason == "truncated"
 
 
 @given(

@@ -102,7 +102,7 @@ def test_a_bridge_with_lora_layers_is_never_used_without_them(llm, with_lora):
 
 @pytest.fixture
 def decoder(llm) -> Decoder:
-    return Decoder(llm, bridge_of(), candidates=2, max_tokens=10, dtype="float32")
+    return Decoder(llm, bridge_of(), num_candidates=2, max_tokens=10, dtype="float32")
 
 
 def points(*firsts: float) -> np.ndarray:
@@ -166,7 +166,7 @@ def test_an_engines_error_stays_with_its_point(decoder):
 
 
 def test_sampling_can_be_changed(decoder):
-    decoder.set_sampling(candidates=3, temperature=0.5)
+    decoder.set_sampling(num_candidates=3, temperature=0.5)
     assert len(decoder.decode(points(1), [0])[0].texts) == 3
 
 

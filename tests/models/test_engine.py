@@ -21,7 +21,7 @@ def no_vllm(monkeypatch):
 
 @pytest.fixture
 def engine() -> Engine:
-    return Engine("an-llm", 5, candidates=2, max_tokens=10)
+    return Engine("an-llm", 5, num_candidates=2, max_tokens=10)
 
 
 def prompts(*firsts: int) -> list[dict[str, list[int]]]:
@@ -109,7 +109,7 @@ def test_top_p_is_ours_where_vllm_sorts_the_vocabulary():
 
 @pytest.mark.parametrize(("temperature", "n"), [(0.0, 1), (1e-6, 1), (0.5, 3)])
 def test_greedy_decoding_asks_for_one_text(temperature, n):
-    engine = Engine("an-llm", 5, candidates=3, temperature=temperature)
+    engine = Engine("an-llm", 5, num_candidates=3, temperature=temperature)
     assert len(engine.generate(prompts(1), [0])[0].texts) == n
 
 

@@ -103,7 +103,7 @@ def test_parents_are_two_texts_of_the_same_class(finished, corpus):
 
 def test_the_exit_code_and_the_closing_table_say_whether_a_class_fell_short(finished):
     run, result = finished
-    short = Run(str(run)).manifest["short"]
+    short = Run(str(run)).manifest["shortfall"]
     assert result.returncode == (3 if short else 0)
     assert ("fell short" in result.stdout) == bool(short)
     assert "tokens per second" in result.stdout
@@ -163,10 +163,10 @@ def test_another_seed_does_not_get_into_the_run(finished, corpus):
 
 def test_a_class_that_falls_short_is_exit_code_3(finished, corpus, tmp_path):
     options = [*augment_options(corpus, tmp_path / "run"), "--max-rounds", "1"]
-    result = smotext(*options, "gate.min_cosine=0.999", "decoder.candidates=1")
+    result = smotext(*options, "gate.min_cosine=0.999", "decoder.num_candidates=1")
     assert result.returncode == 3, result.stderr
     assert "Class 'grain' is 12 short of its target" in result.stdout
-    assert "far_from_point" in result.stdout
+    assert "low_similarity" in result.stdout
     assert pq.read_metadata(tmp_path / "run" / "augmented.parquet").num_rows == sum(ROWS.values())
 
 

@@ -246,7 +246,7 @@ def test_one_sample_a_row_with_its_lineage():
     lineage = ["sample_id", "label", "source_id", "neighbor_id", "lam", "seed", "round"]
     assert out.select(lineage).equals(table.select(lineage))
     assert out["status"].to_pylist() == ["accepted", "error", "rejected", "accepted"]
-    assert out["reason"].to_pylist() == ["", "no text", "far_from_point", ""]
+    assert out["reason"].to_pylist() == ["", "no text", "low_similarity", ""]
     assert out["text"].to_pylist() == ["grain 0 a", None, "ship 0 b", "grain 1 c"]
     assert out["predicted_label"].to_pylist() == ["grain", None, "ship", "grain"]
     near = out["cosine_to_point"].to_pylist()
@@ -258,7 +258,7 @@ def test_one_sample_a_row_with_its_lineage():
     assert {key[1:]: n for key, n in counts.items() if key[0] == "smotext_samples"} == {
         ("accepted", ""): 2,
         ("error", ""): 1,
-        ("rejected", "far_from_point"): 1,
+        ("rejected", "low_similarity"): 1,
     }
     assert events == [("a sample has no text", {"sample_ids": [101], "reason": "no text"})]
 
@@ -306,7 +306,7 @@ def test_labels_keep_their_type():
     out = gate_actor(labels=(7, 3), label_type=pa.int64(), min_cosine=-1)(table)
     assert out.schema.field("predicted_label").type == pa.int64()
     assert out["predicted_label"].to_pylist() == [7, 3]
-    assert out["reason"].to_pylist() == ["", "other_class"]
+    assert out["reason"].to_pylist() == ["", "wrong_class"]
 
 
 def test_cosines_are_finite_for_a_vector_of_length_0():

@@ -50,7 +50,7 @@ SEVEN_B = 14_500_000_000
 @pytest.mark.parametrize("decoders", [1, 8, 64])
 def test_on_gpus_a_block_takes_a_second_and_the_driver_keeps_up(monkeypatch, size, decoders):
     monkeypatch.setattr(decode, "weight_bytes", lambda model: int(size))
-    config = RunConfig.model_validate({"decoder": {"max_tokens": 96, "candidates": 4}})
+    config = RunConfig.model_validate({"decoder": {"max_tokens": 96, "num_candidates": 4}})
     rows = rows_per_block(config, Pool(decoders, 3.0, 0.9))
     # 256 texts at once, a token each in 4 ms or the time to read all weights at 2 TB/s.
     rows_a_second = 256 / max(0.004, size / 0.9 / 2e12) / (4 * 32)

@@ -84,7 +84,7 @@ def test_the_plan_is_the_same_for_any_sharding_and_row_order(
     new_points = {"b": 9, "a": 45}
     how = {"metric": metric, "interpolation": interpolation, "unit_norm": unit_norm}
     if interpolation == "mixed":  # more than the four rows of a class have
-        how |= {"interpolation": "lerp", "mixed_neighbors": 4}
+        how |= {"interpolation": "lerp", "neighbors_per_point": 4}
     whole = plan_of(classes, shards(new_points, 2, 100, 1000), **how)
     shuffled = {
         label: rows.take(np.random.default_rng(seed).permutation(rows.num_rows))
@@ -254,13 +254,13 @@ def test_sources_neighbours_and_lam_follow_smote():
     assert stats.chisquare(counts).pvalue > 0.01
 
 
-@pytest.mark.parametrize("lam_alpha", [1.0, 0.4])
-def test_points_are_those_of_imbalanced_learn_for_the_same_draws(lam_alpha):
+@pytest.mark.parametrize("alpha", [1.0, 0.4])
+def test_points_are_those_of_imbalanced_learn_for_the_same_draws(alpha):
     n, k, points = 60, 4, 200
     rows = class_rows(0, n)
     shard = Shard(1, "grain", 0, points, 0)
     how = {**SETTINGS, "k_neighbors": k, "metric": "euclidean", "unit_norm": False}
-    made = plan_class(rows, shard, **how, lam_alpha=lam_alpha)
+    made = plan_class(rows, shard, **how, alpha=alpha)
     ids = rows["id"].to_pylist()
     x = matrix(rows["embedding"])
     # imbalanced-learn's own search and arithmetic.
@@ -282,8 +282,8 @@ def test_points_are_those_of_imbalanced_learn_for_the_same_draws(lam_alpha):
 def test_a_mixed_point_can_be_computed_from_its_row():
     rows = class_rows(0, 40)
     shard = Shard(0, "grain", 0, 300, 0)
-    plan = plan_class(rows, shard, **SETTINGS, mixed_neighbors=3)
-    assert plan.schema == plan_schema(pa.string(), pa.string(), 12, mixed_neighbors=3)
+    plan = plan_class(rows, shard, **SETTINGS, neighbors_per_point=3)
+    assert plan.schema == plan_schema(pa.string(), pa.string(), 12, neighbors_per_point=3)
     of = dict(zip(rows["id"].to_pylist(), matrix(rows["embedding"]), strict=True))
     text = dict(zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True))
     near = {}
@@ -303,7 +303,7 @@ def test_a_mixed_point_can_be_computed_from_its_row():
 def test_mixed_neighbours_are_equally_likely_and_the_first_is_smotes():
     rows = class_rows(0, 20)
     shard = Shard(0, "grain", 0, 6000, 0)
-    plan = plan_class(rows, shard, **SETTINGS, mixed_neighbors=2)
+    plan = plan_class(rows, shard, **SETTINGS, neighbors_per_point=2)
     pairs = [
         frozenset([row["neighbor_id"], *row["other_neighbor_ids"]])
         for row in plan.select(["source_id", "neighbor_id", "other_neighbor_ids"]).to_pylist()
@@ -313,7 +313,7 @@ def test_mixed_neighbours_are_equally_likely_and_the_first_is_smotes():
     assert len(counts) == 10  # of 5 neighbours
     assert stats.chisquare(counts).pvalue > 0.01
     alone = plan_class(rows, shard, **SETTINGS)
-    one = plan_class(rows, shard, **{**SETTINGS, "k_neighbors": 1}, mixed_neighbors=2)
+    one = plan_class(rows, shard, **{**SETTINGS, "k_neighbors": 1}, neighbors_per_point=2)
     assert one["source_id"].equals(alone["source_id"])
     assert one["other_neighbor_ids"].to_pylist() == [[]] * 6000
     np.testing.assert_allclose(one["lam"].to_numpy(), alone["lam"].to_numpy(), atol=1e-6)

@@ -119,7 +119,9 @@ def test_class_sizes():
 
 
 def test_lonely_classes_are_refused_only_where_they_get_points():
-    with pytest.raises(UserError, match=r"Class a has only one distinct text.*--lonely-class skip"):
+    with pytest.raises(
+        UserError, match=r"Class a has only one distinct text.*--on-singleton-class skip"
+    ):
         check_class_sizes({"a": 1, "b": 9}, {"a": 4}, 5, "error")
     with pytest.raises(UserError, match="Classes a, b have only one"):
         check_class_sizes({"a": 1, "b": 1}, {"a": 4, "b": 1}, 5, "error")

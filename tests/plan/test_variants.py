@@ -297,7 +297,7 @@ def test_a_text_that_stands_there_twice_weighs_no_more(seed, variant):
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["borderline", "adasyn", "kmeans", "svm"]))
 def test_a_plan_starts_from_texts_with_a_weight_and_ends_in_its_cluster(seed, variant):
     table, points = drawn_corpus(seed, 120, 90), {0: 40, 1: 30, 2: 20}
-    source, config = ds.dataset(table), config_of(variant, mixed_neighbors=1 + seed % 3)
+    source, config = ds.dataset(table), config_of(variant, neighbors_per_point=1 + seed % 3)
     weights = weigh_here(source, points, config)
     kept, _ = without_sourceless(points, count_sources(weights), config)
     if not kept:

@@ -163,20 +163,23 @@ def test_each_decoder_has_a_gate_on_its_gpu():
 
 def test_gates_as_set():
     machine = started_here(32, gpus=8)
-    few = config(gate_actors=2, gate_gpus=0.25)
+    few = config(gate_actors=2, gpus_per_gate=0.25)
     assert decoder_pools(machine, few, MANY) == (Pool(8, 3.0, 0.75), Pool(2, 1.0, 0.25))
-    on_cpu = config(gate_gpus=0)
+    on_cpu = config(gpus_per_gate=0)
     assert decoder_pools(machine, on_cpu, MANY) == (Pool(8, 3.0, 1.0), Pool(8, 1.0, 0.0))
     assert decoder_pools(started_here(8), config(gate_actors=3), MANY)[1] == Pool(3, 0.5)
 
 
 def test_gates_with_gpus_of_their_own():
     machine = started_here(32, gpus=8)
-    assert decoder_pools(machine, config(gate_gpus=1), MANY) == (Pool(4, 3.0, 1.0), Pool(4, 1.0, 1))
-    three = config(gate_gpus=1, gate_actors=3)
+    assert decoder_pools(machine, config(gpus_per_gate=1), MANY) == (
+        Pool(4, 3.0, 1.0),
+        Pool(4, 1.0, 1),
+    )
+    three = config(gpus_per_gate=1, gate_actors=3)
     assert decoder_pools(machine, three, MANY) == (Pool(5, 3.0, 1.0), Pool(3, 1.0, 1))
-    message = refused(decoder_pools, started_here(32, gpus=1), config(gate_gpus=1), MANY)
-    assert "resources.gate_gpus is 1" in message
+    message = refused(decoder_pools, started_here(32, gpus=1), config(gpus_per_gate=1), MANY)
+    assert "resources.gpus_per_gate is 1" in message
 
 
 def test_several_decoders_on_a_gpu():
@@ -200,15 +203,15 @@ def test_a_decoder_reserves_the_cores_that_an_engine_keeps_busy(remote, cpus, ea
 
 def test_encoders_share_gpus():
     assert encoder_pool(started_here(32, gpus=2), config(), MANY) == Pool(8, 1.0, 0.25)
-    whole = config(encoder_gpus=1.0)
+    whole = config(gpus_per_encoder=1.0)
     assert encoder_pool(started_here(32, gpus=2), whole, MANY) == Pool(2, 1.0, 1.0)
     # Two of 0.4 fit on a GPU: five of them do not fit on two GPUs.
-    uneven = config(encoder_gpus=0.4)
+    uneven = config(gpus_per_encoder=0.4)
     assert encoder_pool(started_here(32, gpus=2), uneven, MANY).actors == 4
-    none = config(encoder_gpus=0)
+    none = config(gpus_per_encoder=0)
     assert encoder_pool(started_here(4, gpus=2), none, MANY) == Pool(4, 1.0)
-    assert "resources.encoder_gpus is 1.5" in refused(
-        encoder_pool, started_here(32, gpus=2), config(encoder_gpus=1.5), MANY
+    assert "resources.gpus_per_encoder is 1.5" in refused(
+        encoder_pool, started_here(32, gpus=2), config(gpus_per_encoder=1.5), MANY
     )
 
 
@@ -220,7 +223,7 @@ def test_gpus_do_not_help_where_cpus_lack(remote):
     for gpu_host in (Cluster(2, 1, 100), Cluster(3, 1, 100)):
         assert "at least 4 CPUs" in refused(decoder_pools, gpu_host, config(), MANY)
     refused(encoder_pool, Cluster(2, 1, 100), config(), MANY)
-    refused(encoder_pool, Cluster(2, 1, 100), config(encoder_gpus=0), MANY)
+    refused(encoder_pool, Cluster(2, 1, 100), config(gpus_per_encoder=0), MANY)
 
 
 def test_tensor_parallel_engines_take_whole_gpus():
@@ -234,13 +237,13 @@ def test_tensor_parallel_engines_take_whole_gpus():
 
 
 def test_a_large_encoder_is_left_a_gpu_by_tensor_parallel_engines():
-    large = config(2, encoder_gpus=1.0)
+    large = config(2, gpus_per_encoder=1.0)
     decoders, gates = decoder_pools(started_here(32, gpus=4), large, MANY)
     assert (decoders, gates) == (Pool(1, 3.0, 2), Pool(1, 1.0, 0.1))
     assert decoder_pools(started_here(32, gpus=5), large, MANY)[0].actors == 2
     message = refused(decoder_pools, started_here(32, gpus=2), large, MANY)
-    assert "resources.gate_gpus=0" in message
-    on_cpu = config(2, encoder_gpus=1.0, gate_gpus=0)
+    assert "resources.gpus_per_gate=0" in message
+    on_cpu = config(2, gpus_per_encoder=1.0, gpus_per_gate=0)
     assert decoder_pools(started_here(32, gpus=2), on_cpu, MANY)[1] == Pool(1, 1.0, 0.0)
 
 
@@ -272,11 +275,11 @@ def test_what_is_held_leaves_room_or_is_refused(
     cpus, gpus, memory, width, share, of_gate, gates, per_gpu, local, blocks
 ):
     there = Cluster(cpus, gpus, memory)
-    shared = {"encoder_gpus": share, "gate_gpus": of_gate, "gate_actors": gates}
+    shared = {"gpus_per_encoder": share, "gpus_per_gate": of_gate, "gate_actors": gates}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pools_module, "_started_here", lambda: local)
         for pools in (
-            lambda: (encoder_pool(there, config(encoder_gpus=share), blocks),),
+            lambda: (encoder_pool(there, config(gpus_per_encoder=share), blocks),),
             lambda: decoder_pools(there, config(width, **shared), blocks),
             lambda: decoder_pools(there, config(decoders_per_gpu=per_gpu, **shared), blocks),
             lambda: (planner_pool(there, config(), blocks, 1.0),),
@@ -347,7 +350,7 @@ def test_a_cluster_at_an_address_is_taken_as_it_is(fake_ray, remote):
 
 
 def growing(**resources):
-    return config(**resources, most_cluster_cpus=32, most_cluster_gpus=4)
+    return config(**resources, max_cluster_cpus=32, max_cluster_gpus=4)
 
 
 def test_gpus_that_are_to_come_are_counted_on(remote):
@@ -364,7 +367,7 @@ def test_a_growing_pool_begins_with_what_there_is_room_for(remote):
     decoders, _ = decoder_pools(there, growing(), MANY)
     assert (decoders.actors, decoders.first) == (4, 2)
     # It is never smaller than what is there.
-    decoders, _ = decoder_pools(there, config(most_cluster_gpus=1), MANY)
+    decoders, _ = decoder_pools(there, config(max_cluster_gpus=1), MANY)
     assert (decoders.actors, decoders.first) == (2, 2)
 
 
@@ -393,7 +396,7 @@ def test_large_classes_make_fewer_planners():
 
 def test_what_does_not_fit_the_bounds_either_is_refused_with_them(remote):
     head = Cluster(cpus=1, gpus=0, memory_gib=8, node_gpus=(0.0,))
-    message = refused(encoder_pool, head, config(most_cluster_cpus=2), MANY)
+    message = refused(encoder_pool, head, config(max_cluster_cpus=2), MANY)
     assert "may grow to 2 CPUs for actors, but the job needs at least 3 CPUs" in message
     assert "16" in refused(encoder_pool, head, growing(encoder_actors=17), MANY)
     assert "4 GPUs" in refused(decoder_pools, head, growing(tensor_parallel=8), MANY)

@@ -70,7 +70,7 @@ def test_a_run_reserves_gpus_for_every_kind_of_actor(stage, run):
 
 
 def test_what_reserves_no_gpu_sees_none(stage, run):
-    made = run(encoder_gpus=0, gate_gpus=0)
+    made = run(gpus_per_encoder=0, gpus_per_gate=0)
     assert seen(stage, "encoder") == {""} == seen(stage, "gate")
     assert seen(stage, "decoder") <= GPUS
     assert made.manifest["config"]["encoder"]["dtype"] != "auto"

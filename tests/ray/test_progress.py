@@ -26,7 +26,7 @@ def test_counter():
 
 def test_rows_that_are_done_again_count_once_and_their_tokens_again():
     counter = Counter()
-    samples = {("accepted", ""): 3, ("rejected", "cut_off"): 1}
+    samples = {("accepted", ""): 3, ("rejected", "truncated"): 1}
     for first in (10, 14, 10):
         counter.add(4, 7, first=first, samples=samples)
     counts, events = counter.see(0)
@@ -35,7 +35,7 @@ def test_rows_that_are_done_again_count_once_and_their_tokens_again():
         ("smotext_repeated_rows",): 4,
         ("smotext_tokens",): 21,
         ("smotext_samples", "accepted", ""): 6,
-        ("smotext_samples", "rejected", "cut_off"): 2,
+        ("smotext_samples", "rejected", "truncated"): 2,
     }
     assert events == []
 

@@ -105,7 +105,11 @@ def test_a_user_error_is_not_tried_again(ray):
 
 def test_a_constructor_that_fails_is_told_with_its_own_error(ray):
     with pytest.raises(Stopped) as caught:
-        run(ray, {"number": 1, "error": OSError("the model\nis damaged")}, ResourcesConfig(tries=1))
+        run(
+            ray,
+            {"number": 1, "error": OSError("the model\nis damaged")},
+            ResourcesConfig(max_attempts=1),
+        )
     assert str(caught.value) == (
         "The adder could not be started, 3 times in a row: OSError: the model is damaged."
     )
@@ -114,7 +118,7 @@ def test_a_constructor_that_fails_is_told_with_its_own_error(ray):
 def test_memory_is_named_with_the_setting_to_lower(ray, monkeypatch):
     monkeypatch.setattr(module, "ended_for_memory", lambda since: 4)
     with pytest.raises(Stopped) as caught:
-        run(ray, {"number": 1, "error": MemoryError()}, ResourcesConfig(tries=1))
+        run(ray, {"number": 1, "error": MemoryError()}, ResourcesConfig(max_attempts=1))
     assert str(caught.value) == (
         "The adder could not be started, 3 times in a row: MemoryError; Ray has ended 4 processes "
         "for want of memory meanwhile: lower resources.decoder_actors, or use machines with more "

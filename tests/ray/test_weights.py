@@ -52,7 +52,7 @@ def is_that_of_one_process(run: Run, points: dict[str, int]) -> bool:
 
 
 def test_a_variant_of_the_whole_is_one_file_and_a_change_of_it_is_found(tmp_path):
-    run = planned(tmp_path, variant="kmeans", n_clusters=1, mixed_neighbors=2)
+    run = planned(tmp_path, variant="kmeans", n_clusters=1, neighbors_per_point=2)
     (file,) = weight_files(run)
     assert list(run.manifest["weights"]["files"]) == [file]
     assert is_that_of_one_process(run, {"ship": 25}) and is_sound(run)
@@ -120,7 +120,7 @@ def test_a_class_without_a_source_is_left_as_it_is(tmp_path):
     assert is_sound(run) and labels_of(run)[True] == {}
     *_, warning = run.manifest["warnings"]
     assert "'ship' is skipped: none of its texts is in danger" in warning
-    assert run.manifest["short"] == []
+    assert run.manifest["shortfall"] == []
 
 
 def test_too_many_rows_are_refused_before_anything_is_written(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from smotext_ray.run.card import _size, card_text
 
 pytestmark = pytest.mark.usefixtures("own_log")
 
-REJECTED = {0: "other_class", 1: "cut_off", 2: "other_class"}
+REJECTED = {0: "wrong_class", 1: "truncated", 2: "wrong_class"}
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,8 @@ def test_counts_before_and_after_and_reasons(run):
     assert "10 rows of the corpus `corpus.parquet` as they were, and 2 new ones" in text
     assert "Of 5 points 2 became texts that were accepted (40 %), in 1 round." in text
     assert table(text, "Acceptance") == [
-        ["other_class", "nearer to another class", "2"],
-        ["cut_off", "cut off at decoder.max_tokens", "1"],
+        ["wrong_class", "nearer to another class", "2"],
+        ["truncated", "cut off at decoder.max_tokens", "1"],
     ]
 
 

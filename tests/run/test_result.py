@@ -70,7 +70,7 @@ def test_new_rows_have_text_label_and_lineage_and_nothing_else(tmp_path):
 
 
 def test_at_most_the_wanted_number_by_rising_id_over_rounds(tmp_path):
-    run = build(tmp_path, WANTED, rounds=2, rejected={1: "empty", 5: "cut_off"})
+    run = build(tmp_path, WANTED, rounds=2, rejected={1: "empty", 5: "truncated"})
     _, new = parts(run)
     assert new["sample_id"].to_pylist() == [0, 2, 3, 4]
     assert new["round"].to_pylist() == [1, 1, 1, 2]
@@ -211,7 +211,7 @@ def test_a_killed_write_leaves_no_file_of_the_final_name(tmp_path, monkeypatch, 
 
 def test_all_neighbours_of_a_mixture_are_named(tmp_path):
     corpus = corpus_table()
-    run = build(tmp_path, WANTED, corpus=corpus, plan={"mixed_neighbors": 3})
+    run = build(tmp_path, WANTED, corpus=corpus, plan={"neighbors_per_point": 3})
     others = {
         "other_neighbor_ids": pa.list_(pa.int64()),
         "other_lams": pa.list_(pa.float32()),

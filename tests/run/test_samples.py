@@ -15,7 +15,7 @@ def usable_ids(run, rounds):
 
 
 def test_accepted_samples_by_rising_id_a_table_a_round(tmp_path):
-    run = build(tmp_path, WANTED, rounds=2, rejected={1: "empty", 8: "cut_off"}, errors=[3])
+    run = build(tmp_path, WANTED, rounds=2, rejected={1: "empty", 8: "truncated"}, errors=[3])
     assert usable_ids(run, [1, 2]) == [[0, 2, 4], [5, 6, 7, 9]]
     assert usable_ids(run, [2]) == [[5, 6, 7, 9]]
 
@@ -33,7 +33,7 @@ def test_a_text_counts_once_in_its_class(tmp_path):
 
 
 def test_a_rejected_text_does_not_spend_its_words(tmp_path):
-    run = build(tmp_path, WANTED, rejected={0: "cut_off"}, text_of=lambda i, label: "the same")
+    run = build(tmp_path, WANTED, rejected={0: "truncated"}, text_of=lambda i, label: "the same")
     assert usable_ids(run, [1]) == [[1, 3]]
 
 
@@ -43,7 +43,7 @@ def test_tally_of_the_last_round(tmp_path):
         tmp_path,
         WANTED,
         rounds=2,
-        rejected={0: "empty", 5: "cut_off", 8: "cut_off"},
+        rejected={0: "empty", 5: "truncated", 8: "truncated"},
         errors=[9],
         text_of=lambda i, label: same.get(i, f"new text {i} on {label}"),
     )
@@ -51,11 +51,11 @@ def test_tally_of_the_last_round(tmp_path):
     assert dict(first["accepted"]) == {"grain": 1, "ship": 2}
     assert first["reasons"] == {"empty": 1, "repeated": 1}
     assert dict(second["accepted"]) == {"grain": 1}
-    assert second["reasons"] == {"cut_off": 2, "repeated": 1, "error": 1}
+    assert second["reasons"] == {"truncated": 2, "repeated": 1, "error": 1}
     assert sorted(second["reasons_by_class"]) == [
-        ["grain", "cut_off", 1],
+        ["grain", "truncated", 1],
         ["grain", "repeated", 1],
-        ["ship", "cut_off", 1],
+        ["ship", "truncated", 1],
         ["ship", "error", 1],
     ]
     assert second["mean_cosine"] == pytest.approx(0.506)
@@ -65,7 +65,7 @@ def test_tally_of_the_last_round(tmp_path):
 
 
 def test_a_round_of_which_nothing_is_left(tmp_path):
-    run = build(tmp_path, WANTED, rejected=dict.fromkeys(range(5), "far_from_point"))
+    run = build(tmp_path, WANTED, rejected=dict.fromkeys(range(5), "low_similarity"))
     told = tally(run, [1])
     assert told["accepted"] == [] and told["mean_cosine"] is None
-    assert told["reasons"] == {"far_from_point": 5}
+    assert told["reasons"] == {"low_similarity": 5}

@@ -78,15 +78,15 @@ def test_no_file_of_a_stage_that_is_done_is_looked_at(finished, monkeypatch):
     assert [stage.state for stage in stages(finished)] == ["done"] * 8
 
 
-def test_a_stage_under_way_has_a_rate_and_a_time_left(decoding):
+def test_a_stage_running_has_a_rate_and_a_time_left(decoding):
     seen = stage(decoding, "decode round-1", NOW + 30)
-    assert (seen.state, seen.rows, seen.of) == ("under way", 4, 5)
+    assert (seen.state, seen.rows, seen.of) == ("running", 4, 5)
     assert seen.rows_per_second == pytest.approx(2 / 60)
     assert seen.seconds_left == pytest.approx(30)
     assert (seen.last_block, seen.quiet_seconds) == ("2033-05-18T03:33:20+00:00", 30)
     assert not seen.is_quiet
     text = printed(decoding)
-    assert "decode round-1 under way 4 of 5" in text and "result to do" in text
+    assert "decode round-1 running 4 of 5" in text and "result pending" in text
     assert "decode round-1: 0.0333 rows/s, 30 s left; last block 0 s ago." in text
 
 
@@ -123,20 +123,20 @@ def test_what_a_killed_writer_left_half_written_is_passed_over(decoding):
 
 def test_a_round_to_do(tmp_path):
     text = printed(build(tmp_path, WANTED, until="plan"))
-    assert "decode round-1 to do 0 of 5" in text and "result to do" in text
+    assert "decode round-1 pending 0 of 5" in text and "result pending" in text
 
 
-def test_an_embedding_and_a_plan_under_way(tmp_path):
+def test_an_embedding_and_a_plan_running(tmp_path):
     run = build(tmp_path, WANTED, until="plan")
     manifest = run.manifest
     manifest["rounds"] = []
     run.save(manifest)
     seen = stage(run, "plan round-1")
-    assert (seen.state, seen.rows, seen.of, seen.seconds_left) == ("under way", 5, None, None)
+    assert (seen.state, seen.rows, seen.of, seen.seconds_left) == ("running", 5, None, None)
     del manifest["stages"]["embed"]
     run.save(manifest)
     seen = stage(run, "embed")
-    assert (seen.state, seen.rows, seen.of) == ("under way", 10, 10)
+    assert (seen.state, seen.rows, seen.of) == ("running", 10, 10)
     assert all(stage.stage != "plan round-1" for stage in stages(run))
 
 
@@ -147,7 +147,7 @@ def test_a_run_that_has_just_begun(tmp_path):
     manifest["stages"] = {}
     run.save(manifest)
     text = printed(run)
-    assert "corpus to do" in text and "embed to do" in text and "done" not in text
+    assert "corpus pending" in text and "embed pending" in text and "done" not in text
 
 
 def test_who_works_on_it(tmp_path):
@@ -163,9 +163,9 @@ def test_for_machines(decoding, capsys):
     assert main(["status", decoding.uri, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["name"] == run_name(decoding)
-    (under_way,) = [stage for stage in told["stages"] if stage["state"] == "under way"]
-    assert (under_way["stage"], under_way["rows"], under_way["of"]) == ("decode round-1", 4, 5)
-    assert under_way["rows_per_second"] == pytest.approx(2 / 60)
+    (running,) = [stage for stage in told["stages"] if stage["state"] == "running"]
+    assert (running["stage"], running["rows"], running["of"]) == ("decode round-1", 4, 5)
+    assert running["rows_per_second"] == pytest.approx(2 / 60)
 
 
 def test_no_keys_are_shown(finished):

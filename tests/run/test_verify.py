@@ -23,7 +23,7 @@ WANTED = {"grain": 6, "ship": 3}
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
     directory = tmp_path_factory.mktemp("sound")
-    build(directory, WANTED, rounds=2, rejected={0: "empty", 3: "cut_off"}, errors=[7])
+    build(directory, WANTED, rounds=2, rejected={0: "empty", 3: "truncated"}, errors=[7])
     return directory / "run"
 
 
@@ -78,7 +78,7 @@ def test_a_run_under_way_is_sound_as_far_as_it_is(tmp_path, until):
 
 def test_a_run_that_fell_short_is_sound(tmp_path):
     run = build(tmp_path, WANTED, rejected={i: "empty" for i in range(6)})
-    assert run.manifest["short"] == [["grain", 6]]
+    assert run.manifest["shortfall"] == [["grain", 6]]
     assert failed(run) == []
 
 
@@ -200,7 +200,7 @@ def test_the_result_is_gone(run):
 
 
 def test_the_result_is_not_what_the_manifest_counts(run):
-    edit_manifest(run, lambda manifest: manifest["short"].append(["ship", 1]))
+    edit_manifest(run, lambda manifest: manifest["shortfall"].append(["ship", 1]))
     assert failed(run) == ["result: rows per class"]
 
 

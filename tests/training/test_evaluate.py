@@ -38,9 +38,9 @@ class Decoder:
         self.always = always
         self.n = 1
 
-    def set_sampling(self, candidates, temperature):
-        assert temperature == 0.0 or candidates > 1
-        self.n = candidates
+    def set_sampling(self, num_candidates, temperature):
+        assert temperature == 0.0 or num_candidates > 1
+        self.n = num_candidates
 
     def decode(self, points, seeds):
         assert len(points) == len(list(seeds))
