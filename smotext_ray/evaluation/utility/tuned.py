@@ -1,0 +1,219 @@
+"""Linear classifiers whose settings are chosen on the training rows, and two without any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+
+from smotext_ray.evaluation.rows import Rows, need_texts
+from smotext_ray.evaluation.utility.training_sets import TrainingSet
+from smotext_ray.evaluation.utility.tuning import FitEach, choose
+
+REFERENCE_ROWS = 1000  # at which `Linear.c` is scikit-learn's own C
+Words = Literal["pairs", "words", "content words"]
+Setting = TypeVar("Setting")
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Settings of a linear model.
+
+    Attributes
+    ----------
+    c : float
+        Inverse strength of the L2 penalty against the MEAN loss, so that an arm with more rows is
+        not regularized less: scikit-learn's C is ``c * REFERENCE_ROWS / n`` for n rows, as its
+        loss is a sum.
+    balanced : bool
+        Whether all classes weigh the same.
+    words : {"pairs", "words", "content words"}
+        For TF-IDF: words and word pairs, words, words without English stop words.
+    """
+
+    c: float
+    balanced: bool
+    words: Words = "pairs"
+
+
+@dataclass(frozen=True)
+class Tuned(Generic[Setting]):
+    """A classifier whose settings are chosen by `tuning.choose` for each training set.
+
+    Attributes
+    ----------
+    settings : tuple
+        To choose from.
+    fit_each : callable
+        Fits and predicts under each of some settings.
+    """
+
+    settings: tuple[Setting, ...]
+    fit_each: FitEach[Setting]
+
+    def __call__(self, training: TrainingSet, test: Rows, seed: int) -> list[str]:
+        """Choose, fit on all training rows, and predict the test rows."""
+        chosen = choose(training, self.settings, self.fit_each, seed)
+        return list(self.fit_each(training, test, [chosen])[0])
+
+
+def fit_embeddings(
+    training: TrainingSet, unseen: Rows, settings: Sequence[Linear]
+) -> list[list[str]]:
+    """Logistic regression on embeddings scaled to length 1.
+
+    Points without a text stay as long as they are: those of SMOTE, between rows of length 1, are
+    shorter, and scaling them would make a weaker control.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import normalize
+
+    x, unit = unit_rows(training.rows), normalize(unseen.embeddings)
+    return [
+        _fit(LogisticRegression(max_iter=2000), training, x, unit, setting) for setting in settings
+    ]
+
+
+def fit_words(training: TrainingSet, unseen: Rows, settings: Sequence[Linear]) -> list[list[str]]:
+    """Linear SVM on TF-IDF, counts taken as ``1 + log(count)``; words of the training rows."""
+    from sklearn.svm import LinearSVC
+
+    need_texts(training.rows, unseen)
+    seen = {words: _tf_idf(training.rows, unseen, words) for words in _distinct(settings)}
+    return [
+        _fit(LinearSVC(random_state=0), training, *seen[setting.words], setting)
+        for setting in settings
+    ]
+
+
+def fit_centroids_of_words(
+    training: TrainingSet, unseen: Rows, settings: Sequence[Words]
+) -> list[list[str]]:
+    """Nearest class mean by cosine of TF-IDF (Rocchio)."""
+    need_texts(training.rows, unseen)
+    return [
+        _nearest_centroid(training.rows.labels, *_tf_idf(training.rows, unseen, words))
+        for words in settings
+    ]
+
+
+def fit_centroids_of_embeddings(
+    training: TrainingSet, unseen: Rows, settings: Sequence[None]
+) -> list[list[str]]:
+    """Nearest class mean by cosine of embeddings."""
+    from sklearn.preprocessing import normalize
+
+    means = unit_rows(training.rows), normalize(unseen.embeddings)
+    return [_nearest_centroid(training.rows.labels, *means) for _ in settings]
+
+
+def fit_prior_corrected(
+    training: TrainingSet, unseen: Rows, settings: Sequence[Linear]
+) -> list[list[str]]:
+    """`fit_embeddings` with each class's log share of the rows taken from its logit [1]_.
+
+    References
+    ----------
+    .. [1] Menon and others: Long-tail learning via logit adjustment. ICLR 2021.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import normalize
+
+    x, unit = unit_rows(training.rows), normalize(unseen.embeddings)
+    found = []
+    for setting in settings:
+        model = LogisticRegression(max_iter=2000, C=_sum_c(setting, training))
+        names, counts = np.unique(training.rows.labels, return_counts=True)
+        model.fit(x, training.rows.labels)
+        logits = model.predict_log_proba(unit) - np.log(counts / counts.sum())
+        found.append([str(name) for name in names[logits.argmax(axis=1)]])
+    return found
+
+
+def unit_rows(rows: Rows) -> np.ndarray:
+    """Embeddings of length 1, but points without a text as they are."""
+    from sklearn.preprocessing import normalize
+
+    if not rows.has_embedding:
+        raise ValueError("The embedding classifier needs rows that are encoded.")
+    x = np.asarray(normalize(rows.embeddings))
+    if not rows.has_text:
+        points = [not text for text in rows.texts]
+        x[points] = rows.embeddings[points]
+    return x
+
+
+# From strong to weak: `choose` takes the first of equal ones.
+_C = (0.3, 1.0, 3.0, 10.0, 100.0, 1000.0)
+_WORDS: tuple[Words, ...] = ("pairs", "words", "content words")
+EMBEDDINGS = tuple(Linear(c, balanced) for c, balanced in product(_C, (False, True)))
+TF_IDF = tuple(
+    Linear(c, balanced, words)
+    for c, balanced, words in product((1.0, 10.0, 100.0, 1000.0), (False, True), _WORDS)
+)
+
+TrainedClassifier = Callable[[TrainingSet, Rows, int], list[str]]
+TUNED: dict[str, TrainedClassifier] = {
+    "embedding": Tuned(EMBEDDINGS, fit_embeddings),
+    "tfidf": Tuned(TF_IDF, fit_words),
+}
+# On the real rows alone, of the same features: what costs nothing at all.
+CLASS_WEIGHTED: dict[str, TrainedClassifier] = {
+    "embedding": Tuned(tuple(s for s in EMBEDDINGS if s.balanced), fit_embeddings),
+    "tfidf": Tuned(tuple(s for s in TF_IDF if s.balanced), fit_words),
+}
+CENTROIDS: dict[str, TrainedClassifier] = {
+    "embedding": Tuned((None,), fit_centroids_of_embeddings),
+    "tfidf": Tuned(_WORDS, fit_centroids_of_words),
+}
+PRIOR_CORRECTED: dict[str, TrainedClassifier] = {
+    "embedding": Tuned(tuple(s for s in EMBEDDINGS if not s.balanced), fit_prior_corrected)
+}
+
+
+def _fit(model: Any, training: TrainingSet, x: Any, unseen: Any, setting: Linear) -> list[str]:
+    labels = training.rows.labels
+    if len(set(labels)) == 1:  # what scikit-learn refuses to fit
+        return [labels[0]] * unseen.shape[0]
+    weight = _weights(training, setting.balanced)
+    model.set_params(C=_sum_c(setting, training))
+    return [str(label) for label in model.fit(x, labels, weight).predict(unseen)]
+
+
+def _sum_c(setting: Linear, training: TrainingSet) -> float:
+    return setting.c * REFERENCE_ROWS / len(training)
+
+
+def _weights(training: TrainingSet, balanced: bool) -> np.ndarray:
+    """Of mean 1, so that the number of rows alone sets the strength of the penalty."""
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    weight = np.ones(len(training)) if training.weight is None else training.weight
+    if balanced:
+        weight = weight * compute_sample_weight("balanced", training.rows.labels)
+    return np.asarray(weight / weight.mean())
+
+
+def _tf_idf(train: Rows, unseen: Rows, words: Words) -> tuple[Any, Any]:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(
+        sublinear_tf=True,
+        ngram_range=(1, 2 if words == "pairs" else 1),
+        stop_words="english" if words == "content words" else None,
+    )
+    return vectorizer.fit_transform(train.texts), vectorizer.transform(unseen.texts)
+
+
+def _nearest_centroid(labels: Sequence[str], x: Any, unseen: Any) -> list[str]:
+    names, codes = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
+    means = np.stack([np.asarray(x[codes == k].mean(axis=0)).ravel() for k in range(len(names))])
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    return [str(name) for name in names[np.asarray(unseen @ means.T).argmax(axis=1)]]
+
+
+def _distinct(settings: Sequence[Linear]) -> list[Words]:
+    return list(dict.fromkeys(setting.words for setting in settings))

@@ -1,0 +1,58 @@
+"""Hyper-parameters by cross-validation on an arm's own training rows, for every arm alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from smotext_ray.evaluation.rows import Rows
+from smotext_ray.evaluation.utility.training_sets import TrainingSet, splits
+
+FOLDS = 4
+
+Setting = TypeVar("Setting")
+# (training rows, rows to predict, settings to try) -> predicted labels under each setting. All
+# settings at once, so that what they share (words, say) is made once.
+FitEach = Callable[[TrainingSet, Rows, Sequence[Setting]], Sequence[Sequence[str]]]
+
+
+def choose(
+    training: TrainingSet, settings: Sequence[Setting], fit_each: FitEach[Setting], seed: int
+) -> Setting:
+    """The setting with the best macro-F1 over the folds; of equal ones the first.
+
+    Predictions of all folds are scored together: with two rows of a class per fold, a fold of
+    its own says next to nothing about it.
+
+    Parameters
+    ----------
+    training : TrainingSet
+    settings : sequence
+        From the strongest regularization to the weakest.
+    fit_each : callable
+        Fits each setting and predicts.
+    seed : int
+        Draws the folds.
+    """
+    from sklearn.metrics import f1_score
+
+    if len(settings) == 1:
+        return settings[0]
+    truth: list[str] = []
+    guesses: list[list[str]] = [[] for _ in settings]
+    for train, validate in splits(training, FOLDS, seed):
+        unseen = training.rows.take(validate)
+        truth += unseen.labels
+        predicted = fit_each(training.take(train), unseen, settings)
+        for guess, labels in zip(guesses, predicted, strict=True):
+            guess += labels
+    if not truth:
+        return settings[0]
+    classes = sorted(set(truth))
+    scores = [
+        f1_score(truth, guess, labels=classes, average="macro", zero_division=0)
+        for guess in guesses
+    ]
+    return settings[int(np.argmax(scores))]

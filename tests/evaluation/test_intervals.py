@@ -1,0 +1,98 @@
+"""Do the intervals cover, and are p values corrected as other libraries correct them?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smotext_ray.evaluation.statistics import critical_difference, holm, interval
+from smotext_ray.evaluation.utility.bootstrap import paired_bootstrap
+
+
+def coverage(left_out, draws, simulations=1500):
+    """Of 95% intervals of a mean over 100 normal values, from draws that leave out a tenth."""
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(simulations):
+        values = rng.normal(size=100)
+        means = [rng.permutation(values)[:90].mean() for _ in range(draws)]
+        found = interval(means, left_out)
+        hits += found.low <= 0 <= found.high
+    return hits / simulations
+
+
+@pytest.mark.parametrize("draws", [3, 5, 20])
+def test_intervals_over_overlapping_draws_cover_what_they_promise(draws):
+    assert 0.925 < coverage(0.1, draws) < 0.975
+
+
+def test_overlapping_draws_taken_for_independent_ones_would_not_cover():
+    assert coverage(0.0, 5) < 0.5
+
+
+def test_more_draws_do_not_make_the_interval_of_one_corpus_vanish():
+    rng = np.random.default_rng(1)
+    few, many = (interval(rng.normal(size=n), left_out=0.1) for n in (30, 3000))
+    assert many.high - many.low > 0.8 * (few.high - few.low)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_agrees_with_its_definition(p_values):
+    adjusted = holm(p_values)
+    alpha = 0.05
+    rejected = set()
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    for step, i in enumerate(order):
+        if p_values[i] * (len(p_values) - step) > alpha:
+            break
+        rejected.add(i)
+    assert {i for i, p in enumerate(adjusted) if p <= alpha} == rejected
+    assert all(a >= min(p, 1) - 1e-9 for a, p in zip(adjusted, p_values, strict=True))
+
+
+def test_the_critical_difference_is_that_of_demsar_s_tables():
+    # q_0.05 of 2, 5 and 10 classifiers: 1.960, 2.728, 3.164.
+    for arms, q in ((2, 1.960), (5, 2.728), (10, 3.164)):
+        expected = q * np.sqrt(arms * (arms + 1) / (6 * 30))
+        assert critical_difference(arms, 30) == pytest.approx(expected, abs=2e-3)
+
+
+def macro_f1(labels, guess):
+    from sklearn.metrics import f1_score
+
+    classes = sorted(set(labels))
+    return f1_score(labels, guess, labels=classes, average="macro", zero_division=0)
+
+
+def guesses(labels, right, rng):
+    names = sorted(set(labels))
+    return [x if rng.random() < right else names[rng.integers(len(names))] for x in labels]
+
+
+def test_the_bootstrapped_difference_is_that_of_scikit_learn_s_macro_f1():
+    rng = np.random.default_rng(0)
+    labels = [str(k) for k in rng.integers(4, size=200)]
+    a, b = ([guesses(labels, right, rng) for _ in range(3)] for right in (0.8, 0.5))
+    found = paired_bootstrap(labels, a, b, draws=500)
+    pairs = zip(a, b, strict=True)
+    expected = np.mean([macro_f1(labels, x) - macro_f1(labels, y) for x, y in pairs])
+    assert found.mean == pytest.approx(expected, abs=1e-6)
+    assert found.low < found.mean < found.high
+    assert found.low > 0
+
+
+def test_an_arm_against_itself_has_no_difference():
+    labels = ["a", "b"] * 20
+    found = paired_bootstrap(labels, [labels], [labels], draws=50)
+    assert (found.mean, found.low, found.high) == (0, 0, 0)
+
+
+def test_bootstrapped_intervals_cover_the_difference_on_fresh_test_rows():
+    rng, hits, simulations = np.random.default_rng(2), 0, 200
+    for _ in range(simulations):
+        labels = [str(k) for k in rng.integers(2, size=150)]
+        a, b = guesses(labels, 0.6, rng), guesses(labels, 0.6, rng)
+        found = paired_bootstrap(labels, [a], [b], draws=200)
+        hits += found.low <= 0 <= found.high  # both arms are equally good
+    assert 0.88 < hits / simulations <= 0.99
