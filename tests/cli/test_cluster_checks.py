@@ -239,4 +239,4 @@ class TestInRay:
         out = capsys.readouterr().out
         assert "decode: decoder.tensor_parallel_size is 4, but no machine" in out
         assert main(["doctor", "--cluster", "resources.decoder_actors=99"]) == 2
-        assert "asks for 99 actors" in capsys.readouterr().out
+        assert "decoder_actors is 99" in capsys.readouterr().out

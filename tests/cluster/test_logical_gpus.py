@@ -58,5 +58,5 @@ def test_augment_ends_on_a_head_with_two_gpus(tmp_path, corpus):
     run = Run(os.fspath(tmp_path / "run"))
     check_whole(run)
     manifest = Manifest.read(run)
-    assert manifest.config["encoder"]["dtype"] == "bfloat16"  # for the GPUs that are counted
+    assert manifest.config.encoder.dtype == "bfloat16"  # for the GPUs that are counted
     assert len(manifest.rounds) == 1 and manifest.rounds[0].decode.tokens > 0

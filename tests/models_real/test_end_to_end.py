@@ -156,7 +156,7 @@ def test_a_finished_run_is_left_as_it_is(finished, corpus, capsys):
     before = hashlib.sha256((run / "augmented.parquet").read_bytes()).digest()
     files = sorted(path.name for path in (run / "samples").rglob("*.parquet"))
     assert main(augment_options(corpus, run)) == first.returncode
-    assert "finished already" in capsys.readouterr().err
+    assert "is already finished" in capsys.readouterr().err
     assert hashlib.sha256((run / "augmented.parquet").read_bytes()).digest() == before
     assert sorted(path.name for path in (run / "samples").rglob("*.parquet")) == files
 

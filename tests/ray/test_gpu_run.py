@@ -65,7 +65,7 @@ def seen(stage: Path, actor: str) -> set[str | None]:
 def test_a_run_reserves_gpus_for_every_kind_of_actor(stage, run):
     made = run(decode_rows_per_block=8)
     assert Manifest.read(made).rounds[0].decode.actors == 2
-    assert Manifest.read(made).config["encoder"]["dtype"] == "bfloat16"
+    assert Manifest.read(made).config.encoder.dtype == "bfloat16"
     for actor in ("encoder", "planner", "decoder", "gate"):
         assert seen(stage, actor) <= GPUS, actor
 
@@ -74,7 +74,7 @@ def test_what_reserves_no_gpu_sees_none(stage, run):
     made = run(gpus_per_encoder=0, gpus_per_gate=0)
     assert seen(stage, "encoder") == {""} == seen(stage, "gate")
     assert seen(stage, "decoder") <= GPUS
-    assert Manifest.read(made).config["encoder"]["dtype"] != "auto"
+    assert Manifest.read(made).config.encoder.dtype != "auto"
 
 
 def visible() -> str | None:

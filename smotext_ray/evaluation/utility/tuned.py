@@ -152,7 +152,7 @@ _WORDS: tuple[Words, ...] = ("pairs", "words", "content words")
 EMBEDDINGS = tuple(Linear(c, balanced) for c, balanced in product(_C, (False, True)))
 TF_IDF = tuple(
     Linear(c, balanced, words)
-    for c, balanced, words in product((1.0, 10.0, 100.0, 1000.0), (False, True), _WORDS)
+    for c, balanced, words in product((0.1, 1.0, 10.0, 100.0), (False, True), _WORDS)
 )
 
 TrainedClassifier = Callable[[TrainingSet, Rows, int], list[str]]

@@ -1,0 +1,103 @@
+"""What real rows alone reach, with settings chosen on the training rows: the bar for `utility.py`.
+
+    python benchmarks/real_baselines.py --dataset r8 --protocol imbalanced --output runs/baselines
+
+Splits, draws and test rows are those of `utility.py`; no synthetic text is made. `untuned` is the
+classifier of `utility.py`. The others choose C, class weights and, for TF-IDF, the words by
+four-fold cross-validation on the training rows of each seed, and never see a test row:
+`tuned`, `class weights` (always balanced), `prior corrected` (logit adjustment) and `centroid`
+(the nearest class mean, which has no C).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from figures import save, show
+from utility import FILES, PACKAGED, cut, read_split
+
+from smotext_ray.config.load import load_config
+from smotext_ray.errors import UserError
+from smotext_ray.evaluation.rows import Rows
+from smotext_ray.evaluation.utility import tuned
+from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS
+from smotext_ray.evaluation.utility.scores import Scores, measure
+from smotext_ray.evaluation.utility.training_sets import of_real
+
+BASELINES = {
+    "tuned": tuned.TUNED,
+    "class weights": tuned.CLASS_WEIGHTED,
+    "prior corrected": tuned.PRIOR_CORRECTED,
+    "centroid": tuned.CENTROIDS,
+}
+
+
+def main() -> int:
+    options = _options()
+    try:
+        scores = measure_all(options)
+    except UserError as error:
+        print(f"real_baselines.py: error: {error}", file=sys.stderr)
+        return 2
+    rows = [
+        [classifier, name, *_mean_and_sd([score.macro_f1 for score in found])]
+        for (classifier, name), found in scores.items()
+    ]
+    show(["classifier", "real rows alone", "macro-F1", "sd over seeds"], rows)
+    name = f"baselines-{options.dataset}-{options.protocol}.json"
+    figures = {f"{c}, {n}": [s.macro_f1 for s in found] for (c, n), found in scores.items()}
+    save(options.output / name, dataset=options.dataset, protocol=options.protocol, **figures)
+    return 0
+
+
+def measure_all(options: argparse.Namespace) -> dict[tuple[str, str], list[Scores]]:
+    """The scores of all seeds, by classifier and baseline."""
+    from smotext_ray.models.load import load_encoder
+
+    train, held_out = (read_split(options, split) for split in ("train", "test"))
+    encoder = load_encoder(load_config("offline"))
+    test = _rows(held_out, encoder)
+    scores: dict[tuple[str, str], list[Scores]] = {}
+    for seed in range(options.seeds):
+        real = _rows(cut(train, options.protocol, seed), encoder)
+        for classifier, untuned in CLASSIFIERS.items():
+            labels = {"untuned": untuned(real, test, seed, None)}
+            for name, group in BASELINES.items():
+                if classifier in group:
+                    labels[name] = group[classifier](of_real(real), test, seed)
+            for name, predicted in labels.items():
+                found = measure(test.labels, predicted, seed)
+                scores.setdefault((classifier, name), []).append(found)
+        print(f"seed {seed} done", file=sys.stderr)
+    return scores
+
+
+def _rows(table: pa.Table, encoder: Any) -> Rows:
+    texts = table["text"].to_pylist()
+    labels = [str(label) for label in table["label"].to_pylist()]
+    return Rows(texts, np.asarray(encoder.encode(texts)), labels)
+
+
+def _mean_and_sd(values: list[float]) -> tuple[str, str]:
+    return f"{np.mean(values):.3f}", f"{np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", required=True, choices=[*PACKAGED, *FILES])
+    parser.add_argument("--protocol", required=True, choices=["imbalanced", "few-shot", "full"])
+    parser.add_argument("--output", required=True, type=Path, help="directory for the figures")
+    parser.add_argument("--data", type=Path, help="directory of the sets that are not packaged")
+    parser.add_argument("--seeds", type=int, default=5)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
