@@ -113,7 +113,7 @@ def interval(values: Sequence[float], left_out: float = 0.0) -> Interval:
 
     x = np.asarray(values, dtype=np.float64)
     if not len(x):
-        raise ValueError("No values, no interval.")
+        raise ValueError("An interval needs at least one value.")
     mean = float(np.mean(x))
     if len(x) == 1:
         return Interval(mean, math.nan, math.nan, 1)

@@ -16,6 +16,7 @@ from smotext_ray.evaluation.utility.arms import ARMS, gain_is_interpolations
 from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS
 from smotext_ray.evaluation.utility.scores import differences
 from smotext_ray.evaluation.utility.trials import (
+    LEFT_OUT,
     METRICS,
     OWN,
     draw,
@@ -129,7 +130,7 @@ def test_verdicts_are_the_rules_word_on_the_paired_differences(material, decoded
         over = []
         for arm in ("shuffled", "label_only"):
             own, other = (trials[verdict["classifier"], name] for name in (OWN, arm))
-            over.append(getattr(differences(own, other), verdict["metric"]))
+            over.append(getattr(differences(own, other, LEFT_OUT), verdict["metric"]))
             assert verdict[f"over_{arm}"]["low"] == over[-1].low
         assert verdict["counts"] is gain_is_interpolations(*over)
 

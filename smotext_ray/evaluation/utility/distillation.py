@@ -18,7 +18,7 @@ from smotext_ray.evaluation.rows import Rows, need_texts
 from smotext_ray.evaluation.statistics import interval
 from smotext_ray.evaluation.utility.scores import Scores, measure, ratios, summarize
 from smotext_ray.evaluation.utility.teacher import TeacherLabels
-from smotext_ray.evaluation.utility.trials import METRICS, drawn
+from smotext_ray.evaluation.utility.trials import LEFT_OUT, METRICS, drawn
 
 # Probabilities below this are dropped: a copy of the row per class (there may be fifty) would cost
 # time and carry no weight.
@@ -161,13 +161,13 @@ def _compared(
         pairs = zip(seeds, found, strict=True)
         scores = [measure(labels, names[guess].tolist(), seed) for seed, guess in pairs]
         rows += [facts | row for row in _rows(scores, teacher)]
-        same = interval([float(np.mean(guess == of_teacher)) for guess in found])
+        same = interval([float(np.mean(guess == of_teacher)) for guess in found], LEFT_OUT)
         agreement.append(facts | {"share": same.as_json()})
     return {"rows": rows, "agreement": agreement}
 
 
 def _rows(student: Sequence[Scores], teacher: Sequence[Scores]) -> list[dict[str, Any]]:
-    summary, ratio = summarize(student), ratios(student, teacher)
+    summary, ratio = summarize(student, LEFT_OUT), ratios(student, teacher, LEFT_OUT)
     return [
         {
             "metric": metric,

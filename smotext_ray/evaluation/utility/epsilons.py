@@ -79,7 +79,7 @@ def utility_at_epsilons(
         new = Rows(texts, encode(texts), labels)
         for name, classifier in classifiers.items():
             scores = [score(_drawn(new, seed), test, classifier, seed) for seed in seeds]
-            summary = summarize(scores)
+            summary = summarize(scores, LEFT_OUT)
             for metric in METRICS:
                 facts = {"epsilon": epsilon, "classifier": name, "metric": metric}
                 rows.append(facts | bounds(summary, metric))

@@ -84,29 +84,35 @@ def measure(labels: Sequence[str], predicted: Sequence[str], seed: int) -> Score
     )
 
 
-def summarize(scores: Sequence[Scores]) -> Summary:
+def summarize(scores: Sequence[Scores], left_out: float = 0.0) -> Summary:
     """Mean and interval of each score over seeds.
 
     Parameters
     ----------
     scores : sequence of Scores
         One per seed, on test rows with the same classes.
+    left_out : float in [0, 1), default=0.0
+        The share of one corpus that each seed leaves out; see `statistics.interval`.
     """
-    return _summary(scores, scores, lambda a, _: a)
+    return _summary(scores, scores, lambda a, _: a, left_out)
 
 
-def differences(scores: Sequence[Scores], others: Sequence[Scores]) -> Summary:
+def differences(
+    scores: Sequence[Scores], others: Sequence[Scores], left_out: float = 0.0
+) -> Summary:
     """Mean and paired interval of ``scores - others``.
 
     Parameters
     ----------
     scores, others : sequence of Scores
         Scores of two arms, with the same seeds in the same order.
+    left_out : float in [0, 1), default=0.0
+        The share of one corpus that each seed leaves out; see `statistics.interval`.
     """
-    return _summary(scores, others, lambda a, b: a - b)
+    return _summary(scores, others, lambda a, b: a - b, left_out)
 
 
-def ratios(scores: Sequence[Scores], others: Sequence[Scores]) -> Summary:
+def ratios(scores: Sequence[Scores], others: Sequence[Scores], left_out: float = 0.0) -> Summary:
     """Mean and paired interval of ``scores / others``, as for TSTR over TRTR.
 
     Parameters
@@ -114,14 +120,17 @@ def ratios(scores: Sequence[Scores], others: Sequence[Scores]) -> Summary:
     scores, others : sequence of Scores
         Scores of two arms, with the same seeds in the same order. If the denominator is zero, the
         ratio is NaN.
+    left_out : float in [0, 1), default=0.0
+        The share of one corpus that each seed leaves out; see `statistics.interval`.
     """
-    return _summary(scores, others, lambda a, b: a / b if b else math.nan)
+    return _summary(scores, others, lambda a, b: a / b if b else math.nan, left_out)
 
 
 def _summary(
     scores: Sequence[Scores],
     others: Sequence[Scores],
     compare: Callable[[float, float], float],
+    left_out: float,
 ) -> Summary:
     pairs = list(zip(scores, others, strict=True))
     if any(a.seed != b.seed for a, b in pairs):
@@ -132,7 +141,7 @@ def _summary(
         raise ValueError("Only scores on test rows with the same classes can be compared.")
 
     def over_seeds(of: Callable[[Scores], float]) -> Interval:
-        return interval([compare(of(a), of(b)) for a, b in pairs])
+        return interval([compare(of(a), of(b)) for a, b in pairs], left_out)
 
     def recall_of(label: str) -> Callable[[Scores], float]:
         return lambda s: s.recall[label]

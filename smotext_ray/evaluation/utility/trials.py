@@ -1,7 +1,7 @@
 """Classifiers trained on real texts, on synthetic ones, on both, and on the controls.
 
 Each seed leaves out a tenth of the real texts of each class, and the synthetic texts with a
-left-out parent, so that the intervals over seeds show how much the draw of real texts matters.
+left-out parent. The draws overlap, so the intervals over seeds are those of the delete-d jackknife.
 Every arm that adds rows adds as many to each class as SMOTExT does. Decoded controls add at most
 that many, limited by what passed the gate.
 """
@@ -199,15 +199,15 @@ def utility_section(trials: Trials, test_rows: int, seeds: Sequence[int]) -> dic
     """The ``utility`` section of a report."""
     rows, recall, gains, ratio = [], [], [], {}
     for (classifier, arm), scores in trials.items():
-        summary, facts = summarize(scores), {"classifier": classifier, "arm": arm}
+        summary, facts = summarize(scores, LEFT_OUT), {"classifier": classifier, "arm": arm}
         for metric in METRICS:
             values = [getattr(found, metric) for found in scores]
             rows.append(facts | {"metric": metric, "values": values} | bounds(summary, metric))
         recall += [facts | {"label": k} | _json(v) for k, v in summary.recall.items()]
         if arm == SYNTHETIC:
-            ratio[classifier] = _compared(ratios(scores, trials[classifier, "nothing"]))
+            ratio[classifier] = _compared(ratios(scores, trials[classifier, "nothing"], LEFT_OUT))
         elif arm != OWN:
-            less = differences(trials[classifier, OWN], scores)
+            less = differences(trials[classifier, OWN], scores, LEFT_OUT)
             gains += [
                 {"classifier": classifier, "metric": m, "against": arm} | bounds(less, m)
                 for m in METRICS
@@ -231,7 +231,7 @@ def _verdicts(trials: Trials) -> list[dict[str, Any]]:
         if not all(arms):
             continue
         own = trials[classifier, OWN]
-        shuffled, label_only = (differences(own, scores) for scores in arms if scores)
+        shuffled, label_only = (differences(own, scores, LEFT_OUT) for scores in arms if scores)
         for metric in METRICS:
             over = getattr(shuffled, metric), getattr(label_only, metric)
             found.append(
