@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from figures import save, show
-from utility import FILES, PACKAGED, cut, read_split
+from utility import cut, protocol_options, read_split
 
 from smotext_ray.config.load import load_config
 from smotext_ray.errors import UserError
@@ -38,7 +37,7 @@ BASELINES = {
 
 
 def main() -> int:
-    options = _options()
+    options = protocol_options(__doc__).parse_args()
     try:
         scores = measure_all(options)
     except UserError as error:
@@ -85,18 +84,6 @@ def _rows(table: pa.Table, encoder: Any) -> Rows:
 
 def _mean_and_sd(values: list[float]) -> tuple[str, str]:
     return f"{np.mean(values):.3f}", f"{np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--dataset", required=True, choices=[*PACKAGED, *FILES])
-    parser.add_argument("--protocol", required=True, choices=["imbalanced", "few-shot", "full"])
-    parser.add_argument("--output", required=True, type=Path, help="directory for the figures")
-    parser.add_argument("--data", type=Path, help="directory of the sets that are not packaged")
-    parser.add_argument("--seeds", type=int, default=5)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -199,15 +199,21 @@ def show_arms(found: list[dict[str, Any]]) -> dict[str, Any]:
     return results
 
 
-def _options() -> argparse.Namespace:
+def protocol_options(description: str | None) -> argparse.ArgumentParser:
+    """A parser of what every benchmark of this protocol asks for."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dataset", required=True, choices=[*PACKAGED, *FILES])
     parser.add_argument("--protocol", required=True, choices=["imbalanced", "few-shot", "full"])
-    parser.add_argument("--output", required=True, type=Path, help="for runs and results")
+    parser.add_argument("--output", required=True, type=Path, help="directory for what is made")
     parser.add_argument("--data", type=Path, help="directory of the sets that are not packaged")
     parser.add_argument("--seeds", type=int, default=5)
+    return parser
+
+
+def _options() -> argparse.Namespace:
+    parser = protocol_options(__doc__)
     parser.add_argument("--new", type=int, default=100, help="texts a class (default 100)")
     parser.add_argument(
         "--controls",

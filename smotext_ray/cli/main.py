@@ -198,16 +198,7 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=int, metavar="N", help="random seed for planning and decoding (default 0)")
     add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times (default 3)")
-    add(
-        "--on-bad-row",
-        choices=get_args(OnProblem),
-        help="what to do with null, empty or non-string texts (default error)",
-    )
-    add(
-        "--on-singleton-class",
-        choices=get_args(OnProblem),
-        help="what to do with a class that has one distinct text (default error)",
-    )
+    _add_problem_options(command, " (default error)")
     add("--dry-run", action="store_true", help="print what would be done; write nothing")
     add("overrides", nargs="*", metavar="section.key=value", help="any other setting")
 
@@ -222,17 +213,17 @@ def _add_expand_options(command: argparse.ArgumentParser) -> None:
     )
     add("--target", metavar="S", help="like --sampling-strategy of augment (default: unchanged)")
     add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times")
-    add(
-        "--on-bad-row",
-        choices=get_args(OnProblem),
-        help="what to do with null, empty or non-string texts",
-    )
-    add(
-        "--on-singleton-class",
-        choices=get_args(OnProblem),
-        help="what to do with a class that has one distinct text",
-    )
+    _add_problem_options(command)
     add("overrides", nargs="*", metavar="section.key=value", help="any setting that may change")
+
+
+def _add_problem_options(command: argparse.ArgumentParser, default: str = "") -> None:
+    for option, problem in (
+        ("--on-bad-row", "null, empty or non-string texts"),
+        ("--on-singleton-class", "a class that has one distinct text"),
+    ):
+        text = f"what to do with {problem}{default}"
+        command.add_argument(option, choices=get_args(OnProblem), help=text)
 
 
 def _log_to_terminal() -> None:

@@ -128,7 +128,7 @@ class Restarts:
         self._told = told
         self._ends: Counter[str] = Counter()
         self._at: dict[str, str] = {}
-        self._is_whole = not _is_begun_anew()
+        self._is_whole = not _is_restarted()
 
     def all_ends(self, known: Counts) -> Counts:
         """Crash counts and current blocks of all actors; ``known``: from before a restart."""
@@ -246,7 +246,7 @@ def actor_id() -> str:
     return str(ray.get_runtime_context().get_actor_id())
 
 
-def _is_begun_anew() -> bool:
+def _is_restarted() -> bool:
     """Whether this process is a restarted actor."""
     import ray
 

@@ -31,7 +31,6 @@ from smotext_ray.run.tables import embeddings_table
 
 log = logging.getLogger("smotext_ray")
 
-
 # Limits of a plan for a single task: a few seconds on one core.
 LIGHT_FILES = 4
 LIGHT_PRODUCTS = 2e11  # multiplications in the neighbor search

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from smotext_ray.evaluation.inputs import EvaluationData
-from smotext_ray.evaluation.rows import Rows, need_texts
+from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.statistics import interval
+from smotext_ray.evaluation.utility.features import tf_idf
 from smotext_ray.evaluation.utility.scores import Scores, measure, ratios, summarize
 from smotext_ray.evaluation.utility.teacher import TeacherLabels
 from smotext_ray.evaluation.utility.trials import LEFT_OUT, METRICS, drawn
@@ -113,12 +114,8 @@ def learn_embedding(train: Rows, targets: np.ndarray, test: Rows, seed: int) -> 
 
 def learn_tfidf(train: Rows, targets: np.ndarray, test: Rows, seed: int) -> np.ndarray:
     """Logistic regression on the features of `classifiers.fit_tfidf`, with soft labels."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    need_texts(train, test)
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    x = words.fit_transform(train.texts)
-    return _logistic_regression(x, targets, words.transform(test.texts), seed)
+    x, unseen = tf_idf(train, test)
+    return _logistic_regression(x, targets, unseen, seed)
 
 
 STUDENTS: dict[str, Student] = {"embedding": learn_embedding, "tfidf": learn_tfidf}

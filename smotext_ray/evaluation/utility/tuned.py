@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from smotext_ray.evaluation.rows import Rows, need_texts
+from smotext_ray.evaluation.rows import Rows
+from smotext_ray.evaluation.utility.features import Words, tf_idf, unit_rows
 from smotext_ray.evaluation.utility.training_sets import TrainingSet
 from smotext_ray.evaluation.utility.tuning import FitEach, choose
 
 REFERENCE_ROWS = 1000  # at which `Linear.c` is scikit-learn's own C
-Words = Literal["pairs", "words", "content words"]
 Setting = TypeVar("Setting")
 
 
@@ -65,24 +65,21 @@ def fit_embeddings(
 ) -> list[list[str]]:
     """Logistic regression on embeddings scaled to length 1.
 
-    Points without a text stay as long as they are: those of SMOTE, between rows of length 1, are
-    shorter, and scaling them would make a weaker control.
+    Points without a text are not rescaled, see `features.unit_rows`.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import normalize
 
-    x, unit = unit_rows(training.rows), normalize(unseen.embeddings)
+    x, unit = unit_rows(training.rows), unit_rows(unseen)
     return [
         _fit(LogisticRegression(max_iter=2000), training, x, unit, setting) for setting in settings
     ]
 
 
 def fit_words(training: TrainingSet, unseen: Rows, settings: Sequence[Linear]) -> list[list[str]]:
-    """Linear SVM on TF-IDF, counts taken as ``1 + log(count)``; words of the training rows."""
+    """Linear SVM on TF-IDF of the training rows' words."""
     from sklearn.svm import LinearSVC
 
-    need_texts(training.rows, unseen)
-    seen = {words: _tf_idf(training.rows, unseen, words) for words in _distinct(settings)}
+    seen = {words: tf_idf(training.rows, unseen, words) for words in _distinct(settings)}
     return [
         _fit(LinearSVC(random_state=0), training, *seen[setting.words], setting)
         for setting in settings
@@ -93,9 +90,8 @@ def fit_centroids_of_words(
     training: TrainingSet, unseen: Rows, settings: Sequence[Words]
 ) -> list[list[str]]:
     """Nearest class mean by cosine of TF-IDF (Rocchio)."""
-    need_texts(training.rows, unseen)
     return [
-        _nearest_centroid(training.rows.labels, *_tf_idf(training.rows, unseen, words))
+        _nearest_centroid(training.rows.labels, *tf_idf(training.rows, unseen, words))
         for words in settings
     ]
 
@@ -104,9 +100,7 @@ def fit_centroids_of_embeddings(
     training: TrainingSet, unseen: Rows, settings: Sequence[None]
 ) -> list[list[str]]:
     """Nearest class mean by cosine of embeddings."""
-    from sklearn.preprocessing import normalize
-
-    means = unit_rows(training.rows), normalize(unseen.embeddings)
+    means = unit_rows(training.rows), unit_rows(unseen)
     return [_nearest_centroid(training.rows.labels, *means) for _ in settings]
 
 
@@ -120,9 +114,8 @@ def fit_prior_corrected(
     .. [1] Menon and others: Long-tail learning via logit adjustment. ICLR 2021.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import normalize
 
-    x, unit = unit_rows(training.rows), normalize(unseen.embeddings)
+    x, unit = unit_rows(training.rows), unit_rows(unseen)
     found = []
     for setting in settings:
         model = LogisticRegression(max_iter=2000, C=_sum_c(setting, training))
@@ -131,19 +124,6 @@ def fit_prior_corrected(
         logits = model.predict_log_proba(unit) - np.log(counts / counts.sum())
         found.append([str(name) for name in names[logits.argmax(axis=1)]])
     return found
-
-
-def unit_rows(rows: Rows) -> np.ndarray:
-    """Embeddings of length 1, but points without a text as they are."""
-    from sklearn.preprocessing import normalize
-
-    if not rows.has_embedding:
-        raise ValueError("The embedding classifier needs rows that are encoded.")
-    x = np.asarray(normalize(rows.embeddings))
-    if not rows.has_text:
-        points = [not text for text in rows.texts]
-        x[points] = rows.embeddings[points]
-    return x
 
 
 # From strong to weak: `choose` takes the first of equal ones.
@@ -195,17 +175,6 @@ def _weights(training: TrainingSet, balanced: bool) -> np.ndarray:
     if balanced:
         weight = weight * compute_sample_weight("balanced", training.rows.labels)
     return np.asarray(weight / weight.mean())
-
-
-def _tf_idf(train: Rows, unseen: Rows, words: Words) -> tuple[Any, Any]:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectorizer = TfidfVectorizer(
-        sublinear_tf=True,
-        ngram_range=(1, 2 if words == "pairs" else 1),
-        stop_words="english" if words == "content words" else None,
-    )
-    return vectorizer.fit_transform(train.texts), vectorizer.transform(unseen.texts)
 
 
 def _nearest_centroid(labels: Sequence[str], x: Any, unseen: Any) -> list[str]:
