@@ -132,7 +132,7 @@ def result_schema(own: pa.Schema, id_type: pa.DataType, neighbors_per_point: int
     added = [field for field in samples if field.name not in gone]
     # The lists stand before the round, as in results that exist.
     added.sort(key=lambda field: field.name in {"round", "cosine_to_point"})
-    return pa.schema([*own.remove_metadata(), ("synthetic", pa.bool_()), *added])
+    return pa.schema([*own, ("synthetic", pa.bool_()), *added], own.metadata)
 
 
 def sample_table(

@@ -4,31 +4,58 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from smotext_ray.corpus.plain import plain_type, restored
 from smotext_ray.corpus.staging import original_columns
+from smotext_ray.corpus.survey import CorpusSummary
 from smotext_ray.run.corpus_files import corpus_files
 from smotext_ray.run.directory import Run, file_sha256
 from smotext_ray.run.manifest import Manifest, Result
+from smotext_ray.run.pandas_dtypes import with_pandas_dtypes
 from smotext_ray.run.samples import accepted_unique_samples
 from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, result_schema
 
 FILE = "augmented.parquet"
 DIRECTORY = "augmented"
 INPUT_SCHEMA = "input_schema.parquet"
+INPUT_CATEGORIES = "input_categories.parquet"
 LARGE = 1_000_000  # rows; a larger result becomes a directory
 ROWS_PER_FILE = 500_000
 
 
-def write_input_schema(run: Run, schema: pa.Schema) -> None:
-    """Store the input's columns and types as an empty parquet file."""
+def write_input_schema(run: Run, survey: CorpusSummary) -> None:
+    """Store the input's columns and types as an empty parquet file, and its categories in another.
+
+    An empty dictionary has no values, so those are stored as one list per column.
+    """
+    lists = {
+        name: pa.ListArray.from_arrays([0, len(values)], values)
+        for name, values in survey.categories.items()
+    }
+    run.write(_parquet(pa.table(lists)), INPUT_CATEGORIES)
+    columns = [restored(pa.array([], plain_type(kind)), kind) for kind in survey.schema.types]
+    run.write(_parquet(pa.table(columns, schema=survey.schema)), INPUT_SCHEMA)
+
+
+def read_input_schema(run: Run) -> tuple[pa.Schema, dict[str, pa.Array]]:
+    """The input's schema, and the values of its columns of dictionaries in their order."""
+    schema = pq.read_schema(pa.BufferReader(run.read(INPUT_SCHEMA)))
+    if not run.has(INPUT_CATEGORIES):  # a run of an older version
+        return schema, {}
+    lists = pq.read_table(pa.BufferReader(run.read(INPUT_CATEGORIES)))
+    return schema, {name: lists[name].chunk(0).flatten() for name in lists.column_names}
+
+
+def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(schema.empty_table(), sink)
-    run.write(sink.getvalue().to_pybytes(), INPUT_SCHEMA)
+    pq.write_table(table, sink)
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result:
@@ -49,18 +76,21 @@ def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result
     -------
     Result
     """
-    own = pq.read_schema(pa.BufferReader(run.read(INPUT_SCHEMA)))
+    own, categories = read_input_schema(run)
     id_type = run.table("embeddings").schema.field("id").type
     mixed = manifest.config.plan.neighbors_per_point
-    schema = result_schema(own, id_type, mixed)
+    names = manifest.config.input
+    complete = {names.text_column, names.label_column}
+    schema = with_pandas_dtypes(result_schema(own, id_type, mixed), complete)
+    rows_of = partial(_all_rows, run, manifest, wanted, categories, schema)
     total = manifest.input.rows + sum(wanted.values())
     run.clear(DIRECTORY)
     if total < LARGE:
-        files = {FILE: _write(run, FILE, schema, _all_rows(run, manifest, wanted, own, schema))}
+        files = {FILE: _write(run, FILE, schema, rows_of())}
     else:
         run.make(DIRECTORY)
         files = {}
-        for number, tables in enumerate(_split(_all_rows(run, manifest, wanted, own, schema))):
+        for number, tables in enumerate(_split(rows_of())):
             name = f"{DIRECTORY}/part-{number:05d}.parquet"
             files[name] = _write(run, name, schema, iter(tables))
     rows = sum(count for _, count, _ in files.values())
@@ -76,24 +106,25 @@ def _all_rows(
     run: Run,
     manifest: Manifest,
     wanted: dict[Any, int],
-    input_schema: pa.Schema,
+    categories: dict[str, pa.Array],
     schema: pa.Schema,
 ) -> Iterator[pa.Table]:
     settings = manifest.config.input
+    own = pa.schema(list(schema)[: schema.get_field_index("synthetic")])
     files = [] if manifest.is_private else corpus_files(run, manifest)
     for file in files:  # in input order
         with run.fs.open_input_file(file) as stream:
-            table = pq.read_table(stream)
-        own = original_columns(table, settings, input_schema)
-        yield _filled(own.append_column("synthetic", pa.array([False] * len(own))), schema)
+            staged = pq.read_table(stream)
+        originals = original_columns(staged, settings, own, categories)
+        yield _filled(originals, pa.array([False] * len(staged)), schema)
     used: Counter[Any] = Counter()
     for samples in accepted_unique_samples(run, manifest.round_numbers):
         samples = up_to_target(samples, used, wanted)
-        renamed = {settings.text_column: samples["text"], settings.label_column: samples["label"]}
+        new = original_columns(samples.select(["text", "label"]), settings, own, categories)
         lineage = [*RESULT_LINEAGE, *(name for name in KEPT_OTHERS if name in samples.column_names)]
-        columns = {name: samples[name] for name in lineage} | renamed
-        columns["synthetic"] = pa.array([True] * len(samples))
-        yield _filled(pa.table(columns), schema)
+        for name in lineage:
+            new = new.append_column(name, samples[name])
+        yield _filled(new, pa.array([True] * len(samples)), schema)
 
 
 def up_to_target(samples: pa.Table, used: Counter[Any], wanted: Mapping[Any, int]) -> pa.Table:
@@ -105,12 +136,11 @@ def up_to_target(samples: pa.Table, used: Counter[Any], wanted: Mapping[Any, int
     return samples.filter(pa.array(keep, pa.bool_()))
 
 
-def _filled(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def _filled(table: pa.Table, synthetic: pa.Array, schema: pa.Schema) -> pa.Table:
     """The table with the schema's columns; missing ones are null."""
+    table = table.append_column("synthetic", synthetic)
     columns = [
-        table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(len(table), field.type)
+        table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
         for field in schema
     ]
     return pa.table(columns, schema=schema)
