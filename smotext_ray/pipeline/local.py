@@ -19,7 +19,7 @@ from smotext_ray.cluster.progress import Counter, log_begin, log_end
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline.actors import Actors
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import JobFacts
+from smotext_ray.run.facts import JobFacts
 from smotext_ray.utils.cpu import Dtype, cpu_dtype
 
 DECODE_ROWS = 2048  # of a block, which is what a kill loses

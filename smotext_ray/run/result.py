@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from smotext_ray.corpus.staging import original_columns
 from smotext_ray.run.corpus_files import corpus_files
 from smotext_ray.run.directory import Run, file_sha256
-from smotext_ray.run.manifest import Manifest, Result
+from smotext_ray.run.facts import Result
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.samples import accepted_unique_samples
 from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, result_schema
 

@@ -32,7 +32,7 @@ from smotext_ray.config.load import load_config
 from smotext_ray.models import load
 from smotext_ray.models.engine import Candidates
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import InputFacts
+from smotext_ray.run.facts import InputFacts
 from smotext_ray.run.opening import new_manifest
 
 ALL_PASS = {"min_cosine": -1, "same_class": False}
