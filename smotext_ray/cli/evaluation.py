@@ -158,8 +158,8 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="held-out labeled texts; demo:NAME is the test split of a demo dataset",
     )
-    add("--text-column", default="text", metavar="NAME", help="column of FILE (default text)")
-    add("--label-column", default="label", metavar="NAME", help="column of FILE (default label)")
+    add("--text-column", metavar="NAME", help="column of FILE (default: the run's)")
+    add("--label-column", metavar="NAME", help="column of FILE (default: the run's)")
     add(
         "--corpus",
         metavar="FILE",

@@ -158,15 +158,15 @@ class _Files:
 
 def test_the_test_file_is_wrong(refused, tmp_path):
     assert "does not exist" in refused("--test", tmp_path / "none.parquet")
-    assert "name one of its columns (text, label) with --text-column" in refused(
-        "--text-column", "body"
+    assert "name one of its columns (body, topic) with --text-column" in refused(
+        "--text-column", "text"
     )
-    assert "with --label-column" in refused("--label-column", "topic")
+    assert "with --label-column" in refused("--label-column", "label")
     damaged = tmp_path / "damaged.parquet"
     damaged.write_bytes(b"PAR1 and no more")
     assert "cannot be read as parquet" in refused("--test", damaged)
     strange = tmp_path / "strange.csv"
-    strange.write_text("text,label\na b,wheat\nc d,ship\n")
+    strange.write_text("body,topic\na b,wheat\nc d,ship\n")
     assert "classes that the run's corpus lacks (wheat)" in refused("--test", strange)
     assert "choose from reuters-r8" in refused("--test", "demo:reuters")
 

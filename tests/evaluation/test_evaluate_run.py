@@ -50,9 +50,7 @@ def test_file(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def material(run, test_file) -> EvaluationData:
-    return read_evaluation_data(
-        run, read_held_out(run, test_file, "text", "label"), WordEncoder().encode
-    )
+    return read_evaluation_data(run, read_held_out(run, test_file), WordEncoder().encode)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +72,28 @@ def test_the_new_texts_stand_beside_their_parents_and_points(run, material):
         source, neighbor = (material.real.texts[parent] for parent in material.parents[row])
         assert (source, neighbor) == (sample["source_text"], sample["neighbor_text"])
         assert planned[sample["sample_id"]]["source_text"] == source
+
+
+def test_exactly_the_texts_of_the_result_are_judged(tmp_path, test_file):
+    run = build(tmp_path, WANTED, corpus=corpus_table(grain=30, ship=40), rounds=2)
+    result = pq.read_table(run.at("augmented.parquet"), filesystem=run.fs)
+    delivered = result.filter(result["synthetic"])
+    found = read_evaluation_data(run, read_held_out(run, test_file), WordEncoder().encode)
+    assert len(found.synthetic) == Manifest.read(run).result.synthetic == sum(WANTED.values())
+    assert found.sample_ids == delivered["sample_id"].to_pylist()
+    assert found.synthetic.texts == delivered["body"].to_pylist()
+    in_result = [s["sample_id"] for s in found.samples if s["delivered"]]
+    assert in_result == sorted(found.sample_ids) and len(found.samples) == 2 * len(in_result)
+
+
+def test_the_test_table_has_the_columns_of_the_runs_input(tmp_path):
+    run = build(tmp_path, WANTED)  # made with --text-column body --label-column topic
+    test = pa.table({"body": ["a b", "c d"], "topic": ["grain", "ship"], "text": ["x", "y"]})
+    pq.write_table(test, tmp_path / "test.parquet")
+    found = read_held_out(run, str(tmp_path / "test.parquet"))
+    assert (found.texts, found.labels) == (["a b", "c d"], ["grain", "ship"])
+    other = read_held_out(run, str(tmp_path / "test.parquet"), text_column="text")
+    assert other.texts == ["x", "y"]
 
 
 def test_a_draw_leaves_out_rows_and_the_texts_made_of_them(material):
@@ -206,7 +226,7 @@ def test_bert_is_the_encoder_of_the_run(run, config, material, tmp_path):
 def test_a_run_without_texts_is_refused(tmp_path, test_file):
     planned = build(tmp_path, WANTED, until="plan", corpus=corpus_table(30, 40))
     with pytest.raises(UserError, match="no accepted texts yet"):
-        read_held_out(planned, test_file, "text", "label")
+        read_held_out(planned, test_file)
 
 
 def without_texts(run):
@@ -231,7 +251,7 @@ def test_a_run_that_has_its_corpus_takes_no_other(run):
 def test_the_corpus_given_again_is_evaluated_and_its_texts_are_not_shown(tmp_path, test_file):
     run = finished_run(tmp_path)
     encode = WordEncoder().encode
-    held_out = read_held_out(run, test_file, "text", "label")
+    held_out = read_held_out(run, test_file)
     wanted = read_evaluation_data(run, held_out, encode)
     without_texts(run)
     corpus = read_corpus(run, str(tmp_path / "corpus.parquet"))  # as `build` left it
@@ -253,9 +273,9 @@ def test_another_table_than_the_runs_is_no_corpus(tmp_path):
 
 def test_test_texts_of_other_classes_are_refused(run, tmp_path):
     file = tmp_path / "test.csv"
-    file.write_text("text,label\nunseen,wheat\nunseen too,ship\n")
+    file.write_text("body,topic\nunseen,wheat\nunseen too,ship\n")
     with pytest.raises(UserError, match=r"classes that the run's corpus lacks \(wheat\)"):
-        read_held_out(run, str(file), "text", "label")
+        read_held_out(run, str(file))
 
 
 def test_a_demo_data_set_means_its_test_texts(run, monkeypatch):
@@ -266,6 +286,6 @@ def test_a_demo_data_set_means_its_test_texts(run, monkeypatch):
         return pa.table({"text": ["a b", "c d"], "label": ["grain", "ship"]})
 
     monkeypatch.setattr(sources, "load_dataset", load)
-    assert read_held_out(run, "demo:reuters-r8", "text", "label").labels == ["grain", "ship"]
-    read_held_out(run, "demo:reuters-r8:train", "text", "label")
+    assert read_held_out(run, "demo:reuters-r8").labels == ["grain", "ship"]
+    read_held_out(run, "demo:reuters-r8:train")
     assert asked == [("reuters-r8", "test"), ("reuters-r8", "train")]
