@@ -20,7 +20,7 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline.actors import Actors
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import JobFacts
-from smotext_ray.utils.cpu import Dtype, cpu_dtype
+from smotext_ray.utils.cpu import Dtype
 
 DECODE_ROWS = 2048  # of a block, which is what a kill loses
 
@@ -29,7 +29,9 @@ class Local:
     """An `Executor` in this process, for inputs that are small."""
 
     def encoder_dtype(self, config: RunConfig) -> Dtype:
-        return cpu_dtype()
+        from smotext_ray.models.encoder import default_device, fastest_dtype
+
+        return fastest_dtype(default_device())
 
     def call(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         return function(*arguments, **named)
