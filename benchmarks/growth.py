@@ -34,7 +34,8 @@ from figures import save, show
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import InputFacts, Manifest, StageFacts
+from smotext_ray.run.facts import InputFacts, StageFacts
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.opening import new_manifest
 from smotext_ray.run.reference import build_reference
 from smotext_ray.tables import fixed_size_list

@@ -19,6 +19,7 @@ from smotext_ray.corpus.csv_files import read_csv
 from smotext_ray.corpus.json_lines import read_json_lines
 from smotext_ray.corpus.text_files import find_encoding, not_in_encoding
 from smotext_ray.errors import UserError, one_line
+from smotext_ray.utils.plain_types import check_plain_types
 
 FORMATS = {
     ".parquet": "parquet",
@@ -168,6 +169,7 @@ def _with_path(block: Block, told: dict[str, str | None]) -> Block:
 
 def _read_parquet(filesystem: fs.FileSystem, path: str, config: InputConfig) -> Iterator[Block]:
     with filesystem.open_input_file(path) as handle, pq.ParquetFile(handle) as file:
+        check_plain_types(file.schema_arrow, path)
         paths = _struct_paths(file.schema_arrow, config)
         require_columns([*file.schema_arrow.names, *paths], config, path)
         for batch in file.iter_batches(batch_size=blocks.BLOCK_ROWS):

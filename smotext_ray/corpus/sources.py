@@ -30,6 +30,7 @@ from smotext_ray.corpus.formats import (
 from smotext_ray.corpus.listing import check_listing
 from smotext_ray.errors import UserError, one_line
 from smotext_ray.utils.filesystems import with_retry_limit
+from smotext_ray.utils.plain_types import check_plain_types
 
 DEMO = "demo:"
 HUB_NAME = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+)?)(:(?P<split>[\w.+-]+))?")
@@ -269,6 +270,7 @@ def _read_hub(config: InputConfig) -> Iterator[Block]:
         # One conversion to Arrow per block; its tables may have any number of rows.
         stream: Any = rows.with_format("arrow").iter(batch_size=blocks.BLOCK_ROWS)
         for table in stream:
+            check_plain_types(table.schema, config.path)
             block = with_struct_paths(Block(table, config.path), config)
             require_columns(block.table.column_names, config, config.path)
             yield block

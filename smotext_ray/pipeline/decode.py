@@ -18,7 +18,7 @@ from smotext_ray.models.files import weight_bytes
 from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.pipeline.quarantine import RowQuarantine
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import JobFacts
+from smotext_ray.run.facts import JobFacts
 from smotext_ray.run.tables import plan_table
 from smotext_ray.run.throughput import write_progress
 

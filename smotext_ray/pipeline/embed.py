@@ -19,8 +19,9 @@ from smotext_ray.pipeline.preflight import Opened, has_epsilon, survey_input
 from smotext_ray.privacy.mechanism import promise
 from smotext_ray.run.corpus_files import corpus_files
 from smotext_ray.run.directory import NOISED, Run
+from smotext_ray.run.facts import BadRows, InputFacts, StageFacts
 from smotext_ray.run.log import log_to_run
-from smotext_ray.run.manifest import BadRows, InputFacts, Manifest, StageFacts
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.opening import check_same, existing_manifest, new_manifest
 from smotext_ray.run.reference import build_reference
 from smotext_ray.run.result import write_input_schema

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline.actors import Actors
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import JobFacts
+from smotext_ray.run.facts import JobFacts
 from smotext_ray.utils.cpu import Dtype
 
 

@@ -26,8 +26,9 @@ from smotext_ray.pipeline.preflight import Opened, check_feasible, open_checked
 from smotext_ray.pipeline.rounds import augment, make_texts
 from smotext_ray.run.corpus_files import corpus_files
 from smotext_ray.run.directory import Run
+from smotext_ray.run.facts import Expansion
 from smotext_ray.run.lease import hold
-from smotext_ray.run.manifest import Expansion, Manifest
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.utils.redact import without_keys
 
 log = logging.getLogger("smotext_ray")

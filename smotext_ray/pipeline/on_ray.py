@@ -22,7 +22,7 @@ from smotext_ray.pipeline.actors import Actors
 from smotext_ray.pipeline.decode import decode_directory
 from smotext_ray.pipeline.plan_files import write_groups
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import JobFacts
+from smotext_ray.run.facts import JobFacts
 from smotext_ray.run.throughput import write_progress
 from smotext_ray.utils.cpu import Dtype, cpu_dtype
 

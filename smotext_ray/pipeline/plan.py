@@ -25,7 +25,8 @@ from smotext_ray.plan.shards import Shard, shards
 from smotext_ray.plan.strategy import check_class_sizes, lacking, targets
 from smotext_ray.plan.weights import without_sources
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import Manifest, Round, WeightFacts
+from smotext_ray.run.facts import Round, WeightFacts
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.reference import distinct_texts
 from smotext_ray.run.tables import embeddings_table
 

@@ -14,8 +14,9 @@ from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.plan import plan
 from smotext_ray.pipeline.preflight import open_checked
 from smotext_ray.run.directory import Run
+from smotext_ray.run.facts import Decoded, StageFacts
 from smotext_ray.run.lease import hold
-from smotext_ray.run.manifest import Decoded, Manifest, StageFacts
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.result import write_result
 from smotext_ray.run.samples import summarize_round
 

@@ -1,204 +1,38 @@
-"""A run's manifest as typed values: inputs, progress and outcomes.
+"""A run's manifest: its inputs, progress and outcomes, and the questions that are asked of it.
 
-The models define the keys of ``manifest.json``. Counts by class are pairs in JSON, to preserve the
-type of labels; here they are dictionaries. Keys with the value None are not written.
+The models define the keys of ``manifest.json``; keys with the value None are not written.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SerializerFunctionWrapHandler,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-    model_serializer,
-)
+from pydantic import Field, ValidationError
 
-from smotext_ray.config.choices import OnProblem
-from smotext_ray.config.schema import RunConfig, config_json
+from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError, one_line
 from smotext_ray.privacy.mechanism import Promise
 from smotext_ray.run.directory import MANIFEST, Run
+from smotext_ray.run.facts import (
+    BegunControl,
+    Counts,
+    DecodedControl,
+    Expansion,
+    Facts,
+    InputFacts,
+    Result,
+    Round,
+    StageFacts,
+    StoredConfig,
+    WeightFacts,
+)
 from smotext_ray.run.renamed import renamed_manifest
 
 FORMAT: Literal[1] = 1
 
-Label = StrictBool | StrictInt | StrictFloat | StrictStr
 StageName = Literal["corpus", "embed", "denoise", "reference", "result"]
-
-
-def _from_pairs(given: Any) -> Any:
-    return dict(given) if isinstance(given, list) else given
-
-
-def to_pairs(counts: dict[Any, int] | None) -> list[list[Any]] | None:
-    """A mapping as JSON that preserves the labels' types."""
-    return None if counts is None else [[label, number] for label, number in counts.items()]
-
-
-def _as_stored(config: RunConfig) -> RunConfig:
-    """The settings without credentials in the input URI."""
-    return RunConfig.model_validate(config_json(config))
-
-
-Counts = Annotated[
-    dict[Label, int], BeforeValidator(_from_pairs), PlainSerializer(to_pairs, when_used="json")
-]
-StoredConfig = Annotated[
-    RunConfig, AfterValidator(_as_stored), PlainSerializer(config_json, when_used="json")
-]
-
-
-class Facts(BaseModel):
-    """A part of the manifest. Assigned values are validated like values that are read."""
-
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, protected_namespaces=())
-
-
-class BadRows(Facts):
-    """Input rows skipped for one reason; ``examples`` are some of their ids."""
-
-    count: int
-    examples: list[Any]
-
-
-class InputFacts(Facts):
-    """The corpus. ``files`` is the number of valid files in ``corpus/``, once written."""
-
-    rows: int
-    class_counts: Counts
-    bad_rows: dict[str, BadRows] = {}
-    columns: list[str] = []
-    files: int | None = None
-
-
-class StageFacts(Facts):
-    """A finished stage: duration, rows, and number of actors."""
-
-    seconds: float
-    rows: int | None = None
-    actors: int | None = None
-
-
-class WeightFacts(Facts):
-    """The files of ``weights/`` with their SHA-256."""
-
-    files: dict[str, str]
-    seconds: float
-
-
-class Outcome(Facts):
-    """Summary of decoded samples.
-
-    Attributes
-    ----------
-    accepted : dict of label to int
-        Number of usable samples per class.
-    reasons : dict of str to int
-        Number of rejected samples by reason.
-    reasons_by_class : list of (label, str, int)
-    mean_cosine : float or None
-        Mean cosine of usable samples to their target points; None if there are none.
-    """
-
-    accepted: Counts
-    reasons: dict[str, int]
-    reasons_by_class: list[tuple[Label, str, int]]
-    mean_cosine: float | None
-
-    @model_serializer(mode="wrap")
-    def _with_null(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return serialize(self) | {"mean_cosine": self.mean_cosine}
-
-
-class JobFacts(Facts):
-    """A decode job: seconds, generated tokens, and the decoders that worked on it."""
-
-    seconds: float
-    tokens: int
-    actors: int
-
-
-class Decoded(JobFacts, Outcome):
-    """A decoded round."""
-
-
-class Round(Facts):
-    """A planned round; ``plan_files`` are files of ``plan/`` with their SHA-256."""
-
-    round: int
-    planned: Counts
-    plan_seconds: float
-    plan_files: dict[str, str]
-    decode: Decoded | None = None
-
-    @property
-    def name(self) -> str:
-        """The directory of the round in ``plan/`` and ``samples/``."""
-        return f"round-{self.round}"
-
-    @property
-    def points(self) -> int:
-        """Number of target points of the round, over all classes."""
-        return sum(self.planned.values())
-
-
-class BegunControl(Facts):
-    """A control of an evaluation that is not decoded yet."""
-
-    points: int
-
-
-class DecodedControl(Decoded):
-    """A decoded control of an evaluation."""
-
-    points: int
-
-
-class Result(Facts):
-    """The result: a file or a directory of the run, its rows, and SHA-256 by file."""
-
-    path: str
-    rows: int
-    synthetic: int
-    sha256: dict[str, str]
-
-
-class Expansion(Facts):
-    """One ``smotext expand``: its new rows, settings and outcome."""
-
-    number: int
-    began: str
-    input: str
-    rows_read: int
-    new_rows: int
-    changed_rows: int
-    rounds_before: int
-    files_before: int
-    target: str | float | dict[str, int]
-    max_rounds: int
-    on_singleton_class: OnProblem
-    finished: str | None = None
-    accepted: Counts | None = None
-
-    def applied_to(self, config: RunConfig) -> RunConfig:
-        """The settings with the changes of the expansion."""
-        content = config.model_dump()
-        content["plan"] |= {"sampling_strategy": self.target, "max_rounds": self.max_rounds}
-        content["neighbors"] |= {"on_singleton_class": self.on_singleton_class}
-        return RunConfig.model_validate(content)
 
 
 class Manifest(Facts):
@@ -215,8 +49,8 @@ class Manifest(Facts):
     config: StoredConfig
     models: dict[str, dict[str, str]]
     packages: dict[str, str]
-    stages: dict[StageName, StageFacts] = {}
-    rounds: list[Round] = []
+    stages: dict[StageName, StageFacts] = Field(default_factory=dict)
+    rounds: list[Round] = Field(default_factory=list)
     input: InputFacts
     privacy: Promise | None = None
     weights: WeightFacts | None = None

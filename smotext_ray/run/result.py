@@ -16,7 +16,8 @@ from smotext_ray.corpus.staging import original_columns
 from smotext_ray.corpus.survey import CorpusSummary
 from smotext_ray.run.corpus_files import corpus_files
 from smotext_ray.run.directory import Run, file_sha256
-from smotext_ray.run.manifest import Manifest, Result
+from smotext_ray.run.facts import Result
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.pandas_dtypes import with_pandas_dtypes
 from smotext_ray.run.samples import accepted_unique_samples
 from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, result_schema
@@ -113,18 +114,31 @@ def _all_rows(
     own = pa.schema(list(schema)[: schema.get_field_index("synthetic")])
     files = [] if manifest.is_private else corpus_files(run, manifest)
     for file in files:  # in input order
-        with run.fs.open_input_file(file) as stream:
-            staged = pq.read_table(stream)
+        staged = run.read_table(file)
         originals = original_columns(staged, settings, own, categories)
         yield _filled(originals, pa.array([False] * len(staged)), schema)
-    used: Counter[Any] = Counter()
-    for samples in accepted_unique_samples(run, manifest.round_numbers):
-        samples = up_to_target(samples, used, wanted)
+    for samples in delivered_samples(run, manifest.round_numbers, wanted):
         new = original_columns(samples.select(["text", "label"]), settings, own, categories)
         lineage = [*RESULT_LINEAGE, *(name for name in KEPT_OTHERS if name in samples.column_names)]
         for name in lineage:
             new = new.append_column(name, samples[name])
         yield _filled(new, pa.array([True] * len(samples)), schema)
+
+
+def delivered_samples(run: Run, rounds: list[int], wanted: Mapping[Any, int]) -> Iterator[pa.Table]:
+    """The synthetic rows of the result, as a table of samples per round.
+
+    Parameters
+    ----------
+    run : Run
+    rounds : list of int
+        Decoded rounds.
+    wanted : mapping
+        Label to the number of requested texts.
+    """
+    used: Counter[Any] = Counter()
+    for samples in accepted_unique_samples(run, rounds):
+        yield up_to_target(samples, used, wanted)
 
 
 def up_to_target(samples: pa.Table, used: Counter[Any], wanted: Mapping[Any, int]) -> pa.Table:

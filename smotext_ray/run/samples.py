@@ -12,7 +12,7 @@ import pyarrow.dataset as ds
 
 from smotext_ray.gate.reasons import ERROR, REPEATED
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import Outcome
+from smotext_ray.run.facts import Outcome
 from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.run.tables import samples_table
 from smotext_ray.utils.text import fingerprint

@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from smotext_ray.run.directory import NOISED, Run
+from smotext_ray.run.facts import Round, to_pairs
 from smotext_ray.run.lease import read_claims
 from smotext_ray.run.log import run_name
-from smotext_ray.run.manifest import Manifest, Round, StageName, to_pairs
+from smotext_ray.run.manifest import Manifest, StageName
 from smotext_ray.run.throughput import WriteProgress, write_progress
 from smotext_ray.utils.redact import without_credentials
 

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from smotext_ray.run.corpus_files import corpus_table
 from smotext_ray.run.directory import NOISED, Run, file_sha256
-from smotext_ray.run.manifest import Manifest, Result, Round
+from smotext_ray.run.facts import Result, Round
+from smotext_ray.run.manifest import Manifest
 
 
 @dataclass(frozen=True)

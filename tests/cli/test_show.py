@@ -10,7 +10,8 @@ from rich.console import Console
 
 from smotext_ray.cli.show import show_findings, show_outcome, show_samples
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import Manifest, WeightFacts
+from smotext_ray.run.facts import WeightFacts
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import Finding, verify
 
 WANTED = {"grain": 3, "ship": 2}  # sample ids 0 to 2 and 3 to 4; in a second round 5 to 7, 8 to 9

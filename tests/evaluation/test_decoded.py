@@ -21,7 +21,8 @@ from smotext_ray.gate.reference import class_reference
 from smotext_ray.gate.rules import Candidate, choose_candidate
 from smotext_ray.models.load import load_encoder
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import BegunControl, JobFacts, Manifest
+from smotext_ray.run.facts import BegunControl, JobFacts
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import verify
 
 WANTED = {"grain": 5, "ship": 3}  # ids 0 to 4 and 5 to 7

@@ -20,7 +20,8 @@ from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.expand import ExpansionRequest, expand
 from smotext_ray.pipeline.new_rows import NewRows
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import InputFacts, Manifest
+from smotext_ray.run.facts import InputFacts
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.opening import new_manifest
 from smotext_ray.run.verify import verify
 

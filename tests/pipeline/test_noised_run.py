@@ -20,7 +20,8 @@ from smotext_ray.pipeline.actors import Actors
 from smotext_ray.pipeline.local import Local
 from smotext_ray.privacy.directions import principal_directions, write_directions
 from smotext_ray.run.directory import MANIFEST, Run
-from smotext_ray.run.manifest import BadRows, Manifest
+from smotext_ray.run.facts import BadRows
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import verify
 
 SECRETS = ["quokkasphere", "zyzzogeton", "vellichor", "nudiustertian"]

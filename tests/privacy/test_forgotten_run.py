@@ -19,7 +19,8 @@ from smotext_ray.pipeline.plan_files import PlanWriter, group_item
 from smotext_ray.plan.shards import Shard
 from smotext_ray.privacy.mechanism import promise
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import InputFacts, Manifest, StageFacts
+from smotext_ray.run.facts import InputFacts, StageFacts
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.opening import check_same, new_manifest
 from smotext_ray.run.reference import build_reference, distinct_texts, load_reference
 from smotext_ray.run.result import write_result

@@ -13,7 +13,8 @@ from pyarrow import fs as pafs
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import MANIFEST, Run
-from smotext_ray.run.manifest import InputFacts, Manifest
+from smotext_ray.run.facts import InputFacts
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.opening import check_same, existing_manifest, new_manifest
 from smotext_ray.utils.filesystems import open_filesystem
 

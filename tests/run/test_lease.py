@@ -16,8 +16,8 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.run import lease as module
 from smotext_ray.run.directory import LEASE, Run
+from smotext_ray.run.facts import InputFacts
 from smotext_ray.run.lease import Lease, LeaseLost, hold, read_claims
-from smotext_ray.run.manifest import InputFacts
 from smotext_ray.run.opening import new_manifest
 
 ELSEWHERE = {"host": "other", "pid": 1, "process": "", "what": "expand", "since": "today"}

@@ -11,13 +11,8 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.run.class_outcomes import ClassOutcome, class_outcomes
 from smotext_ray.run.directory import MANIFEST, Run
-from smotext_ray.run.manifest import (
-    BegunControl,
-    DecodedControl,
-    InputFacts,
-    Manifest,
-    StageFacts,
-)
+from smotext_ray.run.facts import BegunControl, DecodedControl, InputFacts, StageFacts
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.opening import check_same, new_manifest
 
 # Of a run with epsilon and a variant: two rounds, then an expansion with a third, and controls.

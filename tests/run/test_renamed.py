@@ -17,7 +17,8 @@ from smotext_ray.pipeline.expand import _is_idle
 from smotext_ray.pipeline.plan_files import PlanWriter, group_item
 from smotext_ray.plan.shards import shards
 from smotext_ray.run.directory import MANIFEST, Run
-from smotext_ray.run.manifest import BegunControl, Decoded, Manifest
+from smotext_ray.run.facts import BegunControl, Decoded
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.opening import check_same
 from smotext_ray.run.renamed import REASONS, SETTINGS, renamed_manifest
 from smotext_ray.run.samples import summarize_round

@@ -14,9 +14,10 @@ from rich.console import Console
 from smotext_ray.cli.main import main
 from smotext_ray.cli.status import show_status
 from smotext_ray.run.directory import Run
+from smotext_ray.run.facts import WeightFacts
 from smotext_ray.run.lease import hold
 from smotext_ray.run.log import run_name
-from smotext_ray.run.manifest import Manifest, WeightFacts
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.status import stages, status_json
 
 WANTED = {"grain": 3, "ship": 2}  # five points a round

@@ -19,7 +19,7 @@ from smotext_ray.corpus.survey import survey_corpus
 from smotext_ray.pipeline.plan_files import PlanWriter, group_item
 from smotext_ray.plan.shards import shards
 from smotext_ray.run.directory import Run
-from smotext_ray.run.manifest import Decoded, InputFacts, Round, StageFacts
+from smotext_ray.run.facts import Decoded, InputFacts, Round, StageFacts
 from smotext_ray.run.opening import new_manifest
 from smotext_ray.run.reference import build_reference
 from smotext_ray.run.result import write_input_schema, write_result

@@ -24,8 +24,9 @@ from smotext_ray.evaluation.rows import Rows
 from smotext_ray.pipeline.actors import Actors
 from smotext_ray.pipeline.decode import decode_directory
 from smotext_ray.run.directory import Run
+from smotext_ray.run.facts import BegunControl, DecodedControl, Round
 from smotext_ray.run.lease import hold
-from smotext_ray.run.manifest import BegunControl, DecodedControl, Manifest, Round
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.samples import accepted_unique, summarize_samples
 
 NAMES: tuple[ControlName, ...] = get_args(ControlName)
