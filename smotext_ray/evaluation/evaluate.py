@@ -160,7 +160,7 @@ def _run_facts(
     models = manifest.models
     status = Counter(sample["status"] for sample in material.samples)
     return {
-        "uri": run.uri,
+        "uri": run.shown,
         "rows": len(material.real),
         "accepted": status["accepted"],
         "rejected": status["rejected"],
