@@ -150,7 +150,7 @@ def test_the_lineage_tells_the_parents_and_the_point():
 
 def test_synthetic_texts_of_a_class_weigh_together_as_much_as_its_real_ones():
     smotext = sampler(sampling_strategy={"rare": 20})
-    x, y = smotext.fit_resample(*rows(minority=8))
+    x, _ = smotext.fit_resample(*rows(minority=8))
     assert smotext.sample_weight_.shape == (len(x),)
     assert (smotext.sample_weight_[:28] == 1).all()
     assert smotext.sample_weight_[28:].tolist() == [8 / 12] * 12
