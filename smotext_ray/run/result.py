@@ -19,8 +19,9 @@ from smotext_ray.run.directory import Run, file_sha256
 from smotext_ray.run.facts import Result
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.pandas_dtypes import with_pandas_dtypes
+from smotext_ray.run.sample_weight import synthetic_weights
 from smotext_ray.run.samples import accepted_unique_samples
-from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, result_schema
+from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, WEIGHT, result_schema
 
 FILE = "augmented.parquet"
 DIRECTORY = "augmented"
@@ -63,8 +64,8 @@ def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result
     """Write ``augmented.parquet``, or ``augmented/`` if it is large.
 
     Originals come first, with the input's columns; then at most ``wanted[label]`` accepted samples
-    of each class, sorted by sample id. Added columns are ``synthetic`` and the sample's lineage,
-    null for originals. With epsilon there are no originals.
+    of each class, sorted by sample id. Added columns are ``synthetic``, the sample's lineage, null
+    for originals, and ``sample_weight``. With epsilon there are no originals.
 
     Parameters
     ----------
@@ -115,14 +116,30 @@ def _all_rows(
     files = [] if manifest.is_private else corpus_files(run, manifest)
     for file in files:  # in input order
         staged = run.read_table(file)
-        originals = original_columns(staged, settings, own, categories)
-        yield _filled(originals, pa.array([False] * len(staged)), schema)
+        table = original_columns(staged, settings, own, categories)
+        table = table.append_column("synthetic", pa.array([False] * len(table)))
+        yield _filled(_weighted(table, [1.0] * len(table)), schema)
+    weights = _weights(manifest, wanted)
     for samples in delivered_samples(run, manifest.round_numbers, wanted):
         new = original_columns(samples.select(["text", "label"]), settings, own, categories)
         lineage = [*RESULT_LINEAGE, *(name for name in KEPT_OTHERS if name in samples.column_names)]
         for name in lineage:
             new = new.append_column(name, samples[name])
-        yield _filled(new, pa.array([True] * len(samples)), schema)
+        new = new.append_column("synthetic", pa.array([True] * len(new)))
+        given = [weights[label] for label in samples["label"].to_pylist()]
+        yield _filled(_weighted(new, given), schema)
+
+
+def _weights(manifest: Manifest, wanted: Mapping[Any, int]) -> dict[Any, float]:
+    real = {} if manifest.is_private else manifest.class_counts
+    got = manifest.accepted()
+    return synthetic_weights(real, {k: min(got.get(k, 0), n) for k, n in wanted.items()})
+
+
+def _weighted(table: pa.Table, weights: list[float]) -> pa.Table:
+    if WEIGHT in table.column_names:
+        return table
+    return table.append_column(WEIGHT, pa.array(weights, pa.float32()))
 
 
 def delivered_samples(run: Run, rounds: list[int], wanted: Mapping[Any, int]) -> Iterator[pa.Table]:
@@ -150,9 +167,8 @@ def up_to_target(samples: pa.Table, used: Counter[Any], wanted: Mapping[Any, int
     return samples.filter(pa.array(keep, pa.bool_()))
 
 
-def _filled(table: pa.Table, synthetic: pa.Array, schema: pa.Schema) -> pa.Table:
+def _filled(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table with the schema's columns; missing ones are null."""
-    table = table.append_column("synthetic", synthetic)
     columns = [
         table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
         for field in schema
