@@ -27,7 +27,7 @@ from typing import Any
 from pyarrow import fs as pafs
 
 from smotext_ray.errors import UserError
-from smotext_ray.run.directory import LEASE, Run
+from smotext_ray.run.directory import LEASE, Run, no_lease
 
 TTL_SECONDS = 60.0
 RENEW_SECONDS = 10.0
@@ -83,7 +83,7 @@ def hold(run: Run, what: str) -> Iterator[None]:
     """
     lease = Lease(run, what)
     lease.take()
-    run.before_save = lease.check
+    run.check_lease = lease.check
     thread = threading.Thread(target=lease.keep, daemon=True)
     thread.start()
     try:
@@ -95,7 +95,7 @@ def hold(run: Run, what: str) -> Iterator[None]:
     finally:
         lease.release()
         thread.join()
-        run.before_save = None
+        run.check_lease = no_lease
 
 
 class Lease:

@@ -93,8 +93,7 @@ class Manifest(Facts):
         pydantic_core.PydanticSerializationError
             For a value of the wrong type.
         """
-        if run.before_save:
-            run.before_save()
+        run.check_lease()
         content = self.model_dump_json(indent=2, exclude_none=True, warnings="error")
         run.write((content + "\n").encode(), MANIFEST)
 

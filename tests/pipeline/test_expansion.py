@@ -15,8 +15,8 @@ from handmade_run import changed
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
+from smotext_ray.pipeline import embed, rounds
 from smotext_ray.pipeline import expand as expand_module
-from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.expand import ExpansionRequest, expand
 from smotext_ray.pipeline.new_rows import NewRows
 from smotext_ray.run.directory import Run
@@ -108,6 +108,7 @@ def test_new_rows_are_embedded_and_their_classes_topped_up(finished, tmp_path):
     # What was there is as it was: no row embedded or decoded again.
     after = contents(run)
     kept = [f for f in before if any(d in f for d in ("/embeddings/", "/samples/", "/plan/"))]
+    kept = [f for f in kept if f.endswith(".parquet")]  # not the lists of a table's files
     assert kept and all(after[file] == before[file] for file in kept)
     ids = run.table("embeddings").to_table(columns=["id"])["id"].to_pylist()
     assert sorted(ids) == list(range(24))
@@ -232,3 +233,30 @@ def test_what_was_accepted_stays_accepted(finished, tmp_path):
     assert done and is_sound(run)
     assert labels_of(run) == {False: {"corn": 12, "ship": 15}, True: {"corn": 3}}
     assert Manifest.read(run).accepted() == {"ship": 7, "corn": 3}
+
+
+@pytest.mark.parametrize("written", ["before the staging", "after a kill"])
+def test_an_input_that_changed_with_as_many_rows_is_not_staged(tmp_path, monkeypatch, written):
+    corpus = write(tmp_path / "corpus.parquet", rows("corn", 0, 12), rows("ship", 0, 5))
+    config = fake_config(corpus)
+    stage = embed.stage_corpus
+    other = (rows("corn", 0, 11), rows("ship", 0, 6))
+
+    def changes(*arguments, **named):
+        if written == "after a kill":
+            raise RuntimeError("killed")
+        write(corpus, *other)
+        return stage(*arguments, **named)
+
+    monkeypatch.setattr(embed, "stage_corpus", changes)
+    with pytest.raises((RuntimeError, UserError), match=r"killed|changed while it was read"):
+        rounds.augment(config, str(tmp_path / "run"), **HERE)
+    monkeypatch.setattr(embed, "stage_corpus", stage)
+    # Other classes, and then the classes of old with one text changed.
+    for parts in (other, (rows("corn", 1, 13), rows("ship", 0, 5))):
+        write(corpus, *parts)
+        with pytest.raises(UserError, match="has changed since the run started"):
+            rounds.augment(config, str(tmp_path / "run"), **HERE)
+    write(corpus, rows("corn", 0, 12), rows("ship", 0, 5))
+    run = rounds.augment(config, str(tmp_path / "run"), **HERE)
+    assert is_sound(run) and "digest" not in run.read("manifest.json").decode()
