@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Mapping
-from functools import lru_cache
 from numbers import Integral, Real
-from typing import Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from imblearn.over_sampling.base import BaseOverSampler
 from imblearn.utils import check_sampling_strategy, check_target_type
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone
 from sklearn.preprocessing import label_binarize
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
 
 from smotext_ray.api.containers import read_texts
+from smotext_ray.api.loaded import MOST_TEXTS, decoder_of, encoder_of
+from smotext_ray.api.neighbors import FaissNeighbors, neighbors_object
 from smotext_ray.config.choices import Metric, Variant
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
-from smotext_ray.plan.neighbors import nearest_neighbors
 from smotext_ray.tables import FRAME_LINEAGE, KEPT_OTHERS
 
-# From this size on, "auto" uses Ray: about where it pays off to start it.
-MANY_ROWS, MANY_NEW = 20_000, 2_000
+if TYPE_CHECKING:
+    from smotext_ray.pipeline.actors import Actors
+
+MANY_ROWS = 20_000  # from here on "auto" uses Ray: about where it pays off to start it
 
 
 class SMOTExT(BaseOverSampler):
@@ -79,8 +76,8 @@ class SMOTExT(BaseOverSampler):
         Whether to run on Ray (on the cluster at ``RAY_ADDRESS``, if set) or in this process.
         "auto": on Ray for more than 20,000 texts, or 2,000 synthetic ones.
     output : str, optional
-        Directory of a run on Ray; on a cluster, all nodes must have access. Default: a temporary
-        directory on this machine.
+        Directory for the run, which keeps it for ``smotext verify`` and ``show``, and to resume it
+        by the same call; on a cluster, all nodes must have access. Default: not kept.
 
     Attributes
     ----------
@@ -207,7 +204,7 @@ class SMOTExT(BaseOverSampler):
         self.n_features_in_ = columns[0] if columns else 1
         strategy = check_sampling_strategy(self.sampling_strategy, labels, self._sampling_type)
         self.sampling_strategy_ = strategy
-        self.nn_k_ = _neighbors_object(self.k_neighbors)
+        self.nn_k_ = neighbors_object(self.k_neighbors)
         return texts, labels, extend, is_binarized
 
     def _fit_resample(
@@ -232,27 +229,43 @@ class SMOTExT(BaseOverSampler):
     def _make(self, corpus: pa.Table, wanted: dict[Any, int], config: RunConfig) -> pa.Table | None:
         own = [name for name in ("encoder", "decoder") if not _is_settings(getattr(self, name))]
         own += [] if isinstance(self.nn_k_, FaissNeighbors) else ["k_neighbors"]
-        is_large = len(corpus) > MANY_ROWS or sum(wanted.values()) > MANY_NEW
+        is_large = len(corpus) > MANY_ROWS or sum(wanted.values()) > MOST_TEXTS
         if self.on_ray is True and own:
             raise ValueError(
                 f"On Ray, {' and '.join(own)} must be settings or numbers, "
                 "not objects; change that "
                 "or use on_ray=False."
             )
-        if self.on_ray is True or (self.on_ray == "auto" and is_large and not own):
-            return _on_ray(corpus, wanted, config, self.output)
-        from smotext_ray.pipeline.in_process import augment_here
+        from smotext_ray.api import table_run
 
-        made = augment_here(
-            corpus,
-            wanted,
-            config,
-            _loaded_encoder(_key(config)) if _is_settings(self.encoder) else self.encoder,
-            _loaded_decoder(_key(config)) if _is_settings(self.decoder) else self.decoder,
-            self._nearest,
-        )
+        if self.on_ray is True or (self.on_ray == "auto" and is_large and not own):
+            made = table_run.run_on_ray(corpus, wanted, config, self.output)
+        else:
+            made = table_run.run_here(corpus, wanted, config, self.output, self._actors(config))
         _warn(made.warnings, made.short)
         return made.accepted
+
+    def _actors(self, config: RunConfig) -> Actors:
+        """The stages with the user's own models, or with those kept from earlier fits."""
+        from smotext_ray.models.load import check_models
+        from smotext_ray.pipeline.given_models import given_models
+
+        has_encoder, has_decoder = not _is_settings(self.encoder), not _is_settings(self.decoder)
+        if has_encoder or has_decoder:
+            names = {
+                "encoder": _name(self.encoder) if has_encoder else config.encoder.model,
+                "llm": _name(self.decoder) if has_decoder else config.decoder.model,
+                "bridge": config.bridge.path,
+            }
+            models = {kind: {"name": name, "sha256": ""} for kind, name in names.items()}
+        else:
+            models = check_models(config)
+        return given_models(
+            self.encoder if has_encoder else encoder_of(config),
+            self.decoder if has_decoder else decoder_of(config),
+            models,
+            None if isinstance(self.nn_k_, FaissNeighbors) else self._nearest,
+        )
 
     def _nearest(
         self, queries: NDArray[Any], base: NDArray[Any], k: int, metric: Metric
@@ -291,47 +304,6 @@ class SMOTExT(BaseOverSampler):
         return tags
 
 
-class FaissNeighbors(BaseEstimator):
-    """Exact nearest neighbors, reproducible on every machine, as used in runs.
-
-    Parameters
-    ----------
-    n_neighbors : int
-        Number of neighbors, including the row itself.
-    metric : {"cosine", "euclidean"}, default="cosine"
-    """
-
-    def __init__(self, n_neighbors: int = 6, metric: Metric = "cosine") -> None:
-        self.n_neighbors = n_neighbors
-        self.metric = metric
-
-    def fit(self, X: NDArray[Any], y: Any = None) -> FaissNeighbors:
-        """Store the rows to search: an array of shape (n, d)."""
-        self._base = np.asarray(X, np.float32)
-        return self
-
-    def kneighbors(
-        self, X: NDArray[Any], n_neighbors: int | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Distances and rows, each of shape (queries, n_neighbors), nearest first."""
-        check_is_fitted(self, "_base")
-        k = self.n_neighbors if n_neighbors is None else n_neighbors
-        return nearest_neighbors(np.asarray(X, np.float32), self._base, k, self.metric)
-
-
-def _neighbors_object(k_neighbors: Any) -> Any:
-    if isinstance(k_neighbors, (int, np.integer)) and not isinstance(k_neighbors, bool):
-        if k_neighbors < 1:
-            raise ValueError(f"k_neighbors must be at least 1, not {k_neighbors}.")
-        return FaissNeighbors(int(k_neighbors) + 1)
-    if all(hasattr(k_neighbors, name) for name in ("fit", "kneighbors", "n_neighbors")):
-        return clone(k_neighbors)
-    raise ValueError(
-        "k_neighbors must be a number, or an object with n_neighbors, fit and kneighbors, not "
-        f"{k_neighbors!r}."
-    )
-
-
 def _check_texts(texts: list[Any], labels: NDArray[Any]) -> None:
     if len(texts) != len(labels):
         raise ValueError(f"There are {len(texts)} texts and {len(labels)} labels.")
@@ -339,45 +311,6 @@ def _check_texts(texts: list[Any], labels: NDArray[Any]) -> None:
         if not isinstance(text, str) or not text.strip():
             what = "empty" if isinstance(text, str) else f"of type {type(text).__name__}"
             raise ValueError(f"Row {row} of X is {what}; give a non-empty string.")
-
-
-def _on_ray(
-    corpus: pa.Table, wanted: dict[Any, int], config: RunConfig, output: str | None
-) -> pa.Table | None:
-    """The accepted texts of a run with this corpus; None if it has planned nothing."""
-    from smotext_ray.config.load import load_config
-    from smotext_ray.pipeline import rounds as rounds_module
-    from smotext_ray.run.manifest import Manifest
-    from smotext_ray.run.result import up_to_target
-    from smotext_ray.run.samples import accepted_unique_samples
-
-    counts = Counter(corpus["label"].to_pylist())
-    with tempfile.TemporaryDirectory() as here:
-        home = output or f"{here}/run"
-        options = {
-            "input.path": _written(corpus, home),
-            "input.id_column": "id",
-            "plan.sampling_strategy": {str(c): counts[c] + n for c, n in wanted.items()},
-        }
-        run = rounds_module.augment(load_config(options=options, base=config), home)
-        manifest = Manifest.read(run)
-        planned = Counter(manifest.targets or {})  # without skipped classes
-        _warn(manifest.warnings or [], dict(planned - Counter(manifest.accepted())))
-        used: Counter[Any] = Counter()
-        rounds = accepted_unique_samples(run, manifest.round_numbers)
-        parts = [up_to_target(table, used, wanted) for table in rounds]
-    return pa.concat_tables(parts) if parts else None
-
-
-def _written(corpus: pa.Table, home: str) -> str:
-    """The corpus as a file next to the run, accessible wherever the run is."""
-    from smotext_ray.run.directory import Run
-
-    beside = Run(f"{home.rstrip('/')}-input")
-    beside.make()
-    with beside.fs.open_output_stream(beside.at("corpus.parquet")) as stream:
-        pq.write_table(corpus, stream)
-    return f"{beside.uri}/corpus.parquet"
 
 
 def _warn(sentences: list[str], short: Mapping[Any, int]) -> None:
@@ -391,26 +324,8 @@ def _is_settings(given: Any) -> bool:
     return given is None or isinstance(given, Mapping)
 
 
-def _key(config: RunConfig) -> str:
-    """The sections that determine which models are loaded, and how."""
-    return config.model_dump_json(include={"encoder", "bridge", "decoder"})
-
-
-@lru_cache(maxsize=1)
-def _loaded_encoder(key: str) -> Any:
-    from smotext_ray.models.load import load_encoder
-
-    return load_encoder(RunConfig.model_validate_json(key))
-
-
-@lru_cache(maxsize=1)
-def _loaded_decoder(key: str) -> Any:
-    from smotext_ray.models.load import load_decoder
-
-    # Starting another process would import the user's script again, which may lack `if __name__ ==
-    # "__main__":`. Larger jobs run on Ray by default.
-    config = RunConfig.model_validate_json(key)
-    return load_decoder(config, own_process=False, expected_texts=MANY_NEW)
+def _name(model: Any) -> str:
+    return f"{type(model).__module__}.{type(model).__qualname__}"
 
 
 def _plain(label: Any) -> Any:

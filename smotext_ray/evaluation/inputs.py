@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.sources import DEMO
 from smotext_ray.corpus.texts import read_labeled_texts
 from smotext_ray.errors import UserError
@@ -20,7 +21,8 @@ from smotext_ray.evaluation.rows import LabeledTexts, Rows
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.renamed import renamed_reason
-from smotext_ray.run.samples import accepted_unique_samples
+from smotext_ray.run.result import delivered_samples
+from smotext_ray.run.tables import embeddings_table, samples_table
 from smotext_ray.tables import matrix
 
 EVERY_ROW = 2**62
@@ -33,13 +35,14 @@ class EvaluationData:
     Attributes
     ----------
     real, synthetic, test : Rows
-        The corpus, the accepted synthetic texts, and texts that no stage has seen.
+        The corpus, the synthetic texts of the result, and texts that no stage has seen.
     parents : ndarray of int64, shape (synthetic, p)
         Rows of ``real``: the source and neighbors of each synthetic text, from `parent_rows`.
     points : ndarray of float32, shape (synthetic, d)
     sample_ids : list of int, length synthetic
     samples : list of dict
-        All samples, including rejected ones, with their parents' texts if the run has them.
+        All samples, including rejected ones, with their parents' texts if the run has them;
+        ``delivered`` says whether a sample is in the result.
     """
 
     real: Rows
@@ -51,7 +54,9 @@ class EvaluationData:
     samples: list[dict[str, Any]]
 
 
-def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> LabeledTexts:
+def read_held_out(
+    run: Run, test: str, text_column: str | None = None, label_column: str | None = None
+) -> LabeledTexts:
     """Read the test texts and check that they suit this run.
 
     Parameters
@@ -59,8 +64,8 @@ def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> L
     run : Run
     test : str
         Table of labeled texts; ``demo:NAME`` is the test split of that dataset.
-    text_column, label_column : str
-        Column names in the table.
+    text_column, label_column : str, optional
+        Column names in the table; by default those of the run's input, or the demo dataset's.
 
     Returns
     -------
@@ -75,7 +80,9 @@ def read_held_out(run: Run, test: str, text_column: str, label_column: str) -> L
     _rounds_with_texts(run)
     if test.startswith(DEMO) and ":" not in test.removeprefix(DEMO):
         test += ":test"  # without it, a demo dataset means its training texts
-    texts, labels = read_labeled_texts(test, text_column, label_column, EVERY_ROW)
+    own = InputConfig() if test.startswith(DEMO) else Manifest.read(run).config.input
+    columns = text_column or own.text_column, label_column or own.label_column
+    texts, labels = read_labeled_texts(test, *columns, EVERY_ROW)
     names = [str(label) for label in labels or []]
     known = set(map(str, Manifest.read(run).labels))
     strange = sorted(set(names) - known)
@@ -156,13 +163,15 @@ def read_evaluation_data(
         If the run has no accepted texts.
     """
     rounds, new = _rounds_with_texts(run), new_samples(run)
-    embedded = run.table("embeddings").to_table().sort_by("id")
+    embedded = embeddings_table(run).to_table().sort_by("id")
     row_of = {id_: row for row, id_ in enumerate(embedded["id"].to_pylist())}
     texts, sample_ids = new["text"].to_pylist(), new["sample_id"].to_pylist()
     if corpus is None:
         real = Rows(embedded["text"].to_pylist(), matrix(embedded["embedding"]), _labels(embedded))
     else:  # the run's embeddings have noise added
         real = Rows(corpus.texts, encode(corpus.texts), corpus.labels)
+    # The page must not show texts that the run was not allowed to keep.
+    shown = {} if corpus else dict(zip(row_of, real.texts, strict=True))
     return EvaluationData(
         real=real,
         synthetic=Rows(texts, encode(texts), _labels(new)),
@@ -170,8 +179,7 @@ def read_evaluation_data(
         parents=parent_rows(new, row_of),
         points=_points(run, rounds, sample_ids),
         sample_ids=sample_ids,
-        # The page must not show texts that the run was not allowed to keep.
-        samples=_samples(run, rounds, {} if corpus else dict(zip(row_of, real.texts, strict=True))),
+        samples=_samples(run, rounds, shown, set(sample_ids)),
     )
 
 
@@ -199,14 +207,15 @@ def parent_rows(samples: pa.Table, row_of: Mapping[Any, int]) -> np.ndarray:
 
 
 def new_samples(run: Run) -> pa.Table:
-    """The accepted samples of all rounds.
+    """The samples that are the synthetic rows of the result, or will be.
 
     Raises
     ------
     UserError
         If there are none.
     """
-    return pa.concat_tables(list(accepted_unique_samples(run, _rounds_with_texts(run))))
+    rounds, wanted = _rounds_with_texts(run), Manifest.read(run).targets or {}
+    return pa.concat_tables(list(delivered_samples(run, rounds, wanted)))
 
 
 def _rounds_with_texts(run: Run) -> list[int]:
@@ -234,15 +243,18 @@ def _points(run: Run, rounds: list[int], wanted: list[int]) -> np.ndarray:
     return np.stack([found[sample_id] for sample_id in wanted])
 
 
-def _samples(run: Run, rounds: list[int], text_of: dict[Any, str]) -> list[dict[str, Any]]:
+def _samples(
+    run: Run, rounds: list[int], text_of: dict[Any, str], delivered: set[int]
+) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for round_ in rounds:
-        for row in run.table("samples", f"round-{round_}").to_table().to_pylist():
+        for row in samples_table(run, "samples", f"round-{round_}").to_table().to_pylist():
             rows.append(
                 {
                     "sample_id": row["sample_id"],
                     "label": row["label"],
                     "status": row["status"],
+                    "delivered": row["sample_id"] in delivered,
                     "reason": renamed_reason(row["reason"]),
                     "text": row["text"],
                     "source_text": text_of.get(row["source_id"]),

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from smotext_ray.config.choices import Pooling
-from smotext_ray.utils.cpu import cpu_dtype
+from smotext_ray.utils.cpu import Dtype, cpu_dtype
 
 # A GPU is slow on small batches and a CPU is not, so a GPU's batches are counted in tokens.
 GPU_TOKENS_PER_TEXT = 512
@@ -56,7 +56,7 @@ class Encoder:
     ) -> None:
         from transformers import AutoModel, AutoTokenizer
 
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device or default_device()
         self._on_gpu = torch.device(self.device).type == "cuda"
         self.pooling = pooling
         self.normalize = normalize
@@ -185,7 +185,12 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Te
     return (hidden * weights).sum(1) / weights.sum(1)
 
 
-def fastest_dtype(device: str) -> str:
+def default_device() -> str:
+    """The GPU of this process if it has one, else its CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def fastest_dtype(device: str) -> Dtype:
     """bfloat16 if the GPU or CPU supports it natively, else float32.
 
     Emulated, bfloat16 takes several times as long as float32. float16 is not used on older GPUs,

@@ -23,6 +23,7 @@ from smotext_ray.tables import candidates_schema, fixed_size_list, matrix
 
 if TYPE_CHECKING:
     from smotext_ray.models.engine import Candidates
+    from smotext_ray.plan.neighbors import Nearest
     from smotext_ray.privacy.release import Release
 
 
@@ -56,7 +57,7 @@ class EncodeActor:
             texts = table["text"].slice(start, ENCODE_CHUNK).to_pylist()
             parts.append(self.encoder.encode(texts, self.batch_size))
             self.counter.add.remote(len(texts), first=table["id"][start].as_py())
-        embeddings = np.concatenate([np.empty((0, self.encoder.dim), np.float32), *parts])
+        embeddings = np.concatenate(parts or [np.empty((0, self.encoder.dim), np.float32)])
         if self.release is not None:
             return self.release(table, embeddings)
         return table.append_column("embedding", fixed_size_list(embeddings))
@@ -69,10 +70,13 @@ class DecodeActor:
     """
 
     def __init__(self, config: RunConfig, counter: Any, points: int) -> None:
-        each = config.resources.decoders_per_gpu
         with loading_alone():
-            self.decoder = load_decoder(config, expected_texts=points, engines_per_gpu=each)
+            self.decoder = self.load_decoder(config, points)
         self.counter = counter
+
+    def load_decoder(self, config: RunConfig, points: int) -> Any:
+        each = config.resources.decoders_per_gpu
+        return load_decoder(config, expected_texts=points, engines_per_gpu=each)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         points, seeds = matrix(table["point"]), table["seed"].to_pylist()
@@ -139,8 +143,12 @@ class WeightActor:
         from smotext_ray.pipeline.plan_files import WeightWriter
         from smotext_ray.run.directory import Run
 
-        self.write = WeightWriter(Run(run_uri), config, counts, points)
+        self.write = WeightWriter(Run(run_uri), config, counts, points, self.nearest())
         self.counter = counter
+
+    def nearest(self) -> Nearest | None:
+        """Another search than the plan's own; see `smotext_ray.plan.neighbors.other_texts`."""
+        return None
 
     def __call__(self, group: dict[str, str]) -> dict[str, str]:
         digest, sources = self.write(**group)
@@ -164,8 +172,12 @@ class PlanActor:
         from smotext_ray.pipeline.plan_files import PlanWriter
         from smotext_ray.run.directory import Run
 
-        self.write = PlanWriter(Run(run_uri), config, weights)
+        self.write = PlanWriter(Run(run_uri), config, weights, self.nearest())
         self.counter = counter
+
+    def nearest(self) -> Nearest | None:
+        """As in `WeightActor.nearest`."""
+        return None
 
     def __call__(self, group: dict[str, str]) -> dict[str, str]:
         digest, rows = self.write(**group)

@@ -21,7 +21,7 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline.actors import Actors
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import JobFacts
-from smotext_ray.utils.cpu import Dtype, cpu_dtype
+from smotext_ray.utils.cpu import Dtype
 
 DECODE_ROWS = 2048  # of a block, which is what a kill loses
 
@@ -30,7 +30,9 @@ class Local:
     """An `Executor` in this process, for inputs that are small."""
 
     def encoder_dtype(self, config: RunConfig) -> Dtype:
-        return cpu_dtype()
+        from smotext_ray.models.encoder import default_device, fastest_dtype
+
+        return fastest_dtype(default_device())
 
     def call(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         return function(*arguments, **named)
@@ -138,8 +140,7 @@ def _blocks(
     """The rows of files whose ids are not done, a table a file or of at most so many rows."""
     finished = _finished(run, done, id_column)
     for file in files:
-        with run.fs.open_input_file(file) as stream:
-            table = pq.read_table(stream, columns=columns)
+        table = run.read_table(file, columns)
         if finished is not None:
             table = table.filter(pc.invert(pc.is_in(table[id_column], finished)))
         table = table.combine_chunks()

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.plan.classes import ClassReader, DistinctTexts, read_corpus
+from smotext_ray.plan.neighbors import Nearest
 from smotext_ray.plan.points import NeighborCache, plan_shard, with_texts
 from smotext_ray.plan.shards import Shard, shards
 from smotext_ray.plan.variants import NEEDS_WHOLE_CORPUS
@@ -64,10 +65,18 @@ class PlanWriter:
     config : RunConfig
     weights : str, optional
         Directory of source weights, for a SMOTE variant.
+    nearest : callable, optional
+        See `smotext_ray.plan.neighbors.other_texts`.
     """
 
-    def __init__(self, run: Run, config: RunConfig, weights: str | None = None) -> None:
-        self._run, self._config = run, config
+    def __init__(
+        self,
+        run: Run,
+        config: RunConfig,
+        weights: str | None = None,
+        nearest: Nearest | None = None,
+    ) -> None:
+        self._run, self._config, self._nearest = run, config, nearest
         self._reader = ClassReader(run.table("embeddings"))
         self._weights = weights_table(run, weights) if weights else None
         self._known: dict[Any, NeighborCache] = {}
@@ -101,7 +110,7 @@ class PlanWriter:
         for rows, shard in zip(classes, group, strict=True):
             sources = None if self._weights is None else sources_of(self._weights, rows)
             known = self._known[shard.label]
-            tables.append(plan_shard(rows, shard, self._config, sources=sources, known=known))
+            tables.append(plan_shard(rows, shard, self._config, self._nearest, sources, known))
         return tables
 
 
@@ -170,12 +179,19 @@ class WeightWriter:
     config : RunConfig
     counts, points : mapping of label to int
         Rows of all classes, and points of those that get any.
+    nearest : callable, optional
+        See `smotext_ray.plan.weights.source_weights`.
     """
 
     def __init__(
-        self, run: Run, config: RunConfig, counts: Mapping[Any, int], points: Mapping[Any, int]
+        self,
+        run: Run,
+        config: RunConfig,
+        counts: Mapping[Any, int],
+        points: Mapping[Any, int],
+        nearest: Nearest | None = None,
     ) -> None:
-        self._run, self._config = run, config
+        self._run, self._config, self._nearest = run, config, nearest
         self._labels, self._points = list(counts), points
         self._texts: DistinctTexts | None = None
 
@@ -195,7 +211,7 @@ class WeightWriter:
             if self._texts is None:
                 self._texts = read_corpus(self._run.table("embeddings"), self._labels)
             group = [Shard(**shard) for shard in json.loads(shards)]
-            table = source_weights(self._texts, group, self._points, self._config)
+            table = source_weights(self._texts, group, self._points, self._config, self._nearest)
             sink = pa.BufferOutputStream()
             pq.write_table(table, sink)
             content = sink.getvalue().to_pybytes()

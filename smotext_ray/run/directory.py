@@ -26,15 +26,19 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
+from smotext_ray.errors import UserError
 from smotext_ray.utils.files import sync, whole_file
 from smotext_ray.utils.filesystems import open_filesystem
+from smotext_ray.utils.plain_types import check_plain_types
 
 NOISED = "noised"
 
@@ -92,6 +96,8 @@ class Run:
     def table(self, *parts: str) -> ds.Dataset:
         """Open a directory of parquet files as a pyarrow dataset: the listed ones, if it is sealed.
 
+        Its columns are those of the first file, to whose types a scan casts all other files.
+
         Raises
         ------
         FileNotFoundError
@@ -99,7 +105,9 @@ class Run:
         """
         listed = self.sealed(*parts)
         source = self.at(*parts) if listed is None else [self.at(*parts, f) for f in listed]
-        return ds.dataset(source, format="parquet", filesystem=self.fs)
+        found = ds.dataset(source, format="parquet", filesystem=self.fs)
+        check_plain_types(found.schema, self.uri.rstrip("/") + "/" + "/".join(parts))
+        return found
 
     def seal(self, files: list[str], *parts: str) -> None:
         """List the files that make up a finished table; others in its directory do not count.
@@ -123,12 +131,31 @@ class Run:
         token = self._newest_seal(*parts)
         if token is None:
             return None
-        return list(json.loads(self.read(*parts, f"{SEAL}{token}.json"))["files"])
+        names = [
+            str(name) for name in json.loads(self.read(*parts, f"{SEAL}{token}.json"))["files"]
+        ]
+        if any("/" in name for name in names):
+            raise UserError(f"{self.at(*parts)} lists files outside of it; do not use this run.")
+        return names
 
     def _newest_seal(self, *parts: str) -> str | None:
         names = [info.base_name for info in self.files(*parts)]
         tokens = [name[len(SEAL) : -len(".json")] for name in names if name.startswith(SEAL)]
         return max(tokens, default=None)
+
+    def read_table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read some columns of a parquet file.
+
+        Parameters
+        ----------
+        path : str
+            A path of ``self.fs``, as returned by `at`.
+        columns : sequence of str, optional
+            Default: all.
+        """
+        with self.fs.open_input_file(path) as stream, pq.ParquetFile(stream) as file:
+            check_plain_types(file.schema_arrow, path)
+            return file.read(None if columns is None else list(columns))
 
     def clear(self, *parts: str) -> None:
         """Remove leftovers of an unfinished stage."""

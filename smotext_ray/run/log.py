@@ -31,14 +31,19 @@ log = logging.getLogger("smotext_ray")
 
 def log_to_run(run: Run) -> None:
     """Write this process's log to the run's ``logs/`` from now on, and to no other run's."""
-    for handler in log.handlers[:]:
-        if isinstance(handler, (_Local, _Remote)):
-            log.removeHandler(handler)
-            handler.close()
+    log_to_no_run()
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
     handler = (_Local if isinstance(run.fs, LocalFileSystem) else _Remote)(run, name)
     handler.setFormatter(_LineFormatter(run_name(run)))
     log.addHandler(handler)
+
+
+def log_to_no_run() -> None:
+    """End what `log_to_run` began."""
+    for handler in log.handlers[:]:
+        if isinstance(handler, (_Local, _Remote)):
+            log.removeHandler(handler)
+            handler.close()
 
 
 def run_name(run: Run) -> str:

@@ -82,18 +82,30 @@ def _all_rows(
     settings = manifest.config.input
     files = [] if manifest.is_private else corpus_files(run, manifest)
     for file in files:  # in input order
-        with run.fs.open_input_file(file) as stream:
-            table = pq.read_table(stream)
-        own = original_columns(table, settings, input_schema)
+        own = original_columns(run.read_table(file), settings, input_schema)
         yield _filled(own.append_column("synthetic", pa.array([False] * len(own))), schema)
-    used: Counter[Any] = Counter()
-    for samples in accepted_unique_samples(run, manifest.round_numbers):
-        samples = up_to_target(samples, used, wanted)
+    for samples in delivered_samples(run, manifest.round_numbers, wanted):
         renamed = {settings.text_column: samples["text"], settings.label_column: samples["label"]}
         lineage = [*RESULT_LINEAGE, *(name for name in KEPT_OTHERS if name in samples.column_names)]
         columns = {name: samples[name] for name in lineage} | renamed
         columns["synthetic"] = pa.array([True] * len(samples))
         yield _filled(pa.table(columns), schema)
+
+
+def delivered_samples(run: Run, rounds: list[int], wanted: Mapping[Any, int]) -> Iterator[pa.Table]:
+    """The synthetic rows of the result, as a table of samples per round.
+
+    Parameters
+    ----------
+    run : Run
+    rounds : list of int
+        Decoded rounds.
+    wanted : mapping
+        Label to the number of requested texts.
+    """
+    used: Counter[Any] = Counter()
+    for samples in accepted_unique_samples(run, rounds):
+        yield up_to_target(samples, used, wanted)
 
 
 def up_to_target(samples: pa.Table, used: Counter[Any], wanted: Mapping[Any, int]) -> pa.Table:

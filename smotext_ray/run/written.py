@@ -85,8 +85,7 @@ def _ids(run: Run, parts: list[str], id_column: str) -> pa.ChunkedArray | None:
     A failed read is no proof of that, and is raised.
     """
     try:
-        with run.fs.open_input_file(run.at(*parts)) as stream:
-            return pq.read_table(stream, columns=[id_column])[id_column]
+        return run.read_table(run.at(*parts), [id_column])[id_column]
     except (pa.ArrowInvalid, FileNotFoundError):
         return None
 

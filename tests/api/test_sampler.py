@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import pickle
 import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import datasets
 import numpy as np
 import pandas as pd
 import pytest
 from fake_stages import Encoder
+from fsspec.implementations.memory import MemoryFileSystem
 from imblearn.base import is_sampler
 from imblearn.over_sampling import SMOTE
 from imblearn.pipeline import make_pipeline
@@ -26,14 +29,16 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from smotext_ray import SMOTExT
-from smotext_ray.api import sampler as module
-from smotext_ray.api.sampler import FaissNeighbors
+from smotext_ray.api import loaded
+from smotext_ray.api.neighbors import FaissNeighbors
 from smotext_ray.config.load import load_config
 from smotext_ray.models import load
 from smotext_ray.models.engine import Candidates
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import InputFacts
+from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.opening import new_manifest
+from smotext_ray.run.verify import verify
 
 ALL_PASS = {"min_cosine": -1, "same_class": False}
 
@@ -264,7 +269,7 @@ def test_a_class_without_a_source_is_left_with_a_warning(monkeypatch):
         x_new, y_new = sampler(variant="borderline", m_neighbors=1).fit_resample(texts, labels)
     assert (x_new, y_new) == (texts, labels) and len(told) == 1
 
-    def plans_nothing(config, uri):  # a run that found no source either
+    def plans_nothing(config, uri, actors, executor):  # a run that found no source either
         run = Run(uri)
         facts = InputFacts(rows=len(texts), class_counts={})
         manifest = new_manifest(config, {}, "2026-01-01", facts)
@@ -433,7 +438,38 @@ def test_the_engine_computes_in_this_process_for_scripts_without_a_guard(monkeyp
         asked.update(of_engine, model=config.decoder.model)
 
     monkeypatch.setattr(load, "load_decoder", load_decoder)
-    module._loaded_decoder.__wrapped__(module._key(load_config()))
+    loaded._loaded_decoder.__wrapped__(loaded._key(load_config()))
     assert asked["own_process"] is False
-    assert asked["expected_texts"] == module.MANY_NEW
+    assert asked["expected_texts"] == loaded.MOST_TEXTS
     assert asked["model"] == load_config().decoder.model
+
+
+def test_nothing_stays_behind_unless_an_output_is_named(tmp_path):
+    kept = MemoryFileSystem.store.copy()
+    texts, labels = rows()
+    sampler().fit_resample(texts, labels)
+    assert MemoryFileSystem.store == kept
+    handlers = logging.getLogger("smotext_ray").handlers
+    assert not [h for h in handlers if type(h).__module__ == "smotext_ray.run.log"]
+
+    decoder = Decoder()
+    home = str(tmp_path / "run")
+    first = sampler(decoder=decoder, output=home)
+    x_new, y_new = first.fit_resample(texts, labels)
+    run = Run(home)
+    assert all(finding.ok for finding in verify(run))
+    manifest = Manifest.read(run)
+    assert manifest.models["llm"]["name"] == "test_sampler.Decoder"
+    assert manifest.result.synthetic == len(first.lineage_) == 12
+    calls = len(decoder.points)
+    assert sampler(decoder=decoder, output=home).fit_resample(texts, labels) == (x_new, y_new)
+    assert len(decoder.points) == calls  # a finished run is read, not made again
+    with pytest.raises(ValueError, match=r"plan\.seed is 0 there, but 1 here"):
+        sampler(output=home, random_state=1).fit_resample(texts, labels)
+
+
+def test_in_another_thread_than_the_main_one():
+    texts, labels = rows()
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(sampler().fit_resample, texts, labels) for _ in range(2)]
+        assert jobs[0].result() == jobs[1].result() == sampler().fit_resample(texts, labels)

@@ -82,7 +82,9 @@ def refused(evaluate, capsys, tmp_path, no_models):
 
 def test_a_quick_report(evaluate, words, tmp_path, capsys):
     assert evaluate("--quick", "--seeds", 2) == 0
-    assert "report.html" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "  logistic regression on embeddings: macro-F1 " in out and "best control" in out
+    assert "Warning: Made with --quick" in out and "report.html" in out
     written = {file.name for file in (tmp_path / "report").iterdir()}
     assert written == {"report.json", "report.html"}
     report = json.loads((tmp_path / "report" / "report.json").read_text())
@@ -158,15 +160,15 @@ class _Files:
 
 def test_the_test_file_is_wrong(refused, tmp_path):
     assert "does not exist" in refused("--test", tmp_path / "none.parquet")
-    assert "name one of its columns (text, label) with --text-column" in refused(
-        "--text-column", "body"
+    assert "name one of its columns (body, topic) with --text-column" in refused(
+        "--text-column", "text"
     )
-    assert "with --label-column" in refused("--label-column", "topic")
+    assert "with --label-column" in refused("--label-column", "label")
     damaged = tmp_path / "damaged.parquet"
     damaged.write_bytes(b"PAR1 and no more")
     assert "cannot be read as parquet" in refused("--test", damaged)
     strange = tmp_path / "strange.csv"
-    strange.write_text("text,label\na b,wheat\nc d,ship\n")
+    strange.write_text("body,topic\na b,wheat\nc d,ship\n")
     assert "classes that the run's corpus lacks (wheat)" in refused("--test", strange)
     assert "choose from reuters-r8" in refused("--test", "demo:reuters")
 

@@ -38,9 +38,7 @@ METRICS = ["accuracy", "macro_f1", "balanced_accuracy"]
 def material(tmp_path_factory):
     run = finished_run(tmp_path_factory.mktemp("run"))
     test = held_out_table(tmp_path_factory.mktemp("test"))
-    found = read_evaluation_data(
-        run, read_held_out(run, test, "text", "label"), WordEncoder().encode
-    )
+    found = read_evaluation_data(run, read_held_out(run, test), WordEncoder().encode)
     # The handmade run's own embeddings tell nothing of its texts.
     real = replace(found.real, embeddings=WordEncoder().encode(found.real.texts))
     return replace(found, real=real)

@@ -31,7 +31,7 @@ def runs(tmp_path_factory):
 
 def test_each_run_classifier_and_metric_has_a_row(runs, tmp_path):
     plain, _ = runs
-    held_out = read_held_out(plain, held_out_table(tmp_path), "text", "label")
+    held_out = read_held_out(plain, held_out_table(tmp_path))
     encode = WordEncoder().encode
     test = Rows(held_out.texts, encode(held_out.texts), held_out.labels)
     rows = utility_at_epsilons(runs, test, range(3), CLASSIFIERS, encode)

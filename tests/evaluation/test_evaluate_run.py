@@ -19,7 +19,7 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus import sources
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.controls.decode import Control
-from smotext_ray.evaluation.evaluate import READ, Options, _bert, _of_classes, _some, evaluate
+from smotext_ray.evaluation.evaluate import READ, Options, _bert, _some, evaluate
 from smotext_ray.evaluation.inputs import (
     EvaluationData,
     read_corpus,
@@ -27,6 +27,7 @@ from smotext_ray.evaluation.inputs import (
     read_held_out,
 )
 from smotext_ray.evaluation.report.directory import write
+from smotext_ray.evaluation.report.sections import of_classes
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.fine_tuning import FineTuned
 from smotext_ray.evaluation.utility.trials import LEFT_OUT, draw, training_sets
@@ -50,16 +51,20 @@ def test_file(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def material(run, test_file) -> EvaluationData:
-    return read_evaluation_data(
-        run, read_held_out(run, test_file, "text", "label"), WordEncoder().encode
-    )
+    return read_evaluation_data(run, read_held_out(run, test_file), WordEncoder().encode)
 
 
 @pytest.fixture(scope="module")
 def report(run, config, material):
     encode = WordEncoder().encode
     return evaluate(
-        run, config, material, range(2), encode, Options(variants=["adasyn"]), log=lambda line: None
+        run,
+        config,
+        material,
+        range(2),
+        encode,
+        Options(variants=["adasyn"], test="held-out"),
+        log=lambda line: None,
     )
 
 
@@ -74,6 +79,28 @@ def test_the_new_texts_stand_beside_their_parents_and_points(run, material):
         source, neighbor = (material.real.texts[parent] for parent in material.parents[row])
         assert (source, neighbor) == (sample["source_text"], sample["neighbor_text"])
         assert planned[sample["sample_id"]]["source_text"] == source
+
+
+def test_exactly_the_texts_of_the_result_are_judged(tmp_path, test_file):
+    run = build(tmp_path, WANTED, corpus=corpus_table(grain=30, ship=40), rounds=2)
+    result = pq.read_table(run.at("augmented.parquet"), filesystem=run.fs)
+    delivered = result.filter(result["synthetic"])
+    found = read_evaluation_data(run, read_held_out(run, test_file), WordEncoder().encode)
+    assert len(found.synthetic) == Manifest.read(run).result.synthetic == sum(WANTED.values())
+    assert found.sample_ids == delivered["sample_id"].to_pylist()
+    assert found.synthetic.texts == delivered["body"].to_pylist()
+    in_result = [s["sample_id"] for s in found.samples if s["delivered"]]
+    assert in_result == sorted(found.sample_ids) and len(found.samples) == 2 * len(in_result)
+
+
+def test_the_test_table_has_the_columns_of_the_runs_input(tmp_path):
+    run = build(tmp_path, WANTED)  # made with --text-column body --label-column topic
+    test = pa.table({"body": ["a b", "c d"], "topic": ["grain", "ship"], "text": ["x", "y"]})
+    pq.write_table(test, tmp_path / "test.parquet")
+    found = read_held_out(run, str(tmp_path / "test.parquet"))
+    assert (found.texts, found.labels) == (["a b", "c d"], ["grain", "ship"])
+    other = read_held_out(run, str(tmp_path / "test.parquet"), text_column="text")
+    assert other.texts == ["x", "y"]
 
 
 def test_a_draw_leaves_out_rows_and_the_texts_made_of_them(material):
@@ -131,6 +158,49 @@ def test_the_report_has_every_section(report, material):
     assert report["fidelity"]["round_trip"]["cosine"]["count"] == len(material.synthetic)
 
 
+def test_the_report_says_what_was_judged_on_what(report, run, material):
+    facts = report["run"]
+    assert (facts["test"], facts["test_rows"], facts["test_texts_in_corpus"]) == ("held-out", 40, 0)
+    assert facts["quick"] and facts["version"] == Manifest.read(run).smotext_ray
+    assert facts["synthetic"] == len(material.synthetic) and facts["accepted"] == 18
+    assert facts["settings"]["input"]["text_column"] == "body"
+    assert [found["classifier"] for found in report["summary"]["verdicts"]] == [
+        "embedding",
+        "tfidf",
+    ]
+    assert any("--quick" in words for words in report["summary"]["warnings"])
+
+
+def test_figures_by_class_are_those_of_the_class(report, material):
+    rows = {row["label"]: row for row in report["by_class"]}
+    assert {label: row["real"] for label, row in rows.items()} == {"grain": 30, "ship": 40}
+    assert {label: row["test"] for label, row in rows.items()} == {"grain": 20, "ship": 20}
+    for label, row in rows.items():
+        made = [i for i, name in enumerate(material.synthetic.labels) if name == label]
+        inside = [i for i, name in enumerate(material.real.labels) if name == label]
+        x, y = material.real.embeddings[inside], material.synthetic.embeddings[made]
+        x = x / np.linalg.norm(x, axis=1, keepdims=True)
+        nearest = (y @ x.T).max(1)
+        assert row["synthetic"] == len(made)
+        assert row["synthetic_to_nearest"] == pytest.approx(np.median(nearest), abs=1e-6)
+        assert row["synthetic_words"] == 5 and row["real_words"] == 4
+        assert 0 <= row["agreement"] <= 1 and 0 <= row["accuracy"] <= 1
+
+
+def test_test_texts_that_are_in_the_corpus_are_counted(run, config, material):
+    from smotext_ray.evaluation.report.sections import run_facts
+
+    leaked = replace(material.test, texts=material.real.texts[:3] + material.test.texts[3:])
+    facts = run_facts(run, Manifest.read(run), replace(material, test=leaked), "t")
+    assert facts["test_texts_in_corpus"] == 3
+
+
+def test_scores_have_no_interval_beyond_one(report):
+    rows = report["utility"]["rows"] + report["utility"]["recall"]
+    assert any(row["low"] < row["high"] for row in rows)
+    assert all(0 <= row["low"] <= row["mean"] <= row["high"] <= 1 for row in rows)
+
+
 def test_it_is_written_as_json_and_as_a_page(report, tmp_path):
     write(report, tmp_path / "new")
     again = json.loads((tmp_path / "new" / "report.json").read_text())
@@ -176,7 +246,7 @@ def test_the_llm_reads_so_many_texts_of_classes_with_new_ones(run, config, mater
         ["ship" if i % 2 else "grain" for i in range(3 * READ)],
     )
     less = replace(material, real=many, synthetic=material.synthetic.take(ship))
-    texts = list(_of_classes(less.real, less.synthetic))
+    texts = list(of_classes(less.real, less.synthetic))
     assert len(texts) == 3 * READ // 2 and all(text.endswith("ship") for text in texts)
     some = _some(texts)
     assert len(some) == len(set(some)) == READ and set(some) <= set(texts)
@@ -206,7 +276,7 @@ def test_bert_is_the_encoder_of_the_run(run, config, material, tmp_path):
 def test_a_run_without_texts_is_refused(tmp_path, test_file):
     planned = build(tmp_path, WANTED, until="plan", corpus=corpus_table(30, 40))
     with pytest.raises(UserError, match="no accepted texts yet"):
-        read_held_out(planned, test_file, "text", "label")
+        read_held_out(planned, test_file)
 
 
 def without_texts(run):
@@ -231,7 +301,7 @@ def test_a_run_that_has_its_corpus_takes_no_other(run):
 def test_the_corpus_given_again_is_evaluated_and_its_texts_are_not_shown(tmp_path, test_file):
     run = finished_run(tmp_path)
     encode = WordEncoder().encode
-    held_out = read_held_out(run, test_file, "text", "label")
+    held_out = read_held_out(run, test_file)
     wanted = read_evaluation_data(run, held_out, encode)
     without_texts(run)
     corpus = read_corpus(run, str(tmp_path / "corpus.parquet"))  # as `build` left it
@@ -253,9 +323,9 @@ def test_another_table_than_the_runs_is_no_corpus(tmp_path):
 
 def test_test_texts_of_other_classes_are_refused(run, tmp_path):
     file = tmp_path / "test.csv"
-    file.write_text("text,label\nunseen,wheat\nunseen too,ship\n")
+    file.write_text("body,topic\nunseen,wheat\nunseen too,ship\n")
     with pytest.raises(UserError, match=r"classes that the run's corpus lacks \(wheat\)"):
-        read_held_out(run, str(file), "text", "label")
+        read_held_out(run, str(file))
 
 
 def test_a_demo_data_set_means_its_test_texts(run, monkeypatch):
@@ -266,6 +336,6 @@ def test_a_demo_data_set_means_its_test_texts(run, monkeypatch):
         return pa.table({"text": ["a b", "c d"], "label": ["grain", "ship"]})
 
     monkeypatch.setattr(sources, "load_dataset", load)
-    assert read_held_out(run, "demo:reuters-r8", "text", "label").labels == ["grain", "ship"]
-    read_held_out(run, "demo:reuters-r8:train", "text", "label")
+    assert read_held_out(run, "demo:reuters-r8").labels == ["grain", "ship"]
+    read_held_out(run, "demo:reuters-r8:train")
     assert asked == [("reuters-r8", "test"), ("reuters-r8", "train")]

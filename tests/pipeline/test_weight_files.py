@@ -12,10 +12,10 @@ from smotext_ray.errors import UserError
 from smotext_ray.pipeline import plan as plan_module
 from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.expand import ExpansionRequest, expand
-from smotext_ray.pipeline.in_process import plan_here, weigh_here
 from smotext_ray.pipeline.local import Local
 from smotext_ray.pipeline.plan_files import weights_directory
 from smotext_ray.plan import variants
+from smotext_ray.plan.unsharded import unsharded_plan, unsharded_weights
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import verify
@@ -39,12 +39,12 @@ def planned(tmp_path, points_per_file: int = 6, executor=HERE["executor"], **pla
 
 
 def is_that_of_one_process(run: Run, points: dict[str, int]) -> bool:
-    """Whether weights and first plan are what `smotext_ray.pipeline.in_process` makes."""
+    """Whether weights and first plan are what `smotext_ray.plan.unsharded` makes."""
     embedded, config = run.table("embeddings"), _config_of(run)
     weights = run.table(weights_directory(Manifest.read(run))).to_table().sort_by("id")
     made = run.table("plan", "round-1").to_table().sort_by("sample_id")
-    here = weigh_here(embedded, points, config)
-    plan = plan_here(embedded, points, 1, 0, config, weights=here)
+    here = unsharded_weights(embedded, points, config)
+    plan = unsharded_plan(embedded, points, 1, 0, config, weights=here)
     return all(
         one.combine_chunks().equals(other.combine_chunks())
         for one, other in ((weights, here), (made, plan))
@@ -102,7 +102,7 @@ def test_weights_are_made_once_and_anew_when_the_corpus_has_grown(tmp_path):
     again = Manifest.read(run).weights.files
     assert again.keys().isdisjoint(first) and set(again.values()) != set(first.values())
     config, points = _config_of(run), {"ship": 45}
-    here = weigh_here(run.table("embeddings"), points, config)
+    here = unsharded_weights(run.table("embeddings"), points, config)
     weights = run.table(weights_directory(Manifest.read(run))).to_table().sort_by("id")
     assert weights.combine_chunks().equals(here.combine_chunks())
 

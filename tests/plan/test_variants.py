@@ -18,13 +18,13 @@ from sklearn.svm import SVC
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
-from smotext_ray.pipeline.in_process import plan_here, weigh_here
 from smotext_ray.pipeline.plan_files import weight_shards
 from smotext_ray.plan import points as planning
 from smotext_ray.plan import variants
 from smotext_ray.plan.classes import read_classes, read_corpus
 from smotext_ray.plan.draws import Draws
 from smotext_ray.plan.shards import Shard, shards
+from smotext_ray.plan.unsharded import unsharded_plan, unsharded_weights
 from smotext_ray.plan.variants import MOST_SVM_ROWS, Sources, check_rows, is_in_danger
 from smotext_ray.plan.weights import count_sources, source_weights, sources_of, without_sources
 from smotext_ray.tables import fixed_size_list, matrix
@@ -151,7 +151,7 @@ def test_points_are_those_of_imbalanced_learn(variant, corpus, monkeypatch):
     theirs, names = theirs[len(x) :], names[len(x) :]
 
     config, source = config_of(variant), ds.dataset(table)
-    weights = None if variant == "smote" else ds.dataset(weigh_here(source, wanted, config))
+    weights = None if variant == "smote" else ds.dataset(unsharded_weights(source, wanted, config))
     drawn = list(state.drawn)
     for label in sampler.sampling_strategy_:
         (rows,) = read_classes(source, [label])
@@ -186,11 +186,11 @@ def test_texts_in_danger_and_ratios_are_imbalanced_learns(corpus):
         sampling_strategy={label: counts[label] + 30 for label in wanted},
     )
     theirs.fit_resample(x, y)
-    danger = weigh_here(source, wanted, config_of("borderline"))
+    danger = unsharded_weights(source, wanted, config_of("borderline"))
     kept = danger["id"].to_numpy()[danger["weight"].to_numpy() > 0]
     assert kept.tolist() == np.concatenate([*theirs.in_danger_indices.values()]).tolist()
     assert 10 < len(kept) < len(x) / 2
-    ratios = weigh_here(source, wanted, config_of("adasyn"))
+    ratios = unsharded_weights(source, wanted, config_of("adasyn"))
     near = np.argsort(np.linalg.norm(x[:, None] - x[None], axis=-1), axis=1)[:, 1 : K + 1]
     np.testing.assert_array_equal(ratios["weight"].to_numpy(), (y[near] != y[:, None]).sum(1) / K)
 
@@ -200,7 +200,7 @@ def test_weights_of_clusters_are_imbalanced_learns(corpus):
     table = table_of(*corpus())
     x, y = matrix(table["embedding"]), np.array(table["label"].to_pylist())
     wanted = {"class 1": 40, "class 2": 80}
-    weights = weigh_here(ds.dataset(table), wanted, config_of("kmeans"))
+    weights = unsharded_weights(ds.dataset(table), wanted, config_of("kmeans"))
     clusters = MiniBatchKMeans(CLUSTERS, random_state=SEED).fit_predict(x)
     seen = 0
     for label, points in wanted.items():
@@ -252,7 +252,7 @@ def shuffled(table, seed):
 def test_weights_are_the_same_for_any_sharding_and_row_order(seed, each, metric, variant):
     table, points = drawn_corpus(seed), {0: 5, 2: 9}
     config = config_of(variant, metric)
-    whole = weigh_here(ds.dataset(table), points, config)
+    whole = unsharded_weights(ds.dataset(table), points, config)
     texts = read_corpus(ds.dataset(shuffled(table, seed)), [2, 0, 1])
     counts = Counter(table["label"].to_pylist())
     groups = shards({label: counts[label] for label in points}, 0, 0, each)
@@ -264,7 +264,7 @@ def test_weights_are_the_same_for_any_sharding_and_row_order(seed, each, metric,
 def test_a_variant_of_the_whole_does_not_know_the_order_of_rows(variant):
     table, points = drawn_corpus(0, 200, 150), {0: 5, 2: 9}
     whole, mixed = (
-        weigh_here(ds.dataset(rows), points, config_of(variant))
+        unsharded_weights(ds.dataset(rows), points, config_of(variant))
         for rows in (table, shuffled(table, 1))
     )
     assert whole.equals(mixed) and sum(count_sources(whole).values()) > 5
@@ -280,7 +280,7 @@ def test_a_text_that_stands_there_twice_weighs_no_more(seed, variant):
     once = table.filter(pa.compute.is_in(table["id"], value_set=texts.ids))
     assert len(once) < len(table)
     repeated, single = (
-        weigh_here(ds.dataset(rows), points, config_of(variant)) for rows in (table, once)
+        unsharded_weights(ds.dataset(rows), points, config_of(variant)) for rows in (table, once)
     )
     assert repeated["id"].equals(single["id"])
     if variant == "kmeans":  # its rows share what a cluster has
@@ -298,11 +298,11 @@ def test_a_text_that_stands_there_twice_weighs_no_more(seed, variant):
 def test_a_plan_starts_from_texts_with_a_weight_and_ends_in_its_cluster(seed, variant):
     table, points = drawn_corpus(seed, 120, 90), {0: 40, 1: 30, 2: 20}
     source, config = ds.dataset(table), config_of(variant, neighbors_per_point=1 + seed % 3)
-    weights = weigh_here(source, points, config)
+    weights = unsharded_weights(source, points, config)
     kept, _ = without_sources(points, count_sources(weights), config)
     if not kept:
         return
-    plan = plan_here(source, kept, 1, 0, config, weights=weights)
+    plan = unsharded_plan(source, kept, 1, 0, config, weights=weights)
     assert Counter(plan["label"].to_pylist()) == kept
     text_of = dict(
         zip(table["id"].to_pylist(), map(str.strip, table["text"].to_pylist()), strict=True)
@@ -327,8 +327,8 @@ def test_a_plan_starts_from_texts_with_a_weight_and_ends_in_its_cluster(seed, va
 def test_sources_follow_their_weights():
     table = drawn_corpus(4, 200, 150)
     source, config = ds.dataset(table), config_of("adasyn")
-    weights = weigh_here(source, {0: 1}, config)
-    plan = plan_here(source, {0: 6000}, 1, 0, config, weights=weights)
+    weights = unsharded_weights(source, {0: 1}, config)
+    plan = unsharded_plan(source, {0: 6000}, 1, 0, config, weights=weights)
     (rows,) = read_classes(source, [0])
     found = sources_of(ds.dataset(weights), rows).weight[rows.text_of_row]
     expected = dict(zip(rows.ids.to_pylist(), found / found.sum() * 6000, strict=True))
@@ -363,22 +363,22 @@ def far_apart(n=12):
 )
 def test_a_class_without_a_source_is_skipped_with_a_warning(variant, told):
     config, points = config_of(variant), {"class 0": 3, "class 1": 4}
-    weights = weigh_here(ds.dataset(far_apart()), points, config)
+    weights = unsharded_weights(ds.dataset(far_apart()), points, config)
     kept, warnings = without_sources(points, count_sources(weights), config)
     assert kept == {} and len(warnings) == 2
     assert warnings[0].startswith("Class 'class 0' is skipped: none of its texts")
     assert told in warnings[0]
     with pytest.raises(UserError, match="'class 1' has no text that a point could start from"):
-        plan_here(ds.dataset(far_apart()), {"class 1": 4}, 1, 0, config, weights=weights)
+        unsharded_plan(ds.dataset(far_apart()), {"class 1": 4}, 1, 0, config, weights=weights)
 
 
 def test_a_small_class_has_no_cluster_of_k_neighbours_but_all():
     table = far_apart(3)
     points = {"class 0": 3, "class 1": 4}
     config = config_of("kmeans").model_copy(update={"plan": config_of("kmeans", n_clusters=1).plan})
-    weights = weigh_here(ds.dataset(table), points, config)
+    weights = unsharded_weights(ds.dataset(table), points, config)
     assert count_sources(weights) == {"class 0": 3, "class 1": 3}
-    many = weigh_here(ds.dataset(table), points, config_of("kmeans", n_clusters=6))
+    many = unsharded_weights(ds.dataset(table), points, config_of("kmeans", n_clusters=6))
     assert count_sources(many) == {"class 0": 0, "class 1": 0}
 
 
@@ -391,7 +391,7 @@ def test_without_texts_each_row_is_one():
     points = {"class 3": 9}
     for variant in ("borderline", "adasyn", "kmeans", "svm"):
         with_texts, without = (
-            weigh_here(ds.dataset(rows), points, config_of(variant))
+            unsharded_weights(ds.dataset(rows), points, config_of(variant))
             for rows in (table, table.drop_columns(["text"]))
         )
         assert with_texts.equals(without)
@@ -399,7 +399,7 @@ def test_without_texts_each_row_is_one():
 
 def test_weights_of_another_corpus_are_refused():
     table, other = drawn_corpus(0), drawn_corpus(1)
-    weights = weigh_here(ds.dataset(other), {0: 5}, config_of("adasyn"))
+    weights = unsharded_weights(ds.dataset(other), {0: 5}, config_of("adasyn"))
     (rows,) = read_classes(ds.dataset(table), [0])
     with pytest.raises(ValueError, match="do not match its texts"):
         sources_of(ds.dataset(weights), rows)

@@ -36,5 +36,5 @@ def held_out_table(directory: Path, rows: int = 40) -> str:
     file = directory / "test.parquet"
     labels = ["grain", "ship"] * (rows // 2)
     texts = [f"unseen {i} on {label}" for i, label in enumerate(labels)]
-    pq.write_table(pa.table({"text": texts, "label": labels}), file)
+    pq.write_table(pa.table({"body": texts, "topic": labels}), file)
     return str(file)

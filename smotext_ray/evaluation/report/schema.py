@@ -20,13 +20,21 @@ class RunFacts(TypedDict, total=False):
 
     uri: str
     rows: int  # of the corpus
-    accepted: int
+    synthetic: int  # texts in the result, which are the ones judged
+    accepted: int  # by the gate, without repeated texts
     rejected: int
     encoder: str
     llm: str
     bridge: str
     created: str
     seed: int
+    test: str
+    test_rows: int
+    test_texts_in_corpus: int
+    measured: str  # ISO 8601
+    version: str
+    quick: bool
+    settings: dict[str, Any]  # by section, without resources
 
 
 class ClassBalance(TypedDict):
@@ -41,10 +49,7 @@ class ClassBalance(TypedDict):
 class UtilityRow(Interval):
     """One arm: the same classifier and seeds on different training data.
 
-    ``classifier`` is embedding, tfidf or bert. ``arm`` is nothing, real_only, class_weights,
-    random_oversampling, embedding_smote, embedding_borderline, embedding_adasyn, embedding_kmeans,
-    embedding_svm, eda, label_only, shuffled, lam_0, synthetic_only or real_and_synthetic.
-    ``metric`` is accuracy, macro_f1 or balanced_accuracy. Unknown values are shown as they are.
+    `words` says what classifiers, arms and metrics are called; others are shown by their names.
     """
 
     classifier: str
@@ -91,6 +96,73 @@ class Utility(TypedDict, total=False):
     verdicts: list[Verdict]  # for classifiers that were trained on both controls
 
 
+class BestControl(TypedDict):
+    """The best arm apart from real texts alone and those with synthetic texts."""
+
+    arm: str
+    mean: float
+    gain: Interval  # of real_and_synthetic over it
+
+
+class Change(TypedDict):
+    """Recall of a class by real texts alone, and with synthetic ones."""
+
+    label: Label
+    before: float
+    after: float
+
+
+class Outcome(TypedDict):
+    """The verdict for one classifier."""
+
+    classifier: str
+    metric: str
+    before: float  # real texts alone
+    after: float  # real_and_synthetic
+    gain: Interval
+    best_control: BestControl | None
+    recall: Change | None
+    call: str
+    words: str
+
+
+class Missing(TypedDict):
+    """A measurement that was left out; ``command`` makes it, if there is one."""
+
+    what: str
+    command: str | None
+
+
+class Summary(TypedDict):
+    """The head of the report."""
+
+    verdicts: list[Outcome]
+    warnings: list[str]
+    unmeasured: list[Missing]
+
+
+class ClassFidelity(TypedDict):
+    """The synthetic texts of one class next to its real ones.
+
+    ``accuracy`` and ``agreement``: share of the real and of the synthetic texts that a classifier
+    trained on other real texts takes for this class. ``to_point``: mean cosine to the target
+    points. ``..._to_nearest``: median cosine to the nearest (other) real text of the class. Words
+    are medians.
+    """
+
+    label: Label
+    real: int
+    synthetic: int
+    test: int
+    real_words: float
+    synthetic_words: float
+    accuracy: float | None
+    agreement: float | None
+    to_point: float
+    real_to_nearest: float | None
+    synthetic_to_nearest: float
+
+
 class Check(TypedDict):
     """A row of the privacy section."""
 
@@ -133,6 +205,7 @@ class Map(TypedDict):
     """Embeddings projected to two dimensions."""
 
     method: str
+    explained: list[float]  # share of the variance along x and y
     points: list[MapPoint]
 
 
@@ -149,6 +222,7 @@ class Histogram(TypedDict):
 
     name: str
     unit: str
+    scale: str  # linear or log
     series: list[Series]
 
 
@@ -165,6 +239,7 @@ class Sample(TypedDict):
     sample_id: int
     label: Label
     status: str  # accepted, rejected or error
+    delivered: bool  # in the result
     reason: str | None
     text: str | None
     source_text: str | None  # None if it must not be shown
@@ -204,12 +279,14 @@ class Distillation(TypedDict, total=False):
 
 
 class Report(TypedDict, total=False):
-    """report.json. A section that is missing, None or empty is shown as not measured."""
+    """report.json. A section that is missing, None or empty is not shown."""
 
+    summary: Summary
     run: RunFacts | None
     classes: list[ClassBalance] | None
     utility: Utility | None
     fidelity: dict[str, Any] | None  # nested names to numbers, Intervals or Spreads
+    by_class: list[ClassFidelity] | None
     privacy: Privacy | None
     map: Map | None
     histograms: list[Histogram] | None

@@ -20,9 +20,9 @@ from smotext_ray.config.schema import EncoderConfig, NeighborsConfig, PlanConfig
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.statistics import Interval
 from smotext_ray.evaluation.utility.eda import Synonyms, augment, wordnet
-from smotext_ray.pipeline.in_process import plan_here, weigh_here
 from smotext_ray.plan.strategy import check_class_sizes
 from smotext_ray.plan.strategy import targets as points_per_class
+from smotext_ray.plan.unsharded import unsharded_plan, unsharded_weights
 from smotext_ray.plan.weights import count_sources, without_sources
 from smotext_ray.tables import fixed_size_list, matrix
 from smotext_ray.utils.text import distinct_part
@@ -159,10 +159,10 @@ def embedding_variant(
     several, _ = check_class_sizes(Counter(k for _, k in texts), new, K_NEIGHBORS, "skip")
     made, kept = real, dict[str, int]()
     if several:
-        weights = weigh_here(source, several, config)
+        weights = unsharded_weights(source, several, config)
         kept, _ = without_sources(several, count_sources(weights), config)
     if kept:
-        plan = plan_here(source, kept, 1, 0, config, weights=weights)
+        plan = unsharded_plan(source, kept, 1, 0, config, weights=weights)
         names = plan["label"].to_pylist()
         made = made.joined(Rows([""] * len(plan), matrix(plan["point"]), names, has_text=False))
     rest = {label: counts[label] + count for label, count in new.items() if label not in kept}

@@ -202,8 +202,10 @@ def utility_section(trials: Trials, test_rows: int, seeds: Sequence[int]) -> dic
         summary, facts = summarize(scores, LEFT_OUT), {"classifier": classifier, "arm": arm}
         for metric in METRICS:
             values = [getattr(found, metric) for found in scores]
-            rows.append(facts | {"metric": metric, "values": values} | bounds(summary, metric))
-        recall += [facts | {"label": k} | _json(v) for k, v in summary.recall.items()]
+            rows.append(
+                facts | {"metric": metric, "values": values} | _share(bounds(summary, metric))
+            )
+        recall += [facts | {"label": k} | _share(_json(v)) for k, v in summary.recall.items()]
         if arm == SYNTHETIC:
             ratio[classifier] = _compared(ratios(scores, trials[classifier, "nothing"], LEFT_OUT))
         elif arm != OWN:
@@ -217,7 +219,7 @@ def utility_section(trials: Trials, test_rows: int, seeds: Sequence[int]) -> dic
         "seeds": list(seeds),
         "rows": rows,
         "recall": recall,
-        "tstr_ratio": ratio,
+        "tstr_ratio": ratio or None,
         "gains": gains,
         "verdicts": _verdicts(trials),
     }
@@ -253,6 +255,13 @@ def _compared(summary: Summary) -> dict[str, Any]:
 def bounds(summary: Summary, metric: str) -> dict[str, Any]:
     """Mean and interval of a metric, in the report's form."""
     return _json(getattr(summary, metric))
+
+
+def _share(interval: dict[str, Any]) -> dict[str, Any]:
+    """Of a score, which is at most 1; Student's interval knows no bounds."""
+    if interval["low"] is None:
+        return interval
+    return interval | {"low": max(interval["low"], 0.0), "high": min(interval["high"], 1.0)}
 
 
 def _json(interval: Interval) -> dict[str, Any]:

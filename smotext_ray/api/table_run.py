@@ -1,0 +1,134 @@
+"""A run over a table in memory, on Ray or in this process, for the samples that it accepts."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smotext_ray.config.load import load_config
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.pipeline import rounds
+from smotext_ray.pipeline.actors import REAL, Actors
+from smotext_ray.pipeline.executor import Executor
+from smotext_ray.pipeline.local import Local
+from smotext_ray.pipeline.on_ray import ON_RAY
+from smotext_ray.run.directory import Run
+from smotext_ray.run.log import log_to_no_run
+from smotext_ray.run.manifest import Manifest
+from smotext_ray.run.result import up_to_target
+from smotext_ray.run.samples import accepted_unique_samples
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a run has made of a table.
+
+    Attributes
+    ----------
+    accepted : pyarrow.Table or None
+        Samples with their lineage, sorted by sample id, at most as many as requested and without
+        duplicates in a class; None if nothing was planned.
+    warnings : list of str
+        About classes with too few texts to interpolate.
+    short : dict of label to int
+        Number of texts missing from the request.
+    """
+
+    accepted: pa.Table | None
+    warnings: list[str]
+    short: dict[Any, int]
+
+
+def run_on_ray(
+    corpus: pa.Table, wanted: Mapping[Any, int], config: RunConfig, output: str | None
+) -> Made:
+    """Make new texts on Ray; the parameters are those of `run_here`."""
+    with tempfile.TemporaryDirectory() as here:
+        return _run(corpus, wanted, config, output or f"{here}/run", REAL, ON_RAY)
+
+
+def run_here(
+    corpus: pa.Table,
+    wanted: Mapping[Any, int],
+    config: RunConfig,
+    output: str | None,
+    actors: Actors,
+) -> Made:
+    """Make new texts in this process.
+
+    Parameters
+    ----------
+    corpus : pyarrow.Table
+        ``id, text, label``.
+    wanted : mapping of label to int
+        Requested texts per class.
+    config : RunConfig
+    output : str or None
+        The run directory; None: in memory, until the samples are read.
+    actors : Actors
+
+    Raises
+    ------
+    UserError
+        For a class with one distinct text, unless skipped, or more rows than the SMOTE variant
+        supports.
+    """
+    if output is not None:
+        return _run(corpus, wanted, config, output, actors, Local())
+    with _in_memory() as home:
+        return _run(corpus, wanted, config, f"{home}/run", actors, Local())
+
+
+@contextmanager
+def _in_memory() -> Iterator[str]:
+    home = f"memory://smotext-{uuid.uuid4()}"
+    try:
+        yield home
+    finally:
+        Run(home).clear()
+
+
+def _run(
+    corpus: pa.Table,
+    wanted: Mapping[Any, int],
+    config: RunConfig,
+    home: str,
+    actors: Actors,
+    executor: Executor,
+) -> Made:
+    counts = Counter(corpus["label"].to_pylist())
+    options = {
+        "input.path": _written(corpus, home),
+        "input.id_column": "id",
+        "plan.sampling_strategy": {str(c): counts[c] + n for c, n in wanted.items()},
+    }
+    try:
+        run = rounds.augment(load_config(options=options, base=config), home, actors, executor)
+    finally:
+        log_to_no_run()
+    manifest = Manifest.read(run)
+    used: Counter[Any] = Counter()
+    accepted = accepted_unique_samples(run, manifest.round_numbers)
+    parts = [up_to_target(table, used, wanted) for table in accepted]
+    return Made(
+        pa.concat_tables(parts) if parts else None,
+        manifest.warnings or [],
+        manifest.shortfall or {},
+    )
+
+
+def _written(corpus: pa.Table, home: str) -> str:
+    """The corpus as a file next to the run, accessible wherever the run is."""
+    beside = Run(f"{home.rstrip('/')}-input")
+    beside.make()
+    with beside.fs.open_output_stream(beside.at("corpus.parquet")) as stream:
+        pq.write_table(corpus, stream)
+    return f"{beside.uri}/corpus.parquet"
