@@ -47,7 +47,9 @@ def augment(config: RunConfig, uri: str, actors: Actors = REAL, executor: Execut
         return opened.run
     with hold(opened.run, "augment"):
         manifest = embed_corpus(opened, actors, executor)
-        make_texts(manifest.effective_config, opened.run, manifest, actors, executor)
+        # Another process may have finished it in the meantime.
+        if not manifest.is_finished(opened.config):
+            make_texts(manifest.effective_config, opened.run, manifest, actors, executor)
     return opened.run
 
 

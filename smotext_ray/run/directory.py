@@ -62,6 +62,8 @@ class Run:
         For processes on this or another machine: the URI, or the absolute path.
     token : str
         Of the lease that this process holds; empty without one. A later holder has a greater one.
+    saves : int
+        Number of manifests saved under it.
     """
 
     def __init__(self, uri: str) -> None:
@@ -69,7 +71,7 @@ class Run:
         self.fs, self.path = open_filesystem(uri)
         # A worker may have another working directory.
         self.address = uri if "://" in uri else self.path
-        self.token = ""
+        self.token, self.saves = "", 0
         # While a lease is held, raises if that is lost.
         self.check_lease: Callable[[], None] = no_lease
 

@@ -74,13 +74,15 @@ def labels_of(run: Run) -> dict[bool, Counter]:
 
 
 def contents(run: Run) -> dict[str, str]:
-    """The hash of every file but the log, which this process has had since it made the run."""
+    """The hash of every file but the log, which this process has had since it made the run, and
+    those that tell which process was the last to hold the lease."""
     files = (path for path in Path(run.uri).rglob("*") if path.is_file())
-    return {
+    found = {
         str(path): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
-        if path.parent.name != "logs"
+        if path.parent.name not in ("logs", "lease") and path.name != "manifest.json"
     }
+    return found | {"manifest": Manifest.read(run).model_dump_json()}
 
 
 def is_sound(run: Run) -> bool:
@@ -260,3 +262,29 @@ def test_an_input_that_changed_with_as_many_rows_is_not_staged(tmp_path, monkeyp
     write(corpus, rows("corn", 0, 12), rows("ship", 0, 5))
     run = rounds.augment(config, str(tmp_path / "run"), **HERE)
     assert is_sound(run) and "digest" not in run.read("manifest.json").decode()
+
+
+def test_an_expansion_that_another_process_began_and_left_is_finished_first(
+    finished, tmp_path, monkeypatch
+):
+    """It began between the look at the run and the lease."""
+    write(tmp_path / "corpus.parquet", rows("corn", 0, 12), rows("ship", 0, 6))
+    opened, died = expand_module.open_checked, []
+
+    def begins_and_dies(*arguments):
+        if not died:
+            died.append(1)
+            with pytest.raises(RuntimeError, match="killed"), monkeypatch.context() as patch:
+                patch.setattr(expand_module, "make_texts", killed)
+                expand(finished.uri, ExpansionRequest(), **HERE)
+        return opened(*arguments)
+
+    def killed(*arguments):
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(expand_module, "open_checked", begins_and_dies)
+    _, done = expand(finished.uri, ExpansionRequest(), **HERE)
+    manifest = Manifest.read(finished)
+    assert not done  # nothing is left to do once it is finished
+    assert manifest.is_finished(manifest.config) and not manifest.is_expanding
+    assert is_sound(finished) and manifest.class_counts["ship"] == 6
