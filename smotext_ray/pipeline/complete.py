@@ -86,7 +86,7 @@ def complete(
         facts = work(done)
     if there.rows != rows:
         raise RowsMissing(
-            f"{directory} of {run.uri} has {there.rows} rows instead of {rows}, so it does not "
+            f"{directory} of {run.shown} has {there.rows} rows instead of {rows}, so it does not "
             "count as done"
         )
     run.seal(there.files, *directory.split("/"))

@@ -36,6 +36,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from smotext_ray.errors import UserError
+from smotext_ray.safe_text import safe, without_keys
 from smotext_ray.utils.files import sync, whole_file
 from smotext_ray.utils.filesystems import open_filesystem
 from smotext_ray.utils.plain_types import check_plain_types
@@ -77,6 +78,11 @@ class Run:
 
     def __reduce__(self) -> tuple[type[Run], tuple[str]]:
         return Run, (self.address,)  # in a Ray task: reopened there, without the lease
+
+    @property
+    def shown(self) -> str:
+        """The URI without credentials, for reports, cards and messages."""
+        return safe(without_keys(self.uri))
 
     def at(self, *parts: str) -> str:
         """Path inside the run, for ``self.fs``."""
