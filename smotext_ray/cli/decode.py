@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smotext_ray.cli.exit_codes import DONE
+from smotext_ray.cli.terminal import literal, say
 
 if TYPE_CHECKING:
     from smotext_ray.config.schema import RunConfig
@@ -46,14 +47,13 @@ def interpolate(options: argparse.Namespace) -> int:
     """``smotext interpolate``: print the texts between two texts."""
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from smotext_ray.api.interpolate import interpolated
 
     made = interpolated(options.first, options.second, options.lam, _config(options), options.seed)
     table = Table("lam", "cosine", "text", show_edge=False, pad_edge=False)
     for row in made.itertuples():
-        table.add_row(f"{row.lam:g}", f"{row.cosine_to_point:.2f}", Text(row.text or ""))
+        table.add_row(f"{row.lam:g}", f"{row.cosine_to_point:.2f}", literal(row.text or ""))
     Console().print(table)
     return DONE
 
@@ -77,7 +77,7 @@ def decode(options: argparse.Namespace) -> int:
         if writer is not None:
             writer.close()
     without = f", {failed} of them without a text" if failed else ""
-    print(f"Wrote {rows} rows to {options.output}{without}.")
+    say(f"Wrote {rows} rows to {options.output}{without}.")
     return DONE
 
 

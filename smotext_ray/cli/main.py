@@ -35,6 +35,7 @@ from smotext_ray.cli.directions import add_directions_command
 from smotext_ray.cli.evaluation import add_evaluation_commands
 from smotext_ray.cli.exit_codes import INTERNAL_ERROR, INTERRUPTED, USER_ERROR
 from smotext_ray.cli.failures import innermost, users_error
+from smotext_ray.cli.terminal import SafeFormatter, say
 from smotext_ray.config.choices import Decided, OnProblem
 from smotext_ray.errors import UserError
 
@@ -60,23 +61,23 @@ def main(arguments: Sequence[str] | None = None, actors: Actors | None = None) -
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except UserError as error:
-        print(f"smotext: error: {error}", file=sys.stderr)
+        say(f"smotext: error: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
-        print("smotext: interrupted; run the same command again to resume.", file=sys.stderr)
+        say("smotext: interrupted; run the same command again to resume.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         return INTERNAL_ERROR
     except Exception as error:
         sentence = users_error(error)
         if sentence is not None:
-            print(f"smotext: error: {sentence}", file=sys.stderr)
+            say(f"smotext: error: {sentence}", file=sys.stderr)
             return USER_ERROR
         log.debug("the command failed", exc_info=True)
         logs = [h.baseFilename for h in log.handlers if isinstance(h, logging.FileHandler)]
         where = f" The traceback is in {logs[0]}." if logs else ""
         failure = f"smotext: failed: {innermost(error)}."
-        print(f"{failure} Run the same command again to resume.{where}", file=sys.stderr)
+        say(f"{failure} Run the same command again to resume.{where}", file=sys.stderr)
         return INTERNAL_ERROR
 
 
@@ -233,7 +234,7 @@ def _log_to_terminal() -> None:
         return
     handler = logging.StreamHandler()
     handler.setLevel(logging.INFO)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(SafeFormatter("%(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
     log.propagate = False

@@ -29,7 +29,7 @@ from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import Expansion
 from smotext_ray.run.lease import hold
 from smotext_ray.run.manifest import Manifest
-from smotext_ray.utils.redact import without_keys
+from smotext_ray.safe_text import without_keys
 
 log = logging.getLogger("smotext_ray")
 

@@ -31,6 +31,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
+from smotext_ray.safe_text import safe, without_keys
 from smotext_ray.utils.filesystems import open_filesystem
 from smotext_ray.utils.plain_types import check_plain_types
 
@@ -57,6 +58,11 @@ class Run:
 
     def __reduce__(self) -> tuple[type[Run], tuple[str]]:
         return Run, (self.uri,)  # in a Ray task: reopened there, without the lease
+
+    @property
+    def shown(self) -> str:
+        """The URI without credentials, for reports, cards and messages."""
+        return safe(without_keys(self.uri))
 
     def at(self, *parts: str) -> str:
         """Path inside the run, for ``self.fs``."""

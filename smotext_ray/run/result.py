@@ -15,8 +15,9 @@ from smotext_ray.run.corpus_files import corpus_files
 from smotext_ray.run.directory import Run, file_sha256
 from smotext_ray.run.facts import Result
 from smotext_ray.run.manifest import Manifest
+from smotext_ray.run.sample_weight import synthetic_weights
 from smotext_ray.run.samples import accepted_unique_samples
-from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, result_schema
+from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, WEIGHT, result_schema
 
 FILE = "augmented.parquet"
 DIRECTORY = "augmented"
@@ -36,8 +37,8 @@ def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result
     """Write ``augmented.parquet``, or ``augmented/`` if it is large.
 
     Originals come first, with the input's columns; then at most ``wanted[label]`` accepted samples
-    of each class, sorted by sample id. Added columns are ``synthetic`` and the sample's lineage,
-    null for originals. With epsilon there are no originals.
+    of each class, sorted by sample id. Added columns are ``synthetic``, the sample's lineage, null
+    for originals, and ``sample_weight``. With epsilon there are no originals.
 
     Parameters
     ----------
@@ -84,13 +85,28 @@ def _all_rows(
     files = [] if manifest.is_private else corpus_files(run, manifest)
     for file in files:  # in input order
         own = original_columns(run.read_table(file), settings, input_schema)
-        yield _filled(own.append_column("synthetic", pa.array([False] * len(own))), schema)
+        own = own.append_column("synthetic", pa.array([False] * len(own)))
+        yield _filled(_weighted(own, [1.0] * len(own)), schema)
+    weights = _weights(manifest, wanted)
     for samples in delivered_samples(run, manifest.round_numbers, wanted):
         renamed = {settings.text_column: samples["text"], settings.label_column: samples["label"]}
         lineage = [*RESULT_LINEAGE, *(name for name in KEPT_OTHERS if name in samples.column_names)]
         columns = {name: samples[name] for name in lineage} | renamed
         columns["synthetic"] = pa.array([True] * len(samples))
-        yield _filled(pa.table(columns), schema)
+        given = [weights[label] for label in samples["label"].to_pylist()]
+        yield _filled(_weighted(pa.table(columns), given), schema)
+
+
+def _weights(manifest: Manifest, wanted: Mapping[Any, int]) -> dict[Any, float]:
+    real = {} if manifest.is_private else manifest.class_counts
+    got = manifest.accepted()
+    return synthetic_weights(real, {k: min(got.get(k, 0), n) for k, n in wanted.items()})
+
+
+def _weighted(table: pa.Table, weights: list[float]) -> pa.Table:
+    if WEIGHT in table.column_names:
+        return table
+    return table.append_column(WEIGHT, pa.array(weights, pa.float32()))
 
 
 def delivered_samples(run: Run, rounds: list[int], wanted: Mapping[Any, int]) -> Iterator[pa.Table]:

@@ -18,7 +18,6 @@ from smotext_ray.run.lease import read_claims
 from smotext_ray.run.log import run_name
 from smotext_ray.run.manifest import Manifest, StageName
 from smotext_ray.run.throughput import WriteProgress, write_progress
-from smotext_ray.utils.redact import without_credentials
 
 State = Literal["done", "running", "pending"]
 QUIET_SECONDS = 300.0  # without a block, if also three times the longest wait so far
@@ -104,7 +103,7 @@ def status_json(run: Run) -> str:
     manifest = Manifest.read(run)
     return json.dumps(
         {
-            "run": without_credentials(run.uri),
+            "run": run.shown,
             "name": run_name(run),
             "created": manifest.created,
             "worker": worker(run),

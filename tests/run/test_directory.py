@@ -150,7 +150,7 @@ def test_an_unknown_kind_of_address_is_refused():
 
 
 def test_an_address_that_is_refused_is_told_without_its_keys():
-    with pytest.raises(UserError, match=r"s3://bucket/run\?bogus=1 cannot be opened") as told:
+    with pytest.raises(UserError, match="s3://bucket/run cannot be opened") as told:
         Run("s3://AKIA:hidden@bucket/run?bogus=1&secret_key=other")
     assert "query parameter" in str(told.value)
     assert not any(word in str(told.value) for word in ("AKIA", "hidden", "other"))

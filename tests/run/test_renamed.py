@@ -84,7 +84,7 @@ def test_its_reasons_are_told_in_todays_words(run):
     assert manifest.rounds[0].decode == Decoded(seconds=4.0, tokens=400, actors=1, **dict(told))
     assert manifest.controls["lam_0"].reasons == {"truncated": 4, "wrong_class": 3}
     assert manifest.controls["shuffled"] == BegunControl(points=16)
-    reasons = {sample["reason"] for sample in _samples(run, [1, 2], {})}
+    reasons = {sample["reason"] for sample in _samples(run, [1, 2], {}, set())}
     assert reasons == {"", "no engine", "repetitive", *REASONS.values()}
 
 
