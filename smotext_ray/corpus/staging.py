@@ -13,6 +13,7 @@ from pyarrow import fs
 from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.column_types import is_string
 from smotext_ray.corpus.conversion import converted, label_type
+from smotext_ray.corpus.digest import RowDigest
 from smotext_ray.corpus.plain import in_categories, restored
 from smotext_ray.corpus.sources import read_blocks
 from smotext_ray.corpus.survey import CorpusSummary, roles
@@ -60,11 +61,12 @@ def stage_corpus(
     for info in filesystem.get_file_info(fs.FileSelector(directory)):
         if info.base_name.startswith("part-") and info.base_name.endswith(".parquet"):
             filesystem.delete_file(info.path)
-    written = 0
+    written, digest = 0, RowDigest()
     for number, table in enumerate(regrouped(staged_rows(config, survey), rows_per_file)):
+        digest.add(written, table["text"], table["label"])
         pq.write_table(table, f"{directory}/part-{number:05d}.parquet", filesystem=filesystem)
         written += table.num_rows
-    if written != survey.rows:
+    if written != survey.rows or digest.of_labels() != survey.digest:
         raise _changed(config)
 
 

@@ -20,6 +20,7 @@ from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.blocks import Block, require_columns
 from smotext_ray.corpus.column_types import ColumnTypes, is_string
 from smotext_ray.corpus.conversion import converted, label_type
+from smotext_ray.corpus.digest import RowDigest
 from smotext_ray.corpus.plain import plain_type, restored
 from smotext_ray.corpus.sources import read_blocks
 from smotext_ray.corpus.validation import REASONS, check_names, read_ids, validate_rows
@@ -61,6 +62,8 @@ class CorpusSummary:
         Mean length of the valid texts.
     categories : dict of str to pyarrow.Array
         The values of each column of dictionaries, in order.
+    digest : str
+        Of the valid rows, see `RowDigest`.
     """
 
     rows: int
@@ -69,6 +72,7 @@ class CorpusSummary:
     schema: pa.Schema
     mean_characters: float
     categories: dict[str, pa.Array] = field(default_factory=dict)
+    digest: str = ""
 
 
 def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
@@ -117,6 +121,9 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
         schema=schema,
         mean_characters=tally.characters / max(tally.good, 1),
         categories=types.categories,
+        digest=tally.digest.of_labels(
+            lambda labels: _as_type(labels, label_type(schema.field(config.label_column).type))
+        ),
     )
     _check_rows(survey, tally.seen, config, least_classes)
     return survey
@@ -138,6 +145,7 @@ class _Tally:
     labels: Counter[Any] = field(default_factory=Counter)
     bad: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[Any]] = field(default_factory=dict)
+    digest: RowDigest = field(default_factory=RowDigest)
     # 8 bytes per row, the only thing here that grows with the corpus: the id itself, or the hash of
     # a string (ids with the same hash are read again and compared).
     hashes: array[int] = field(default_factory=lambda: array("q"))
@@ -153,9 +161,11 @@ class _Tally:
                 first = rows[: EXAMPLES - len(examples)]
                 examples += ids.take(pa.array(first)).to_pylist()
         good = pa.array(verdict == 0)
-        self.characters += pc.sum(pc.utf8_length(text.filter(good))).as_py() or 0
-        for entry in label.filter(good).value_counts().to_pylist():
+        texts, labels = text.filter(good), label.filter(good)
+        self.characters += pc.sum(pc.utf8_length(texts)).as_py() or 0
+        for entry in labels.value_counts().to_pylist():
             self.labels[entry["values"]] += entry["counts"]
+        self.digest.add(self.good, texts, labels)
         if config.id_column is not None:
             self.hashes.frombytes(_hashes(ids).tobytes())
         self.seen += block.table.num_rows
