@@ -43,7 +43,9 @@ class UtilityRow(Interval):
 
     ``classifier`` is embedding, tfidf or bert. ``arm`` is nothing, real_only, class_weights,
     random_oversampling, embedding_smote, embedding_borderline, embedding_adasyn, embedding_kmeans,
-    embedding_svm, eda, label_only, shuffled, lam_0, synthetic_only or real_and_synthetic.
+    embedding_svm, eda, nearest_centroid, prior_corrected, label_only, shuffled, lam_0,
+    synthetic_only, real_and_synthetic, or as_many_as_<control> (real_and_synthetic with only as
+    many synthetic texts as a control has).
     ``metric`` is accuracy, macro_f1 or balanced_accuracy. Unknown values are shown as they are.
     """
 
@@ -67,16 +69,44 @@ class Gain(Interval):
     classifier: str
     metric: str
     against: str
+    p: float | None  # two-sided; but for the baseline, adjusted by Holm; None for one seed
 
 
-class Verdict(TypedDict):
-    """Whether the gain of real_and_synthetic is credited to interpolation."""
+class BestControl(TypedDict):
+    """The arm with the highest mean that is not SMOTExT's."""
+
+    arm: str
+    mean: float
+
+
+class OverBaseline(TypedDict):
+    """real_and_synthetic compared with the one baseline that is named beforehand."""
 
     classifier: str
     metric: str
-    counts: bool  # both intervals lie entirely above zero
-    over_shuffled: Interval
-    over_label_only: Interval
+    helps: bool | None  # all intervals lie above zero; None if one has no bounds
+    own: float
+    baseline: float
+    over_draws: Interval  # of the training rows
+    over_test_rows: Interval | None  # by a bootstrap over them; for macro_f1 alone
+    best_control: BestControl
+
+
+class Verdict(TypedDict):
+    """Whether a gain is credited to interpolation: it must significantly beat both controls."""
+
+    classifier: str
+    metric: str
+    counts: bool
+    over_lam_0: Gain
+    over_label_only: Gain
+
+
+class EmptyArm(TypedDict):
+    """A decoded control of which no text passed the gate."""
+
+    arm: str
+    asked: int
 
 
 class Utility(TypedDict, total=False):
@@ -88,7 +118,10 @@ class Utility(TypedDict, total=False):
     recall: list[Recall]
     tstr_ratio: dict[str, Any]  # nested names to numbers or Intervals
     gains: list[Gain]
+    baseline: str  # the arm that over_baseline compares with
+    over_baseline: list[OverBaseline]
     verdicts: list[Verdict]  # for classifiers that were trained on both controls
+    empty_arms: list[EmptyArm]
 
 
 class Check(TypedDict):

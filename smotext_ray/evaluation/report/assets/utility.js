@@ -7,7 +7,9 @@ const ARM_GROUPS = [
     ["embedding_borderline", "Borderline-SMOTE on embeddings"],
     ["embedding_adasyn", "ADASYN on embeddings"],
     ["embedding_kmeans", "KMeans-SMOTE on embeddings"],
-    ["embedding_svm", "SVM-SMOTE on embeddings"], ["eda", "EDA"]]],
+    ["embedding_svm", "SVM-SMOTE on embeddings"], ["eda", "EDA"],
+    ["eda_without_synonyms", "EDA without synonyms"], ["nearest_centroid", "nearest class mean"],
+    ["prior_corrected", "prior corrected"]]],
   ["Controls for interpolation", [["label_only", "LLM, class name only"],
     ["shuffled", "vectors shuffled"], ["lam_0", "parents re-decoded (lam\u00a00)"]]],
   ["SMOTExT", [["synthetic_only", "synthetic only"], ["real_and_synthetic", "real + synthetic"]]],
@@ -117,15 +119,15 @@ function verdict(shown, found) {
 
 /** Always by macro-F1, whatever metric is shown: a single verdict, not the best of three. */
 function interpolationWords(found) {
-  if (!found || !has(found.over_shuffled.low) || !has(found.over_label_only.low)) {
+  if (!found || !has(found.over_lam_0.low) || !has(found.over_label_only.low)) {
     return "Whether the gain comes from interpolation was not measured.";
   }
   if (found.counts) {
-    return "By macro-F1, it significantly beats both the shuffled vectors and the class name only: "
+    return "By macro-F1, it significantly beats both the parents re-decoded and the class name only: "
       + "the gain is credited to interpolation.";
   }
-  const missed = [["shuffled", found.over_shuffled], ["label_only", found.over_label_only]]
-    .filter(([, over]) => over.low <= 0).map(([arm]) => armWords(arm));
+  const missed = [["lam_0", found.over_lam_0], ["label_only", found.over_label_only]]
+    .filter(([, over]) => !(over.mean > 0 && over.p < 0.05)).map(([arm]) => armWords(arm));
   return "By macro-F1, no gain is credited to interpolation: it does not significantly beat "
     + `${missed.join(" and ")}.`;
 }
