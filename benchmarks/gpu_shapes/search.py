@@ -66,8 +66,8 @@ def _same_bytes(base: np.ndarray, metric: Any) -> bool:
     for propose in (_proposed_here, _proposed_exactly):
         # No FAISS is asked: it need not be installed.
         with (
-            patch.object(neighbors, "_faiss_search", propose),
-            patch.object(neighbors, "_gpu_for", lambda k: None, create=True),
+            patch.object(neighbors, "faiss_search", propose),
+            patch.object(neighbors, "gpu_for", lambda k: None),
         ):
             found.append(neighbors.nearest_neighbors(queries, base, K, metric))
     return all(a.tobytes() == b.tobytes() for a, b in zip(*found, strict=True))

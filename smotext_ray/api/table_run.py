@@ -127,8 +127,8 @@ def _run(
 
 def _written(corpus: pa.Table, home: str) -> str:
     """The corpus as a file next to the run, accessible wherever the run is."""
-    beside = Run(f"{home.rstrip('/')}-input")
-    beside.make()
-    with beside.fs.open_output_stream(beside.at("corpus.parquet")) as stream:
+    folder = Run(f"{home.rstrip('/')}-input")
+    folder.make()
+    with folder.fs.open_output_stream(folder.at("corpus.parquet")) as stream:
         pq.write_table(corpus, stream)
-    return f"{beside.uri}/corpus.parquet"
+    return f"{folder.uri}/corpus.parquet"

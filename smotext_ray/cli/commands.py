@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from smotext_ray.cli.exit_codes import DONE, FAULT, SHORT
+from smotext_ray.cli.exit_codes import DONE, INTERNAL_ERROR, SHORT
 from smotext_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def verify(options: argparse.Namespace) -> int:
     show_findings(findings, Console())
     sound = all(finding.ok for finding in findings)
     print(f"The run {options.run} is {'valid' if sound else 'NOT valid'}.")
-    return DONE if sound else FAULT
+    return DONE if sound else INTERNAL_ERROR
 
 
 def show(options: argparse.Namespace) -> int:

@@ -40,6 +40,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from smotext_ray.evaluation.inputs import read_corpus, read_evaluation_data, read_held_out
     from smotext_ray.evaluation.leakage.planting import read_canaries
     from smotext_ray.evaluation.report.directory import check_directory, write
+    from smotext_ray.evaluation.report.summary import summary_lines
     from smotext_ray.evaluation.utility.epsilons import check_runs
     from smotext_ray.plan.variants import check_rows
     from smotext_ray.run.directory import Run
@@ -85,10 +86,12 @@ def evaluate(options: argparse.Namespace) -> int:
             taught=taught,
             canaries=planted,
             compare=others,
+            test=options.test,
             **of_llm,
         ),
     )
     write(report, output, soft_labels(taught, material) if taught else None)
+    print("\n".join(summary_lines(report["summary"])))
     print(f"The report is in {output / 'report.html'}; its numbers are in report.json next to it.")
     return 0
 

@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-DONE, FAULT, USER_ERROR, SHORT = 0, 1, 2, 3
+DONE, INTERNAL_ERROR, USER_ERROR, SHORT = 0, 1, 2, 3
 INTERRUPTED = 130

@@ -32,7 +32,7 @@ from smotext_ray.cli.commands import (
 )
 from smotext_ray.cli.directions import add_directions_command
 from smotext_ray.cli.evaluation import add_evaluation_commands
-from smotext_ray.cli.exit_codes import FAULT, INTERRUPTED, USER_ERROR
+from smotext_ray.cli.exit_codes import INTERNAL_ERROR, INTERRUPTED, USER_ERROR
 from smotext_ray.cli.failures import innermost, users_error
 from smotext_ray.config.choices import Decided, OnProblem
 from smotext_ray.errors import UserError
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None, actors: Actors | None = None) -
         print("smotext: interrupted; run the same command again to resume.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        return FAULT
+        return INTERNAL_ERROR
     except Exception as error:
         sentence = users_error(error)
         if sentence is not None:
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None, actors: Actors | None = None) -
         where = f" The traceback is in {logs[0]}." if logs else ""
         failure = f"smotext: failed: {innermost(error)}."
         print(f"{failure} Run the same command again to resume.{where}", file=sys.stderr)
-        return FAULT
+        return INTERNAL_ERROR
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

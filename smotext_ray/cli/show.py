@@ -20,6 +20,7 @@ from smotext_ray.run.corpus_files import corpus_table
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.renamed import renamed_reason
+from smotext_ray.run.tables import samples_table
 from smotext_ray.run.verify import Finding
 
 
@@ -158,7 +159,7 @@ def _choose(
     for entry in manifest.rounds:
         if not run.has("samples", entry.name):
             continue
-        samples = run.table("samples", entry.name)
+        samples = samples_table(run, "samples", entry.name)
         for batch in samples.to_batches(filter=pc.field("status") == status):
             for row in batch.to_pylist():
                 if label is None or str(row["label"]) == label:

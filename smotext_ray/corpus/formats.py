@@ -21,6 +21,7 @@ from pyarrow import fs
 
 from smotext_ray.config.schema import InputConfig
 from smotext_ray.errors import UserError, one_line
+from smotext_ray.utils.plain_types import check_plain_types
 
 FORMATS = {
     ".parquet": "parquet",
@@ -169,6 +170,7 @@ def require_columns(names: list[str], config: InputConfig, where: str) -> None:
 def _read_parquet(filesystem: fs.FileSystem, path: str, config: InputConfig) -> Iterator[Block]:
     with filesystem.open_input_file(path) as handle, pq.ParquetFile(handle) as file:
         require_columns(file.schema_arrow.names, config, path)
+        check_plain_types(file.schema_arrow, path)
         for batch in file.iter_batches(batch_size=BLOCK_ROWS):
             yield Block(pa.Table.from_batches([batch]), path)
 

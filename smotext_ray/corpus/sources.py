@@ -29,6 +29,7 @@ from smotext_ray.corpus.formats import (
 )
 from smotext_ray.errors import UserError, one_line
 from smotext_ray.utils.filesystems import with_retry_limit
+from smotext_ray.utils.plain_types import check_plain_types
 
 DEMO = "demo:"
 HUB_NAME = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+)?)(:(?P<split>[\w.+-]+))?")
@@ -264,6 +265,7 @@ def _read_hub(config: InputConfig) -> Iterator[Block]:
         stream: Any = rows.with_format("arrow").iter(batch_size=BLOCK_ROWS)
         for table in stream:
             require_columns(table.column_names, config, config.path)
+            check_plain_types(table.schema, config.path)
             yield Block(table, config.path)
     except UserError:
         raise

@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 
-from smotext_ray.config.choices import Decided
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.evaluation.controls.decode import Control
-from smotext_ray.evaluation.fidelity.agreement import FEWEST, label_agreement
+from smotext_ray.evaluation.fidelity.agreement import (
+    FEWEST,
+    LabelAgreement,
+    label_agreement,
+)
+from smotext_ray.evaluation.fidelity.by_class import by_class
 from smotext_ray.evaluation.fidelity.coverage import density_coverage, round_trip
 from smotext_ray.evaluation.fidelity.diversity import compare_diversity
 from smotext_ray.evaluation.fidelity.perplexity import perplexity
@@ -23,6 +27,15 @@ from smotext_ray.evaluation.inputs import EvaluationData
 from smotext_ray.evaluation.leakage.planting import Canaries
 from smotext_ray.evaluation.leakage.section import copy_check
 from smotext_ray.evaluation.report.schema import Report
+from smotext_ray.evaluation.report.sections import (
+    classes,
+    embedding_map,
+    histograms,
+    of_classes,
+    rejections,
+    run_facts,
+)
+from smotext_ray.evaluation.report.summary import summary
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS, Classifier
 from smotext_ray.evaluation.utility.distillation import STUDENTS, Student, distil
@@ -36,9 +49,7 @@ from smotext_ray.models.files import locate_model
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 
-MAP_POINTS = 4000  # sampled at random if there are more
 READ = 500  # texts the LLM reads from each side, sampled at random if there are more
-BINS = 30
 
 # Maps texts to (negative log-likelihood in nats, number of tokens) per text.
 TokenScores = Callable[[list[str]], list[tuple[float, int]]]
@@ -64,6 +75,8 @@ class Options:
         Canaries planted in the corpus.
     compare : sequence of Run
         Runs on the same corpus with other epsilons, for the utility-epsilon plot.
+    test : str
+        Where the test texts are from, for the report.
     """
 
     classifiers: Sequence[str] = tuple(CLASSIFIERS)
@@ -73,6 +86,7 @@ class Options:
     token_nll: TokenScores | None = None
     canaries: Canaries | None = None
     compare: Sequence[Run] = ()
+    test: str = ""
 
 
 def evaluate(
@@ -117,19 +131,22 @@ def evaluate(
     if options.taught is not None:
         students = _students(config, options.classifiers)
         distilled = distil(options.taught, material, seeds, students, log)
+    agreement = _agreement(material)
     report = {
-        "run": _run_facts(run, manifest, config, material),
-        "classes": _classes(manifest, material),
+        "run": run_facts(run, manifest, material, options.test)
+        | {"quick": not controls and options.token_nll is None},
+        "classes": classes(manifest, material),
         "utility": utility_section(trials, material.test.labels, seeds, controls),
-        "fidelity": _fidelity(material, controls, options.token_nll),
+        "fidelity": _fidelity(material, agreement, controls, options.token_nll),
+        "by_class": by_class(material, agreement),
         "privacy": privacy,
-        "map": _map(material, show_texts=not manifest.is_private),
-        "histograms": _histograms(material),
-        "rejections": _rejections(material),
+        "map": embedding_map(material, show_texts=not manifest.is_private),
+        "histograms": histograms(material),
+        "rejections": rejections(material),
         "samples": material.samples,
         "distillation": distilled,
     }
-    return cast(Report, report)
+    return cast(Report, report | {"summary": summary(report)})
 
 
 def _promise(manifest: Manifest) -> dict[str, Any]:
@@ -160,50 +177,32 @@ def _bert(config: RunConfig) -> FineTuned:
     return FineTuned(locate_model(config.encoder.model).path)
 
 
-def _run_facts(
-    run: Run, manifest: Manifest, config: RunConfig, material: EvaluationData
-) -> dict[str, Any]:
-    models = manifest.models
-    status = Counter(sample["status"] for sample in material.samples)
-    return {
-        "uri": run.uri,
-        "rows": len(material.real),
-        "accepted": status["accepted"],
-        "rejected": status["rejected"],
-        **{name: models[name]["name"] for name in ("encoder", "llm", "bridge")},
-        "created": manifest.created,
-        "seed": config.plan.seed,
-    }
-
-
-def _classes(manifest: Manifest, material: EvaluationData) -> list[dict[str, Any]]:
-    real, new = Counter(material.real.labels), Counter(material.synthetic.labels)
-    wanted = {str(label): number for label, number in (manifest.targets or {}).items()}
-    return [
-        {
-            "label": label,
-            "real": real[label],
-            "accepted": new[label],
-            "target": real[label] + wanted[label] if label in wanted else None,
-        }
-        for label in sorted(real)
-    ]
+def _agreement(material: EvaluationData) -> LabelAgreement | None:
+    """None where no class, or only one, is large enough."""
+    real, new = material.real, material.synthetic
+    large = {label for label, count in Counter(real.labels).items() if count >= FEWEST}
+    if len(large) < 2 or not large & set(new.labels):
+        return None
+    return label_agreement(
+        real.embeddings, real.labels, new.embeddings, new.labels, material.parents
+    )
 
 
 def _fidelity(
-    material: EvaluationData, decoded: Mapping[str, Control], token_nll: TokenScores | None
+    material: EvaluationData,
+    agreement: LabelAgreement | None,
+    decoded: Mapping[str, Control],
+    token_nll: TokenScores | None,
 ) -> dict[str, Any]:
     real, new = material.real, material.synthetic
     x, labels = real.embeddings, real.labels
-    compared = _of_classes(real, new)
+    compared = of_classes(real, new)
     found: dict[str, Any] = {
         "round_trip": round_trip(new.embeddings, material.points).as_json(),
         "density_and_coverage": density_coverage(x, labels, new.embeddings, new.labels).as_json(),
         "diversity": compare_diversity(compared, new.texts).as_json(),
     }
-    large = {label for label, count in Counter(labels).items() if count >= FEWEST}
-    if len(large) > 1 and large & set(new.labels):
-        agreement = label_agreement(x, labels, new.embeddings, new.labels, material.parents)
+    if agreement is not None:
         found["label_agreement"] = agreement.as_json()
     if token_nll is not None:
         found["perplexity"] = {
@@ -224,65 +223,3 @@ def _some(texts: list[str]) -> list[str]:
     """A random sample of at most ``READ`` texts."""
     rows = np.random.default_rng(0).permutation(len(texts))[:READ]
     return [texts[row] for row in np.sort(rows)]
-
-
-def _of_classes(real: Any, new: Any) -> list[str]:
-    """Real texts of the classes that have synthetic ones, for a like-for-like comparison."""
-    wanted = set(new.labels)
-    return [text for text, label in zip(real.texts, real.labels, strict=True) if label in wanted]
-
-
-def _map(material: EvaluationData, show_texts: bool) -> dict[str, Any]:
-    """Real and synthetic texts on the first two principal components of the real ones."""
-    from sklearn.decomposition import PCA
-
-    real, new = material.real, material.synthetic
-    rng = np.random.default_rng(0)
-    some = np.sort(rng.permutation(len(real))[:MAP_POINTS])
-    plane = PCA(2, random_state=0).fit(real.embeddings)
-    points = [
-        {"x": x, "y": y, "label": real.labels[row], "kind": "real", "id": None,
-         "text": real.texts[row][:200] if show_texts else None}
-        for row, (x, y) in zip(some, plane.transform(real.embeddings[some]), strict=True)
-    ]  # fmt: skip
-    points += [
-        {"x": x, "y": y, "label": label, "kind": "synthetic", "id": id_, "text": text[:200]}
-        for (x, y), label, id_, text in zip(
-            plane.transform(new.embeddings), new.labels, material.sample_ids, new.texts, strict=True
-        )
-    ]
-    return {"method": "PCA", "points": points}
-
-
-def _histograms(material: EvaluationData) -> list[dict[str, Any]]:
-    cosine = {
-        status: [
-            s["cosine"]
-            for s in material.samples
-            if s["status"] == status and s["cosine"] is not None
-        ]
-        for status in get_args(Decided)
-    }
-    words = {
-        "real": [len(t.split()) for t in _of_classes(material.real, material.synthetic)],
-        "new": [len(text.split()) for text in material.synthetic.texts],
-    }
-    return [
-        {"name": "cosine to the point", "unit": "", "series": _series(cosine)},
-        {"name": "length", "unit": "words", "series": _series(words)},
-    ]
-
-
-def _series(groups: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
-    everything = [value for values in groups.values() for value in values]
-    edges = np.histogram_bin_edges(everything, BINS)
-    return [
-        {"name": name, "edges": edges, "counts": np.histogram(values, edges)[0]}
-        for name, values in groups.items()
-        if values
-    ]
-
-
-def _rejections(material: EvaluationData) -> list[dict[str, Any]]:
-    reasons = Counter(s["reason"] for s in material.samples if s["status"] != "accepted")
-    return [{"reason": reason, "count": count} for reason, count in reasons.most_common()]

@@ -22,6 +22,7 @@ from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.run.result import delivered_samples
+from smotext_ray.run.tables import embeddings_table, samples_table
 from smotext_ray.tables import matrix
 
 EVERY_ROW = 2**62
@@ -162,7 +163,7 @@ def read_evaluation_data(
         If the run has no accepted texts.
     """
     rounds, new = _rounds_with_texts(run), new_samples(run)
-    embedded = run.table("embeddings").to_table().sort_by("id")
+    embedded = embeddings_table(run).to_table().sort_by("id")
     row_of = {id_: row for row, id_ in enumerate(embedded["id"].to_pylist())}
     texts, sample_ids = new["text"].to_pylist(), new["sample_id"].to_pylist()
     if corpus is None:
@@ -247,7 +248,7 @@ def _samples(
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for round_ in rounds:
-        for row in run.table("samples", f"round-{round_}").to_table().to_pylist():
+        for row in samples_table(run, "samples", f"round-{round_}").to_table().to_pylist():
             rows.append(
                 {
                     "sample_id": row["sample_id"],

@@ -173,9 +173,9 @@ def has_tomek_link(
         other[nearer] = near[nearer, 0]
         partner[nearer, 0], partner[nearer, 1] = code, at[nearer, 0]
     linked = np.flatnonzero(other < own)
-    beside = [_nearest_other_row(classes, code, row, metric) for code, row in partner[linked]]
+    of_partner = [_nearest_other_row(classes, code, row, metric) for code, row in partner[linked]]
     removed = np.zeros(len(owners), bool)
-    removed[linked] = other[linked] < np.array(beside)
+    removed[linked] = other[linked] < np.array(of_partner)
     return removed
 
 

@@ -63,8 +63,7 @@ def _check_released_once(run: Run, wanted: int) -> None:
 
 def _tables(run: Run) -> Iterator[pa.Table]:
     for file in sorted(run.table(NOISED).files):
-        with run.fs.open_input_file(file) as stream:
-            yield pq.read_table(stream)
+        yield run.read_table(file)
 
 
 def _rows(table: pa.Table, code: dict[Any, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -138,8 +138,7 @@ def _blocks(
     """The rows of files whose ids are not done, a table a file or of at most so many rows."""
     done = _done(run, job, id_column)
     for file in files:
-        with run.fs.open_input_file(file) as stream:
-            table = pq.read_table(stream, columns=columns)
+        table = run.read_table(file, columns)
         if done is not None:
             table = table.filter(pc.invert(pc.is_in(table[id_column], done)))
         table = table.combine_chunks()

@@ -146,8 +146,7 @@ class _Seen:
 
 def _tables(run: Run, files: Sequence[str]) -> Iterator[pa.Table]:
     for file in files:
-        with run.fs.open_input_file(file) as stream:
-            yield pq.read_table(stream, columns=["id", "label", "text"])
+        yield run.read_table(file, ["id", "label", "text"])
 
 
 def _said(table: pa.Table) -> np.ndarray:

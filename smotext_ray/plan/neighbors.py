@@ -10,15 +10,14 @@ candidates are fetched.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smotext_ray.config.choices import Metric
+from smotext_ray.plan.faiss_search import faiss_search, gpu_for
 from smotext_ray.plan.vectors import row_sums
 from smotext_ray.utils.text import distinct_part
 
@@ -28,18 +27,11 @@ Nearest = Callable[
     tuple[NDArray[Any], NDArray[np.int64]],
 ]
 
-GPU_MAX_K = 2048  # a limit of FAISS's GPU selection kernels
 EXTRA_CANDIDATES = 4  # more would cost more than repeating the few searches that need it
 BLOCK_BYTES = 1 << 20  # fits in a core's cache
 PART_BYTES = 64 << 20
 # On a GPU the queries are transferred once for each part of the base, which a planner copies.
 GPU_PART_BYTES = 256 << 20
-GPU_TILE_BYTES = 1 << 30
-# FAISS would permanently take 1.5 GiB of a GPU that a decoder uses next.
-GPU_TEMPORARY_BYTES = 64 << 20
-
-# FAISS's GPU resources are not thread-safe (faiss#835).
-_gpu_lock = threading.Lock()
 
 
 def nearest_neighbors(
@@ -239,11 +231,11 @@ def _propose(
     """FAISS's ``k`` nearest, unordered; the base is read in parts, as it may be on disk."""
     scores, rows = np.empty((len(queries), 0)), np.empty((len(queries), 0), np.int64)
     start = 0
-    for part in _parts(base, PART_BYTES if _gpu_for(k) is None else GPU_PART_BYTES):
+    for part in _parts(base, PART_BYTES if gpu_for(k) is None else GPU_PART_BYTES):
         if metric == "cosine":
             lengths = base_lengths[start : start + len(part)]
             part = part / _or_one(lengths).astype(np.float32)[:, None]
-        fast, near = _faiss_search(queries, part, min(k, len(part)), metric)
+        fast, near = faiss_search(queries, part, min(k, len(part)), metric)
         scores, rows = np.hstack([scores, fast]), np.hstack([rows, near + start])
         if scores.shape[1] > k:
             kept = np.argpartition(scores, k - 1, axis=1)[:, :k]
@@ -251,47 +243,6 @@ def _propose(
             rows = np.take_along_axis(rows, kept, axis=1)
         start += len(part)
     return scores, rows
-
-
-def _faiss_search(
-    queries: NDArray[np.float32], base: NDArray[np.float32], k: int, metric: Metric
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    import faiss
-
-    kind = faiss.METRIC_INNER_PRODUCT if metric == "cosine" else faiss.METRIC_L2
-    resources = _gpu_for(k)
-    if resources is None:
-        fast, rows = faiss.knn(queries, base, k, metric=kind)
-    else:
-        with _gpu_lock:
-            fast, rows = faiss.knn_gpu(
-                resources,
-                queries,
-                base,
-                k,
-                metric=kind,
-                vectorsMemoryLimit=GPU_TILE_BYTES,
-                queriesMemoryLimit=GPU_TILE_BYTES,
-            )
-    scores = fast.astype(np.float64)
-    return (1 - scores if metric == "cosine" else scores), rows.astype(np.int64)
-
-
-def _gpu_for(k: int) -> Any:
-    """FAISS's GPU resources if it can search this many neighbors on a GPU; else None."""
-    return _gpu_resources() if k <= GPU_MAX_K else None
-
-
-@cache
-def _gpu_resources() -> Any:
-    """FAISS's GPU resources, created once per process; None if FAISS has no GPU."""
-    import faiss
-
-    if not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0:
-        return None
-    resources = faiss.StandardGpuResources()
-    resources.setTempMemory(GPU_TEMPORARY_BYTES)
-    return resources
 
 
 def _exact_scores(

@@ -6,6 +6,7 @@ import pyarrow.dataset as ds
 
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
+from smotext_ray.utils.plain_types import check_plain_types
 
 
 def corpus_files(run: Run, manifest: Manifest) -> list[str]:
@@ -15,4 +16,6 @@ def corpus_files(run: Run, manifest: Manifest) -> list[str]:
 
 def corpus_table(run: Run, manifest: Manifest) -> ds.Dataset:
     """The rows of those files."""
-    return ds.dataset(corpus_files(run, manifest), format="parquet", filesystem=run.fs)
+    table = ds.dataset(corpus_files(run, manifest), format="parquet", filesystem=run.fs)
+    check_plain_types(table.schema, run.at("corpus"))
+    return table

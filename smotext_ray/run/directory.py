@@ -24,12 +24,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from smotext_ray.utils.filesystems import open_filesystem
+from smotext_ray.utils.plain_types import check_plain_types
 
 NOISED = "noised"
 
@@ -64,8 +67,27 @@ class Run:
         return bool(self.fs.get_file_info(self.at(*parts)).type != pafs.FileType.NotFound)
 
     def table(self, *parts: str) -> ds.Dataset:
-        """Open a directory of parquet files as a pyarrow dataset."""
-        return ds.dataset(self.at(*parts), format="parquet", filesystem=self.fs)
+        """Open a directory of parquet files as a pyarrow dataset.
+
+        Its columns are those of the first file, to whose types a scan casts all other files.
+        """
+        found = ds.dataset(self.at(*parts), format="parquet", filesystem=self.fs)
+        check_plain_types(found.schema, self.uri.rstrip("/") + "/" + "/".join(parts))
+        return found
+
+    def read_table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read some columns of a parquet file.
+
+        Parameters
+        ----------
+        path : str
+            A path of ``self.fs``, as returned by `at`.
+        columns : sequence of str, optional
+            Default: all.
+        """
+        with self.fs.open_input_file(path) as stream, pq.ParquetFile(stream) as file:
+            check_plain_types(file.schema_arrow, path)
+            return file.read(None if columns is None else list(columns))
 
     def clear(self, *parts: str) -> None:
         """Remove leftovers of an unfinished stage."""

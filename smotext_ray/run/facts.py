@@ -5,6 +5,7 @@ Counts by class are pairs in JSON, to preserve the type of labels; here they are
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import (
@@ -23,6 +24,10 @@ from pydantic import (
 
 from smotext_ray.config.choices import OnProblem
 from smotext_ray.config.schema import RunConfig, config_json
+from smotext_ray.errors import UserError
+
+# Letters, digits, "_", "." and "-"; no part is empty or begins with a dot.
+NAME_IN_RUN = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 
 Label = StrictBool | StrictInt | StrictFloat | StrictStr
 
@@ -41,12 +46,24 @@ def _as_stored(config: RunConfig) -> RunConfig:
     return RunConfig.model_validate(config_json(config))
 
 
+def _in_run(name: str) -> str:
+    """Reject a name that would lead out of the run directory."""
+    if not NAME_IN_RUN.fullmatch(name):
+        raise UserError(
+            f"The manifest names the file {name!r}, which no run writes; it was changed by "
+            "someone else, so do not use this run directory."
+        )
+    return name
+
+
 Counts = Annotated[
     dict[Label, int], BeforeValidator(_from_pairs), PlainSerializer(to_pairs, when_used="json")
 ]
 StoredConfig = Annotated[
     RunConfig, AfterValidator(_as_stored), PlainSerializer(config_json, when_used="json")
 ]
+
+NameInRun = Annotated[str, AfterValidator(_in_run)]
 
 
 class Facts(BaseModel):
@@ -83,7 +100,7 @@ class StageFacts(Facts):
 class WeightFacts(Facts):
     """The files of ``weights/`` with their SHA-256."""
 
-    files: dict[str, str]
+    files: dict[NameInRun, str]
     seconds: float
 
 
@@ -129,7 +146,7 @@ class Round(Facts):
     round: int
     planned: Counts
     plan_seconds: float
-    plan_files: dict[str, str]
+    plan_files: dict[NameInRun, str]
     decode: Decoded | None = None
 
     @property
@@ -158,10 +175,10 @@ class DecodedControl(Decoded):
 class Result(Facts):
     """The result: a file or a directory of the run, its rows, and SHA-256 by file."""
 
-    path: str
+    path: NameInRun
     rows: int
     synthetic: int
-    sha256: dict[str, str]
+    sha256: dict[NameInRun, str]
 
 
 class Expansion(Facts):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from smotext_ray.errors import UserError
 from smotext_ray.run.card import digests, finished_manifest
 from smotext_ray.run.directory import Run
+from smotext_ray.run.facts import Result
 from smotext_ray.run.manifest import Manifest
+from smotext_ray.run.result import DIRECTORY, FILE
 from smotext_ray.utils.hub import CARD_FILE, HubTarget, upload
 
 CHUNK = 1 << 22
+PART = re.compile(rf"{DIRECTORY}/part-\d{{5,}}\.parquet", re.ASCII)
 
 
 def push_result(run: Run, repo_id: str, *, private: bool = True, token: str | None = None) -> str:
@@ -39,8 +43,8 @@ def push_result(run: Run, repo_id: str, *, private: bool = True, token: str | No
         If the run has no result or no matching card, its files have changed, or the hub refuses.
     """
     manifest = finished_manifest(run)
+    files = _files(run, manifest.written_result)
     _check_card(run, manifest)
-    files = manifest.written_result.sha256
     with TemporaryDirectory() as name:
         directory = Path(name)
         for file, digest in files.items():
@@ -53,6 +57,17 @@ def push_result(run: Run, repo_id: str, *, private: bool = True, token: str | No
         message = f"Upload {manifest.written_result.rows} rows"
         target = HubTarget(repo_id, "dataset", private, token, message)
         return upload(directory, [CARD_FILE, *files], target, "The result")
+
+
+def _files(run: Run, result: Result) -> dict[str, str]:
+    """The result's files with their digests: nothing that only a changed manifest names."""
+    for file in result.sha256:
+        if file != FILE and not PART.fullmatch(file):
+            raise UserError(
+                f"The manifest of {run.uri} names {file!r} as a file of the result, which no run "
+                "writes; it was changed by someone else, so nothing was uploaded."
+            )
+    return result.sha256
 
 
 def _check_card(run: Run, manifest: Manifest) -> None:

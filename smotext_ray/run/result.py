@@ -83,9 +83,7 @@ def _all_rows(
     settings = manifest.config.input
     files = [] if manifest.is_private else corpus_files(run, manifest)
     for file in files:  # in input order
-        with run.fs.open_input_file(file) as stream:
-            table = pq.read_table(stream)
-        own = original_columns(table, settings, input_schema)
+        own = original_columns(run.read_table(file), settings, input_schema)
         yield _filled(own.append_column("synthetic", pa.array([False] * len(own))), schema)
     for samples in delivered_samples(run, manifest.round_numbers, wanted):
         renamed = {settings.text_column: samples["text"], settings.label_column: samples["label"]}

@@ -1,7 +1,8 @@
 """The tables of a run as a stage takes them: with the columns that the stage before wrote.
 
 A table that another program has written, or another version, is refused here in a sentence,
-before the stage computes anything. Only the schema of the first file is read.
+before the stage computes anything. Only the schema of the first file is read. Columns that no
+stage writes are not read.
 """
 
 from __future__ import annotations
@@ -81,4 +82,4 @@ def _checked(run: Run, table: ds.Dataset, wanted: pa.Schema) -> ds.Dataset:
             raise UserError(
                 f"The column {field.name!r} in {where} holds {found}, not {field.type}; {remedy}."
             )
-    return table
+    return table.replace_schema(wanted)

@@ -82,7 +82,9 @@ def refused(evaluate, capsys, tmp_path, no_models):
 
 def test_a_quick_report(evaluate, words, tmp_path, capsys):
     assert evaluate("--quick", "--seeds", 2) == 0
-    assert "report.html" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "  logistic regression on embeddings: macro-F1 " in out and "best control" in out
+    assert "Warning: Made with --quick" in out and "report.html" in out
     written = {file.name for file in (tmp_path / "report").iterdir()}
     assert written == {"report.json", "report.html"}
     report = json.loads((tmp_path / "report" / "report.json").read_text())

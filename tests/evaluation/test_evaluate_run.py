@@ -19,7 +19,7 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus import sources
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.controls.decode import Control
-from smotext_ray.evaluation.evaluate import READ, Options, _bert, _of_classes, _some, evaluate
+from smotext_ray.evaluation.evaluate import READ, Options, _bert, _some, evaluate
 from smotext_ray.evaluation.inputs import (
     EvaluationData,
     read_corpus,
@@ -27,6 +27,7 @@ from smotext_ray.evaluation.inputs import (
     read_held_out,
 )
 from smotext_ray.evaluation.report.directory import write
+from smotext_ray.evaluation.report.sections import of_classes
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility import fine_tuning
 from smotext_ray.evaluation.utility.draws import LEFT_OUT, Made, draw
@@ -59,7 +60,13 @@ def material(run, test_file) -> EvaluationData:
 def report(run, config, material):
     encode = WordEncoder().encode
     return evaluate(
-        run, config, material, range(2), encode, Options(variants=["adasyn"]), log=lambda line: None
+        run,
+        config,
+        material,
+        range(2),
+        encode,
+        Options(variants=["adasyn"], test="held-out"),
+        log=lambda line: None,
     )
 
 
@@ -154,6 +161,49 @@ def test_the_report_has_every_section(report, material):
     assert report["fidelity"]["round_trip"]["cosine"]["count"] == len(material.synthetic)
 
 
+def test_the_report_says_what_was_judged_on_what(report, run, material):
+    facts = report["run"]
+    assert (facts["test"], facts["test_rows"], facts["test_texts_in_corpus"]) == ("held-out", 40, 0)
+    assert facts["quick"] and facts["version"] == Manifest.read(run).smotext_ray
+    assert facts["synthetic"] == len(material.synthetic) and facts["accepted"] == 18
+    assert facts["settings"]["input"]["text_column"] == "body"
+    assert [found["classifier"] for found in report["summary"]["verdicts"]] == [
+        "embedding",
+        "tfidf",
+    ]
+    assert any("--quick" in words for words in report["summary"]["warnings"])
+
+
+def test_figures_by_class_are_those_of_the_class(report, material):
+    rows = {row["label"]: row for row in report["by_class"]}
+    assert {label: row["real"] for label, row in rows.items()} == {"grain": 30, "ship": 40}
+    assert {label: row["test"] for label, row in rows.items()} == {"grain": 20, "ship": 20}
+    for label, row in rows.items():
+        made = [i for i, name in enumerate(material.synthetic.labels) if name == label]
+        inside = [i for i, name in enumerate(material.real.labels) if name == label]
+        x, y = material.real.embeddings[inside], material.synthetic.embeddings[made]
+        x = x / np.linalg.norm(x, axis=1, keepdims=True)
+        nearest = (y @ x.T).max(1)
+        assert row["synthetic"] == len(made)
+        assert row["synthetic_to_nearest"] == pytest.approx(np.median(nearest), abs=1e-6)
+        assert row["synthetic_words"] == 5 and row["real_words"] == 4
+        assert 0 <= row["agreement"] <= 1 and 0 <= row["accuracy"] <= 1
+
+
+def test_test_texts_that_are_in_the_corpus_are_counted(run, config, material):
+    from smotext_ray.evaluation.report.sections import run_facts
+
+    leaked = replace(material.test, texts=material.real.texts[:3] + material.test.texts[3:])
+    facts = run_facts(run, Manifest.read(run), replace(material, test=leaked), "t")
+    assert facts["test_texts_in_corpus"] == 3
+
+
+def test_scores_have_no_interval_beyond_one(report):
+    rows = report["utility"]["rows"] + report["utility"]["recall"]
+    assert any(row["low"] < row["high"] for row in rows)
+    assert all(0 <= row["low"] <= row["mean"] <= row["high"] <= 1 for row in rows)
+
+
 def test_it_is_written_as_json_and_as_a_page(report, tmp_path):
     write(report, tmp_path / "new")
     again = json.loads((tmp_path / "new" / "report.json").read_text())
@@ -199,7 +249,7 @@ def test_the_llm_reads_so_many_texts_of_classes_with_new_ones(run, config, mater
         ["ship" if i % 2 else "grain" for i in range(3 * READ)],
     )
     less = replace(material, real=many, synthetic=material.synthetic.take(ship))
-    texts = list(_of_classes(less.real, less.synthetic))
+    texts = list(of_classes(less.real, less.synthetic))
     assert len(texts) == 3 * READ // 2 and all(text.endswith("ship") for text in texts)
     some = _some(texts)
     assert len(some) == len(set(some)) == READ and set(some) <= set(texts)

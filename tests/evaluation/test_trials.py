@@ -202,7 +202,7 @@ def test_a_gain_over_the_baseline_has_both_intervals():
     assert set(by_metric) == set(METRICS)
     both = by_metric["macro_f1"]
     assert both["over_test_rows"]["low"] > 0.5 and both["over_test_rows"]["n"] == 200
-    assert both["helps"] is True and both["best_control"]["arm"] == "class_weights"
+    assert both["helps"] is True and both["own"] == 1.0 and both["baseline"] < 0.5
     assert by_metric["accuracy"]["over_test_rows"] is None
     one = {key: scores[:1] for key, scores in trials.items()}
     (first, *_) = utility_section(one, labels, range(1))["over_baseline"]

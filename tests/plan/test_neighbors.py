@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from smotext_ray.plan import neighbors
+from smotext_ray.plan import faiss_search, neighbors
 from smotext_ray.plan.neighbors import nearest_neighbors, same_class_neighbors
 
 
@@ -130,9 +130,9 @@ def test_gpu_is_used_up_to_its_largest_k(monkeypatch):
     monkeypatch.setattr(faiss, "StandardGpuResources", Resources, raising=False)
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1, raising=False)
     monkeypatch.setattr(faiss, "knn_gpu", knn_gpu, raising=False)
-    monkeypatch.setattr(neighbors, "GPU_MAX_K", 40)
+    monkeypatch.setattr(faiss_search, "GPU_MAX_K", 40)
     base = rows_of(0, 100, 4)
-    neighbors._gpu_resources.cache_clear()
+    faiss_search._gpu_resources.cache_clear()
     try:
         with monkeypatch.context() as patch:
             patch.setattr(neighbors, "PART_BYTES", 4 * 4 * 30)  # 30 rows, and only on a CPU
@@ -142,12 +142,12 @@ def test_gpu_is_used_up_to_its_largest_k(monkeypatch):
         nearest_neighbors(base[:3], base, 50, "cosine")
         assert len(calls) == 1
         monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
-        neighbors._gpu_resources.cache_clear()
+        faiss_search._gpu_resources.cache_clear()
         on_cpu = nearest_neighbors(base[:3], base, 5, "cosine")
         assert len(calls) == 1
         assert on_gpu[1].tobytes() == on_cpu[1].tobytes()
     finally:
-        neighbors._gpu_resources.cache_clear()
+        faiss_search._gpu_resources.cache_clear()
 
 
 def test_rounding_in_faiss_cannot_hide_a_neighbour(monkeypatch):
@@ -164,7 +164,7 @@ def test_rounding_in_faiss_cannot_hide_a_neighbour(monkeypatch):
         assert k > 21 or not (place[rows] < 5).any()
         return np.take_along_axis(scores, rows, axis=1), rows
 
-    monkeypatch.setattr(neighbors, "_faiss_search", erring)
+    monkeypatch.setattr(neighbors, "faiss_search", erring)
     _, rows = nearest_neighbors(query, base, 5, "cosine")
     assert place[rows[0]].tolist() == [0, 1, 2, 3, 4]
 

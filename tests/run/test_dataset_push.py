@@ -129,3 +129,37 @@ def selector(run):
 def test_offline_the_real_library_refuses_with_a_sentence(run):
     with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):
         push_result(run, "me/tickets")
+
+
+@pytest.mark.parametrize("name", ["{victim}", "../{name}", "augmented/../../{name}", ".netrc"])
+def test_a_manifest_of_someone_else_names_no_file_outside_the_run(
+    hub, run, tmp_path, command, name
+):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    name = name.format(victim=victim, name=victim.name)
+    content = run.read("manifest.json").replace(b'"augmented.parquet":', f'"{name}":'.encode())
+    run.write(content, "manifest.json")
+    write_beside(run, name, b"evil")
+    code, said = command("push", run.uri, "me/tickets")
+    assert code == 2 and "which no run writes" in said
+    assert victim.read_text() == "mine" and not hub.files
+
+
+def test_a_result_is_only_made_of_the_files_that_a_run_writes(hub, run, command):
+    content = run.read("manifest.json").replace(b'"augmented.parquet":', b'"lease/notes":')
+    run.write(content, "manifest.json")
+    run.write(b"private", "lease", "notes")
+    write_card(run, overwrite=True)
+    code, said = command("push", run.uri, "me/tickets")
+    assert code == 2 and "as a file of the result" in said and not hub.files
+
+
+def write_beside(run, name, content):
+    """What the name leads to if it is joined to the run's path as it is."""
+    from pathlib import Path
+
+    path = Path(f"{run.path}/{name}").resolve()
+    if path.is_relative_to(run.path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)

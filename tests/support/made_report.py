@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from smotext_ray.evaluation.report.summary import summary
+
 CLASSES = {  # label: rows before, words of its texts
     "earn": (2840, "shr cts net profit revs qtr dividend loss avg dlrs year record"),
     "acq": (1596, "shares stake offer merger company acquire tender board bid unit holders"),
@@ -40,17 +42,28 @@ def made_report(samples: int = 240) -> dict[str, Any]:
     """Every section filled; the same on every call."""
     rng = np.random.default_rng(7)
     made = _samples(rng, samples)
-    return {
+    report = {
         "run": {
             "uri": "s3://corpora/reuters/r8-balanced",
             "rows": 5485,
-            "accepted": 171,
+            "synthetic": 171,
+            "accepted": 173,
             "rejected": sum(REASONS.values()),
             "encoder": "all-MiniLM-L6-v2",
             "llm": "SmolLM2-135M-Instruct",
             "bridge": "default (384 to 576, 4 tokens)",
             "created": "2025-11-21T13:46:00Z",
             "seed": 7,
+            "test": "s3://corpora/reuters/r8-test.parquet",
+            "test_rows": 2189,
+            "test_texts_in_corpus": 4,
+            "measured": "2025-11-22T09:10:11+00:00",
+            "version": "0.1.0",
+            "quick": False,
+            "settings": {
+                "plan": {"sampling_strategy": {"grain": 160, "ship": 160}, "alpha": 1.0},
+                "gate": {"min_cosine": 0.35, "same_class": True},
+            },
         },
         "classes": [
             {"label": label, "real": real, "accepted": max(0, TARGET - real), "target": TARGET}
@@ -61,9 +74,35 @@ def made_report(samples: int = 240) -> dict[str, Any]:
         "utility": _utility(rng),
         "fidelity": {
             "round_trip": {"cosine": _spread(0.79), "to_other_points": 0.131},
-            "agreement": {"synthetic": 0.943, "real": 0.951},
-            "density_coverage": {"density": 0.93, "coverage": 0.62, "expected_coverage": 0.68},
-            "diversity": {"distinct_1": 0.214, "distinct_2": 0.655, "self_bleu": 0.187},
+            "label_agreement": {
+                "synthetic": 171,
+                "agreement": 0.943,
+                "ceiling": 0.951,
+                "accuracy": 0.962,
+                "label_issues": 0.029,
+                "real_label_issues": 0.017,
+                "classes": [{"label": "grain", "real": 41, "agreement": 0.95}],
+                "left_out": [],
+            },
+            "density_and_coverage": {
+                "overall": {"density": 0.93, "coverage": 0.62, "expected_coverage": 0.68},
+                "classes": [{"label": "grain", "density": 0.9}],
+                "left_out": [],
+            },
+            "diversity": {
+                side: {
+                    "texts": 171,
+                    "distinct_1": distinct,
+                    "distinct_2": 2.4 * distinct,
+                    "self_bleu": 100 * (0.4 - distinct),
+                    "length": _spread(median),
+                }
+                for side, distinct, median in (("real", 0.231, 96.0), ("synthetic", 0.214, 84.0))
+            },
+            "another_measure": {
+                "score": 0.93,
+                "of_classes": [{"label": "grain", "score": 0.9}, {"label": "ship", "score": 1}],
+            },
             "perplexity": {
                 "real_texts": {"corpus": 118.4, "texts": _spread(121.0), "tokens": 41_210},
                 "new_texts": {"corpus": 41.7, "texts": _spread(44.2), "tokens": 9_876},
@@ -74,6 +113,22 @@ def made_report(samples: int = 240) -> dict[str, Any]:
             },
             "mauve": None,
         },
+        "by_class": [
+            {
+                "label": label,
+                "real": CLASSES[label][0],
+                "synthetic": TARGET - CLASSES[label][0],
+                "test": test,
+                "real_words": 101.0,
+                "synthetic_words": 84.0,
+                "accuracy": 0.93,
+                "agreement": agreement,
+                "to_point": 0.71,
+                "real_to_nearest": 0.68,
+                "synthetic_to_nearest": 0.63,
+            }
+            for label, test, agreement in (("grain", 10, 0.97), ("ship", 36, 0.71))
+        ],
         "privacy": _privacy(),
         "map": _map(rng, made),
         "histograms": _histograms(rng),
@@ -97,6 +152,7 @@ def made_report(samples: int = 240) -> dict[str, Any]:
             "agreement": [{"student": "tfidf", "labels": "soft", "share": _around(0.947, 0.01)}],
         },
     }
+    return report | {"summary": summary(report)}
 
 
 def noised(report: dict[str, Any], epsilon: float = 8.0) -> dict[str, Any]:
@@ -251,7 +307,7 @@ def _map(rng: np.random.Generator, samples: list[dict[str, Any]]) -> dict[str, A
         x, y = centres[sample["label"]] + rng.normal(0, 0.7, 2)
         point = {"x": x, "y": y, "label": sample["label"], "kind": "synthetic"}
         points.append({**point, "id": sample["sample_id"]})
-    return {"method": "PCA", "points": points}
+    return {"method": "PCA", "explained": [0.113, 0.067], "points": points}
 
 
 def _histograms(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -259,15 +315,16 @@ def _histograms(rng: np.random.Generator) -> list[dict[str, Any]]:
         "accepted": np.clip(rng.normal(0.8, 0.06, 400), 0, 1),
         "rejected": np.clip(rng.normal(0.62, 0.13, 120), 0, 1),
     }
-    length = {"real": rng.gamma(4, 26, 1500), "new": rng.gamma(6, 14, 400)}
+    length = {"real": rng.gamma(4, 26, 1500), "synthetic": rng.gamma(6, 14, 400)}
     made = []
     for name, unit, groups, edges in [
-        ("cosine to the point", "", cosine, np.linspace(0, 1, 41)),
-        ("length", "words", length, np.linspace(0, 300, 31)),
+        ("cosine to the target point", "", cosine, np.linspace(0, 1, 41)),
+        ("length", "words", length, np.geomspace(3, 600, 31)),
     ]:
         series = [
             {"name": group, "edges": edges.tolist(), "counts": np.histogram(v, edges)[0].tolist()}
             for group, v in groups.items()
         ]
-        made.append({"name": name, "unit": unit, "series": series})
+        scale = "log" if unit else "linear"
+        made.append({"name": name, "unit": unit, "scale": scale, "series": series})
     return made

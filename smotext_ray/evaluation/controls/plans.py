@@ -126,7 +126,7 @@ def _to_nothing(run: Run, files: Sequence[str], seed: int) -> Change:
 
 
 def _read(run: Run, file: str) -> pa.Table:
-    return pq.read_table(run.at("plan", file), filesystem=run.fs)
+    return run.read_table(run.at("plan", file))
 
 
 def _replaced(plan: pa.Table, columns: Mapping[str, Any]) -> pa.Table:

@@ -21,10 +21,18 @@ from typing import Any
 
 import numpy as np
 
+from smotext_ray.evaluation.report.words import ARM_GROUPS, CLASSIFIERS, METRICS
 from smotext_ray.gate.reasons import REJECTED_IN_WORDS
 from smotext_ray.utils.files import whole_file
 
-SCRIPTS = ["dom.js", "charts.js", "utility.js", "map.js", "samples.js", "page.js"]
+SCRIPTS = ["dom.js", "charts.js", "histogram.js", "summary.js", "utility.js", "fidelity.js"]
+SCRIPTS += ["map.js", "samples.js", "page.js"]
+WORDS = {
+    "reasons": REJECTED_IN_WORDS,
+    "arms": [[group, list(arms.items())] for group, arms in ARM_GROUPS.items()],
+    "classifiers": CLASSIFIERS,
+    "metrics": METRICS,
+}
 # Characters that could end a script element early or open a comment in it.
 MARKUP = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -55,7 +63,7 @@ def _page(report: Mapping[str, Any]) -> str:
         style=style,
         script=script,
         report=_json(report),
-        words=_json(REJECTED_IN_WORDS),
+        words=_json(WORDS),
     )
 
 

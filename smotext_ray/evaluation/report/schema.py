@@ -20,13 +20,21 @@ class RunFacts(TypedDict, total=False):
 
     uri: str
     rows: int  # of the corpus
-    accepted: int
+    synthetic: int  # texts in the result, which are the ones judged
+    accepted: int  # by the gate, without repeated texts
     rejected: int
     encoder: str
     llm: str
     bridge: str
     created: str
     seed: int
+    test: str
+    test_rows: int
+    test_texts_in_corpus: int
+    measured: str  # ISO 8601
+    version: str
+    quick: bool
+    settings: dict[str, Any]  # by section, without resources
 
 
 class ClassBalance(TypedDict):
@@ -41,12 +49,7 @@ class ClassBalance(TypedDict):
 class UtilityRow(Interval):
     """One arm: the same classifier and seeds on different training data.
 
-    ``classifier`` is embedding, tfidf or bert. ``arm`` is nothing, real_only, class_weights,
-    random_oversampling, embedding_smote, embedding_borderline, embedding_adasyn, embedding_kmeans,
-    embedding_svm, eda, nearest_centroid, prior_corrected, label_only, shuffled, lam_0,
-    synthetic_only, real_and_synthetic, or as_many_as_<control> (real_and_synthetic with only as
-    many synthetic texts as a control has).
-    ``metric`` is accuracy, macro_f1 or balanced_accuracy. Unknown values are shown as they are.
+    `words` says what classifiers, arms and metrics are called; others are shown by their names.
     """
 
     classifier: str
@@ -72,13 +75,6 @@ class Gain(Interval):
     p: float | None  # two-sided; but for the baseline, adjusted by Holm; None for one seed
 
 
-class BestControl(TypedDict):
-    """The arm with the highest mean that is not SMOTExT's."""
-
-    arm: str
-    mean: float
-
-
 class OverBaseline(TypedDict):
     """real_and_synthetic compared with the one baseline that is named beforehand."""
 
@@ -89,7 +85,6 @@ class OverBaseline(TypedDict):
     baseline: float
     over_draws: Interval  # of the training rows
     over_test_rows: Interval | None  # by a bootstrap over them; for macro_f1 alone
-    best_control: BestControl
 
 
 class Verdict(TypedDict):
@@ -122,6 +117,73 @@ class Utility(TypedDict, total=False):
     over_baseline: list[OverBaseline]
     verdicts: list[Verdict]  # for classifiers that were trained on both controls
     empty_arms: list[EmptyArm]
+
+
+class BestControl(TypedDict):
+    """The best arm apart from real texts alone and those with synthetic texts."""
+
+    arm: str
+    mean: float
+    gain: Interval  # of real_and_synthetic over it
+
+
+class Change(TypedDict):
+    """Recall of a class by real texts alone, and with synthetic ones."""
+
+    label: Label
+    before: float
+    after: float
+
+
+class Outcome(TypedDict):
+    """The verdict for one classifier."""
+
+    classifier: str
+    metric: str
+    before: float  # real texts alone
+    after: float  # real_and_synthetic
+    gain: Interval
+    best_control: BestControl | None
+    recall: Change | None
+    call: str
+    words: str
+
+
+class Missing(TypedDict):
+    """A measurement that was left out; ``command`` makes it, if there is one."""
+
+    what: str
+    command: str | None
+
+
+class Summary(TypedDict):
+    """The head of the report."""
+
+    verdicts: list[Outcome]
+    warnings: list[str]
+    unmeasured: list[Missing]
+
+
+class ClassFidelity(TypedDict):
+    """The synthetic texts of one class next to its real ones.
+
+    ``accuracy`` and ``agreement``: share of the real and of the synthetic texts that a classifier
+    trained on other real texts takes for this class. ``to_point``: mean cosine to the target
+    points. ``..._to_nearest``: median cosine to the nearest (other) real text of the class. Words
+    are medians.
+    """
+
+    label: Label
+    real: int
+    synthetic: int
+    test: int
+    real_words: float
+    synthetic_words: float
+    accuracy: float | None
+    agreement: float | None
+    to_point: float
+    real_to_nearest: float | None
+    synthetic_to_nearest: float
 
 
 class Check(TypedDict):
@@ -166,6 +228,7 @@ class Map(TypedDict):
     """Embeddings projected to two dimensions."""
 
     method: str
+    explained: list[float]  # share of the variance along x and y
     points: list[MapPoint]
 
 
@@ -182,6 +245,7 @@ class Histogram(TypedDict):
 
     name: str
     unit: str
+    scale: str  # linear or log
     series: list[Series]
 
 
@@ -198,6 +262,7 @@ class Sample(TypedDict):
     sample_id: int
     label: Label
     status: str  # accepted, rejected or error
+    delivered: bool  # in the result
     reason: str | None
     text: str | None
     source_text: str | None  # None if it must not be shown
@@ -237,12 +302,14 @@ class Distillation(TypedDict, total=False):
 
 
 class Report(TypedDict, total=False):
-    """report.json. A section that is missing, None or empty is shown as not measured."""
+    """report.json. A section that is missing, None or empty is not shown."""
 
+    summary: Summary
     run: RunFacts | None
     classes: list[ClassBalance] | None
     utility: Utility | None
     fidelity: dict[str, Any] | None  # nested names to numbers, Intervals or Spreads
+    by_class: list[ClassFidelity] | None
     privacy: Privacy | None
     map: Map | None
     histograms: list[Histogram] | None

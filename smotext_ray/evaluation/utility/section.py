@@ -35,8 +35,10 @@ def utility_section(
         summary, facts = summarize(scores, LEFT_OUT), {"classifier": classifier, "arm": arm}
         for metric in METRICS:
             values = [getattr(found, metric) for found in scores]
-            rows.append(facts | {"metric": metric, "values": values} | bounds(summary, metric))
-        recall += [facts | {"label": k} | as_json(v) for k, v in summary.recall.items()]
+            rows.append(
+                facts | {"metric": metric, "values": values} | _share(bounds(summary, metric))
+            )
+        recall += [facts | {"label": k} | _share(as_json(v)) for k, v in summary.recall.items()]
         if arm == SYNTHETIC and (classifier, REAL) in trials:
             ratio[classifier] = _compared(ratios(scores, trials[classifier, REAL], LEFT_OUT))
     over = gains(trials)
@@ -46,7 +48,7 @@ def utility_section(
         "baseline": BASELINE,
         "rows": rows,
         "recall": recall,
-        "tstr_ratio": ratio,
+        "tstr_ratio": ratio or None,
         "gains": [gain.as_json() for gain in over],
         "over_baseline": over_baseline(trials, over, labels),
         "verdicts": verdicts(over),
@@ -65,6 +67,13 @@ def _compared(summary: Summary) -> dict[str, Any]:
 def bounds(summary: Summary, metric: str) -> dict[str, Any]:
     """Mean and interval of a metric, in the report's form."""
     return as_json(getattr(summary, metric))
+
+
+def _share(interval: dict[str, Any]) -> dict[str, Any]:
+    """Of a score, which is at most 1; Student's interval knows no bounds."""
+    if interval["low"] is None:
+        return interval
+    return interval | {"low": max(interval["low"], 0.0), "high": min(interval["high"], 1.0)}
 
 
 def as_json(interval: Interval) -> dict[str, Any]:

@@ -86,8 +86,6 @@ def over_baseline(
         if gain.against != BASELINE:
             continue
         arms = {arm: s for (name, arm), s in trials.items() if name == gain.classifier}
-        controls = {arm: _mean(s, gain.metric) for arm, s in arms.items() if _is_control(arm)}
-        best = max(controls, key=lambda arm: controls[arm])
         tests = None
         if gain.metric == "macro_f1":
             tests = over_test_rows(labels, arms[OWN], arms[BASELINE])
@@ -99,8 +97,7 @@ def over_baseline(
                 "over_draws": gain.difference.as_json(),
                 "over_test_rows": None if tests is None else tests.as_json(),
                 "own": _mean(arms[OWN], gain.metric),
-                "baseline": controls[BASELINE],
-                "best_control": {"arm": best, "mean": controls[best]},
+                "baseline": _mean(arms[BASELINE], gain.metric),
             }
         )
     return found

@@ -41,13 +41,13 @@ function chartRow(name, drawing, value, strong = false) {
   );
 }
 
-function axisRow(at, marks) {
+function axisRow(at, marks, title) {
   return element(
     "li",
     { class: "row axis", "aria-hidden": "true" },
     element("span", { class: "name" }),
     element("span", { class: "drawing" }, shape("svg", {}, ...markWords(at, marks))),
-    element("span", { class: "value" }),
+    element("span", { class: "value" }, title),
   );
 }
 
@@ -79,10 +79,10 @@ function chartRows(label, rows, axis) {
 /**
  * Dots with intervals.
  *
- * rows: {name, dots: [{mean, low, high, values, kind}], value, strong}; guide: a value that all
- * rows are compared with, or null.
+ * title: of the axis; rows: {name, dots: [{mean, low, high, values, kind}], value, strong};
+ * guide: a value that all rows are compared with, or null.
  */
-function dotPlot(label, rows, guide = null) {
+function dotPlot(label, title, rows, guide = null) {
   const all = rows.flatMap((row) =>
     row.dots.flatMap((dot) => [dot.mean, dot.low, dot.high, ...(dot.values ?? [])]),
   );
@@ -97,7 +97,7 @@ function dotPlot(label, rows, guide = null) {
     chartRow(row.name, [...ground(), ...row.dots.flatMap((dot) => drawDot(dot, at))], row.value,
       row.strong),
   );
-  return chartRows(label, drawn, axisRow(at, marks));
+  return chartRows(label, drawn, axisRow(at, marks, title));
 }
 
 function drawDot(dot, at) {
@@ -115,30 +115,38 @@ function drawDot(dot, at) {
     shape("circle", { class: `dot ${dot.kind}`, cx: at(dot.mean), cy: middle, r: 4.5 })];
 }
 
-/** Bars of one or more parts; rows: {name, parts: [{size, kind}], mark, value}. */
-function barChart(label, rows) {
+/**
+ * Bars of one or more parts.
+ *
+ * title: of the axis; rows: {name, parts: [{size, kind}], mark, value}; most: where the axis ends,
+ * so that a bar beyond it is cut off there, with a gap near its end.
+ */
+function barChart(label, title, rows, most = null) {
   const ends = rows.map((row) =>
     Math.max(row.mark ?? 0, row.parts.reduce((sum, part) => sum + (part.size ?? 0), 0)),
   );
-  const most = ends.reduce((a, b) => Math.max(a, b), 0) || 1;
-  const at = percentScale(0, most * 1.02);
-  const marks = ticks(0, most).filter(Number.isInteger);
-  const drawn = rows.map((row) => {
+  const end = most ?? (ends.reduce((a, b) => Math.max(a, b), 0) || 1);
+  const at = percentScale(0, end * 1.02);
+  const marks = ticks(0, end).filter(Number.isInteger);
+  const drawn = rows.map((row, i) => {
     let from = 0;
     const parts = row.parts.map((part) => {
-      const size = part.size ?? 0;
+      const size = Math.min(part.size ?? 0, end * 1.02 - from);
       const box = shape("rect", { class: `part ${part.kind}`, x: at(from), y: "24%",
         width: at(size), height: "52%" });
       from += size;
       return box;
     });
+    const gap = ends[i] > end * 1.02
+      ? [shape("rect", { class: "gap", x: at(end * 0.97), y: "14%", width: at(end * 0.012),
+        height: "72%" })] : [];
     const mark = has(row.mark)
       ? [shape("line", { class: "mark", x1: at(row.mark), x2: at(row.mark), y1: "10%", y2: "90%" })]
       : [];
-    return chartRow(row.name, [...marks.map((m) => upright(at(m), "grid")), ...parts, ...mark],
-      row.value);
+    return chartRow(row.name,
+      [...marks.map((m) => upright(at(m), "grid")), ...parts, ...gap, ...mark], row.value);
   });
-  return chartRows(label, drawn, axisRow(at, marks));
+  return chartRows(label, drawn, axisRow(at, marks, title));
 }
 
 /** The legend of a chart; items are pairs of kind and label. */
@@ -163,49 +171,4 @@ function barKey(kind) {
   return kind === "mark"
     ? shape("line", { class: "mark", x1: 11, x2: 11, y1: 0, y2: 12 })
     : shape("rect", { class: `part ${kind}`, x: 1, y: 2, width: 20, height: 8 });
-}
-
-function outlineKey(kind) {
-  return shape("line", { class: `outline ${kind}`, x1: 1, x2: 21, y1: 6, y2: 6 });
-}
-
-/** Outlines of equal area over a shared axis. */
-function histogram(histogramData) {
-  const { name, unit, series } = histogramData;
-  const usable = series.filter((one) => one.counts.length && one.edges.length > one.counts.length);
-  const [low, high] = extent(usable.flatMap((one) => one.edges));
-  const shares = usable.map(density);
-  const top = shares.flat().reduce((a, b) => Math.max(a, b), 0) || 1;
-  const x = (value) => ((1000 * (value - low)) / (high - low)).toFixed(2);
-  const y = (share) => (100 - (94 * share) / top).toFixed(2);
-  const paths = usable.map((one, i) => {
-    const steps = shares[i].map((share, k) => `V${y(share)}H${x(one.edges[k + 1])}`);
-    const d = `M${x(one.edges[0])} 100${steps.join("")}V100`;
-    return shape("path", { class: `outline s${i}`, d });
-  });
-  const at = percentScale(low, high);
-  const title = unit ? `${plain(name)}, ${unit}` : plain(name);
-  return element(
-    "figure",
-    {},
-    element("figcaption", {}, title),
-    legend(usable.map((one, i) => [`s${i}`, one.name]), outlineKey),
-    shape("svg", { class: "histogram", viewBox: "0 0 1000 100", preserveAspectRatio: "none",
-      role: "img", "aria-label": `${title}: ${usable.map(inWords).join("; ")}` }, ...paths),
-    shape("svg", { class: "histogram-axis", "aria-hidden": "true" },
-      ...markWords(at, ticks(low, high))),
-    asTable(title, ["group", "from", "to", "texts"], usable.flatMap((one) =>
-      one.counts.map((count, k) =>
-        [one.name, number(one.edges[k]), number(one.edges[k + 1]), number(count)]))),
-  );
-}
-
-function density(one) {
-  const total = one.counts.reduce((a, b) => a + b, 0) || 1;
-  return one.counts.map((count, k) => count / total / (one.edges[k + 1] - one.edges[k] || 1));
-}
-
-function inWords(one) {
-  const peak = one.counts.indexOf(one.counts.reduce((a, b) => Math.max(a, b)));
-  return `${one.name} most often from ${number(one.edges[peak])} to ${number(one.edges[peak + 1])}`;
 }

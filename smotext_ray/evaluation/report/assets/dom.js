@@ -5,8 +5,15 @@
 
 const SVG = document.querySelector("svg").namespaceURI;
 const MISSING = "not measured";
-const NAMES = new Map([["macro_f1", "macro-F1"], ["tfidf", "TF-IDF"], ["self_bleu", "self-BLEU"],
-  ["mauve", "MAUVE"], ["bert", "BERT"]]);
+const WORDS = carried("words");
+const NAMES = new Map([...Object.entries(WORDS.metrics), ["tfidf", "TF-IDF"],
+  ["self_bleu", "self-BLEU"], ["mauve", "MAUVE"], ["bert", "BERT"], ["distinct_1", "distinct-1"],
+  ["distinct_2", "distinct-2"], ["distinct_3", "distinct-3"]]);
+
+/** The JSON that an element of the page carries. */
+function carried(id) {
+  return JSON.parse(document.getElementById(id).textContent);
+}
 
 /** An HTML element; null and false attributes are omitted, children may be strings. */
 function element(name, attributes = {}, ...children) {
@@ -38,13 +45,29 @@ function number(value) {
   if (typeof value !== "number") return String(value);
   if (Number.isInteger(value)) return value.toLocaleString("en");
   const size = Math.abs(value);
-  if (size < 0.001) return value.toExponential(1);
+  if (size < 0.0005) return value.toExponential(1);
   if (size < 10) return value.toFixed(3).replace("-", "\u2212");
   return value.toLocaleString("en", { maximumFractionDigits: 1 });
 }
 
+/** A score from 0 to 1, always with three decimals: 1 is 1.000 next to 0.873. */
+function score(value) {
+  return typeof value === "number" ? value.toFixed(3).replace("-", "\u2212") : number(value);
+}
+
 function signed(value) {
-  return has(value) && value > 0 ? `+${number(value)}` : number(value);
+  return has(value) && value > 0 ? `+${score(value)}` : score(value);
+}
+
+/** "8.4%", "12%". */
+function percent(share) {
+  if (!has(share)) return MISSING;
+  return `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)}%`;
+}
+
+/** "2026-11-29" of a time in ISO 8601. */
+function day(time) {
+  return /^\d{4}-\d\d-\d\d/.exec(time ?? "")?.[0] ?? time;
 }
 
 /** A leaf of the report as text: a number, a word, a list, or a mean with its interval. */
@@ -62,14 +85,26 @@ function isMean(value) {
     && (Object.hasOwn(value, "low") || Object.hasOwn(value, "q05"));
 }
 
-/** Pairs of name and leaf; names of nested groups are joined. */
+/** Pairs of name and leaf; names of nested groups are joined, rows of their own are left out. */
 function leaves(group, path = []) {
+  if (isRows(group)) return [];
   if (!isGroup(group)) return [[path.join(", "), group]];
   return Object.entries(group).flatMap(([name, inner]) => leaves(inner, [...path, plain(name)]));
 }
 
 function isGroup(value) {
   return has(value) && typeof value === "object" && !Array.isArray(value) && !isMean(value);
+}
+
+/** Labels of classes, those with synthetic texts first. */
+function raisedFirst(labels, raised) {
+  const first = labels.filter((label) => raised.has(String(label)));
+  return [...first, ...labels.filter((label) => !raised.has(String(label)))];
+}
+
+/** A list of objects, which needs a table of its own. */
+function isRows(value) {
+  return Array.isArray(value) && value.length > 0 && value.every(isGroup);
 }
 
 /** An identifier as words. */

@@ -7,16 +7,18 @@ const REACH = 14; // maximum pixels from the pointer to the point it selects
 const WAYS = new Map([["ArrowLeft", [-1, 0]], ["ArrowRight", [1, 0]], ["ArrowUp", [0, -1]],
   ["ArrowDown", [0, 1]]]);
 
-function drawMap(body, map, samples, goTo) {
+function drawMap(body, map, samples, raised, goTo) {
   const points = placed(map.points);
-  const labels = byFrequency(points);
+  const labels = raisedFirst(byFrequency(points), raised);
   const state = {
     labels: new Set(firstShown(points, labels)),
     kinds: new Set(["real", "synthetic"]),
   };
   const mark = shape("circle", { class: "picked", r: 7, cx: -99, cy: -99 });
-  const layers = labels.flatMap((label, i) => layer(points, label, i, "real"))
-    .concat(labels.flatMap((label, i) => layer(points, label, i, "synthetic")));
+  // The first classes are drawn last, above the others.
+  const drawn = labels.map((label, i) => [label, i]).reverse();
+  const layers = ["real", "synthetic"].flatMap((kind) =>
+    drawn.flatMap(([label, i]) => layer(points, label, i, kind)));
   const height = points.height;
   const svg = shape("svg", { viewBox: `-12 -12 1024 ${height + 24}`, "aria-hidden": "true" },
     ...layers.map(({ node }) => node), mark);
@@ -34,8 +36,15 @@ function drawMap(body, map, samples, goTo) {
   const stage = element("div",
     { class: "map", role: "application", tabindex: 0, "aria-label": words }, svg);
   listen(stage, svg, picker, goTo);
-  body.append(kindSwitches(state, update), classSwitches(labels, state, update), stage, readout);
+  body.append(kindSwitches(state, update), classSwitches(labels, state, update), stage,
+    ...(filled(map.explained) ? [axesNote(map)] : []), readout);
   update();
+}
+
+function axesNote(map) {
+  const [across, up] = map.explained.map(percent);
+  return note(`Across: the first principal component of the real texts (${across} of the variance); `
+    + `up: the second (${up}).`);
 }
 
 /** The points with x in 0..1000 and y downwards; the array also has the height. */
@@ -146,7 +155,7 @@ function pick(svg, mark, readout, texts) {
     const text = point.text ?? (point.kind === "synthetic" ? texts.get(point.id) : null);
     readout.replaceChildren(
       element("bdi", { class: "class" }, point.label),
-      ` \u00b7 ${point.kind === "real" ? "real" : "synthetic"} #${point.id}`,
+      ` \u00b7 ${point.kind === "real" ? "real" : "synthetic"}${has(point.id) ? ` #${point.id}` : ""}`,
       has(text) ? element("span", { class: "text", dir: "auto" }, shortened(text, 240)) : "");
   };
   picker.at = (event) => {

@@ -1,18 +1,19 @@
 // The sections, in page order.
 
 function start() {
-  const carried = (id) => JSON.parse(document.getElementById(id).textContent);
   const report = carried("report");
-  const reasons = new Map(Object.entries(carried("words")));
+  const reasons = new Map(Object.entries(WORDS.reasons));
   const withheld = has(report.privacy?.epsilon) ? "withheld (differential privacy)" : "not recorded";
+  const raised = new Set((report.classes ?? []).filter((row) => row.accepted)
+    .map((row) => String(row.label)));
   let goTo = () => {};
   const sections = [
     ["classes", filled(report.classes), drawClasses],
-    ["utility", filled(report.utility?.rows), (body) => drawUtility(body, report.utility)],
+    ["utility", filled(report.utility?.rows), (body) => drawUtility(body, report.utility, raised)],
     ["fidelity", filled(Object.keys(report.fidelity ?? {})), (body) =>
-      drawFidelity(body, report.fidelity)],
+      drawFidelity(body, report.fidelity, report.by_class)],
     ["map", filled(report.map?.points), (body) =>
-      drawMap(body, report.map, report.samples, (id) => goTo(id))],
+      drawMap(body, report.map, report.samples, raised, (id) => goTo(id))],
     ["histograms", filled(report.histograms), drawHistograms],
     ["rejections", filled(report.rejections), (body, rows) =>
       drawRejections(body, rows, reasons)],
@@ -21,8 +22,9 @@ function start() {
     ["samples", filled(report.samples), (body, rows) => {
       goTo = drawSamples(body, rows, reasons, withheld);
     }],
+    ["unmeasured", filled(report.summary?.unmeasured), drawUnmeasured],
   ];
-  drawRun(report.run ?? {});
+  drawSummary(report.summary ?? {}, report.run ?? {});
   nameCopies(report.privacy ?? {});
   for (const [id, data, draw] of sections) drawSection(id, data, draw);
 }
@@ -32,10 +34,12 @@ function filled(list) {
   return list?.length ? list : null;
 }
 
+/** What was not measured is not shown here; the last section lists it. */
 function drawSection(id, data, draw) {
   const body = document.querySelector(`#${id} > .body`);
   if (!has(data)) {
-    body.append(element("p", { class: "missing" }, MISSING));
+    document.getElementById(id).hidden = true;
+    document.querySelector(`nav a[href="#${id}"]`).hidden = true;
     return;
   }
   try {
@@ -48,52 +52,30 @@ function drawSection(id, data, draw) {
   }
 }
 
-function drawRun(run) {
-  document.getElementById("uri").textContent = run.uri ?? "A run";
-  const judged = (run.accepted ?? 0) + (run.rejected ?? 0);
-  const share = judged && run.rejected ? ` (${Math.round((100 * run.rejected) / judged)}%)` : "";
-  const seed = has(run.seed) ? String(run.seed) : null; // a name, not a quantity
-  document.querySelector("header.page > h1").after(factList([
-    ["Corpus rows", run.rows], ["Accepted", run.accepted],
-    ["Rejected", number(run.rejected) + share], ["Encoder", run.encoder], ["LLM", run.llm],
-    ["Bridge", run.bridge], ["Seed", seed], ["Created", run.created],
-  ]));
-}
-
-/** Pairs of name and value on a line. */
-function factList(facts) {
-  return element("dl", { class: "facts" }, ...facts.map(([name, value]) =>
-    element("div", {}, element("dt", {}, name), element("dd", {}, number(value)))));
-}
+const REACH_OF_BALANCE = 3; // the axis ends at so many times the largest raised class
 
 function drawClasses(body, classes) {
-  const sorted = [...classes].sort((a, b) => (b.real ?? 0) - (a.real ?? 0));
+  const after = (row) => (row.real ?? 0) + (row.accepted ?? 0);
+  const raised = (row) => Number((row.accepted ?? 0) > 0);
+  const sorted = [...classes].sort(
+    (a, b) => raised(b) - raised(a) || (b.accepted ?? 0) - (a.accepted ?? 0)
+      || (b.real ?? 0) - (a.real ?? 0));
   const rows = sorted.map((row) => ({
     name: String(row.label),
     parts: [{ size: row.real, kind: "base" }, { size: row.accepted, kind: "ours" }],
     mark: row.target,
-    value: row.accepted
-      ? `${number(row.real)} \u2192 ${number((row.real ?? 0) + row.accepted)}` : number(row.real),
+    value: row.accepted ? `${number(row.real)} \u2192 ${number(after(row))}` : number(row.real),
   }));
+  const reach = REACH_OF_BALANCE * Math.max(0, ...sorted.filter(raised).map(after));
+  const most = reach && sorted.some((row) => after(row) > reach) ? reach : null;
   body.append(
-    legend([["base", "real"], ["ours", "accepted synthetic texts"], ["mark", "target"]], barKey),
-    barChart("Rows of each class, before and after", rows),
-    asTable("Class balance", ["class", "real", "accepted", "after", "target"],
-      sorted.map((row) => [row.label, number(row.real), number(row.accepted),
-        number((row.real ?? 0) + (row.accepted ?? 0)),
+    legend([["base", "real"], ["ours", "synthetic"], ["mark", "target"]], barKey),
+    barChart("Rows of each class, before and after", "rows", rows, most),
+    ...(most ? [note("Bars with a gap go on beyond the axis.")] : []),
+    asTable("Class balance", ["class", "real", "synthetic", "after", "target"],
+      sorted.map((row) => [row.label, number(row.real), number(row.accepted), number(after(row)),
         has(row.target) ? number(row.target) : "none"])),
   );
-}
-
-function drawFidelity(body, fidelity) {
-  const groups = new Map();
-  for (const [name, value] of Object.entries(fidelity)) {
-    const rows = isGroup(value) ? leaves(value) : [[plain(name), value]];
-    const key = isGroup(value) ? plain(name) : "overall";
-    groups.set(key, [...(groups.get(key) ?? []), ...rows]);
-  }
-  body.append(element("div", { class: "cards" }, ...[...groups].map(([name, rows]) =>
-    table(name, ["metric", "value"], rows.map(([measure, value]) => [measure, reading(value)])))));
 }
 
 function drawHistograms(body, histograms) {
@@ -108,7 +90,7 @@ function drawRejections(body, rejections, words) {
     parts: [{ size: row.count, kind: "base" }],
     value: `${number(row.count)} (${Math.round((100 * row.count) / total)}%)`,
   }));
-  body.append(barChart("Rejected texts by reason", rows),
+  body.append(barChart("Rejected texts by reason", "texts", rows),
     asTable("Rejections", ["reason", "meaning", "texts"],
       sorted.map((row) => [row.reason, words.get(row.reason) ?? "", number(row.count)])));
 }
@@ -136,8 +118,7 @@ function drawCopies(body, privacy) {
   const rows = (privacy.rows ?? []).map(
     (row) => [plain(row.name), reading(row.value), row.note ?? ""]);
   const caption = guarded ? `Checks at \u03b5 = ${number(privacy.epsilon)}` : "Checks of this run";
-  body.append(rows.length ? table(caption, ["check", "value", "note"], rows)
-    : element("p", { class: "missing" }, MISSING));
+  if (rows.length) body.append(table(caption, ["check", "value", "note"], rows));
   if (filled(privacy.utility)) body.append(...epsilonView(privacy.utility));
 }
 
@@ -149,10 +130,10 @@ function epsilonView(utility) {
       .map((row) => ({
         name: has(row.epsilon) ? `\u03b5 = ${number(row.epsilon)}` : "no noise",
         dots: [{ ...row, kind: has(row.epsilon) ? "ours" : "base" }],
-        value: reading(row),
+        value: reading(row, score),
       }));
     return [element("h3", {}, `Utility by \u03b5`, element("small", {}, group)),
-      dotPlot(`Utility by epsilon, ${group}`, rows)];
+      dotPlot(`Utility by epsilon, ${group}`, group.split(",")[0], rows)];
   });
 }
 
@@ -168,7 +149,10 @@ function drawDistillation(body, distillation) {
 /** Rows of names and values; the names become columns. */
 function tableOfRows(caption, rows) {
   const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-  const cell = (value) => (typeof value === "string" ? plain(value) : reading(value ?? null));
+  const cell = (value) => {
+    if (typeof value === "string") return plain(value);
+    return isGroup(value) ? JSON.stringify(value) : reading(value ?? null);
+  };
   return table(caption, columns.map(plain),
     rows.map((row) => columns.map((key) => cell(row[key]))));
 }

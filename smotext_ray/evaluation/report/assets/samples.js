@@ -114,7 +114,8 @@ function makePager(state, show) {
 
 function sampleItem(sample, state, words, withheld) {
   const pattern = /^#\d+$/.test(state.query.trim()) ? null : queryPattern(state.query);
-  const why = sample.reason ? `: ${words.get(sample.reason) ?? plain(sample.reason)}` : "";
+  const extra = sample.status === "accepted" && sample.delivered === false;
+  const why = extra ? ", not in the result (repeated, or beyond the target)" : sample.reason ? `: ${words.get(sample.reason) ?? plain(sample.reason)}` : "";
   const facts = [["lam", sample.lam], ["cosine", sample.cosine], ["round", sample.round]]
     .filter(([, value]) => has(value))
     .map(([name, value]) => `${name} ${typeof value === "number" && name !== "round"

@@ -1,25 +1,11 @@
 // Utility compared with controls: one classifier and one metric at a time.
 
-const ARM_GROUPS = [
-  ["Real texts", [["nothing", "no balancing"], ["real_only", "real only"]]],
-  ["Standard baselines", [["class_weights", "class weights"],
-    ["random_oversampling", "random oversampling"], ["embedding_smote", "SMOTE on embeddings"],
-    ["embedding_borderline", "Borderline-SMOTE on embeddings"],
-    ["embedding_adasyn", "ADASYN on embeddings"],
-    ["embedding_kmeans", "KMeans-SMOTE on embeddings"],
-    ["embedding_svm", "SVM-SMOTE on embeddings"], ["eda", "EDA"],
-    ["eda_without_synonyms", "EDA without synonyms"], ["nearest_centroid", "nearest class mean"],
-    ["prior_corrected", "prior corrected"]]],
-  ["Controls for interpolation", [["label_only", "LLM, class name only"],
-    ["shuffled", "vectors shuffled"], ["lam_0", "parents re-decoded (lam\u00a00)"]]],
-  ["SMOTExT", [["synthetic_only", "synthetic only"], ["real_and_synthetic", "real + synthetic"]]],
-];
+const ARM_GROUPS = WORDS.arms;
 const ARM_WORDS = new Map(ARM_GROUPS.flatMap(([, arms]) => arms));
 const OURS = ["synthetic_only", "real_and_synthetic"];
 const BASELINES = ["nothing", "real_only"];
-const CLASSIFIER_WORDS = new Map([["embedding", "logistic regression on embeddings"],
-  ["tfidf", "linear SVM on TF-IDF"], ["bert", "fine-tuned BERT"]]);
-const METRICS = ["accuracy", "macro_f1", "balanced_accuracy"];
+const CLASSIFIER_WORDS = new Map(Object.entries(WORDS.classifiers));
+const METRICS = Object.keys(WORDS.metrics);
 
 function armWords(arm) {
   return ARM_WORDS.get(arm) ?? plain(arm);
@@ -34,7 +20,7 @@ function inOrder(found, known) {
   return [...known.filter((name) => present.delete(name)), ...present];
 }
 
-function drawUtility(body, utility) {
+function drawUtility(body, utility, raised) {
   const present = (key, known) => inOrder(utility.rows.map((row) => row[key]), known);
   const classifiers = present("classifier", [...CLASSIFIER_WORDS.keys()]);
   const metrics = present("metric", METRICS);
@@ -43,7 +29,7 @@ function drawUtility(body, utility) {
     metric: metrics.includes("macro_f1") ? "macro_f1" : metrics[0],
   };
   const place = element("div", { class: "switched" });
-  const update = () => place.replaceChildren(...utilityView(utility, chosen));
+  const update = () => place.replaceChildren(...utilityView(utility, chosen, raised));
   const choose = (key) => (value) => {
     chosen[key] = value;
     update();
@@ -57,13 +43,20 @@ function drawUtility(body, utility) {
     place,
   );
   update();
-  if (has(utility.tstr_ratio)) {
-    body.append(table("Synthetic only over real only (TSTR / TRTR)", ["", "ratio"],
-      leaves(utility.tstr_ratio).map(([name, value]) => [name, reading(value)])));
-  }
+  const alone = Object.entries(utility.tstr_ratio ?? {}).filter(([, found]) => isGroup(found));
+  if (alone.length) body.append(tstrTable(alone));
 }
 
-function utilityView(utility, { classifier, metric }) {
+/** Trained on synthetic texts alone over trained on real ones alone, both tested on real ones. */
+function tstrTable(ratios) {
+  const metrics = inOrder(ratios.flatMap(([, found]) => Object.keys(found)), METRICS);
+  return table("Synthetic texts alone over real texts alone (TSTR / TRTR)",
+    ["classifier", ...metrics.map(plain)],
+    ratios.map(([name, found]) =>
+      [classifierWords(name), ...metrics.map((metric) => reading(found[metric], score))]));
+}
+
+function utilityView(utility, { classifier, metric }, raised) {
   const rows = utility.rows.filter((row) => row.classifier === classifier);
   const shown = new Map(rows.filter((row) => row.metric === metric).map((row) => [row.arm, row]));
   const gains = (utility.gains ?? []).filter(
@@ -78,7 +71,7 @@ function utilityView(utility, { classifier, metric }) {
     armPlot(shown, metric),
     utilityTable(rows, classifier),
     ...gainsView(gains),
-    ...recallView((utility.recall ?? []).filter((row) => row.classifier === classifier)),
+    ...recallView((utility.recall ?? []).filter((row) => row.classifier === classifier), raised),
   ];
 }
 
@@ -90,17 +83,18 @@ function armPlot(shown, metric) {
     .map(([arm, name]) => {
       const row = shown.get(arm);
       const kind = OURS.includes(arm) ? "ours" : BASELINES.includes(arm) ? "base" : "control";
-      return { name, dots: [{ ...row, kind }], value: reading(row), strong: OURS.includes(arm) };
+      return { name, dots: [{ ...row, kind }], value: reading(row, score),
+        strong: OURS.includes(arm) };
     });
   const guide = shown.get("real_and_synthetic")?.mean ?? null;
-  return dotPlot(`${plain(metric)} of each arm`, rows, guide);
+  return dotPlot(`${plain(metric)} of each arm`, plain(metric), rows, guide);
 }
 
 function utilityTable(rows, classifier) {
   const arms = inOrder(rows.map((row) => row.arm), [...ARM_WORDS.keys()]);
   const metrics = inOrder(rows.map((row) => row.metric), METRICS);
   const cell = (arm, metric) =>
-    reading(rows.find((row) => row.arm === arm && row.metric === metric) ?? null);
+    reading(rows.find((row) => row.arm === arm && row.metric === metric) ?? null, score);
   return asTable(`Utility, ${classifierWords(classifier)}`, ["arm", ...metrics.map(plain)],
     arms.map((arm) => [armWords(arm), ...metrics.map((metric) => cell(arm, metric))]));
 }
@@ -109,12 +103,13 @@ function utilityTable(rows, classifier) {
 function verdict(shown, found) {
   const ours = shown.get("real_and_synthetic");
   const rivals = [...shown.values()].filter(
-    (row) => ![...OURS, ...BASELINES].includes(row.arm) && has(row.mean));
+    (row) => ![...OURS, ...BASELINES].includes(row.arm) && !row.arm.startsWith("as_many_as_")
+      && has(row.mean));
   if (!ours || !rivals.length) return null;
   const best = rivals.reduce((a, b) => (b.mean > a.mean ? b : a));
   return element("p", { class: "verdict" },
-    `Real + synthetic reaches ${number(ours.mean)}; the best other arm, `
-    + `${armWords(best.arm)}, reaches ${number(best.mean)}. ${interpolationWords(found)}`);
+    `Real + synthetic reaches ${score(ours.mean)}; the best other arm, `
+    + `${armWords(best.arm)}, reaches ${score(best.mean)}. ${interpolationWords(found)}`);
 }
 
 /** Always by macro-F1, whatever metric is shown: a single verdict, not the best of three. */
@@ -143,26 +138,26 @@ function gainsView(gains) {
   return [
     element("h3", {}, "Gain of real + synthetic",
       element("small", {}, "filled if the whole interval is above zero")),
-    dotPlot("Gain of real + synthetic over each arm", rows, 0),
+    dotPlot("Gain of real + synthetic over each arm", "gain", rows, 0),
     asTable("Gain of real + synthetic", ["", "gain", "low", "high"],
       rows.map(({ name, dots: [dot] }) =>
         [name, signed(dot.mean), signed(dot.low), signed(dot.high)])),
   ];
 }
 
-function recallView(recall) {
+function recallView(recall, raised) {
   if (!recall.length) return [];
   const arms = inOrder(recall.map((row) => row.arm), [...ARM_WORDS.keys()]);
   const ours = arms.includes("real_and_synthetic") ? "real_and_synthetic" : arms.at(-1);
   const others = arms.filter((arm) => arm !== ours);
   const place = element("div", {});
-  const show = (other) => place.replaceChildren(...recallPlot(recall, ours, other));
+  const labels = raisedFirst([...new Set(recall.map((row) => row.label))], raised);
+  const show = (other) => place.replaceChildren(...recallPlot(recall, labels, ours, other));
   show(others[0]);
   const picker = others.length > 1
     ? choice("compared with", others.map((arm) => [arm, armWords(arm)]), show) : null;
-  const labels = [...new Set(recall.map((row) => row.label))];
   const cell = (arm, label) =>
-    reading(recall.find((row) => row.arm === arm && row.label === label) ?? null);
+    reading(recall.find((row) => row.arm === arm && row.label === label) ?? null, score);
   return [
     element("h3", {}, "Recall per class"), picker, place,
     asTable("Recall per class", ["class", ...arms.map(armWords)],
@@ -170,17 +165,17 @@ function recallView(recall) {
   ];
 }
 
-function recallPlot(recall, ours, other) {
+function recallPlot(recall, labels, ours, other) {
   const find = (arm, label) => recall.find((row) => row.arm === arm && row.label === label);
-  const rows = [...new Set(recall.map((row) => row.label))].map((label) => {
+  const rows = labels.map((label) => {
     const [before, after] = [find(other, label), find(ours, label)];
     const dots = [[before, "base"], [after, "ours"]]
       .filter(([row]) => row).map(([row, kind]) => ({ ...row, kind }));
     const value = before
-      ? `${number(before.mean)} \u2192 ${number(after?.mean)}` : reading(after ?? null);
+      ? `${score(before.mean)} \u2192 ${score(after?.mean)}` : reading(after ?? null, score);
     return { name: String(label), dots, value };
   });
   const keys = [["ours", armWords(ours)]];
   if (other) keys.unshift(["base", armWords(other)]);
-  return [legend(keys, dotKey), dotPlot("Recall of each class", rows)];
+  return [legend(keys, dotKey), dotPlot("Recall of each class", "recall", rows)];
 }

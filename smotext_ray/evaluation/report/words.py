@@ -1,0 +1,55 @@
+"""What the report and the terminal call arms, classifiers and metrics."""
+
+from __future__ import annotations
+
+# Groups in the order of the page; an arm that is not named here is shown by its own name.
+ARM_GROUPS: dict[str, dict[str, str]] = {
+    "Real texts": {"nothing": "real texts alone", "real_only": "real texts alone"},
+    "Standard baselines": {
+        "class_weights": "class weights",
+        "random_oversampling": "random oversampling",
+        "embedding_smote": "SMOTE on embeddings",
+        "embedding_borderline": "Borderline-SMOTE on embeddings",
+        "embedding_adasyn": "ADASYN on embeddings",
+        "embedding_kmeans": "KMeans-SMOTE on embeddings",
+        "embedding_svm": "SVM-SMOTE on embeddings",
+        "eda": "EDA",
+        "eda_without_synonyms": "EDA without synonyms",
+        "nearest_centroid": "nearest class mean",
+        "prior_corrected": "corrected class priors",
+    },
+    "Controls for interpolation": {
+        "label_only": "LLM, class name only",
+        "shuffled": "vectors shuffled",
+        "lam_0": "parents decoded again (lam 0)",
+    },
+    "As many synthetic texts as a control has": {
+        "as_many_as_label_only": "real + synthetic, as many as by class name",
+        "as_many_as_shuffled": "real + synthetic, as many as shuffled",
+        "as_many_as_lam_0": "real + synthetic, as many as at lam 0",
+    },
+    "SMOTExT": {"synthetic_only": "synthetic only", "real_and_synthetic": "real + synthetic"},
+}
+ARMS = {arm: words for group in ARM_GROUPS.values() for arm, words in group.items()}
+CLASSIFIERS = {
+    "bert": "fine-tuned BERT",
+    "embedding": "logistic regression on embeddings",
+    "tfidf": "linear SVM on TF-IDF",
+}
+METRICS = {
+    "macro_f1": "macro-F1",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+}
+
+
+def in_words(name: str) -> str:
+    """An arm, classifier or metric in words.
+
+    Examples
+    --------
+    >>> in_words("eda_without_synonyms"), in_words("some_arm")
+    ('EDA without synonyms', 'some arm')
+    """
+    known = {**ARMS, **CLASSIFIERS, **METRICS}
+    return known.get(name, name.replace("_", " "))
