@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+WEIGHT = "sample_weight"  # scikit-learn's word; "weight" is a column that corpora have
+
 
 def fixed_size_list(matrix_: np.ndarray) -> pa.FixedSizeListArray:
     """A float32 matrix as a column that pyarrow, pandas and ``datasets`` all read."""
@@ -126,13 +128,17 @@ def samples_schema(
 
 
 def result_schema(own: pa.Schema, id_type: pa.DataType, neighbors_per_point: int = 1) -> pa.Schema:
-    """Columns of the result: the input's own, and those that tell where a row is from."""
+    """Columns of the result: the input's own, its lineage, and the row's weight in training.
+
+    A corpus that was read before there was a weight may have a column of that name; it is kept.
+    """
     samples = samples_schema(id_type, pa.null(), neighbors_per_point)
     gone = {"label", "seed", *outcome_schema(pa.null()).names} - {"cosine_to_point"}
     added = [field for field in samples if field.name not in gone]
     # The lists stand before the round, as in results that exist.
     added.sort(key=lambda field: field.name in {"round", "cosine_to_point"})
-    return pa.schema([*own.remove_metadata(), ("synthetic", pa.bool_()), *added])
+    weight = [] if WEIGHT in own.names else [pa.field(WEIGHT, pa.float32())]
+    return pa.schema([*own.remove_metadata(), ("synthetic", pa.bool_()), *added, *weight])
 
 
 def sample_table(
@@ -159,7 +165,7 @@ KEPT_OTHERS = tuple(name for name in OTHERS if name in _MIXED_SAMPLES)
 # Row numbers of the parents, in the place of their texts until these are read.
 PARENTS = ("source_row", "neighbor_row", "other_neighbor_rows")
 SAMPLE_LINEAGE = [name for name in _ONE if name in _SAMPLES]
-RESULT_LINEAGE = [name for name in _RESULT if name != "synthetic"]
+RESULT_LINEAGE = [name for name in _RESULT if name not in {"synthetic", WEIGHT}]
 FRAME_LINEAGE = [name for name in _SAMPLES if name in {*RESULT_LINEAGE, "seed"}]
 # The columns that the result adds to the input's own.
 RESERVED = frozenset(result_schema(pa.schema([]), pa.int64(), 2).names)

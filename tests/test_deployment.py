@@ -7,6 +7,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import jsonschema
@@ -16,7 +17,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 JOBS = ROOT / "jobs"
 CLUSTERS = [ROOT / "cluster.yaml", JOBS / "on-premise.yaml"]
-MANIFESTS = sorted((JOBS / "kuberay").glob("*.yaml"))
+MANIFESTS = sorted((JOBS / "kuberay").glob("ray*.yaml"))
 RAY = re.search(r"^ray==(\S+)", (ROOT / "locks/gpu-py312.txt").read_text(), re.MULTILINE)[1]
 COMMANDS = {
     "augment.py": "augment",
@@ -82,6 +83,65 @@ def test_the_manifests_describe_one_cluster_and_hold_no_secrets():
     assert specs[0] == specs[1] == specs[2]
     for file in MANIFESTS:
         assert not re.search(r"(?i)(secret_access_key|password|auth_token)\W", file.read_text())
+
+
+def test_pods_have_the_least_rights_and_only_the_head_has_kubernetes_api():
+    spec = cluster_spec(yaml.safe_load(MANIFESTS[0].read_text()))
+    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    for group in groups:
+        pod = group["template"]["spec"]
+        for container in pod["containers"]:
+            rights = container["securityContext"]
+            assert rights["runAsNonRoot"] and not rights["allowPrivilegeEscalation"]
+            assert rights["capabilities"] == {"drop": ["ALL"]}
+        is_head = group is groups[0]
+        assert pod.get("automountServiceAccountToken", True) == is_head
+
+
+def test_the_network_policy_admits_the_cluster_itself_and_those_who_submit_jobs():
+    policy = yaml.safe_load((JOBS / "kuberay" / "network-policy.yaml").read_text())
+    assert (policy["apiVersion"], policy["kind"]) == ("networking.k8s.io/v1", "NetworkPolicy")
+    spec = policy["spec"]
+    ray = {"matchLabels": {"ray.io/is-ray-node": "yes"}}
+    assert spec["podSelector"] == ray and spec["policyTypes"] == ["Ingress"]
+    each_other, submitters = spec["ingress"]
+    assert each_other == {"from": [{"podSelector": ray}]}
+    assert submitters["ports"] == [{"protocol": "TCP", "port": 8265}]
+    # An empty selector, or a namespace without a pod, would admit everyone there.
+    assert all(source["podSelector"] for source in submitters["from"])
+
+
+def test_workers_on_aws_have_a_role_of_their_own_and_its_keys_cannot_be_asked_for_from_outside():
+    types = yaml.safe_load(CLUSTERS[0].read_text())["available_node_types"]
+    head = types.pop("head")["node_config"]
+    for kind in types.values():
+        node = kind["node_config"]
+        assert node["IamInstanceProfile"] != head["IamInstanceProfile"]
+        assert node["MetadataOptions"]["HttpTokens"] == "required"
+        assert node["BlockDeviceMappings"][0]["Ebs"]["Encrypted"]
+    assert head["MetadataOptions"]["HttpTokens"] == "required"
+
+
+def test_files_with_keys_are_neither_committed_nor_uploaded(tmp_path):
+    """As git and Ray read the files that say so."""
+    from ray._private.runtime_env.packaging import create_package
+
+    excludes = yaml.safe_load((JOBS / "runtime_env.yaml").read_text())["excludes"]
+    tree = tmp_path / "tree"
+    (tree / "deep").mkdir(parents=True)
+    names = ["bucket.env", "deep/other.env", "auth_token", "code.py"]
+    for name in names:
+        (tree / name).write_text("x")
+    create_package(str(tree), tmp_path / "a.zip", include_gitignore=False, excludes=excludes)
+    with zipfile.ZipFile(tmp_path / "a.zip") as package:
+        kept = {Path(name).name for name in package.namelist() if not name.endswith("/")}
+    assert kept == {"code.py"}
+    (tree / ".gitignore").write_text((ROOT / ".gitignore").read_text())
+    subprocess.run(["git", "init", "-q", tree], check=True)
+    ignored = subprocess.run(
+        ["git", "-C", tree, "check-ignore", *names], capture_output=True, text=True
+    )
+    assert ignored.stdout.split() == names[:3]
 
 
 def cluster_spec(manifest: dict) -> dict:

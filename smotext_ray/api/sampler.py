@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
@@ -24,6 +25,7 @@ from smotext_ray.api.neighbors import FaissNeighbors, neighbors_object
 from smotext_ray.config.choices import Metric, Variant
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
+from smotext_ray.run.sample_weight import synthetic_weights
 from smotext_ray.tables import FRAME_LINEAGE, KEPT_OTHERS
 
 if TYPE_CHECKING:
@@ -90,6 +92,9 @@ class SMOTExT(BaseOverSampler):
         ``neighbor_id`` of its parents, ``lam``, ``cosine_to_point``, ``seed`` and ``round``; with
         more than one of ``neighbors_per_point`` also lists of the ``other_neighbor_ids`` and
         ``other_lams``.
+    sample_weight_ : ndarray of shape (rows of the result,), float64
+        1 for real texts; synthetic texts of a class weigh at most as much together as its real
+        ones. For ``fit(X_resampled, y_resampled, sample_weight=...)``.
     n_features_in_ : int
 
     Notes
@@ -188,6 +193,7 @@ class SMOTExT(BaseOverSampler):
         """
         texts, labels, extend, is_binarized = self._begin(X, y)
         new_texts, new_labels = self._fit_resample(texts, labels)
+        self.sample_weight_ = _weights(labels.tolist(), new_labels)
         y_all = np.concatenate([labels, np.asarray(new_labels, dtype=labels.dtype)])
         if is_binarized:
             y_all = label_binarize(y_all, classes=np.unique(labels))
@@ -302,6 +308,11 @@ class SMOTExT(BaseOverSampler):
         tags.input_tags.string = True
         tags.input_tags.sparse = False
         return tags
+
+
+def _weights(real: list[Any], synthetic: list[Any]) -> NDArray[np.float64]:
+    of_class = synthetic_weights(Counter(real), Counter(synthetic))
+    return np.array([1.0] * len(real) + [of_class[label] for label in synthetic])
 
 
 def _check_texts(texts: list[Any], labels: NDArray[Any]) -> None:

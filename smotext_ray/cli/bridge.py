@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from smotext_ray.cli.decode import add_decode_command
+from smotext_ray.cli.terminal import say
 from smotext_ray.config.choices import Pooling, TrainingStage
 
 # Integer settings of a training.
@@ -61,6 +63,7 @@ def add_bridge_commands(commands: Any, command: Callable[..., Any]) -> None:
         default=None,
         help="use a private repository (default: the account's default visibility)",
     )
+    add_decode_command(of_bridges, command)
     tasks = command(of_bridges, "tasks", bridge_tasks, "create tasks for stage 2 from any texts")
     _add_tasks_options(tasks)
     split = command(of_bridges, "import-xrag", import_xrag, "split an xRAG checkpoint in two")
@@ -105,7 +108,7 @@ def train_bridge(options: argparse.Namespace) -> int:
         with torchrun_group() as first:
             train(texts, config, output, **more)
     if first:
-        print(f"The best bridge by held-out loss is in {output}; use it with bridge.path={output}")
+        say(f"The best bridge by held-out loss is in {output}; use it with bridge.path={output}")
     return 0
 
 
@@ -160,7 +163,7 @@ def bridge_card(options: argparse.Namespace) -> int:
         license=options.license,
         overwrite=options.overwrite,
     )
-    print(f"Wrote {card}; share it with: smotext bridge push USER/NAME --bridge {options.bridge}")
+    say(f"Wrote {card}; share it with: smotext bridge push USER/NAME --bridge {options.bridge}")
     return 0
 
 
@@ -171,7 +174,7 @@ def bridge_push(options: argparse.Namespace) -> int:
     name = push_directory(
         Path(options.bridge).expanduser(), options.repo_id, private=options.private
     )
-    print(f"The bridge is on the model hub; use it with bridge.path={name}")
+    say(f"The bridge is on the model hub; use it with bridge.path={name}")
     return 0
 
 
@@ -187,7 +190,7 @@ def bridge_tasks(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in ("encoder", "llm") if getattr(options, name)}
     tasks = make_tasks(texts, FrozenModels(TrainConfig(**given)), options.rows, options.seed)
     write_tasks(tasks, Path(options.output))
-    print(f"{len(tasks)} tasks; next: smotext train-bridge --stage 2 --input {options.output}")
+    say(f"{len(tasks)} tasks; next: smotext train-bridge --stage 2 --input {options.output}")
     return 0
 
 
@@ -196,7 +199,7 @@ def import_xrag(options: argparse.Namespace) -> int:
     from smotext_ray.training.xrag import import_xrag as split
 
     done = split(options.source, options.output, encoder=options.encoder)
-    print(f"Use it with: decoder.model={done.llm} bridge.path={done.bridge}")
+    say(f"Use it with: decoder.model={done.llm} bridge.path={done.bridge}")
     return 0
 
 

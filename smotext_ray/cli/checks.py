@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from smotext_ray.safe_text import safe
+
 GIB = 1 << 30
 
 
@@ -47,7 +49,7 @@ def print_checks(checks: Sequence[Check], where: str = "here") -> None:
     table.add_column("found", overflow="fold")
     table.add_column("", no_wrap=True)
     for check in checks:
-        table.add_row(check.name, check.found, _verdict(check))
+        table.add_row(check.name, safe(check.found), _verdict(check))
     console.print(table, soft_wrap=False)
     console.print()
     print_fixes(checks, where)
@@ -62,12 +64,12 @@ def print_fixes(checks: Sequence[Check], where: str = "here") -> None:
     else:
         console.print(f"Ready: `smotext augment` can run {where}.")
     for check in missing:
-        console.print(f"  {check.name}: {check.fix}")
+        console.print(safe(f"  {check.name}: {check.fix}"))
     hints = [check for check in checks if check.fix and check not in missing]
     if hints:
         console.print("Optional:")
     for check in hints:
-        console.print(f"  {check.name}: {check.fix}")
+        console.print(safe(f"  {check.name}: {check.fix}"))
 
 
 def plain_console() -> Any:

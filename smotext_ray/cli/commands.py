@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from smotext_ray.cli.exit_codes import DONE, INTERNAL_ERROR, SHORT
+from smotext_ray.cli.terminal import say
 from smotext_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def embed(options: argparse.Namespace) -> int:
     from smotext_ray.pipeline.rounds import embed as run_embed
 
     run, manifest = run_embed(config, _output(options), **_actors(options))
-    print(f"Embedded {manifest.input.rows} texts; next: smotext plan {run.uri}")
+    say(f"Embedded {manifest.input.rows} texts; next: smotext plan {run.uri}")
     return DONE
 
 
@@ -54,9 +55,9 @@ def plan(options: argparse.Namespace) -> int:
             )
         planned = run_plan(manifest.effective_config, run, manifest, **_actors(options))
     if planned:
-        print(f"Planned; next: smotext decode {run.uri}")
+        say(f"Planned; next: smotext decode {run.uri}")
     else:
-        print("Nothing to plan: every class is at its target, or no rounds are left.")
+        say("Nothing to plan: every class is at its target, or no rounds are left.")
     return DONE
 
 
@@ -74,7 +75,7 @@ def decode(options: argparse.Namespace) -> int:
         if decoded:
             finish(run, manifest)
     if not decoded:
-        print(f"Nothing to decode in {run.uri}; run smotext plan first.")
+        say(f"Nothing to decode in {run.uri}; run smotext plan first.")
         return DONE
     return _show(run)
 
@@ -93,7 +94,7 @@ def expand(options: argparse.Namespace) -> int:
     )
     run, done = run_expand(options.run, wish, options.overrides, **_actors(options))
     if not done:
-        print(f"Nothing to do: {run.uri} has all rows, and its targets are unchanged.")
+        say(f"Nothing to do: {run.uri} has all rows, and its targets are unchanged.")
         return DONE
     return _show(run)
 
@@ -125,7 +126,7 @@ def verify(options: argparse.Namespace) -> int:
     findings = check(Run(options.run))
     show_findings(findings, Console())
     sound = all(finding.ok for finding in findings)
-    print(f"The run {options.run} is {'valid' if sound else 'NOT valid'}.")
+    say(f"The run {options.run} is {'valid' if sound else 'NOT valid'}.")
     return DONE if sound else INTERNAL_ERROR
 
 
@@ -147,7 +148,7 @@ def show(options: argparse.Namespace) -> int:
         status=options.status,
     )
     if not shown:
-        print(f"No {options.status} samples in {options.run}.")
+        say(f"No {options.status} samples in {options.run}.")
     return DONE
 
 
@@ -157,7 +158,7 @@ def card(options: argparse.Namespace) -> int:
     from smotext_ray.run.directory import Run
 
     file = write_card(Run(options.run), license=options.license, overwrite=options.overwrite)
-    print(f"Wrote {file}; read it, then share the result with: smotext push {options.run} REPO_ID")
+    say(f"Wrote {file}; read it, then share the result with: smotext push {options.run} REPO_ID")
     return DONE
 
 
@@ -168,7 +169,7 @@ def push(options: argparse.Namespace) -> int:
 
     name = push_result(Run(options.run), options.repo_id, private=not options.public)
     seen = "in a public repository" if options.public else "in a private repository"
-    print(f'The result is on the hub, {seen}; load it with: datasets.load_dataset("{name}")')
+    say(f'The result is on the hub, {seen}; load it with: datasets.load_dataset("{name}")')
     return DONE
 
 

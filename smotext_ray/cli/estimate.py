@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from smotext_ray.cli.terminal import literal
 from smotext_ray.cluster.session import usable_cores
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.survey import CorpusSummary
@@ -28,12 +28,11 @@ def show_estimate(
     table = Table("class", "before", "new", "after", title="Classes")
     for label, before in survey.class_counts.items():
         new = new_points.get(label, 0)
-        table.add_row(Text(str(label)), str(before), str(new), str(before + new))
+        table.add_row(literal(label), str(before), str(new), str(before + new))
     console.print(table)
     for reason, bad in survey.bad_rows.items():
-        # Not a plain string: rich would parse an id in brackets as markup.
         examples = ", ".join(map(str, bad.examples))
-        console.print(Text(f"Skipped: {bad.count} rows whose {reason}, such as {examples}."))
+        console.print(literal(f"Skipped: {bad.count} rows whose {reason}, such as {examples}."))
 
     points = sum(new_points.values())
     each = min(config.decoder.max_tokens, survey.mean_characters / CHARACTERS_PER_TOKEN)

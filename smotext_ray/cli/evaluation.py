@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from smotext_ray.cli.terminal import say
 from smotext_ray.config.choices import ClassifierName, OtherVariant
 from smotext_ray.errors import UserError
 
@@ -91,8 +92,8 @@ def evaluate(options: argparse.Namespace) -> int:
         ),
     )
     write(report, output, soft_labels(taught, material) if taught else None)
-    print("\n".join(summary_lines(report["summary"])))
-    print(f"The report is in {output / 'report.html'}; its numbers are in report.json next to it.")
+    say("\n".join(summary_lines(report["summary"])))
+    say(f"The report is in {output / 'report.html'}; its numbers are in report.json next to it.")
     return 0
 
 
@@ -106,7 +107,7 @@ def canaries(options: argparse.Namespace) -> int:
     )
     output = Path(options.output)
     planted = plant(config, output, options.number, options.seed).planted
-    print(
+    say(
         f"Added {len(planted)} canaries at the end of {output}; after a run on it: "
         f"smotext evaluate ... --canaries {output.with_name(LIST)}"
     )

@@ -30,10 +30,12 @@ from smotext_ray.cli.commands import (
     status,
     verify,
 )
+from smotext_ray.cli.decode import add_interpolate_command
 from smotext_ray.cli.directions import add_directions_command
 from smotext_ray.cli.evaluation import add_evaluation_commands
 from smotext_ray.cli.exit_codes import INTERNAL_ERROR, INTERRUPTED, USER_ERROR
 from smotext_ray.cli.failures import innermost, users_error
+from smotext_ray.cli.terminal import SafeFormatter, say
 from smotext_ray.config.choices import Decided, OnProblem
 from smotext_ray.errors import UserError
 
@@ -59,23 +61,23 @@ def main(arguments: Sequence[str] | None = None, actors: Actors | None = None) -
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except UserError as error:
-        print(f"smotext: error: {error}", file=sys.stderr)
+        say(f"smotext: error: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
-        print("smotext: interrupted; run the same command again to resume.", file=sys.stderr)
+        say("smotext: interrupted; run the same command again to resume.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         return INTERNAL_ERROR
     except Exception as error:
         sentence = users_error(error)
         if sentence is not None:
-            print(f"smotext: error: {sentence}", file=sys.stderr)
+            say(f"smotext: error: {sentence}", file=sys.stderr)
             return USER_ERROR
         log.debug("the command failed", exc_info=True)
         logs = [h.baseFilename for h in log.handlers if isinstance(h, logging.FileHandler)]
         where = f" The traceback is in {logs[0]}." if logs else ""
         failure = f"smotext: failed: {innermost(error)}."
-        print(f"{failure} Run the same command again to resume.{where}", file=sys.stderr)
+        say(f"{failure} Run the same command again to resume.{where}", file=sys.stderr)
         return INTERNAL_ERROR
 
 
@@ -150,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
                 default="accepted",
                 help="which samples (default accepted)",
             )
+    add_interpolate_command(commands, _command)
     check = _command(commands, "doctor", doctor, "check whether the main job can run here")
     check.add_argument(
         "--preset", default="offline", help="preset: offline or xrag-7b (default offline)"
@@ -231,7 +234,7 @@ def _log_to_terminal() -> None:
         return
     handler = logging.StreamHandler()
     handler.setLevel(logging.INFO)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(SafeFormatter("%(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
     log.propagate = False

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from smotext_ray.cli.terminal import literal
 from smotext_ray.gate.reasons import REJECTED_IN_WORDS
 from smotext_ray.run.class_outcomes import class_outcomes
 from smotext_ray.run.corpus_files import corpus_table
@@ -22,6 +22,7 @@ from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.run.tables import samples_table
 from smotext_ray.run.verify import Finding
+from smotext_ray.safe_text import safe
 
 
 def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int = 3) -> None:
@@ -43,7 +44,7 @@ def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int =
     for warning in manifest.warnings or []:
         print_line(console, f"Note: {warning}")
     result = manifest.written_result
-    print_line(console, f"Result: {run.uri.rstrip('/')}/{result.path} ({result.rows} rows).")
+    print_line(console, f"Result: {run.shown.rstrip('/')}/{result.path} ({result.rows} rows).")
     print_promise(manifest, console)
 
 
@@ -70,7 +71,7 @@ def show_samples(
         if row["status"] == "rejected":
             facts += f", rejected: {renamed_reason(row['reason'])}"
         table = Table(
-            title=Text(f"{row['label']} (sample {row['sample_id']}; {facts})"),
+            title=literal(f"{row['label']} (sample {row['sample_id']}; {facts})"),
             title_justify="left",
             show_header=False,
             width=min(console.width, 110),
@@ -81,7 +82,7 @@ def show_samples(
         for name, id_ in _parents(row):
             if id_ in parents:
                 add_row(table, name, _short(parents[id_]))
-        table.add_row("synthetic", Text(_short(row["text"]), style="bold"))
+        table.add_row("synthetic", literal(_short(row["text"]), style="bold"))
         console.print(table)
     return len(chosen)
 
@@ -95,13 +96,13 @@ def show_findings(findings: list[Finding], console: Console) -> None:
 
 
 def add_row(table: Table, *cells: Any) -> None:
-    """Add a row of literal text: rich would parse "[x]" in user data as markup."""
-    table.add_row(*(Text(str(cell)) for cell in cells))
+    """Add a row of literal text."""
+    table.add_row(*map(literal, cells))
 
 
 def print_line(console: Console, sentence: str) -> None:
     """Print without wrapping, so that paths can be copied."""
-    console.print(Text(sentence), soft_wrap=True)
+    console.print(literal(safe(sentence)), soft_wrap=True)
 
 
 def print_promise(manifest: Manifest, console: Console) -> None:

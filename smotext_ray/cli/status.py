@@ -6,21 +6,20 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from smotext_ray.cli.show import print_line, print_promise
+from smotext_ray.cli.terminal import literal
 from smotext_ray.run.directory import Run
 from smotext_ray.run.log import run_name
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.status import Stage, stages, worker
-from smotext_ray.utils.redact import without_credentials
 
 
 def show_status(run: Run, console: Console) -> None:
     """Print the run's progress."""
     manifest = Manifest.read(run)
     found = stages(run, manifest)
-    title = Text(f"Run {without_credentials(run.uri)}")
+    title = literal(f"Run {run.shown}")
     table = Table("stage", "state", "rows", "seconds", title=title)
     for stage in found:
         seconds = "" if stage.seconds is None else f"{stage.seconds:.1f}"

@@ -17,8 +17,8 @@ from pydantic import (
 )
 
 from smotext_ray.config.choices import CleaningRule, Metric, OnProblem, Pooling, Variant
+from smotext_ray.safe_text import without_keys
 from smotext_ray.utils.cpu import Dtype
-from smotext_ray.utils.redact import without_keys
 
 
 class Section(BaseModel):

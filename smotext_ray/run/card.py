@@ -31,6 +31,7 @@ COLUMNS = {
     "lam": "position between them: 0 is the source, 1 the neighbor",
     "cosine_to_point": "cosine similarity of the text to its target point",
     "sample_id, round": "sample number and round",
+    "sample_weight": "weight in training: 1, or less for many synthetic texts of few real ones",
 }
 # Settings with local file or directory names.
 NAMES = {("encoder", "model"), ("bridge", "path"), ("decoder", "model"), ("privacy", "directions")}

@@ -22,7 +22,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from smotext_ray.errors import Stopped
 from smotext_ray.run.directory import Run
-from smotext_ray.utils.redact import without_credentials
+from smotext_ray.safe_text import safe
 
 LOGS = "logs"
 MOST_HELD = 30  # lines buffered if the file system cannot append: about five minutes
@@ -68,7 +68,7 @@ class _LineFormatter(JsonFormatter):
         return _type_and_frames(ei[1])
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        return log_data | {"message": without_credentials(log_data["message"])}
+        return log_data | {"message": safe(log_data["message"])}
 
 
 def _type_and_frames(error: BaseException | None) -> str:

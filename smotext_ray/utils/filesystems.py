@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyarrow import fs as pafs
 
 from smotext_ray.errors import UserError
-from smotext_ray.utils.redact import without_keys
+from smotext_ray.safe_text import without_keys
 
 
 def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smotext_ray.errors import UserError, one_line
+from smotext_ray.safe_text import safe, without_keys
 
 CARD_FILE = "README.md"
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
@@ -24,7 +25,7 @@ def is_hub_name(name: str) -> bool:
 
 def shown(name: str) -> str:
     """A model's name for display; for a local directory, only its last part."""
-    return name if is_hub_name(name) else last_part(name)
+    return name if is_hub_name(name) else safe(last_part(without_keys(name)))
 
 
 def last_part(name: str) -> str:

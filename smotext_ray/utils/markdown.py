@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from smotext_ray.safe_text import visible
 
 
 def table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
@@ -21,4 +24,6 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    return " ".join(str(value).replace("|", r"\|").split())
+    """The value as plain text: no link, image or HTML, which a label may hold."""
+    line = " ".join(visible(str(value)).split())
+    return re.sub(r"([\\|\[\]`])", r"\\\1", line).replace("&", "&amp;").replace("<", "&lt;")

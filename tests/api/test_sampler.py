@@ -148,6 +148,14 @@ def test_the_lineage_tells_the_parents_and_the_point():
         np.testing.assert_allclose(point, between / np.linalg.norm(between), atol=1e-6)
 
 
+def test_synthetic_texts_of_a_class_weigh_together_as_much_as_its_real_ones():
+    smotext = sampler(sampling_strategy={"rare": 20})
+    x, _ = smotext.fit_resample(*rows(minority=8))
+    assert smotext.sample_weight_.shape == (len(x),)
+    assert (smotext.sample_weight_[:28] == 1).all()
+    assert smotext.sample_weight_[28:].tolist() == [8 / 12] * 12
+
+
 def test_neighbours_are_the_nearest_of_the_class():
     texts, labels = rows()
     smotext = sampler(k_neighbors=3, sampling_strategy={"rare": 500})
@@ -347,6 +355,7 @@ def test_nothing_to_do():
     smotext = sampler()
     assert smotext.fit_resample(texts, labels) == (texts, labels)
     assert len(smotext.lineage_) == 0 and "lam" in smotext.lineage_.columns
+    assert (smotext.sample_weight_ == 1).all()
 
 
 def test_check_samplers_multiclass_ova():

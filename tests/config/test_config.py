@@ -185,6 +185,8 @@ def test_a_directory_is_no_config_file(tmp_path):
         ("s3://bucket/a:b@c", "s3://bucket/a:b@c"),
         ("http://host:80/a@b", "http://host:80/a@b"),
         ("s3://AKIA:se%2Fcret@bucket/c?scheme=http", "s3://bucket/c?scheme=http"),
+        ("abfs://box@account.net/c", "abfs://box@account.net/c"),
+        ("s3://bucket/c?pwd=1&region=eu#code=2", "s3://bucket/c?region=eu"),
         ("https://host/c.csv?X-Amz-Signature=1&X-Amz-Credential=2", "https://host/c.csv"),
     ],
 )

@@ -26,6 +26,7 @@ ADDED = {
     "lam": pa.float32(),
     "round": pa.int32(),
     "cosine_to_point": pa.float32(),
+    "sample_weight": pa.float32(),
 }
 
 
@@ -68,6 +69,22 @@ def test_new_rows_have_text_label_and_lineage_and_nothing_else(tmp_path):
         for name in ("sample_id", "source_id", "neighbor_id", "lam", "round"):
             assert row[name] == planned[name]
         assert row["cosine_to_point"] == pytest.approx(0.5 + row["sample_id"] / 1000)
+
+
+def test_new_rows_of_a_class_weigh_together_at_most_what_its_originals_do(tmp_path):
+    wanted = {"grain": 8, "ship": 2}  # of 4 and 6 originals
+    originals, new = parts(build(tmp_path, wanted))
+    assert set(originals["sample_weight"].to_pylist()) == {1.0}
+    of = {"grain": 0.5, "ship": 1.0}
+    rows = new.select(["topic", "sample_weight"]).to_pylist()
+    assert len(rows) == 10
+    assert all(row["sample_weight"] == of[row["topic"]] for row in rows)
+
+
+def test_the_weight_is_by_the_rows_that_there_are(tmp_path):
+    run = build(tmp_path, {"grain": 8}, rejected={0: "empty", 1: "empty", 2: "empty"})
+    _, new = parts(run)
+    assert len(new) == 5 and set(new["sample_weight"].to_pylist()) == {np.float32(0.8)}
 
 
 def test_at_most_the_wanted_number_by_rising_id_over_rounds(tmp_path):
@@ -225,3 +242,30 @@ def test_all_neighbours_of_a_mixture_are_named(tmp_path):
     for name in others:
         assert new[name].to_pylist() == plan[name].to_pylist()
         assert all(len(value) == 2 for value in new[name].to_pylist())
+
+
+def test_a_result_that_grew_into_a_directory_leaves_no_old_file(tmp_path, monkeypatch):
+    run = build(tmp_path, WANTED)
+    assert run.has("augmented.parquet")
+    monkeypatch.setattr(result, "LARGE", 14)
+    assert write_result(run, Manifest.read(run), WANTED).path == "augmented"
+    assert run.has("augmented") and not run.has("augmented.parquet")
+    monkeypatch.setattr(result, "LARGE", 15)
+    assert write_result(run, Manifest.read(run), WANTED).path == "augmented.parquet"
+    assert run.has("augmented.parquet") and not run.has("augmented")
+
+
+@pytest.mark.parametrize("before", ["one file", "directory"])
+def test_the_old_result_stays_until_the_new_one_is_whole(tmp_path, monkeypatch, before, request):
+    if before == "directory":
+        request.getfixturevalue("large")
+    run = build(tmp_path, WANTED)
+    old = result_of(run)
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    with pytest.raises(OSError, match="no space"):
+        write_result(run, Manifest.read(run), WANTED)
+    assert result_of(run).equals(old)  # and its directory has nothing that a reader stumbles over

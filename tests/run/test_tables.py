@@ -75,7 +75,7 @@ def test_the_lists_of_columns_are_those_of_the_tables():
     lineage = ["sample_id", "label", "source_id", "neighbor_id", "lam", "seed", "round"]
     assert lineage == tables.SAMPLE_LINEAGE
     assert tables.OTHERS == ("other_neighbor_ids", "other_lams", "other_neighbor_texts")
-    assert {*result, "synthetic", *tables.KEPT_OTHERS} == tables.RESERVED
+    assert {*result, "synthetic", "sample_weight", *tables.KEPT_OTHERS} == tables.RESERVED
 
 
 def test_the_result_stands_in_the_order_that_results_have():
@@ -83,5 +83,12 @@ def test_the_result_stands_in_the_order_that_results_have():
     names = tables.result_schema(own, pa.int64(), 2).names
     assert names == [
         *("body", "synthetic", "sample_id", "source_id", "neighbor_id", "lam"),
-        *("other_neighbor_ids", "other_lams", "round", "cosine_to_point"),
+        *("other_neighbor_ids", "other_lams", "round", "cosine_to_point", "sample_weight"),
     ]
+
+
+def test_a_column_of_an_older_run_that_is_called_as_the_weight_stays_the_corpus_own():
+    own = pa.schema([("body", pa.string()), ("sample_weight", pa.int64())])
+    schema = tables.result_schema(own, pa.int64())
+    assert schema.names.count("sample_weight") == 1
+    assert schema.field("sample_weight").type == pa.int64()

@@ -15,7 +15,7 @@ from smotext_ray.config.schema import config_json
 from smotext_ray.evaluation.inputs import EvaluationData
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
-from smotext_ray.utils.redact import without_credentials
+from smotext_ray.safe_text import safe, without_keys
 
 MAP_POINTS = 4000  # sampled at random if there are more
 BINS = 30
@@ -29,7 +29,7 @@ def run_facts(run: Run, manifest: Manifest, material: EvaluationData, test: str)
     corpus = set(material.real.texts)
     settings = config_json(manifest.effective_config)
     return {
-        "uri": without_credentials(run.uri),
+        "uri": run.shown,
         "rows": len(material.real),
         "synthetic": len(material.synthetic),
         "accepted": sum(manifest.accepted().values()),
@@ -37,7 +37,7 @@ def run_facts(run: Run, manifest: Manifest, material: EvaluationData, test: str)
         **{name: models[name]["name"] for name in ("encoder", "llm", "bridge")},
         "created": manifest.created,
         "seed": manifest.config.plan.seed,
-        "test": without_credentials(test),
+        "test": safe(without_keys(test)),
         "test_rows": len(material.test),
         "test_texts_in_corpus": sum(text in corpus for text in material.test.texts),
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,0 +1,31 @@
+"""How much a row of the result weighs in training: the column ``sample_weight``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def synthetic_weights(real: Mapping[Any, int], synthetic: Mapping[Any, int]) -> dict[Any, float]:
+    """The weight of one synthetic text of each class; a real text weighs 1.
+
+    The synthetic texts of a class weigh together as much as its real ones, so that many texts of a
+    few parents do not outvote the parents; where they are the fewer, each weighs 1. In a result
+    without real texts, all weigh 1.
+
+    Parameters
+    ----------
+    real, synthetic : mapping of label to int
+        Rows of each class in the result.
+
+    Examples
+    --------
+    >>> synthetic_weights({"grain": 40, "ship": 108}, {"grain": 120, "ship": 52})
+    {'grain': 0.3333333333333333, 'ship': 1.0}
+    """
+    if not any(real.values()):
+        return dict.fromkeys(synthetic, 1.0)
+    return {
+        label: min(1.0, real.get(label, 0) / number) if number else 1.0
+        for label, number in synthetic.items()
+    }
