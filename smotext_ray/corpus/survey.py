@@ -281,4 +281,15 @@ def _bad_rows(tally: _Tally, schema: pa.Schema, config: InputConfig) -> dict[str
 
 
 def _as_type(values: list[Any], kind: pa.DataType) -> list[Any]:
-    return list(pa.array(values).cast(kind).to_pylist()) if values else []
+    """Values as they were counted, which for csv are strings, as those of a type."""
+    if not values:
+        return []
+    if isinstance(values[0], str):
+        return list(pa.array(values).cast(kind).to_pylist())
+    try:
+        return list(pa.array(values, kind).to_pylist())
+    except (OverflowError, pa.ArrowInvalid):
+        raise UserError(
+            f"Some integers do not fit {kind}, the type that the column has in all of the input; "
+            "write them as strings."
+        ) from None
