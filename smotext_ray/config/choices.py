@@ -21,3 +21,4 @@ SampleStatus = Literal[Decided, "error"]
 
 ClassifierName = Literal["embedding", "tfidf", "bert"]
 ControlName = Literal["shuffled", "lam_0", "label_only", "parents_as_text"]
+Order = Literal["random", "best", "worst"]
