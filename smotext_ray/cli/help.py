@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 DESCRIPTION = "Balance a text dataset with new labeled texts: SMOTExT on Ray."
 GROUPS = {
@@ -29,8 +29,9 @@ WIDTH = 14
 class OverviewFormatter(argparse.RawDescriptionHelpFormatter):
     """Leaves out argparse's own list of commands, which the description has in groups."""
 
-    def _iter_indented_subactions(self, action: argparse.Action) -> Iterator[argparse.Action]:
-        return iter(())
+    def _format_action(self, action: argparse.Action) -> str:
+        is_list = isinstance(action, argparse._SubParsersAction)
+        return "" if is_list else super()._format_action(action)
 
 
 def overview(description: str, commands: Mapping[str, str]) -> str:

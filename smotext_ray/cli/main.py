@@ -111,9 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"smotext-ray {__version__}")
     shtab.add_argument_to(parser, ["--print-completion"], help="print a shell completion script")
-    commands = parser.add_subparsers(
-        prog="smotext", help=argparse.SUPPRESS, required=True, metavar="COMMAND"
-    )
+    commands = parser.add_subparsers(prog="smotext", required=True, metavar="COMMAND")
     _add_run_options(_command(commands, "augment", augment, "balance a dataset (all stages)"))
     _add_expand_options(
         _command(commands, "expand", expand, "add new rows to a run and top its classes up")
