@@ -10,6 +10,7 @@ import pytest
 from made_report import made_report
 
 from smotext_ray.config.choices import OtherVariant
+from smotext_ray.evaluation.controls.decode import NAMES
 from smotext_ray.evaluation.fidelity.by_class import nearest_other
 from smotext_ray.evaluation.report.sections import _lengths
 from smotext_ray.evaluation.report.summary import summary, summary_lines
@@ -18,6 +19,8 @@ from smotext_ray.evaluation.report.verdict import call, sentence, verdicts
 from smotext_ray.evaluation.report.warnings import warnings
 from smotext_ray.evaluation.report.words import ARMS as ARM_WORDS
 from smotext_ray.evaluation.utility.arms import ARMS
+from smotext_ray.evaluation.utility.classifiers import OF_REAL_ROWS
+from smotext_ray.evaluation.utility.trials import AS_MANY_AS, OWN, SYNTHETIC
 
 
 def bounds(low, high):
@@ -54,7 +57,6 @@ def test_one_line_has_gain_interval_best_control_and_recall():
         "logistic regression on embeddings: macro-F1 0.909 -> 0.925 (+0.015, 95% +0.009 to "
         "+0.022); best control class weights 0.916; recall of ship 0.62 -> 0.76"
     )
-    assert found["words"] == "Better than real texts alone, but not measurably than class weights"
 
 
 def test_recall_is_of_the_raised_class_that_changed_most_also_down():
@@ -66,22 +68,38 @@ def test_recall_is_of_the_raised_class_that_changed_most_also_down():
 
 
 @pytest.mark.parametrize(
-    ("gain", "over", "expected"),
+    ("gain", "above", "over", "expected"),
     [
-        ((0.01, 0.02), (0.001, 0.01), "better"),
-        ((0.01, 0.02), None, "better"),
-        ((0.01, 0.02), (-0.001, 0.01), "not above the best control"),
-        ((0.01, 0.02), (-0.02, -0.01), "below the best control"),
-        ((-0.01, 0.02), (0.001, 0.01), "unclear"),
-        ((-0.02, -0.01), (0.001, 0.01), "worse"),
-        ((None, None), None, "unclear"),
+        ((0.01, 0.02), True, (0.001, 0.01), "better"),
+        ((0.01, 0.02), True, (-0.001, 0.01), "better"),
+        ((0.01, 0.02), True, None, "better"),
+        ((0.01, 0.02), False, (0.001, 0.01), "not above the baseline"),
+        ((0.01, 0.02), None, (0.001, 0.01), "not above the baseline"),
+        ((0.01, 0.02), True, (-0.02, -0.01), "below the best control"),
+        ((-0.01, 0.02), True, (0.001, 0.01), "unclear"),
+        ((-0.02, -0.01), True, (0.001, 0.01), "worse"),
+        ((None, None), None, None, "unclear"),
     ],
 )
-def test_the_verdict_follows_from_the_intervals(gain, over, expected):
+def test_the_verdict_follows_from_the_intervals(gain, above, over, expected):
     def interval(found):
         return found and {"mean": 0.0, "low": found[0], "high": found[1]}
 
-    assert call(interval(gain), interval(over)) == expected
+    assert call(interval(gain), above, interval(over)) == expected
+
+
+def test_the_words_name_the_baseline_or_what_is_better():
+    def words(helps, **given):
+        scores = utility(**given)
+        key = {"classifier": "embedding", "metric": "macro_f1"}
+        scores |= {"baseline": "class_weights", "over_baseline": [key | {"helps": helps}]}
+        return verdicts(scores, [])[0]["words"]
+
+    assert words(True) == "Better than real texts alone and than class weights"
+    assert words(False) == "Better than real texts alone, but not measurably than class weights"
+    assert words(False, weights=0.95, over=(-0.03, -0.02)) == (
+        "Better than real texts alone, but worse than class weights"
+    )
 
 
 def test_a_single_seed_has_no_interval_and_no_verdict():
@@ -102,7 +120,8 @@ def test_the_fine_tuned_classifier_comes_first():
 
 def test_every_arm_has_words():
     arms = {*ARMS, *(f"embedding_{name}" for name in get_args(OtherVariant))}
-    arms |= {"label_only", "shuffled", "lam_0", "synthetic_only", "real_and_synthetic"}
+    arms |= {arm for baselines in OF_REAL_ROWS.values() for arm in baselines}
+    arms |= {*NAMES, *(AS_MANY_AS + name for name in NAMES), SYNTHETIC, OWN}
     assert arms <= ARM_WORDS.keys()
 
 

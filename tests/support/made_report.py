@@ -218,6 +218,16 @@ def _utility(rng: np.random.Generator) -> dict[str, Any]:
             "tfidf": {"accuracy": _around(0.921, 0.012), "macro_f1": _around(0.904, 0.017)},
         },
         "gains": gains,
+        "baseline": "class_weights",
+        "over_baseline": [
+            {
+                "classifier": gain["classifier"],
+                "metric": gain["metric"],
+                "helps": gain["low"] > 0.015,
+            }
+            for gain in gains
+            if gain["against"] == "class_weights"
+        ],
         "verdicts": _verdicts(gains),
     }
 

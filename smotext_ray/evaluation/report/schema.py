@@ -143,6 +143,7 @@ class Outcome(TypedDict):
     before: float  # real texts alone
     after: float  # real_and_synthetic
     gain: Interval
+    baseline: str | None  # named beforehand
     best_control: BestControl | None
     recall: Change | None
     call: str
