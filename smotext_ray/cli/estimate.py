@@ -34,6 +34,8 @@ def show_estimate(
         examples = ", ".join(map(str, bad.examples))
         console.print(literal(f"Skipped: {bad.count} rows whose {reason}, such as {examples}."))
 
+    for sentence in survey.warnings:
+        console.print(literal(f"Note: {sentence}"))
     points = sum(new_points.values())
     each = min(config.decoder.max_tokens, survey.mean_characters / CHARACTERS_PER_TOKEN)
     tokens = int(points * config.decoder.num_candidates * each)
