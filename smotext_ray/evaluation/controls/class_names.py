@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from smotext_ray.cluster.gpus import loading_alone
 from smotext_ray.config.schema import RunConfig
+from smotext_ray.models.pretrained import load_pretrained
 from smotext_ray.pipeline.actors import decode_rows
 
 # The best of four wordings by texts that passed the gate: 27 of 48 with SmolLM2-135M-Instruct, on
@@ -39,7 +40,7 @@ class PromptActor:
         from smotext_ray.models.served_llm import int8_llm
 
         llm = locate_model(config.decoder.model).path
-        tokenizer = AutoTokenizer.from_pretrained(llm)
+        tokenizer = load_pretrained(AutoTokenizer, llm)
         self.prompts = {label: prompt_token_ids(label, tokenizer) for label in labels}
         longest = max(len(ids) for ids in self.prompts.values())
         settings = config.decoder.model_dump(exclude={"model", "int8"})
