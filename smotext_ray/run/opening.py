@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import metadata
 from typing import Any
 
@@ -43,6 +44,13 @@ def existing_manifest(run: Run) -> Manifest | None:
             f"The output directory {run.uri} has files but no run; name an empty or new one."
         )
     return None
+
+
+def is_own(run: Run) -> bool:
+    """Whether this user wrote the manifest, to a disk of this machine."""
+    if not isinstance(run.fs, pafs.LocalFileSystem):
+        return False
+    return os.stat(run.at(MANIFEST)).st_uid == os.geteuid()
 
 
 def check_same(
