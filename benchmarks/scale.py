@@ -116,6 +116,7 @@ def decode(config: Any, run: Any, points: int, actors: Actors, **of_decoder: Any
         plan="plan",
         samples="samples",
         job="decode",
+        done="checkpoints/decode",
         stage="decode",
         points=points,
         actors=actors,

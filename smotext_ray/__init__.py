@@ -9,17 +9,19 @@ from smotext_ray._version import __version__
 
 if TYPE_CHECKING:
     from smotext_ray.api.datasets import augment_split
+    from smotext_ray.api.interpolate import interpolate
     from smotext_ray.api.ray_data import augment
     from smotext_ray.api.sampler import SMOTExT
 
 
-__all__ = ["SMOTExT", "__version__", "augment", "augment_split"]
+__all__ = ["SMOTExT", "__version__", "augment", "augment_split", "interpolate"]
 
 # Imported lazily: it takes seconds, and the command line does not need them.
 _PLACES = {
     "SMOTExT": "smotext_ray.api.sampler",
     "augment": "smotext_ray.api.ray_data",
     "augment_split": "smotext_ray.api.datasets",
+    "interpolate": "smotext_ray.api.interpolate",
 }
 
 

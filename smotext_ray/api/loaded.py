@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -29,7 +33,8 @@ def _key(config: RunConfig) -> str:
 def _loaded_encoder(key: str) -> Any:
     from smotext_ray.models.load import load_encoder
 
-    return load_encoder(RunConfig.model_validate_json(key))
+    with _quiet():
+        return load_encoder(RunConfig.model_validate_json(key))
 
 
 @lru_cache(maxsize=1)
@@ -39,4 +44,26 @@ def _loaded_decoder(key: str) -> Any:
     # Starting another process would import the user's script again, which may lack `if __name__ ==
     # "__main__":`.
     config = RunConfig.model_validate_json(key)
-    return load_decoder(config, own_process=False, expected_texts=MOST_TEXTS)
+    with _quiet():
+        return load_decoder(config, own_process=False, expected_texts=MOST_TEXTS)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the libraries' warnings and progress bars, which tell a user nothing."""
+    from smotext_ray.models.engine_device import set_environment
+
+    set_environment()  # before vLLM and torch are imported
+    # vLLM's first lines come before it configures its log; Python then prints them itself.
+    logging.getLogger("vllm").addHandler(logging.NullHandler())
+    from transformers.utils import logging as progress
+
+    was_shown = progress.is_progress_bar_enabled()
+    progress.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if was_shown:
+            progress.enable_progress_bar()

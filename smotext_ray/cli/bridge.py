@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from smotext_ray.cli.decode import add_decode_command
 from smotext_ray.cli.terminal import say
 from smotext_ray.config.choices import Pooling, TrainingStage
 
@@ -62,6 +63,7 @@ def add_bridge_commands(commands: Any, command: Callable[..., Any]) -> None:
         default=None,
         help="use a private repository (default: the account's default visibility)",
     )
+    add_decode_command(of_bridges, command)
     tasks = command(of_bridges, "tasks", bridge_tasks, "create tasks for stage 2 from any texts")
     _add_tasks_options(tasks)
     split = command(of_bridges, "import-xrag", import_xrag, "split an xRAG checkpoint in two")

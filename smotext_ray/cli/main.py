@@ -30,6 +30,7 @@ from smotext_ray.cli.commands import (
     status,
     verify,
 )
+from smotext_ray.cli.decode import add_interpolate_command
 from smotext_ray.cli.directions import add_directions_command
 from smotext_ray.cli.evaluation import add_evaluation_commands
 from smotext_ray.cli.exit_codes import INTERNAL_ERROR, INTERRUPTED, USER_ERROR
@@ -151,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
                 default="accepted",
                 help="which samples (default accepted)",
             )
+    add_interpolate_command(commands, _command)
     check = _command(commands, "doctor", doctor, "check whether the main job can run here")
     check.add_argument(
         "--preset", default="offline", help="preset: offline or xrag-7b (default offline)"

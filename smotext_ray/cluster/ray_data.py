@@ -19,19 +19,19 @@ LIGHT_CPUS = 0.5  # for a reading or writing task, which waits on files rather t
 
 
 def read_checkpointed(
-    run: Run, files: str | list[str], blocks: int, columns: list[str] | None, job: str, pool: Pool
+    run: Run, files: list[str], blocks: int, columns: list[str] | None, done: str, pool: Pool
 ) -> Any:
     """Tables of the run as a Ray dataset with a given number of blocks, without finished rows.
 
-    ``files`` is a directory of the run, or paths for ``run.fs``; ``job`` is the directory in
-    ``checkpoints/`` with the ids of written rows; ``pool`` processes the blocks.
+    ``files`` are paths for ``run.fs``; ``done`` is the directory of the run with the ids of
+    finished rows; ``pool`` processes the blocks.
     """
     import ray
 
     id_column = "id" if columns else "sample_id"
-    set_up_data(run.make("checkpoints", job), id_column, run.fs)
+    set_up_data(run.make(*done.split("/")), id_column, run.fs)
     return ray.data.read_parquet(
-        run.at(files) if isinstance(files, str) else files,
+        files,
         filesystem=run.fs,
         columns=columns,
         override_num_blocks=blocks,

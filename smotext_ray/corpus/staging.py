@@ -12,6 +12,7 @@ from pyarrow import fs
 
 from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.column_types import is_string
+from smotext_ray.corpus.digest import RowDigest
 from smotext_ray.corpus.sources import read_blocks
 from smotext_ray.corpus.survey import CorpusSummary, _decoded, _is_dictionary, _roles
 from smotext_ray.corpus.validation import plain_column, read_ids, validate_rows
@@ -58,11 +59,12 @@ def stage_corpus(
     for info in filesystem.get_file_info(fs.FileSelector(directory)):
         if info.base_name.startswith("part-") and info.base_name.endswith(".parquet"):
             filesystem.delete_file(info.path)
-    written = 0
+    written, digest = 0, RowDigest()
     for number, table in enumerate(regrouped(staged_rows(config, survey), rows_per_file)):
+        digest.add(written, table["text"], table["label"])
         pq.write_table(table, f"{directory}/part-{number:05d}.parquet", filesystem=filesystem)
         written += table.num_rows
-    if written != survey.rows:
+    if written != survey.rows or digest.of_labels() != survey.digest:
         raise _changed(config)
 
 

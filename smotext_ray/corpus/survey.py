@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.column_types import ColumnTypes, is_string
+from smotext_ray.corpus.digest import RowDigest
 from smotext_ray.corpus.formats import Block, require_columns
 from smotext_ray.corpus.sources import read_blocks
 from smotext_ray.corpus.validation import REASONS, check_names, read_ids, validate_rows
@@ -56,6 +57,8 @@ class CorpusSummary:
         The input's columns.
     mean_characters : float
         Mean length of the valid texts.
+    digest : str
+        Of the valid rows, see `RowDigest`.
     """
 
     rows: int
@@ -63,6 +66,7 @@ class CorpusSummary:
     bad_rows: dict[str, BadRows]
     schema: pa.Schema
     mean_characters: float
+    digest: str = ""
 
 
 def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
@@ -108,6 +112,9 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
         bad_rows=_bad_rows(tally, schema, config),
         schema=schema,
         mean_characters=tally.characters / max(tally.good, 1),
+        digest=tally.digest.of_labels(
+            lambda labels: _as_type(labels, schema.field(config.label_column).type)
+        ),
     )
     _check_rows(survey, tally.seen, config, least_classes)
     return survey
@@ -123,6 +130,7 @@ class _Tally:
     labels: Counter[Any] = field(default_factory=Counter)
     bad: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[Any]] = field(default_factory=dict)
+    digest: RowDigest = field(default_factory=RowDigest)
     # 8 bytes per row, the only thing here that grows with the corpus: the id itself, or the hash of
     # a string (ids with the same hash are read again and compared).
     hashes: array[int] = field(default_factory=lambda: array("q"))
@@ -138,9 +146,11 @@ class _Tally:
                 first = rows[: EXAMPLES - len(examples)]
                 examples += ids.take(pa.array(first)).to_pylist()
         good = pa.array(verdict == 0)
-        self.characters += pc.sum(pc.utf8_length(text.filter(good))).as_py() or 0
-        for entry in label.filter(good).value_counts().to_pylist():
+        texts, labels = text.filter(good), label.filter(good)
+        self.characters += pc.sum(pc.utf8_length(texts)).as_py() or 0
+        for entry in labels.value_counts().to_pylist():
             self.labels[entry["values"]] += entry["counts"]
+        self.digest.add(self.good, texts, labels)
         if config.id_column is not None:
             self.hashes.frombytes(_hashes(ids).tobytes())
         self.seen += block.table.num_rows

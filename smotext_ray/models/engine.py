@@ -119,6 +119,7 @@ class Engine:
             "max_model_len": longest_prompt + max_tokens,
             "tensor_parallel_size": tensor_parallel_size,
             "disable_log_stats": True,
+            "use_tqdm_on_load": False,
         }
         arguments |= device_arguments(
             gpu,

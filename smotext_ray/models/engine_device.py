@@ -74,6 +74,7 @@ def set_environment() -> None:
     defaults = {
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
         # vLLM would compile FlashInfer's sampler when an engine starts, which fails on machines
         # without a CUDA toolkit (vllm-project/vllm#49497), but never use it for seeded requests, as
         # all of ours are.

@@ -41,6 +41,7 @@ def decode_directory(
     plan: str,
     samples: str,
     job: str,
+    done: str,
     stage: str,
     points: int,
     actors: Actors = REAL,
@@ -58,7 +59,9 @@ def decode_directory(
     plan, samples : str
         Directories of the run to read from and write to.
     job : str
-        Directory in ``checkpoints/`` for the finished ids.
+        Name in ``checkpoints/``, where attempts at rows are recorded.
+    done : str
+        Directory of the run with the ids of finished rows; none if it does not exist.
     stage : str
         The job's name in progress and log.
     points : int
@@ -73,7 +76,8 @@ def decode_directory(
     JobFacts
     """
     resources = session.connect()
-    rows_of_files = [part.count_rows() for part in plan_table(run, plan).get_fragments()]
+    to_read = plan_table(run, plan)
+    rows_of_files = [part.count_rows() for part in to_read.get_fragments()]
     embeddings = run.table("embeddings")
     held = cleaning_gib(config, embeddings)
     most, _ = pools.decoder_pools(resources, config, MOST_BLOCKS, held)
@@ -100,19 +104,19 @@ def decode_directory(
                 "points": math.ceil(points / decoders.actors),
                 **of_decoder,
             },
-            "run_uri": run.uri,
+            "run_uri": run.address,
             "attempts": notes,
             "max_attempts": config.resources.max_attempts,
             "restarts": restarts,
         }
         gate = {
             "config": config,
-            "run_uri": run.uri,
+            "run_uri": run.address,
             "labels": classes,
             "label_type": label_type,
             "counter": counter,
         }
-        rows = read_checkpointed(run, plan, blocks, None, job, decoders)
+        rows = read_checkpointed(run, to_read.files, blocks, None, done, decoders)
         decoded = map_blocks(
             rows,
             **supervised(RowQuarantine, decoder, "decoder", restarts, config.resources),

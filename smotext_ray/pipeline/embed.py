@@ -12,6 +12,7 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.staging import stage_corpus
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline.actors import ENCODE_CHUNK, REAL, Actors
+from smotext_ray.pipeline.complete import complete
 from smotext_ray.pipeline.denoise import denoise
 from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.on_ray import ON_RAY
@@ -66,6 +67,7 @@ def _begun(opened: Opened) -> Manifest:
             for reason, bad in survey.bad_rows.items()
         },
         columns=survey.schema.names,
+        digest=survey.digest,
     )
     now = datetime.now(UTC).isoformat()
     manifest = new_manifest(opened.config, opened.models, now, facts)
@@ -81,7 +83,10 @@ def _stage_corpus(opened: Opened, manifest: Manifest) -> None:
     started = time.monotonic()
     run.clear("corpus")
     survey = opened.survey or survey_input(config)
-    if survey.rows != manifest.input.rows:
+    noted = manifest.input
+    if (survey.rows, survey.class_counts) != (noted.rows, noted.class_counts) or (
+        noted.digest not in (None, survey.digest)  # a run that began before has none
+    ):
         raise UserError(
             f"{config.input.path} has changed since the run started; use a new --output."
         )
@@ -89,6 +94,7 @@ def _stage_corpus(opened: Opened, manifest: Manifest) -> None:
     stage_corpus(config.input, survey, run.fs, run.make("corpus"), rows_per_file=rows)
     write_input_schema(run, survey.schema)
     manifest.input.files = len(run.table("corpus").files)
+    manifest.input.digest = None  # it would help to guess the texts of a run with epsilon
     manifest.stages["corpus"] = StageFacts(rows=survey.rows, seconds=time.monotonic() - started)
     manifest.save(run)
 
@@ -105,14 +111,24 @@ def _embed(
     total = expansion.new_rows if expansion else manifest.input.rows
     files = corpus_files(run, manifest)[before:]
     started = time.monotonic()
-    number = executor.embed(
-        config,
+    directory = NOISED if has_epsilon(config) else "embeddings"
+    number = complete(
         run,
-        actors,
-        files=files,
-        directory=NOISED if has_epsilon(config) else "embeddings",
-        job=job,
+        directory,
+        "id",
         rows=manifest.input.rows,
+        job=job,
+        call=executor.call,
+        work=lambda done: executor.embed(
+            config,
+            run,
+            actors,
+            files=files,
+            directory=directory,
+            done=done,
+            rows=manifest.input.rows,
+        ),
+        nothing=0,
     )
     seconds = time.monotonic() - started
     manifest.stages["embed"] = StageFacts(rows=total, seconds=seconds, actors=number)

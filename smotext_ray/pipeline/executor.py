@@ -38,7 +38,7 @@ class Executor(Protocol):
         *,
         files: list[str],
         directory: str,
-        job: str,
+        done: str,
         rows: int,
     ) -> int:
         """Embed the rows of corpus files into a directory of the run.
@@ -52,8 +52,8 @@ class Executor(Protocol):
             Paths for ``run.fs``.
         directory : str
             Of the run, which may hold some of the rows.
-        job : str
-            Where in ``checkpoints/`` the done ids are kept.
+        done : str
+            Directory of the run with the ids of finished rows; none if it does not exist.
         rows : int
             Rows that the directory is to hold.
 
@@ -109,6 +109,7 @@ class Executor(Protocol):
         plan: str,
         samples: str,
         job: str,
+        done: str,
         stage: str,
         points: int,
     ) -> JobFacts:

@@ -23,7 +23,7 @@ from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.new_rows import NewRows, stage_unseen
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.preflight import Opened, check_feasible, open_checked
-from smotext_ray.pipeline.rounds import augment, make_texts
+from smotext_ray.pipeline.rounds import make_texts
 from smotext_ray.run.corpus_files import corpus_files
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import Expansion
@@ -97,12 +97,13 @@ def expand(
             f"{uri} has an epsilon, so it cannot tell new rows from old ones; "
             "omit --input, or start a new run with only the new rows."
         )
-    if not manifest.is_finished(config):
-        log.info("%s is not finished; finishing it first", uri)
-        _finish(wish, config, run, actors, executor)
     opened = open_checked(config, uri, actors, executor)
     with hold(opened.run, "expand"):
+        # Only now: another process may have begun or finished an expansion in the meantime.
         manifest = Manifest.read(opened.run)
+        if not manifest.is_finished(config):
+            log.info("%s is not finished; finishing it first", uri)
+            manifest = _finish(wish, opened, manifest, actors, executor)
         if not _begin(wish, opened, manifest):
             return opened.run, False
         manifest = embed_corpus(opened, actors, executor)
@@ -111,15 +112,20 @@ def expand(
 
 
 def _finish(
-    wish: ExpansionRequest, config: RunConfig, run: Run, actors: Actors, executor: Executor
-) -> None:
-    if wish.on_singleton_class:  # it may be what an expansion stopped at
-        with hold(run, "expand"):
-            manifest = Manifest.read(run)
-            if manifest.last_expansion is not None and manifest.is_expanding:
-                manifest.last_expansion.on_singleton_class = wish.on_singleton_class
-                manifest.save(run)
-    augment(config, run.uri, actors, executor)
+    wish: ExpansionRequest,
+    opened: Opened,
+    manifest: Manifest,
+    actors: Actors,
+    executor: Executor,
+) -> Manifest:
+    run = opened.run
+    if wish.on_singleton_class and manifest.last_expansion is not None and manifest.is_expanding:
+        # It may be what the expansion stopped at.
+        manifest.last_expansion.on_singleton_class = wish.on_singleton_class
+        manifest.save(run)
+    manifest = embed_corpus(opened, actors, executor)
+    make_texts(manifest.effective_config, run, manifest, actors, executor)
+    return manifest
 
 
 def _begin(wish: ExpansionRequest, opened: Opened, manifest: Manifest) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -44,14 +45,14 @@ class Local:
         *,
         files: list[str],
         directory: str,
-        job: str,
+        done: str,
         rows: int,
     ) -> int:
         encode: Any = None
         with _logged("embed", rows) as counter:
-            for block in _blocks(run, files, job, "id", ["id", "text", "label"]):
+            for block in _blocks(run, files, done, "id", ["id", "text", "label"]):
                 encode = encode or actors.encode(config=config, counter=counter)
-                _keep(run, encode(block), directory, job, "id")
+                _keep(run, encode(block), directory, "id")
         return 1
 
     def plan(
@@ -67,7 +68,7 @@ class Local:
         **given: Any,
     ) -> list[dict[str, str]]:
         with _logged(stage, rows) as counter:
-            write = actor(config=config, run_uri=run.uri, counter=counter, **given)
+            write = actor(config=config, run_uri=run.address, counter=counter, **given)
             return [write(item) for item in items]
 
     def decode(
@@ -80,6 +81,7 @@ class Local:
         plan: str,
         samples: str,
         job: str,
+        done: str,
         stage: str,
         points: int,
     ) -> JobFacts:
@@ -88,17 +90,17 @@ class Local:
         gate: Any = None
         files = sorted(run.table(plan).files)
         with _logged(stage, points) as counter:
-            for block in _blocks(run, files, job, "sample_id", None, DECODE_ROWS):
+            for block in _blocks(run, files, done, "sample_id", None, DECODE_ROWS):
                 if gate is None:
                     decode = actors.decode(config=config, counter=counter, points=points)
                     gate = actors.gate(
                         config=config,
-                        run_uri=run.uri,
+                        run_uri=run.address,
                         labels=classes,
                         label_type=run.table("embeddings").schema.field("label").type,
                         counter=counter,
                     )
-                _keep(run, gate(decode(block)), samples, job, "sample_id")
+                _keep(run, gate(decode(block)), samples, "sample_id")
         _, tokens = counter.counter.get()
         return JobFacts(seconds=time.monotonic() - started, tokens=tokens, actors=1)
 
@@ -130,38 +132,35 @@ def _logged(stage: str, rows: int) -> Iterator[LocalCounter]:
 def _blocks(
     run: Run,
     files: list[str],
-    job: str,
+    done: str,
     id_column: str,
     columns: list[str] | None,
     most: int | None = None,
 ) -> Iterator[pa.Table]:
     """The rows of files whose ids are not done, a table a file or of at most so many rows."""
-    done = _done(run, job, id_column)
+    finished = _finished(run, done, id_column)
     for file in files:
         table = run.read_table(file, columns)
-        if done is not None:
-            table = table.filter(pc.invert(pc.is_in(table[id_column], done)))
+        if finished is not None:
+            table = table.filter(pc.invert(pc.is_in(table[id_column], finished)))
         table = table.combine_chunks()
         for start in range(0, len(table), most or max(1, len(table))):
             yield table.slice(start, most)
 
 
-def _done(run: Run, job: str, id_column: str) -> pa.Array | None:
-    """Ids that the job has written, on Ray or here."""
-    if not run.has("checkpoints", job):
+def _finished(run: Run, done: str, id_column: str) -> pa.Array | None:
+    if not run.has(done):
         return None
-    table = run.table("checkpoints", job)
-    return table.to_table(columns=[id_column])[id_column] if table.files else None
+    return run.table(done).to_table(columns=[id_column])[id_column]
 
 
-def _keep(run: Run, table: pa.Table, directory: str, job: str, id_column: str) -> None:
-    """Write a block, and that its rows are done, as the checkpoints of Ray Data have it."""
+def _keep(run: Run, table: pa.Table, directory: str, id_column: str) -> None:
+    """Write a block as a file of its own, which no other process writes."""
     if not len(table):
         return
-    # Ids may hold what no file name may. The block that a kill has left is written over.
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    # Ids may hold what no file name may.
     first = hashlib.sha256(repr(table[id_column][0].as_py()).encode()).hexdigest()
-    name = f"block-{first[:16]}.parquet"
-    for content, place in ((table, directory), (table.select([id_column]), f"checkpoints/{job}")):
-        sink = pa.BufferOutputStream()
-        pq.write_table(content, sink)
-        run.write(sink.getvalue().to_pybytes(), *place.split("/"), name)
+    name = f"block-{first[:16]}-{uuid.uuid4().hex[:12]}.parquet"
+    run.write(sink.getvalue().to_pybytes(), *directory.split("/"), name)

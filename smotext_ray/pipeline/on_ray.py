@@ -48,7 +48,7 @@ class OnRay:
         *,
         files: list[str],
         directory: str,
-        job: str,
+        done: str,
         rows: int,
     ) -> int:
         resources = session.connect()
@@ -62,7 +62,7 @@ class OnRay:
         ):
             encoder = {"config": config, "counter": counter}
             columns = ["id", "text", "label"]
-            corpus = read_checkpointed(run, files, len(files), columns, job, pool)
+            corpus = read_checkpointed(run, files, len(files), columns, done, pool)
             embedded = map_blocks(
                 corpus,
                 **supervised(actors.encode, encoder, "encoder", restarts, config.resources),
@@ -99,6 +99,7 @@ class OnRay:
         plan: str,
         samples: str,
         job: str,
+        done: str,
         stage: str,
         points: int,
     ) -> JobFacts:
@@ -109,6 +110,7 @@ class OnRay:
             plan=plan,
             samples=samples,
             job=job,
+            done=done,
             stage=stage,
             points=points,
             actors=actors,
@@ -137,7 +139,7 @@ def _in_planners(
         stage_progress(stage, rows, run) as counter,
         bounded_restarts(config.resources, counter=counter) as restarts,
     ):
-        planner = {"config": config, "run_uri": run.uri, "counter": counter, **given}
+        planner = {"config": config, "run_uri": run.address, "counter": counter, **given}
         set_up_data(None, None)
         written = (
             ray.data.from_items(items, override_num_blocks=len(items))

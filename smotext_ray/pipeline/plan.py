@@ -17,7 +17,8 @@ from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.plan_files import (
     group_item,
-    weight_shards,
+    plan_source,
+    weight_items,
     weights_directory,
 )
 from smotext_ray.plan.classes import is_small, rows_gib
@@ -57,6 +58,7 @@ def plan(
     groups = shards(to_plan, round_, manifest.points, math.ceil(points / files))
     started = time.monotonic()
     written = _write_plan(config, run, manifest, groups, to_plan, actors, executor)
+    run.seal([row["file"].rpartition("/")[2] for row in written], "plan", f"round-{round_}")
     manifest.rounds.append(
         Round(
             round=round_,
@@ -119,7 +121,8 @@ def _write_plan(
     executor: Executor,
 ) -> list[dict[str, str]]:
     """Write a file per group, by one task or a pool; rows of ``file`` and ``sha256``."""
-    items = [group_item(groups[0][0].round, i, group) for i, group in enumerate(groups)]
+    made_of = plan_source(config, manifest)
+    items = [group_item(groups[0][0].round, i, group, made_of) for i, group in enumerate(groups)]
     points, counts, dim = sum(to_plan.values()), manifest.class_counts, _dim(run)
     weights = None if config.plan.variant == "smote" else weights_directory(manifest)
     largest = max(sum(counts[shard.label] for shard in group) for group in groups)
@@ -187,19 +190,12 @@ def _weigh(
     """
     started = time.monotonic()
     counts = manifest.class_counts
-    items = [
-        {
-            "file": f"{weights_directory(manifest)}/part-{number:05d}.parquet",
-            "shards": part,
-        }
-        for number, part in enumerate(weight_shards(config, counts, points))
-    ]
     corpus = sum(counts.values())
     written = executor.plan(
         config,
         run,
         actors.weigh,
-        items,
+        weight_items(config, manifest, points),
         stage="weigh",
         rows=sum(counts[label] for label in points),
         memory_gib=planner_gib(corpus, corpus, _dim(run)),
@@ -210,4 +206,5 @@ def _weigh(
     for row in written:
         sources.update(dict(json.loads(row["sources"])))
     files = {row["file"]: row["sha256"] for row in written}
+    run.seal([file.rpartition("/")[2] for file in files], weights_directory(manifest))
     return WeightFacts(files=files, seconds=time.monotonic() - started), dict(sources)

@@ -23,12 +23,37 @@ from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.tables import weights_table
 
 
-def group_item(run_round: int, number: int, group: list[Shard]) -> dict[str, str]:
-    """A group of shards as a row for Ray Data."""
-    return {
-        "file": f"round-{run_round}/part-{number:05d}.parquet",
-        "shards": json.dumps([asdict(shard) for shard in group]),
-    }
+def group_item(
+    run_round: int, number: int, group: list[Shard], made_of: str = ""
+) -> dict[str, str]:
+    """A group of shards as a row for Ray Data.
+
+    Parameters
+    ----------
+    run_round, number : int
+    group : list of Shard
+    made_of : str
+        What else the points depend on, see `plan_source`. The file's name has a digest of all, so
+        that a file left by another plan is not taken for this one.
+    """
+    return _item(f"round-{run_round}", number, group, made_of)
+
+
+def plan_source(config: RunConfig, manifest: Manifest) -> str:
+    """All that the points of a shard depend on, except the texts, which a run never changes."""
+    used = config.model_dump(mode="json", include={"plan", "neighbors", "privacy"})
+    # They decide how many points there are, which the shards tell.
+    for key in ("max_rounds", "expected_acceptance", "sampling_strategy"):
+        del used["plan"][key]
+    counts = [[label, number] for label, number in manifest.class_counts.items()]
+    weights = manifest.weights.files if manifest.weights else {}
+    return json.dumps([used, counts, len(manifest.expansions or []), weights], sort_keys=True)
+
+
+def _item(directory: str, number: int, group: list[Shard], made_of: str) -> dict[str, str]:
+    shards_ = json.dumps([asdict(shard) for shard in group])
+    digest = hashlib.sha256(f"{made_of}\n{shards_}".encode()).hexdigest()
+    return {"file": f"{directory}/part-{number:05d}-{digest[:12]}.parquet", "shards": shards_}
 
 
 class PlanWriter:
@@ -57,7 +82,7 @@ class PlanWriter:
         self._known: dict[Any, NeighborCache] = {}
 
     def __call__(self, file: str, shards: str) -> tuple[str, int]:
-        """Write a file, unless it exists; existing files are always complete.
+        """Write a file, unless it exists.
 
         Returns
         -------
@@ -65,10 +90,9 @@ class PlanWriter:
             Digest of the file.
         rows : int
         """
-        if self._run.has("plan", file):
-            content = self._run.read("plan", file)
-            rows = pq.read_metadata(pa.BufferReader(content)).num_rows
-            return hashlib.sha256(content).hexdigest(), rows
+        if (found := _existing(self._run, "plan", file)) is not None:
+            rows = pq.read_metadata(pa.BufferReader(found)).num_rows
+            return hashlib.sha256(found).hexdigest(), rows
         group = [Shard(**shard) for shard in json.loads(shards)]
         table = with_texts(pa.concat_tables(self._tables(group)), self._reader.texts)
         sink = pa.BufferOutputStream()
@@ -106,10 +130,30 @@ def weights_directory(manifest: Manifest) -> str:
     return f"weights/expansion-{len(manifest.expansions or [])}"
 
 
+def weight_items(
+    config: RunConfig, manifest: Manifest, points: Mapping[Any, int]
+) -> list[dict[str, str]]:
+    """The files of a run's weights: rows like those of `group_item`.
+
+    Parameters
+    ----------
+    config : RunConfig
+    manifest : Manifest
+    points : mapping of label to int
+        Points of the classes that get any.
+    """
+    directory = weights_directory(manifest)
+    # A weight depends on all points: k-means has as many clusters as the points allow.
+    asked = json.dumps([[label, number] for label, number in points.items()])
+    made_of = f"{plan_source(config, manifest)}\n{asked}"
+    groups = weight_shards(config, manifest.class_counts, points)
+    return [_item(directory, number, group, made_of) for number, group in enumerate(groups)]
+
+
 def weight_shards(
     config: RunConfig, counts: Mapping[Any, int], points: Mapping[Any, int]
-) -> list[str]:
-    """Split the texts to weigh into tasks: shards as JSON, each of which becomes a file.
+) -> list[list[Shard]]:
+    """Split the texts to weigh into tasks, each of which becomes a file.
 
     Parameters
     ----------
@@ -123,7 +167,7 @@ def weight_shards(
     each = config.resources.plan_points_per_file
     if config.plan.variant in NEEDS_WHOLE_CORPUS:
         each = max(1, sum(rows.values()))
-    return [json.dumps([asdict(part) for part in group]) for group in shards(rows, 0, 0, each)]
+    return shards(rows, 0, 0, each)
 
 
 class WeightWriter:
@@ -152,7 +196,7 @@ class WeightWriter:
         self._texts: DistinctTexts | None = None
 
     def __call__(self, file: str, shards: str) -> tuple[str, dict[Any, int]]:
-        """Write a file, unless it exists; existing files are always complete.
+        """Write a file, unless it exists.
 
         Returns
         -------
@@ -160,8 +204,8 @@ class WeightWriter:
         sources : dict
             As returned by `count_sources`.
         """
-        if self._run.has(file):
-            content = self._run.read(file)
+        content = _existing(self._run, file)
+        if content is not None:
             table = pq.read_table(pa.BufferReader(content))
         else:
             if self._texts is None:
@@ -173,3 +217,15 @@ class WeightWriter:
             content = sink.getvalue().to_pybytes()
             self._run.write(content, file)
         return hashlib.sha256(content).hexdigest(), count_sources(table)
+
+
+def _existing(run: Run, *parts: str) -> bytes | None:
+    """A file that was written before; None if there is none, or a power failure has torn it."""
+    if not run.has(*parts):
+        return None
+    content = run.read(*parts)
+    try:
+        pq.read_metadata(pa.BufferReader(content))
+    except pa.ArrowInvalid:
+        return None
+    return content

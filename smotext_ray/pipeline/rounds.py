@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline.actors import REAL, Actors
+from smotext_ray.pipeline.complete import complete
 from smotext_ray.pipeline.embed import embed_corpus
 from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.plan import plan
 from smotext_ray.pipeline.preflight import open_checked
 from smotext_ray.run.directory import Run
-from smotext_ray.run.facts import Decoded, StageFacts
+from smotext_ray.run.facts import Decoded, JobFacts, StageFacts
 from smotext_ray.run.lease import hold
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.result import write_result
@@ -46,7 +47,9 @@ def augment(config: RunConfig, uri: str, actors: Actors = REAL, executor: Execut
         return opened.run
     with hold(opened.run, "augment"):
         manifest = embed_corpus(opened, actors, executor)
-        make_texts(manifest.effective_config, opened.run, manifest, actors, executor)
+        # Another process may have finished it in the meantime.
+        if not manifest.is_finished(opened.config):
+            make_texts(manifest.effective_config, opened.run, manifest, actors, executor)
     return opened.run
 
 
@@ -86,18 +89,30 @@ def decode(
     entry = manifest.undecoded_round
     if entry is None:
         return False
-    facts = executor.decode(
-        config,
+    samples, job = f"samples/{entry.name}", f"decode-{entry.round}"
+    facts = complete(
         run,
-        actors,
-        classes=manifest.labels,
-        plan=f"plan/{entry.name}",
-        samples=f"samples/{entry.name}",
-        job=f"decode-{entry.round}",
-        stage=f"decode {entry.name}",
-        points=entry.points,
+        samples,
+        "sample_id",
+        rows=entry.points,
+        job=job,
+        call=executor.call,
+        work=lambda done: executor.decode(
+            config,
+            run,
+            actors,
+            classes=manifest.labels,
+            plan=f"plan/{entry.name}",
+            samples=samples,
+            job=job,
+            done=done,
+            stage=f"decode {entry.name}",
+            points=entry.points,
+        ),
+        nothing=JobFacts(seconds=0.0, tokens=0, actors=0),
     )
-    outcome = executor.call(summarize_round, run, manifest.round_numbers)
+    so_far = [number for number in manifest.round_numbers if number <= entry.round]
+    outcome = executor.call(summarize_round, run, so_far)
     entry.decode = Decoded(**dict(facts), **dict(outcome))
     manifest.save(run)
     return True

@@ -9,7 +9,7 @@
     RUN/controls/shuffled/ plan and samples of a control, if the run was evaluated
     RUN/augmented.parquet  the result
     RUN/README.md          its card, if written by `smotext card`
-    RUN/lease/             which process is working on it
+    RUN/lease/             which process is working on it, and its version of the manifest
     RUN/logs/              JSON lines, one file per process
     RUN/manifest.json      config, models, versions, progress
 
@@ -17,21 +17,27 @@ In a run with epsilon, corpus/ is deleted after embedding, and no other table ev
 texts.
 
 A stage counts as done when the manifest says so, and the manifest is replaced atomically: a kill
-leaves either the old or the new version.
+leaves either the old or the new version. A finished table lists its files in ``_files-*.json``;
+others in its directory are leftovers.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
+import json
+import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
+from smotext_ray.errors import UserError
 from smotext_ray.safe_text import safe, without_keys
+from smotext_ray.utils.files import sync, whole_file
 from smotext_ray.utils.filesystems import open_filesystem
 from smotext_ray.utils.plain_types import check_plain_types
 
@@ -39,6 +45,8 @@ NOISED = "noised"
 
 MANIFEST = "manifest.json"
 LEASE = "lease"
+SEAL = "_files-"  # followed by the token of the lease under which the list was written
+UNHELD = "0"  # token of a list that was written without a lease: less than all others
 
 
 class Run:
@@ -48,16 +56,28 @@ class Run:
     ----------
     uri : str
         Directory, or any URI supported by pyarrow or fsspec.
+
+    Attributes
+    ----------
+    address : str
+        For processes on this or another machine: the URI, or the absolute path.
+    token : str
+        Of the lease that this process holds; empty without one. A later holder has a greater one.
+    saves : int
+        Number of manifests saved under it.
     """
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self.fs, self.path = open_filesystem(uri)
-        # Asked before the manifest is replaced; while a lease is held it raises if that is lost.
-        self.before_save: Callable[[], None] | None = None
+        # A worker may have another working directory.
+        self.address = uri if "://" in uri else self.path
+        self.token, self.saves = "", 0
+        # While a lease is held, raises if that is lost.
+        self.check_lease: Callable[[], None] = no_lease
 
     def __reduce__(self) -> tuple[type[Run], tuple[str]]:
-        return Run, (self.uri,)  # in a Ray task: reopened there, without the lease
+        return Run, (self.address,)  # in a Ray task: reopened there, without the lease
 
     @property
     def shown(self) -> str:
@@ -72,14 +92,64 @@ class Run:
         """Whether a file or directory exists."""
         return bool(self.fs.get_file_info(self.at(*parts)).type != pafs.FileType.NotFound)
 
+    def files(self, *parts: str) -> list[pafs.FileInfo]:
+        """The files of a directory, by name; none if there is no such directory."""
+        selector = pafs.FileSelector(self.at(*parts), allow_not_found=True)
+        try:
+            found = [info for info in self.fs.get_file_info(selector) if info.is_file]
+        except NotADirectoryError:
+            return []
+        return sorted(found, key=lambda info: info.base_name)
+
     def table(self, *parts: str) -> ds.Dataset:
-        """Open a directory of parquet files as a pyarrow dataset.
+        """Open a directory of parquet files as a pyarrow dataset: the listed ones, if it is sealed.
 
         Its columns are those of the first file, to whose types a scan casts all other files.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such directory, or a listed file is gone.
         """
-        found = ds.dataset(self.at(*parts), format="parquet", filesystem=self.fs)
+        listed = self.sealed(*parts)
+        source = self.at(*parts) if listed is None else [self.at(*parts, f) for f in listed]
+        found = ds.dataset(source, format="parquet", filesystem=self.fs)
         check_plain_types(found.schema, self.uri.rstrip("/") + "/" + "/".join(parts))
         return found
+
+    def seal(self, files: list[str], *parts: str) -> None:
+        """List the files that make up a finished table; others in its directory do not count.
+
+        Readers then need no directory listing, which may be late, and files that a process without
+        the lease still writes are not read. Of two lists, the later holder's counts.
+
+        Raises
+        ------
+        LeaseLost
+            If this process had a lease and has lost it.
+        """
+        self.check_lease()
+        self.sync([self.at(*parts, name) for name in files])
+        token = self.token or self._newest_seal(*parts) or UNHELD
+        content = json.dumps({"files": sorted(files)}, indent=0)
+        self.write(content.encode(), *parts, f"{SEAL}{token}.json")
+
+    def sealed(self, *parts: str) -> list[str] | None:
+        """The listed files of a table; None if it is not sealed."""
+        token = self._newest_seal(*parts)
+        if token is None:
+            return None
+        names = [
+            str(name) for name in json.loads(self.read(*parts, f"{SEAL}{token}.json"))["files"]
+        ]
+        if any("/" in name for name in names):
+            raise UserError(f"{self.at(*parts)} lists files outside of it; do not use this run.")
+        return names
+
+    def _newest_seal(self, *parts: str) -> str | None:
+        names = [info.base_name for info in self.files(*parts)]
+        tokens = [name[len(SEAL) : -len(".json")] for name in names if name.startswith(SEAL)]
+        return max(tokens, default=None)
 
     def read_table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read some columns of a parquet file.
@@ -106,20 +176,45 @@ class Run:
         return self.at(*parts)
 
     def write(self, content: bytes, *parts: str) -> None:
-        """Write a small file atomically: to a temporary name first, then renamed."""
+        """Write a small file atomically: to a temporary name first, then renamed.
+
+        On a local disk it survives a power failure from then on.
+        """
         directory, name = self.at(*parts).rsplit("/", 1)
         self.fs.create_dir(directory, recursive=True)
-        # No reader takes a leftover of a kill for a table: pyarrow ignores names that start with
-        # "_", Ray those with another extension.
-        partial = f"{directory}/_{name}.partial-{os.getpid()}"
-        with self.fs.open_output_stream(partial) as stream:
-            stream.write(content)
-        self.fs.move(partial, self.at(*parts))
+        if isinstance(self.fs, pafs.LocalFileSystem):
+            with whole_file(Path(directory, name), Path(directory, partial_name(name))) as handle:
+                handle.write(content)
+            return
+        partial = f"{directory}/{partial_name(name)}"
+        try:
+            with self.fs.open_output_stream(partial) as stream:
+                stream.write(content)
+            self.fs.move(partial, self.at(*parts))
+        except Exception:
+            with suppress(OSError):
+                self.fs.delete_file(partial)
+            raise
 
     def read(self, *parts: str) -> bytes:
         """Read a small file."""
         with self.fs.open_input_stream(self.at(*parts)) as stream:
             return bytes(stream.read())
+
+    def sync(self, paths: list[str]) -> None:
+        """Have files that others wrote on the disk, if that is a local one."""
+        if isinstance(self.fs, pafs.LocalFileSystem):
+            directories = {path.rpartition("/")[0] for path in paths}
+            sync([Path(path) for path in (*paths, *sorted(directories))])
+
+
+def partial_name(name: str) -> str:
+    """A temporary name for a file, which no other writer has.
+
+    No reader takes a leftover of a kill for a table: pyarrow ignores names that start with "_", Ray
+    those with another extension.
+    """
+    return f"_{name}.partial-{uuid.uuid4().hex[:12]}"
 
 
 def file_sha256(run: Run, *parts: str) -> str:
@@ -129,3 +224,7 @@ def file_sha256(run: Run, *parts: str) -> str:
         while chunk := stream.read(1 << 22):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def no_lease() -> None:
+    """Nothing to check: this process holds no lease."""

@@ -80,13 +80,15 @@ class BadRows(Facts):
 
 
 class InputFacts(Facts):
-    """The corpus. ``files`` is the number of valid files in ``corpus/``, once written."""
+    """The corpus. ``files`` is the number of valid files in ``corpus/``, once written; until then
+    ``digest`` is that of the surveyed rows."""
 
     rows: int
     class_counts: Counts
     bad_rows: dict[str, BadRows] = {}
     columns: list[str] = []
     files: int | None = None
+    digest: str | None = None
 
 
 class StageFacts(Facts):

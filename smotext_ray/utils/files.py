@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 
 @contextmanager
-def whole_file(file: Path) -> Iterator[BinaryIO]:
+def whole_file(file: Path, partial: Path | None = None) -> Iterator[BinaryIO]:
     """Open a file for writing that gets its name only when it is complete and on disk.
 
-    A kill during the write, or a power failure after it, leaves the old file or none.
+    A kill during the write leaves the old file or none, and a power failure after it the new one.
 
     Parameters
     ----------
     file : Path
-        Must have only one writer at a time.
+        Must have only one writer at a time, unless each has its own ``partial``.
+    partial : Path, optional
+        Temporary name in the same directory.
 
     Yields
     ------
     BinaryIO
     """
-    partial = file.with_name(f".{file.name}")
-    with partial.open("wb") as handle:
-        yield handle
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(partial, file)
+    partial = partial or file.with_name(f".{file.name}")
+    try:
+        with partial.open("wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(partial, file)
+    except Exception:
+        partial.unlink(missing_ok=True)  # a full disk is not to stay full
+        raise
+    sync([file.parent])
+
+
+def sync(paths: Iterable[Path]) -> None:
+    """Have files or directories on disk, as they are now."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            # Some network and FUSE file systems refuse to sync a directory.
+            with suppress(OSError):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

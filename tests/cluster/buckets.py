@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 from cluster_tools import Driver, Stage, check_whole, free_ports, samples, without_ray
 
+from smotext_ray.run.claims import read_claims
 from smotext_ray.run.directory import Run
-from smotext_ray.run.lease import read_claims
 from smotext_ray.run.manifest import Manifest
 
 ROWS = {"common": 40, "rare": 8}

@@ -170,11 +170,11 @@ def test_an_unfinished_control_goes_on_with_its_plan(run, config, jobs):
         decode_controls(run, config, encode, ["shuffled"], log=quiet)
     (file, *_) = run.table("controls", "shuffled", "plan").files
     written = run.fs.get_file_info(file).mtime_ns
-    run.make("checkpoints", "control-shuffled", "done")
+    run.make("checkpoints", "control-shuffled-attempts", "noted")
     jobs.dies = False
     assert decode_controls(run, config, encode, ["shuffled"], log=quiet)["shuffled"].accepted == 6
     assert run.fs.get_file_info(file).mtime_ns == written
-    assert run.has("checkpoints", "control-shuffled", "done")
+    assert run.has("checkpoints", "control-shuffled-attempts", "noted")
 
 
 def test_a_run_that_got_more_rounds_has_its_controls_made_anew(tmp_path, run, config, jobs):

@@ -18,8 +18,8 @@ from pyarrow import fs as pafs
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
+from smotext_ray.pipeline import embed, rounds
 from smotext_ray.pipeline import expand as expand_module
-from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.expand import ExpansionRequest, expand
 from smotext_ray.pipeline.new_rows import NewRows
 from smotext_ray.run.directory import Run
@@ -77,13 +77,15 @@ def labels_of(run: Run) -> dict[bool, Counter]:
 
 
 def contents(run: Run) -> dict[str, str]:
-    """The hash of every file but the log, which this process has had since it made the run."""
+    """The hash of every file but the log, which this process has had since it made the run, and
+    those that tell which process was the last to hold the lease."""
     files = (path for path in Path(run.uri).rglob("*") if path.is_file())
-    return {
+    found = {
         str(path): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
-        if path.parent.name != "logs"
+        if path.parent.name not in ("logs", "lease") and path.name != "manifest.json"
     }
+    return found | {"manifest": Manifest.read(run).model_dump_json()}
 
 
 def is_sound(run: Run) -> bool:
@@ -111,6 +113,7 @@ def test_new_rows_are_embedded_and_their_classes_topped_up(finished, tmp_path):
     # What was there is as it was: no row embedded or decoded again.
     after = contents(run)
     kept = [f for f in before if any(d in f for d in ("/embeddings/", "/samples/", "/plan/"))]
+    kept = [f for f in kept if f.endswith(".parquet")]  # not the lists of a table's files
     assert kept and all(after[file] == before[file] for file in kept)
     ids = run.table("embeddings").to_table(columns=["id"])["id"].to_pylist()
     assert sorted(ids) == list(range(24))
@@ -253,3 +256,56 @@ def test_what_was_accepted_stays_accepted(finished, tmp_path):
     assert done and is_sound(run)
     assert labels_of(run) == {False: {"corn": 12, "ship": 15}, True: {"corn": 3}}
     assert Manifest.read(run).accepted() == {"ship": 7, "corn": 3}
+
+
+@pytest.mark.parametrize("written", ["before the staging", "after a kill"])
+def test_an_input_that_changed_with_as_many_rows_is_not_staged(tmp_path, monkeypatch, written):
+    corpus = write(tmp_path / "corpus.parquet", rows("corn", 0, 12), rows("ship", 0, 5))
+    config = fake_config(corpus)
+    stage = embed.stage_corpus
+    other = (rows("corn", 0, 11), rows("ship", 0, 6))
+
+    def changes(*arguments, **named):
+        if written == "after a kill":
+            raise RuntimeError("killed")
+        write(corpus, *other)
+        return stage(*arguments, **named)
+
+    monkeypatch.setattr(embed, "stage_corpus", changes)
+    with pytest.raises((RuntimeError, UserError), match=r"killed|changed while it was read"):
+        rounds.augment(config, str(tmp_path / "run"), **HERE)
+    monkeypatch.setattr(embed, "stage_corpus", stage)
+    # Other classes, and then the classes of old with one text changed.
+    for parts in (other, (rows("corn", 1, 13), rows("ship", 0, 5))):
+        write(corpus, *parts)
+        with pytest.raises(UserError, match="has changed since the run started"):
+            rounds.augment(config, str(tmp_path / "run"), **HERE)
+    write(corpus, rows("corn", 0, 12), rows("ship", 0, 5))
+    run = rounds.augment(config, str(tmp_path / "run"), **HERE)
+    assert is_sound(run) and "digest" not in run.read("manifest.json").decode()
+
+
+def test_an_expansion_that_another_process_began_and_left_is_finished_first(
+    finished, tmp_path, monkeypatch
+):
+    """It began between the look at the run and the lease."""
+    write(tmp_path / "corpus.parquet", rows("corn", 0, 12), rows("ship", 0, 6))
+    opened, died = expand_module.open_checked, []
+
+    def begins_and_dies(*arguments):
+        if not died:
+            died.append(1)
+            with pytest.raises(RuntimeError, match="killed"), monkeypatch.context() as patch:
+                patch.setattr(expand_module, "make_texts", killed)
+                expand(finished.uri, ExpansionRequest(), **HERE)
+        return opened(*arguments)
+
+    def killed(*arguments):
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(expand_module, "open_checked", begins_and_dies)
+    _, done = expand(finished.uri, ExpansionRequest(), **HERE)
+    manifest = Manifest.read(finished)
+    assert not done  # nothing is left to do once it is finished
+    assert manifest.is_finished(manifest.config) and not manifest.is_expanding
+    assert is_sound(finished) and manifest.class_counts["ship"] == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import uuid
 
 import pyarrow as pa
@@ -99,8 +100,8 @@ def test_make_is_a_directory_to_write_to(uri):
     assert run.has("deep", "er", "file")
 
 
-class Dies(Exception):
-    pass
+class Dies(BaseException):
+    """A kill, which no handler of errors sees."""
 
 
 class NoRename:
@@ -188,6 +189,32 @@ def test_a_manifest_of_another_version_or_kind_is_refused(uri, content):
     assert "is from another version of smotext" in refused(uri, config(), MODELS)
     with pytest.raises(UserError, match="is from another version"):
         _ = Manifest.read(Run(uri))
+
+
+def test_a_full_disk_leaves_no_partial_file(uri, monkeypatch):
+    run = Run(uri)
+    run.write(b"old", "file")
+
+    class Full:
+        def __getattr__(self, name):
+            return getattr(fs, name)
+
+        def move(self, *_):
+            raise OSError("no space left on device")
+
+    fs = run.fs
+    monkeypatch.setattr(run, "fs", Full())
+    with pytest.raises(OSError, match="no space"):
+        run.write(b"new", "file")
+    monkeypatch.setattr(run, "fs", fs)
+    assert [info.base_name for info in run.files()] == ["file"] and run.read("file") == b"old"
+
+
+def test_a_worker_finds_a_run_named_from_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sent = pickle.dumps(Run("runs/x"))
+    monkeypatch.chdir("/")
+    assert pickle.loads(sent).path == str(tmp_path / "runs" / "x")
 
 
 # Opening

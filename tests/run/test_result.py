@@ -242,3 +242,30 @@ def test_all_neighbours_of_a_mixture_are_named(tmp_path):
     for name in others:
         assert new[name].to_pylist() == plan[name].to_pylist()
         assert all(len(value) == 2 for value in new[name].to_pylist())
+
+
+def test_a_result_that_grew_into_a_directory_leaves_no_old_file(tmp_path, monkeypatch):
+    run = build(tmp_path, WANTED)
+    assert run.has("augmented.parquet")
+    monkeypatch.setattr(result, "LARGE", 14)
+    assert write_result(run, Manifest.read(run), WANTED).path == "augmented"
+    assert run.has("augmented") and not run.has("augmented.parquet")
+    monkeypatch.setattr(result, "LARGE", 15)
+    assert write_result(run, Manifest.read(run), WANTED).path == "augmented.parquet"
+    assert run.has("augmented.parquet") and not run.has("augmented")
+
+
+@pytest.mark.parametrize("before", ["one file", "directory"])
+def test_the_old_result_stays_until_the_new_one_is_whole(tmp_path, monkeypatch, before, request):
+    if before == "directory":
+        request.getfixturevalue("large")
+    run = build(tmp_path, WANTED)
+    old = result_of(run)
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    with pytest.raises(OSError, match="no space"):
+        write_result(run, Manifest.read(run), WANTED)
+    assert result_of(run).equals(old)  # and its directory has nothing that a reader stumbles over

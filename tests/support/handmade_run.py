@@ -144,6 +144,7 @@ def planned_round(run: Run, config: RunConfig, round_: int, wanted: Mapping[Any,
     groups = shards(wanted, round_, first, points_per_shard=5)
     items = [group_item(round_, i, group) for i, group in enumerate(groups)]
     files = {item["file"]: PlanWriter(run, config)(**item)[0] for item in items}
+    run.seal([Path(file).name for file in files], "plan", f"round-{round_}")
     return Round(round=round_, planned=dict(wanted), plan_seconds=0.5, plan_files=files)
 
 

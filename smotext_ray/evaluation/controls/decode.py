@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from smotext_ray.cluster.ray_data import in_task
 from smotext_ray.config.choices import ControlName
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
@@ -22,9 +23,10 @@ from smotext_ray.evaluation.controls.plans import write_plan
 from smotext_ray.evaluation.inputs import parent_rows
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.pipeline.actors import Actors
+from smotext_ray.pipeline.complete import complete
 from smotext_ray.pipeline.decode import decode_directory
 from smotext_ray.run.directory import Run
-from smotext_ray.run.facts import BegunControl, DecodedControl, Round
+from smotext_ray.run.facts import BegunControl, DecodedControl, JobFacts, Round
 from smotext_ray.run.lease import hold
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.samples import accepted_unique, summarize_samples
@@ -153,16 +155,27 @@ def _decode(
     of_prompts: dict[str, Any] = {}
     if name == "label_only":
         of_prompts = {"actors": Actors(decode=PromptActor), "labels": labels}
-    facts = decode_directory(
-        _gated(config, name),
+    directory, job = f"controls/{name}/samples", f"control-{name}"
+    facts = complete(
         run,
-        manifest.labels,
-        plan=f"controls/{name}/plan",
-        samples=f"controls/{name}/samples",
-        job=f"control-{name}",
-        stage=f"decode control {name}",
-        points=points,
-        **of_prompts,
+        directory,
+        "sample_id",
+        rows=points,
+        job=job,
+        call=in_task,
+        work=lambda done: decode_directory(
+            _gated(config, name),
+            run,
+            manifest.labels,
+            plan=f"controls/{name}/plan",
+            samples=directory,
+            job=job,
+            done=done,
+            stage=f"decode control {name}",
+            points=points,
+            **of_prompts,
+        ),
+        nothing=JobFacts(seconds=0.0, tokens=0, actors=0),
     )
     samples = run.table("controls", name, "samples")
     (texts,) = accepted_unique([samples])
