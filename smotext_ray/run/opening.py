@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from pyarrow import fs as pafs
@@ -49,10 +50,12 @@ def existing_manifest(run: Run) -> Manifest | None:
 
 
 def is_own(run: Run) -> bool:
-    """Whether this user wrote the manifest, to a disk of this machine."""
+    """Whether only this user wrote it, to a disk of this machine: every version of its manifest."""
     if not isinstance(run.fs, pafs.LocalFileSystem):
         return False
-    return os.stat(run.at(MANIFEST)).st_uid == os.geteuid()
+    place = Path(run.path)
+    files = [place, *place.iterdir(), *place.joinpath(LEASE).glob("*")]
+    return all(file.lstat().st_uid == os.geteuid() for file in files)
 
 
 def check_same(
