@@ -36,7 +36,7 @@ from smotext_ray.cli.evaluation import add_evaluation_commands
 from smotext_ray.cli.exit_codes import INTERNAL_ERROR, INTERRUPTED, USER_ERROR
 from smotext_ray.cli.failures import innermost, users_error
 from smotext_ray.cli.terminal import SafeFormatter, say
-from smotext_ray.config.choices import Decided, OnProblem
+from smotext_ray.config.choices import Decided, OnProblem, Order
 from smotext_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -151,6 +151,12 @@ def _parser() -> argparse.ArgumentParser:
                 choices=get_args(Decided),
                 default="accepted",
                 help="which samples (default accepted)",
+            )
+            command.add_argument(
+                "--order",
+                choices=get_args(Order),
+                default="random",
+                help="by cosine to the point, or a random draw (default random)",
             )
     add_interpolate_command(commands, _command)
     check = _command(commands, "doctor", doctor, "check whether the main job can run here")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 OnProblem = Literal["error", "skip"]  # what becomes of a row or class that cannot be used
+Quoting = Literal["quoted", "backslash", "none"]  # what a quote in a csv file is
 Pooling = Literal["mean", "cls", "last"]
 Metric = Literal["cosine", "euclidean"]
 CleaningRule = Literal["enn", "tomek"]
@@ -20,3 +21,4 @@ SampleStatus = Literal[Decided, "error"]
 
 ClassifierName = Literal["embedding", "tfidf", "bert"]
 ControlName = Literal["shuffled", "lam_0", "label_only"]
+Order = Literal["random", "best", "worst"]
