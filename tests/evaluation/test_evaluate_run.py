@@ -220,7 +220,9 @@ def test_what_needs_the_llm_is_in_it_where_it_was_measured(run, config, material
         return [(2.0 * len(text.split()), len(text.split())) for text in texts]
 
     rows = material.synthetic.take(range(10))
-    control = Control(rows, material.parents[:10], asked=20, accepted=11)
+    control = Control(rows, material.parents[:10], asked=20, accepted=11, tokens=640)
+    (first,) = Manifest.read(run).rounds
+    tokens = first.decode.tokens
     report = evaluate(
         run,
         config,
@@ -231,8 +233,8 @@ def test_what_needs_the_llm_is_in_it_where_it_was_measured(run, config, material
         log=lambda line: None,
     )
     assert report["fidelity"]["decoded_texts"] == {
-        "interpolated": {"asked": 20, "accepted": 18},
-        "shuffled": {"asked": 20, "accepted": 11},
+        "interpolated": {"asked": 20, "accepted": 18, "tokens": tokens},
+        "shuffled": {"asked": 20, "accepted": 11, "tokens": 640},
     }
     assert read == [material.real.texts, material.synthetic.texts]
     found = report["fidelity"]["perplexity"]["new_texts"]
