@@ -14,8 +14,8 @@ from smotext_ray.corpus.survey import CorpusSummary
 from smotext_ray.utils.cpu import cpu_dtype
 
 CHARACTERS_PER_TOKEN = 4.0  # English text with the vocabularies of today's LLMs
-# The default bridge was trained on short texts, and writes no longer ones for articles: on average 28
-# tokens for Reuters R8.
+# The default bridge was trained on short texts, and writes short ones for articles too: on average
+# 28 tokens for Reuters R8.
 MOST_TOKENS_OF_DEFAULT = 30
 MANY_PER_ROW = 20  # new texts of a class per real one
 # The offline preset's models, one actor per core, on two cores of an AMD EPYC: bfloat16 on one with
