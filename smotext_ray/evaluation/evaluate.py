@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.evaluation.controls.decode import Control
+from smotext_ray.evaluation.controls.decode import NAMES, Control
 from smotext_ray.evaluation.fidelity.agreement import (
     FEWEST,
     LabelAgreement,
@@ -215,6 +215,7 @@ def _fidelity(
         others = {
             name: {"asked": c.asked, "accepted": c.accepted, "tokens": c.tokens}
             for name, c in decoded.items()
+            if name in NAMES  # the others are the run's own texts
         }
         found["decoded_texts"] = {"interpolated": own, **others}
     return found

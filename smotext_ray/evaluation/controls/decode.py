@@ -222,14 +222,15 @@ def _read(
     words = kept["text"].to_pylist()
     return Control(
         Rows(words, encode(words), [str(label) for label in kept["label"].to_pylist()]),
-        None if name == "label_only" else _parents(run, kept),
+        None if name == "label_only" else parents_of(run, kept),
         asked=noted.points,
         accepted=len(texts),
         tokens=noted.tokens,
     )
 
 
-def _parents(run: Run, samples: Any) -> np.ndarray:
+def parents_of(run: Run, samples: Any) -> np.ndarray:
+    """The parents of samples as numbers of corpus rows, see `inputs.parent_rows`."""
     ids = run.table("embeddings").to_table(columns=["id"]).sort_by("id")["id"].to_pylist()
     row_of = {id_: row for row, id_ in enumerate(ids)}
     return parent_rows(samples, row_of)
