@@ -125,6 +125,7 @@ def decoder(toy: bool, home: Path) -> dict[str, Any]:
     made = held.decode(points, range(len(points)))
     seconds = time.monotonic() - ready
     tokens = sum(sum(candidates.num_tokens) for candidates in made)
+    _end(held._engine.llm)
     return _rate(tokens / seconds, "tokens", ready - started)
 
 
@@ -291,6 +292,7 @@ def large_shape(toy: bool, home: Path) -> dict[str, Any]:
         made = llm.generate(prompts, sampling, use_tqdm=False)
         tokens = sum(len(output.outputs[0].token_ids) for output in made)
         speeds[batch] = tokens / (time.monotonic() - began)
+    _end(llm)
     weights = 2 * _weights(shape)
     limits = {batch: batch * bandwidth / weights for batch in speeds}
     best = max(speeds, key=lambda batch: speeds[batch])
@@ -302,6 +304,11 @@ def large_shape(toy: bool, home: Path) -> dict[str, Any]:
         "start": start,
         "batches": [[b, speeds[b], limits[b]] for b in speeds],
     }
+
+
+def _end(llm: Any) -> None:
+    """End the engine's own process: this one is a child, and would wait for it at its exit."""
+    llm.llm_engine.engine_core.shutdown()
 
 
 def _weights(shape: Any) -> int:

@@ -138,7 +138,7 @@ def result_schema(own: pa.Schema, id_type: pa.DataType, neighbors_per_point: int
     # The lists stand before the round, as in results that exist.
     added.sort(key=lambda field: field.name in {"round", "cosine_to_point"})
     weight = [] if WEIGHT in own.names else [pa.field(WEIGHT, pa.float32())]
-    return pa.schema([*own.remove_metadata(), ("synthetic", pa.bool_()), *added, *weight])
+    return pa.schema([*own, ("synthetic", pa.bool_()), *added, *weight], own.metadata)
 
 
 def sample_table(

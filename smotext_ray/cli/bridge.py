@@ -303,9 +303,18 @@ def show_evaluation(found: Evaluation, console: Console) -> None:
 
     table = Table("metric", "value", title=f"Bridge on {found.rows} texts")
     for name, value in found.as_json().items():
-        if isinstance(value, dict):
-            for lam, cosine in value.items():
-                table.add_row(f"cosine to the point, interpolated at lam {lam}", f"{cosine:.3f}")
-        elif name != "rows":
+        if name not in ("rows", "interpolated", "by_length"):
             table.add_row(name, "no labels" if value is None else f"{value:.3f}")
+    for lam, cosine in found.interpolated.items():
+        table.add_row(f"cosine to the point, interpolated at lam {lam}", f"{cosine:.3f}")
     console.print(table)
+    lengths = Table("words", "texts", "cosine", "own source closest", "words decoded")
+    for name, bucket in found.by_length.items():
+        lengths.add_row(
+            name,
+            str(bucket.rows),
+            f"{bucket.cosine:.3f}",
+            f"{bucket.retrieval_at_1:.0%}",
+            f"{bucket.decoded_words:.0f} of {bucket.words:.0f}",
+        )
+    console.print(lengths)

@@ -16,7 +16,7 @@ from pydantic import (
     field_validator,
 )
 
-from smotext_ray.config.choices import CleaningRule, Metric, OnProblem, Pooling, Variant
+from smotext_ray.config.choices import CleaningRule, Metric, OnProblem, Pooling, Quoting, Variant
 from smotext_ray.safe_text import without_keys
 from smotext_ray.utils.cpu import Dtype
 
@@ -28,13 +28,35 @@ class Section(BaseModel):
 
 
 class InputConfig(Section):
-    """Location of the corpus, and names of its columns."""
+    """Location of the corpus, names of its columns, and how its text files are written.
+
+    A column may be a path into a JSON object or struct, such as ``ticket.body``.
+
+    For csv and tsv, the ``delimiter`` is found from the header, and ``quoting`` "auto" refuses
+    files in which a quote may have joined rows: "quoted" takes quotes as enclosing cells, with
+    quotes in them doubled, "backslash" with quotes in them after a backslash, and "none" as part
+    of the texts. Without a ``header`` the columns are ``column_1``, ``column_2`` and so on.
+    ``encoding`` is a name known to Python, such as cp1252; default: UTF-8, or what a byte order
+    mark says.
+    """
 
     path: str = ""
     text_column: str = "text"
     label_column: str = "label"
     id_column: str | None = None
     on_bad_row: OnProblem = "error"
+    delimiter: str | None = None
+    quoting: Literal["auto", Quoting] = "auto"
+    header: bool = True
+    encoding: str | None = None
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, given: str | None) -> str | None:
+        delimiter = {"tab": "\t", "\\t": "\t"}.get(given or "", given)
+        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+            raise ValueError("a delimiter is one character, such as ';' or tab")
+        return delimiter
 
 
 class EncoderConfig(Section):
@@ -208,11 +230,14 @@ class RunConfig(Section):
 def config_json(config: RunConfig) -> dict[str, Any]:
     """The configuration as plain JSON values, for the manifest.
 
-    The privacy section is left out unless epsilon is set; credentials are removed from the input
-    URI.
+    The privacy section is left out unless epsilon is set, and so is how text files are written
+    unless it is told; credentials are removed from the input URI.
     """
     content = dict(json.loads(config.model_dump_json()))
     content["input"]["path"] = without_keys(config.input.path)
+    for name in ("delimiter", "quoting", "header", "encoding"):
+        if content["input"][name] == InputConfig.model_fields[name].default:
+            del content["input"][name]
     if config.privacy.epsilon is None:
         del content["privacy"]
     return content

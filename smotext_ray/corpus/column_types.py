@@ -1,23 +1,47 @@
 """Infer the types of the input's columns from all of its blocks.
 
 Two files, or two blocks of one file, can disagree about a column. Typed blocks are widened to a
-common type; csv, which has no types, gets the narrowest type that preserves every cell as written.
+common type; csv, which has no types, gets the narrowest type that prints every cell as written.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smotext_ray.corpus.formats import Block
+from smotext_ray.corpus.blocks import Block
+from smotext_ray.corpus.plain import plain, plain_type
+from smotext_ray.corpus.schema_metadata import SchemaMetadata, common
 from smotext_ray.errors import UserError
 
-# Narrowest first. A column stays a string if conversion would lose information: leading zeros
-# ("007"), more digits than the type holds, or an exponent that may be part of a name ("12e5").
-GUESSES = (
-    (pa.int64(), r"^(0|-?[1-9][0-9]{0,17})$"),
-    (pa.float64(), r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?([eE][+-][0-9]{1,2})?$"),
-    (pa.bool_(), r"^(true|True|TRUE|false|False|FALSE)$"),
+# Categories of one column whose order is kept; a larger dictionary is of texts, not of classes.
+MOST_CATEGORIES = 100_000
+_INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
+_NUMBER = r"^-?[0-9]+(\.[0-9]+)?(e[+-][0-9]{2,3})?$"
+
+
+def _are_integers(cells: pa.ChunkedArray) -> bool:
+    return pc.all(pc.match_substring_regex(cells, _INTEGER)).as_py() is not False
+
+
+def _are_floats(cells: pa.ChunkedArray) -> bool:
+    # "3.10" is a version or a section, not 3.1, and "12e5" may be a name.
+    if pc.all(pc.match_substring_regex(cells, _NUMBER)).as_py() is False:
+        return False
+    return all(cell is None or repr(float(cell)) == cell for cell in cells.to_pylist())
+
+
+def _are_bools(cells: pa.ChunkedArray) -> bool:
+    return pc.all(pc.is_in(cells.drop_null(), pa.array(["True", "False"]))).as_py() is not False
+
+
+# Narrowest first. A type is possible only if each cell is what its value prints as.
+GUESSES: tuple[tuple[pa.DataType, Callable[[pa.ChunkedArray], bool]], ...] = (
+    (pa.int64(), _are_integers),
+    (pa.float64(), _are_floats),
+    (pa.bool_(), _are_bools),
 )
 
 
@@ -30,14 +54,26 @@ class ColumnTypes:
         The text column: always a string, regardless of its values.
     label : str
         The label column: never inferred as float, because "1.5" may be a class name.
+    id : str, optional
+        The id column: only integers or strings.
+
+    Attributes
+    ----------
+    categories : dict of str to pyarrow.Array
+        For each column of dictionaries, their values in order, those that no row has included.
+    is_mixed : bool
+        Whether a column has been widened, so that its values may not fit.
     """
 
-    def __init__(self, text: str, label: str) -> None:
+    def __init__(self, text: str, label: str, id: str | None = None) -> None:
         self._text = text
-        self._label = label
-        self._types: dict[str, pa.DataType] = {}
+        self._not_guessed = {label: {pa.float64()}, id: {pa.float64(), pa.bool_()}}
+        self._fields: dict[str, pa.Field] = {}
+        self._metadata = SchemaMetadata()
         self._guesses: dict[str, list[pa.DataType]] = {}
         self._filled: set[str] = set()
+        self.categories: dict[str, pa.Array] = {}
+        self.is_mixed = False
 
     def add(self, block: Block) -> None:
         """Take one more block into account.
@@ -47,41 +83,75 @@ class ColumnTypes:
         UserError
             If no single type can hold a column's values.
         """
-        for name, column in zip(block.table.column_names, block.table.columns, strict=True):
-            if not block.typed and name != self._text:
+        self._metadata.add(block.table.schema, block.where)
+        for field, column in zip(block.table.schema, block.table.columns, strict=True):
+            name = field.name
+            if name in block.written and name != self._text:
                 self._narrow(name, column)
-            kind = column.type
-            if name == self._text and not is_string(kind):
-                kind = pa.null()
-            known = self._types.get(name, kind)
-            self._types[name] = known if known == kind else _wider(known, kind, name, block)
+            if name == self._text and not is_string(field.type):
+                field = field.with_type(pa.null())
+            self._add_field(field, block)
+            if pa.types.is_dictionary(field.type):
+                for chunk in column.chunks:
+                    self._add_categories(name, chunk, block)
 
     def schema(self) -> pa.Schema:
-        """The columns in order of first appearance.
+        """The columns in order of first appearance, with the metadata of the input.
 
         Returns
         -------
         pyarrow.Schema
         """
-        types = dict(self._types)
+        fields = dict(self._fields)
         for name, guesses in self._guesses.items():
-            if guesses and name in self._filled:
-                types[name] = guesses[0]
-        return pa.schema(list(types.items()))
+            if guesses and name in self._filled and is_string(fields[name].type):
+                fields[name] = fields[name].with_type(guesses[0])
+        self.categories = {
+            name: values
+            for name, values in self.categories.items()
+            if pa.types.is_dictionary(fields[name].type)
+        }
+        return pa.schema(list(fields.values()), self._metadata.merged())
+
+    def _add_field(self, field: pa.Field, block: Block) -> None:
+        known = self._fields.get(field.name)
+        # The new rows are missing in it.
+        field = field.with_nullable(True)
+        if known is None:
+            self._fields[field.name] = field
+            return
+        if known.type != field.type:
+            self.is_mixed = True
+            kind = _wider(known.type, field.type, field.name, block)
+            self._fields[field.name] = known.with_type(kind)
+        if known.metadata != field.metadata:
+            kept = common(known.metadata, field.metadata)
+            self._fields[field.name] = self._fields[field.name].with_metadata(kept)
+
+    def _add_categories(self, name: str, chunk: pa.DictionaryArray, block: Block) -> None:
+        values = plain(chunk.dictionary).drop_null()
+        known = self.categories.get(name)
+        if known is None:
+            self.categories[name] = values.unique()
+        elif not known.equals(values) and len(known) < MOST_CATEGORIES:
+            merged = pa.concat_arrays([known, values]).unique()
+            places = pc.index_in(values, value_set=merged).to_numpy()
+            if chunk.type.ordered and (places[1:] < places[:-1]).any():
+                raise UserError(
+                    f"The categories of the column {name!r} of {block.where} are in another order "
+                    "than before; write them in one order, or as strings."
+                )
+            self.categories[name] = merged
 
     def _narrow(self, name: str, strings: pa.ChunkedArray) -> None:
         if name not in self._guesses:
-            self._guesses[name] = [
-                kind for kind, _ in GUESSES if name != self._label or not pa.types.is_floating(kind)
-            ]
+            never = self._not_guessed.get(name, set())
+            self._guesses[name] = [kind for kind, _ in GUESSES if kind not in never]
         if strings.null_count < len(strings):
             self._filled.add(name)
         possible = self._guesses[name]
-        for kind, pattern in GUESSES:
-            if kind not in possible:
-                continue
-            # Null if there are no values to decide.
-            if pc.all(pc.match_substring_regex(strings, pattern)).as_py() is False:
+        for kind, fits in GUESSES:
+            if kind in possible and not fits(strings):
                 possible.remove(kind)
 
 
@@ -104,15 +174,34 @@ def is_string(kind: pa.DataType) -> bool:
 
 
 def _wider(one: pa.DataType, other: pa.DataType, name: str, block: Block) -> pa.DataType:
-    kinds = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in (one, other)]
-    # pyarrow would unify strings and bytes; we do not.
-    if is_string(kinds[0]) == is_string(kinds[1]) or pa.null() in kinds:
+    if pa.types.is_null(one) or pa.types.is_null(other):
+        return other if pa.types.is_null(one) else one
+    kinds = [plain_type(kind) for kind in (one, other)]
+    if kinds[0] == kinds[1] and not _has_extension(one) and not _has_extension(other):
+        return kinds[0]
+    if _may_unify(*kinds) and not _has_extension(one) and not _has_extension(other):
         try:
             schemas = [pa.schema([(name, kind)]) for kind in kinds]
             return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
         except (pa.ArrowTypeError, pa.ArrowInvalid):
             pass
     raise UserError(
-        f"The column {name!r} of {block.where} has {kinds[1]} values, but {kinds[0]} values "
+        f"The column {name!r} of {block.where} has {other} values, but {one} values "
         "before; give it one type or drop it."
     )
+
+
+def _may_unify(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether to ask pyarrow, which would make bytes of strings, and floats of decimals."""
+    return all(
+        kind(one) == kind(other)
+        for kind in (is_string, pa.types.is_binary, pa.types.is_large_binary)
+    ) and not (
+        any(map(pa.types.is_decimal, (one, other))) and any(map(pa.types.is_floating, (one, other)))
+    )
+
+
+def _has_extension(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        return True
+    return any(_has_extension(kind.field(i).type) for i in range(kind.num_fields))

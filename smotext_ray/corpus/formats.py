@@ -1,25 +1,23 @@
-"""Stream a file as blocks of rows: parquet, csv, tsv and JSON lines.
-
-csv is read without type inference: a column's type is known only after the whole input has been
-read, and guessing from the first block could turn the label "01" into "1". JSON lines are parsed
-row by row, because a number as text must be reported with its row instead of failing the block.
-"""
+"""Stream a file as blocks of rows: parquet, csv, tsv and JSON lines."""
 
 from __future__ import annotations
 
-import io
-import json
 import lzma
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.csv
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from smotext_ray.config.schema import InputConfig
+from smotext_ray.corpus import blocks
+from smotext_ray.corpus.blocks import Block, asked_columns, require_columns
+from smotext_ray.corpus.csv_files import read_csv
+from smotext_ray.corpus.json_lines import read_json_lines
+from smotext_ray.corpus.text_files import find_encoding, not_in_encoding
 from smotext_ray.errors import UserError, one_line
 from smotext_ray.utils.plain_types import check_plain_types
 
@@ -33,9 +31,6 @@ FORMATS = {
     ".json": "jsonl",
 }
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}
-BLOCK_ROWS = 8192
-# A csv row must fit in a block, so this is also the longest possible row.
-CSV_BLOCK_BYTES = 16 << 20
 # Raised by pyarrow and the decompressors for damaged or unreachable files.
 READ_ERRORS = (
     OSError,
@@ -46,28 +41,7 @@ READ_ERRORS = (
     pa.ArrowTypeError,
     pa.ArrowKeyError,
 )
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some rows of the input, with its columns.
-
-    Attributes
-    ----------
-    table : pyarrow.Table
-    where : str
-        The file's name, for messages.
-    typed : bool
-        False for csv, where every column is a string as written (an empty cell is null, except in
-        the text column, where it is an empty text).
-    not_text : pyarrow.BooleanArray or None
-        Rows whose text was present but not a string; their text is null in the table.
-    """
-
-    table: pa.Table
-    where: str
-    typed: bool = True
-    not_text: pa.BooleanArray | None = None
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def split_ending(path: str) -> tuple[str | None, str | None]:
@@ -99,8 +73,29 @@ def split_ending(path: str) -> tuple[str | None, str | None]:
     return None, None
 
 
+def path_values(path: str, root: str) -> dict[str, str | None]:
+    """The columns that the directories between an input and its file stand for.
+
+    Examples
+    --------
+    >>> path_values("/corpus/year=2024/label=good%20news/a.parquet", "/corpus")
+    {'year': '2024', 'label': 'good news'}
+    """
+    below = path.removeprefix(root).strip("/").split("/")[:-1]
+    pairs = (part.partition("=") for part in below if "=" in part)
+    return {
+        unquote(key): None if value == NO_VALUE else unquote(value)
+        for key, _, value in pairs
+        if key
+    }
+
+
 def read_file(
-    filesystem: fs.FileSystem, path: str, config: InputConfig, types: pa.Schema | None
+    filesystem: fs.FileSystem,
+    path: str,
+    config: InputConfig,
+    types: pa.Schema | None,
+    root: str | None = None,
 ) -> Iterator[Block]:
     """Read one file as a stream of blocks.
 
@@ -112,8 +107,9 @@ def read_file(
     config : InputConfig
         Names of the required columns.
     types : pyarrow.Schema or None
-        The columns' types; without it csv columns stay strings and JSON types are inferred per
-        block.
+        The columns' types; without it JSON types are inferred per block.
+    root : str, optional
+        The directory below which ``key=value`` directories are columns.
 
     Yields
     ------
@@ -124,184 +120,108 @@ def read_file(
     UserError
         If the file cannot be read, is damaged, or lacks a column.
     """
-    kind, compression = split_ending(path)
+    kind, _ = split_ending(path)
+    told = path_values(path, path.rpartition("/")[0] if root is None else root)
+    own = _without(config, told)
     try:
         if kind == "parquet":
-            yield from _read_parquet(filesystem, path, config)
+            read = _read_parquet(filesystem, path, own)
         elif kind == "jsonl":
-            yield from _read_jsonl(filesystem, path, compression, config, types)
+            read = read_json_lines(filesystem, path, own, types)
         else:
-            delimiter = "," if kind == "csv" else "\t"
-            yield from _read_csv(filesystem, path, compression, config, types, delimiter)
+            read = read_csv(filesystem, path, own, "," if kind == "csv" else "\t")
+        for block in read:
+            yield _with_path(block, told)
+    except UnicodeDecodeError as error:
+        encoding = find_encoding(filesystem, path, config.encoding)
+        raise UserError(not_in_encoding(filesystem, path, encoding)) from error
     except READ_ERRORS as error:
-        raise UserError(_unreadable(path, kind, error)) from error
+        raise UserError(_unreadable(filesystem, path, kind, config, error)) from error
 
 
-def require_columns(names: list[str], config: InputConfig, where: str) -> None:
-    """Reject missing columns and duplicate column names.
+def _without(config: InputConfig, told: dict[str, str | None]) -> InputConfig:
+    """The settings for a file that need not have the columns of its path."""
+    own = {role: name for role, name in asked_columns(config).items() if name not in told}
+    if not told or len(own) == len(asked_columns(config)):
+        return config
+    some = next(iter(own.values()), None)
+    if some is None:
+        return config
+    # A column that is there anyway stands for the one of the path.
+    names = {role: own.get(role, some) for role in ("text", "label")}
+    return config.model_copy(
+        update={
+            "text_column": names["text"],
+            "label_column": names["label"],
+            "id_column": own.get("id"),
+        }
+    )
 
-    Parameters
-    ----------
-    names : list of str
-        The existing columns.
-    config : InputConfig
-        Names of the required columns.
-    where : str
-        The file's name, for the message.
 
-    Raises
-    ------
-    UserError
-        The message lists the existing columns.
-    """
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(f"{where} has two columns named {twice[0]!r}; rename one of them.")
-    asked = {"text": config.text_column, "label": config.label_column, "id": config.id_column}
-    for role, name in asked.items():
-        if name is not None and name not in names:
-            listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-            raise UserError(
-                f"{where} has no column {name!r}; name one of its columns ({listed}) "
-                f"with --{role}-column."
-            )
+def _with_path(block: Block, told: dict[str, str | None]) -> Block:
+    """The block with the columns of its path, unless the file has them itself."""
+    table = block.table
+    new = {name: value for name, value in told.items() if name not in table.column_names}
+    for name, value in new.items():
+        table = table.append_column(name, pa.array([value] * len(table), pa.string()))
+    return replace(block, table=table, written=block.written | new.keys()) if new else block
 
 
 def _read_parquet(filesystem: fs.FileSystem, path: str, config: InputConfig) -> Iterator[Block]:
     with filesystem.open_input_file(path) as handle, pq.ParquetFile(handle) as file:
-        require_columns(file.schema_arrow.names, config, path)
         check_plain_types(file.schema_arrow, path)
-        for batch in file.iter_batches(batch_size=BLOCK_ROWS):
-            yield Block(pa.Table.from_batches([batch]), path)
+        paths = _struct_paths(file.schema_arrow, config)
+        require_columns([*file.schema_arrow.names, *paths], config, path)
+        for batch in file.iter_batches(batch_size=blocks.BLOCK_ROWS):
+            yield with_struct_paths(Block(pa.Table.from_batches([batch]), path), config)
 
 
-def _read_csv(
-    filesystem: fs.FileSystem,
-    path: str,
-    compression: str | None,
-    config: InputConfig,
-    types: pa.Schema | None,
-    delimiter: str,
-) -> Iterator[Block]:
-    read = pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES)
-    parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    # Types are passed by name, so the names are read first.
-    with (
-        _open(filesystem, path, compression) as stream,
-        pyarrow.csv.open_csv(stream, read, parse) as reader,
-    ):
-        names = reader.schema.names
-    require_columns(names, config, path)
-    text_index = names.index(config.text_column)
-    known = {} if types is None else {field.name: field.type for field in types}
-    convert = pyarrow.csv.ConvertOptions(
-        column_types={name: known.get(name, pa.string()) for name in names},
-        # Only an empty cell is null: "NA" or "null" may be a class or a text.
-        null_values=[""],
-        strings_can_be_null=True,
-    )
-    with (
-        _open(filesystem, path, compression) as stream,
-        pyarrow.csv.open_csv(stream, read, parse, convert) as reader,
-    ):
-        for batch in reader:
-            table = pa.Table.from_batches([batch])
-            text = table.column(text_index).fill_null("")
-            table = table.set_column(text_index, config.text_column, text)
-            yield Block(table, path, typed=types is not None)
+def with_struct_paths(block: Block, config: InputConfig) -> Block:
+    """The block with a column of its own for each asked one that is a path into a struct."""
+    table = block.table
+    for name in _struct_paths(table.schema, config):
+        column, *inner = name.split(".")
+        values = table[column]
+        for key in inner:
+            values = pc.struct_field(values, key)
+        table = table.append_column(name, values)
+    return replace(block, table=table)
 
 
-def _read_jsonl(
-    filesystem: fs.FileSystem,
-    path: str,
-    compression: str | None,
-    config: InputConfig,
-    types: pa.Schema | None,
-) -> Iterator[Block]:
-    rows: list[dict[str, Any]] = []
-    with _open(filesystem, path, compression) as stream:
-        lines = stream if isinstance(stream, lzma.LZMAFile) else io.BufferedReader(stream, 1 << 20)
-        for number, line in enumerate(lines, 1):
-            if line.isspace():
-                continue
-            rows.append(_parse_line(line, number, path))
-            if len(rows) == BLOCK_ROWS:
-                yield _json_block(rows, path, config, types)
-                rows = []
-    if rows:
-        yield _json_block(rows, path, config, types)
+def _struct_paths(schema: pa.Schema, config: InputConfig) -> list[str]:
+    return [
+        name
+        for name in dict.fromkeys(asked_columns(config).values())
+        if name not in schema.names and _leads(schema, name.split("."))
+    ]
 
 
-def _parse_line(line: bytes, number: int, path: str) -> dict[str, Any]:
-    try:
-        # A byte order mark is not valid JSON, but some editors write one.
-        row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"Line {number} of {path} is not UTF-8; convert the file.") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"Line {number} of {path} is not JSON ({one_line(error)}); "
-            "write one complete object per line."
-        ) from error
-    if not isinstance(row, dict):
-        raise UserError(
-            f"Line {number} of {path} is not a JSON object; write one object per line "
-            "(for a list, use jq -c '.[]')."
-        )
-    return row
-
-
-def _json_block(
-    rows: list[dict[str, Any]], path: str, config: InputConfig, types: pa.Schema | None
-) -> Block:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = {}
-    not_text = None
-    for name in names:
-        values = [row.get(name) for row in rows]
-        if name == config.text_column:
-            good = [value if _is_text(value) else None for value in values]
-            pairs = zip(values, good, strict=True)
-            not_text = pa.array([a is not None and b is None for a, b in pairs], pa.bool_())
-            columns[name] = pa.array(good, pa.string())
-            continue
-        known = None if types is None or name not in types.names else types.field(name).type
-        try:
-            columns[name] = pa.array(values, known)
-        # ArrowTypeError is a TypeError, ArrowInvalid and Unicode errors are ValueErrors.
-        except (TypeError, ValueError, OverflowError, NotImplementedError) as error:
-            raise UserError(
-                f"The column {name!r} of {path} has values of incompatible types "
-                f"({one_line(error)}); give it one type or drop it."
-            ) from error
-    return Block(pa.table(columns), path, not_text=not_text)
-
-
-def _is_text(value: Any) -> bool:
-    if not isinstance(value, str):
+def _leads(schema: pa.Schema, keys: list[str]) -> bool:
+    """Whether a path leads to a field of a struct."""
+    if len(keys) < 2 or schema.get_field_index(keys[0]) < 0:
         return False
-    try:
-        # JSON can contain half of a surrogate pair, which is not a character.
-        value.encode()
-    except UnicodeEncodeError:
-        return False
+    kind = schema.field(keys[0]).type
+    for key in keys[1:]:
+        if not pa.types.is_struct(kind) or kind.get_field_index(key) < 0:
+            return False
+        kind = kind.field(key).type
     return True
 
 
-def _open(filesystem: fs.FileSystem, path: str, compression: str | None) -> Any:
-    if compression == "xz":  # not supported by pyarrow
-        return lzma.LZMAFile(filesystem.open_input_stream(path, compression=None))
-    return filesystem.open_input_stream(path, compression=compression)
-
-
-def _unreadable(path: str, kind: str | None, error: BaseException) -> str:
+def _unreadable(
+    filesystem: fs.FileSystem,
+    path: str,
+    kind: str | None,
+    config: InputConfig,
+    error: BaseException,
+) -> str:
     if isinstance(error, PermissionError):
         return f"{path} is not readable by this user; change its permissions."
     if isinstance(error, FileNotFoundError):
         return f"{path} does not exist; check the path."
-    if "UTF8" in str(error):
-        return f"{path} is not UTF-8; convert it, for example with iconv -f latin1 -t utf-8."
-    return (
-        f"{path} cannot be read as {kind} ({one_line(error)}); "
-        "the file may be truncated; regenerate it."
-    )
+    if kind != "parquet" and "UTF8" in str(error):
+        encoding = find_encoding(filesystem, path, config.encoding)
+        return not_in_encoding(filesystem, path, encoding)
+    # What pyarrow says of csv holds rows of the corpus.
+    detail = f" ({one_line(error)})" if kind == "parquet" or isinstance(error, OSError) else ""
+    return f"{path} cannot be read as {kind}{detail}; the file may be truncated; regenerate it."

@@ -17,16 +17,17 @@ import pyarrow as pa
 from pyarrow import fs
 
 from smotext_ray.config.schema import InputConfig
+from smotext_ray.corpus import blocks
+from smotext_ray.corpus.blocks import Block, require_columns
 from smotext_ray.corpus.demo import load_dataset
 from smotext_ray.corpus.formats import (
-    BLOCK_ROWS,
     COMPRESSIONS,
     FORMATS,
-    Block,
     read_file,
-    require_columns,
     split_ending,
+    with_struct_paths,
 )
+from smotext_ray.corpus.listing import check_listing
 from smotext_ray.errors import UserError, one_line
 from smotext_ray.utils.filesystems import with_retry_limit
 from smotext_ray.utils.plain_types import check_plain_types
@@ -44,10 +45,13 @@ class Files:
     filesystem : pyarrow.fs.FileSystem
     paths : tuple of str
         All of one format; never empty.
+    root : str or None
+        The directory below which ``key=value`` directories are columns; None for a single file.
     """
 
     filesystem: fs.FileSystem
     paths: tuple[str, ...]
+    root: str | None = None
 
 
 def read_blocks(config: InputConfig, types: pa.Schema | None = None) -> Iterator[Block]:
@@ -78,7 +82,7 @@ def read_blocks(config: InputConfig, types: pa.Schema | None = None) -> Iterator
         yield from _read_hub(config)
         return
     for path in files.paths:
-        yield from read_file(files.filesystem, path, config, types)
+        yield from read_file(files.filesystem, path, config, types, files.root)
 
 
 def find_files(path: str) -> Files | None:
@@ -120,7 +124,9 @@ def find_files(path: str) -> Files | None:
         if not is_uri and _may_be_hub_name(path):
             return None
         raise UserError(f"{path} does not exist; check the path.")
-    return Files(filesystem, _checked(path, infos))
+    paths = _checked(path, check_listing(filesystem, root, infos))
+    is_file = not wildcards and paths == (root,)
+    return Files(filesystem, paths, None if is_file else root)
 
 
 def _open_local(path: str) -> tuple[fs.FileSystem, str, list[str]]:
@@ -262,11 +268,12 @@ def _read_hub(config: InputConfig) -> Iterator[Block]:
         split = match["split"] or "train"
         rows = datasets.load_dataset(match["name"], split=split, streaming=True)
         # One conversion to Arrow per block; its tables may have any number of rows.
-        stream: Any = rows.with_format("arrow").iter(batch_size=BLOCK_ROWS)
+        stream: Any = rows.with_format("arrow").iter(batch_size=blocks.BLOCK_ROWS)
         for table in stream:
-            require_columns(table.column_names, config, config.path)
             check_plain_types(table.schema, config.path)
-            yield Block(table, config.path)
+            block = with_struct_paths(Block(table, config.path), config)
+            require_columns(block.table.column_names, config, config.path)
+            yield block
     except UserError:
         raise
     except Exception as error:
@@ -281,5 +288,5 @@ def _read_demo(config: InputConfig) -> Iterator[Block]:
     name, _, split = config.path.removeprefix(DEMO).partition(":")
     table = load_dataset(name, cast(Any, split or "train"))
     require_columns(table.column_names, config, config.path)
-    for start in range(0, table.num_rows, BLOCK_ROWS):
-        yield Block(table.slice(start, BLOCK_ROWS), config.path)
+    for start in range(0, table.num_rows, blocks.BLOCK_ROWS):
+        yield Block(table.slice(start, blocks.BLOCK_ROWS), config.path)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.column_types import is_string
+from smotext_ray.corpus.conversion import converted, label_type
 from smotext_ray.corpus.digest import RowDigest
+from smotext_ray.corpus.plain import in_categories, restored
 from smotext_ray.corpus.sources import read_blocks
-from smotext_ray.corpus.survey import CorpusSummary, _decoded, _is_dictionary, _roles
-from smotext_ray.corpus.validation import plain_column, read_ids, validate_rows
+from smotext_ray.corpus.survey import CorpusSummary, roles
+from smotext_ray.corpus.validation import read_ids, validate_rows
 from smotext_ray.errors import UserError
 
 EXTRA = "extra."
@@ -74,59 +76,89 @@ def without_other_columns(survey: CorpusSummary, config: InputConfig) -> CorpusS
     return replace(survey, schema=pa.schema([survey.schema.field(name) for name in names]))
 
 
-def original_columns(table: pa.Table, config: InputConfig, schema: pa.Schema) -> pa.Table:
+def original_columns(
+    table: pa.Table,
+    config: InputConfig,
+    schema: pa.Schema,
+    categories: Mapping[str, pa.Array] | None = None,
+) -> pa.Table:
     """Convert staged rows back to the input's columns.
 
     Parameters
     ----------
     table : pyarrow.Table
-        Staged rows.
+        Staged rows; a missing column is null.
     config : InputConfig
     schema : pyarrow.Schema
         ``CorpusSummary.schema``.
+    categories : mapping of str to pyarrow.Array, optional
+        ``CorpusSummary.categories``.
 
     Returns
     -------
     pyarrow.Table
         The input's columns with their original names, order and types, without a generated ``id``.
     """
-    roles = _roles(config)
-    columns = [
-        _as(table.column(roles.get(name, EXTRA + name)), kind)
-        for name, kind in zip(schema.names, schema.types, strict=True)
-    ]
+    staged = roles(config)
+    columns = []
+    for field in schema:
+        name = staged.get(field.name, EXTRA + field.name)
+        if name not in table.column_names:
+            columns.append(pa.nulls(len(table), field.type))
+            continue
+        known = (categories or {}).get(field.name)
+        chunks = []
+        for chunk in table.column(name).chunks:
+            if known is None:
+                chunks.append(restored(chunk, field.type))
+            else:
+                chunks.append(in_categories(chunk, field.type, known))
+        columns.append(pa.chunked_array(chunks, field.type))
     return pa.table(columns, schema=schema)
 
 
-def _as(column: Any, kind: pa.DataType) -> Any:
-    if column.type == kind:  # extension types cannot be cast, not even to themselves
-        return column
-    # Only strings can be cast to a dictionary directly.
-    return column.dictionary_encode().cast(kind) if _is_dictionary(kind) else column.cast(kind)
+def staged_rows(
+    config: InputConfig, survey: CorpusSummary, labels: pa.DataType | None = None
+) -> Iterator[pa.Table]:
+    """Yield the valid rows with the staged columns, block by block.
 
-
-def staged_rows(config: InputConfig, survey: CorpusSummary) -> Iterator[pa.Table]:
-    """Yield the valid rows with the staged columns, block by block."""
-    roles = _roles(config)
-    label_type = _decoded(survey.schema.field(config.label_column).type)
-    if is_string(label_type):
-        label_type = pa.string()
+    Parameters
+    ----------
+    config : InputConfig
+    survey : CorpusSummary
+    labels : pyarrow.DataType, optional
+        Type of the labels, if not the one that follows from the survey.
+    """
+    staged = roles(config)
+    labels = labels or label_type(survey.schema.field(config.label_column).type)
     row = 0
     for block in read_blocks(config, survey.schema):
+        text, label, verdict = validate_rows(block, config)
+        ids = read_ids(block, config, row)
         try:
-            text, label, verdict = validate_rows(block, config)
-            columns = {
-                "id": read_ids(block, config, row),
-                "text": text,
-                "label": label.cast(label_type),
-            }
-            for name, kind in zip(survey.schema.names, survey.schema.types, strict=True):
-                if name not in roles:
-                    columns[EXTRA + name] = _as(plain_column(block, name), _decoded(kind))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            # Every conversion has been tried in the survey.
+            columns = {"id": ids.cast(_id_type(config, survey)), "text": text}
+            good = pa.array(verdict == 0)
+            columns["label"] = _cast_where(label, labels, good)
+            for field in survey.schema:
+                if field.name not in staged:
+                    columns[EXTRA + field.name] = converted(block, field.name, field.type)
+        except (UserError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise _changed(config) from error
         row += block.table.num_rows
-        yield pa.table(columns).filter(pa.array(verdict == 0))
+        yield pa.table(columns).filter(good)
+
+
+def _cast_where(labels: pa.Array, kind: pa.DataType, good: pa.Array) -> pa.Array:
+    """The labels in their type; those of unusable rows, which may not fit, are null."""
+    return pc.if_else(good, labels, pa.scalar(None, labels.type)).cast(kind)
+
+
+def _id_type(config: InputConfig, survey: CorpusSummary) -> pa.DataType:
+    if config.id_column is None:
+        return pa.int64()
+    is_text = is_string(survey.schema.field(config.id_column).type)
+    return pa.string() if is_text else pa.int64()
 
 
 def regrouped(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:

@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from smotext_ray.config.schema import InputConfig
+from smotext_ray.corpus.blocks import Block, require_columns
 from smotext_ray.corpus.column_types import ColumnTypes, is_string
+from smotext_ray.corpus.conversion import converted, label_type
 from smotext_ray.corpus.digest import RowDigest
-from smotext_ray.corpus.formats import Block, require_columns
+from smotext_ray.corpus.plain import plain_type, restored
 from smotext_ray.corpus.sources import read_blocks
 from smotext_ray.corpus.validation import REASONS, check_names, read_ids, validate_rows
 from smotext_ray.errors import UserError
@@ -54,9 +57,11 @@ class CorpusSummary:
     bad_rows : dict of str to BadRows
         Reason to rows; a row counts once, with its first reason.
     schema : pyarrow.Schema
-        The input's columns.
+        The input's columns, with its metadata.
     mean_characters : float
         Mean length of the valid texts.
+    categories : dict of str to pyarrow.Array
+        The values of each column of dictionaries, in order.
     digest : str
         Of the valid rows, see `RowDigest`.
     """
@@ -66,6 +71,7 @@ class CorpusSummary:
     bad_rows: dict[str, BadRows]
     schema: pa.Schema
     mean_characters: float
+    categories: dict[str, pa.Array] = field(default_factory=dict)
     digest: str = ""
 
 
@@ -89,8 +95,8 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
         result, has bad rows (with ``on_bad_row="error"``), null or duplicate ids, or fewer than
         ``least_classes`` classes.
     """
-    _check_roles(config)
-    types = ColumnTypes(text=config.text_column, label=config.label_column)
+    _checkroles(config)
+    types = ColumnTypes(config.text_column, config.label_column, config.id_column)
     tally = _Tally()
     for block in read_blocks(config):
         check_names(block)
@@ -104,6 +110,8 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
     # JSON lines and directories can only be checked after the last row.
     require_columns(schema.names, config, config.path)
     _check_storable(schema, config)
+    if types.is_mixed:
+        check_fitting(schema, config)
     if config.id_column is not None:
         _check_unique(tally, config)
     survey = CorpusSummary(
@@ -112,12 +120,19 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
         bad_rows=_bad_rows(tally, schema, config),
         schema=schema,
         mean_characters=tally.characters / max(tally.good, 1),
+        categories=types.categories,
         digest=tally.digest.of_labels(
-            lambda labels: _as_type(labels, schema.field(config.label_column).type)
+            lambda labels: _as_type(labels, label_type(schema.field(config.label_column).type))
         ),
     )
     _check_rows(survey, tally.seen, config, least_classes)
     return survey
+
+
+def roles(config: InputConfig) -> dict[str, str]:
+    """The input's names of the staged columns ``id``, ``text`` and ``label``."""
+    staged = {config.text_column: "text", config.label_column: "label"}
+    return staged if config.id_column is None else {**staged, config.id_column: "id"}
 
 
 @dataclass
@@ -183,27 +198,43 @@ def _hashes(ids: pa.Array) -> np.ndarray:
 
 
 def _check_storable(schema: pa.Schema, config: InputConfig) -> None:
-    for name, kind in zip(schema.names, schema.types, strict=True):
+    for field_ in schema:
+        name, kind = field_.name, field_.type
         if "struct<>" in str(kind):  # not supported by parquet
             raise UserError(
                 f"The column {name!r} of {config.path} has only empty objects; drop it."
             )
+        try:
+            values = restored(pa.array([], plain_type(kind)), kind)
+            pq.write_table(pa.table([values], pa.schema([field_])), pa.BufferOutputStream())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+            raise UserError(
+                f"The column {name!r} of {config.path} has the type {kind}, which parquet cannot "
+                "hold; drop it, or write it with another type."
+            ) from error
 
 
-def _check_roles(config: InputConfig) -> None:
-    roles = _roles(config)
-    if len(roles) < 2 + (config.id_column is not None):
+def check_fitting(schema: pa.Schema, config: InputConfig) -> None:
+    """Read the input again: each value must fit the type that all of the input has in common.
+
+    Raises
+    ------
+    UserError
+        With the column and the types.
+    """
+    for block in read_blocks(config, schema):
+        for field_ in schema:
+            if field_.name not in (config.text_column, config.label_column):
+                converted(block, field_.name, field_.type)
+
+
+def _checkroles(config: InputConfig) -> None:
+    if len(roles(config)) < 2 + (config.id_column is not None):
         raise UserError(
             "The text, label and id columns must be different; "
             f"they are {config.text_column!r}, {config.label_column!r}"
             + (f" and {config.id_column!r}." if config.id_column is not None else ".")
         )
-
-
-def _roles(config: InputConfig) -> dict[str, str]:
-    """The input's names of the staged columns ``id``, ``text`` and ``label``."""
-    roles = {config.text_column: "text", config.label_column: "label"}
-    return roles if config.id_column is None else {**roles, config.id_column: "id"}
 
 
 def _check_rows(survey: CorpusSummary, seen: int, config: InputConfig, least_classes: int) -> None:
@@ -233,13 +264,15 @@ def _check_rows(survey: CorpusSummary, seen: int, config: InputConfig, least_cla
 def _class_counts(labels: Counter[Any], kind: pa.DataType) -> dict[Any, int]:
     # For csv, strings were counted, and two of them can be the same value: "true" and "True".
     counts: Counter[Any] = Counter()
-    for label, count in zip(_as_type(list(labels), kind), labels.values(), strict=True):
+    for label, count in zip(_as_type(list(labels), label_type(kind)), labels.values(), strict=True):
         counts[label] += count
     return dict(sorted(counts.items(), key=lambda item: str(item[0])))
 
 
 def _bad_rows(tally: _Tally, schema: pa.Schema, config: InputConfig) -> dict[str, BadRows]:
-    kind = pa.int64() if config.id_column is None else schema.field(config.id_column).type
+    kind = pa.int64()
+    if config.id_column is not None:
+        kind = plain_type(schema.field(config.id_column).type)
     return {
         reason: BadRows(tally.bad[reason], tuple(_as_type(tally.examples[reason], kind)))
         for reason in REASONS
@@ -248,16 +281,4 @@ def _bad_rows(tally: _Tally, schema: pa.Schema, config: InputConfig) -> dict[str
 
 
 def _as_type(values: list[Any], kind: pa.DataType) -> list[Any]:
-    return list(pa.array(values).cast(_decoded(kind)).to_pylist()) if values else []
-
-
-def _is_dictionary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_dictionary(kind))
-
-
-def _decoded(kind: pa.DataType) -> pa.DataType:
-    """The type of a staged column: not a dictionary, and not a view, which cannot be filtered."""
-    kind = kind.value_type if _is_dictionary(kind) else kind
-    if pa.types.is_string_view(kind):
-        return pa.string()
-    return pa.binary() if pa.types.is_binary_view(kind) else kind
+    return list(pa.array(values).cast(kind).to_pylist()) if values else []

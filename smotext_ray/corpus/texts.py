@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from smotext_ray.config.schema import InputConfig
-from smotext_ray.corpus.formats import require_columns
+from smotext_ray.corpus.blocks import require_columns
 from smotext_ray.corpus.sources import read_blocks
 from smotext_ray.errors import UserError
 

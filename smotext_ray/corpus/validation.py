@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smotext_ray.config.schema import InputConfig
+from smotext_ray.corpus.blocks import Block, require_columns
 from smotext_ray.corpus.column_types import is_string
-from smotext_ray.corpus.formats import Block, require_columns
+from smotext_ray.corpus.plain import plain, plain_type
 from smotext_ray.errors import UserError
 from smotext_ray.tables import RESERVED
 
@@ -123,7 +124,7 @@ def read_ids(block: Block, config: InputConfig, first_row: int) -> pa.Array:
 
 
 def plain_column(block: Block, name: str) -> pa.Array:
-    """A column as a single array, without dictionary encoding.
+    """A column as a single array, in its `plain_type`.
 
     Parameters
     ----------
@@ -137,8 +138,12 @@ def plain_column(block: Block, name: str) -> pa.Array:
     """
     if name not in block.table.column_names:
         return pa.nulls(block.table.num_rows)
-    column = block.table.column(name).combine_chunks()
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    column = block.table.column(name)
+    if column.num_chunks == 1:
+        return plain(column.chunk(0))
+    return pa.chunked_array(
+        [plain(chunk) for chunk in column.chunks], plain_type(column.type)
+    ).combine_chunks()
 
 
 def check_names(block: Block) -> None:

@@ -36,12 +36,15 @@ from smotext_ray.evaluation.report.sections import (
     run_facts,
 )
 from smotext_ray.evaluation.report.summary import summary
+from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS, Classifier
 from smotext_ray.evaluation.utility.distillation import STUDENTS, Student, distil
 from smotext_ray.evaluation.utility.epsilons import utility_at_epsilons
 from smotext_ray.evaluation.utility.fine_tuning import FineTuned
+from smotext_ray.evaluation.utility.section import utility_section
 from smotext_ray.evaluation.utility.teacher import TeacherLabels
-from smotext_ray.evaluation.utility.trials import available, run_trials, utility_section
+from smotext_ray.evaluation.utility.training_sets import of_real
+from smotext_ray.evaluation.utility.trials import available, run_trials
 from smotext_ray.models.files import locate_model
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
@@ -116,7 +119,8 @@ def evaluate(
     Report
     """
     manifest = Manifest.read(run)
-    controls, named = options.decoded, _classifiers(config, options.classifiers)
+    controls = options.decoded
+    named = _classifiers(config, options.classifiers, material.real)
     arms = available(options.variants)
     trials = run_trials(material, seeds, named, encode, arms, log=log, decoded=controls)
     privacy = _promise(manifest) | {"rows": copy_check(material, encode, options.canaries)}
@@ -132,7 +136,7 @@ def evaluate(
         "run": run_facts(run, manifest, material, options.test)
         | {"quick": not controls and options.token_nll is None},
         "classes": classes(manifest, material),
-        "utility": utility_section(trials, len(material.test), seeds),
+        "utility": utility_section(trials, material.test.labels, seeds, controls),
         "fidelity": _fidelity(material, agreement, controls, options.token_nll),
         "by_class": by_class(material, agreement),
         "privacy": privacy,
@@ -158,8 +162,10 @@ def _promise(manifest: Manifest) -> dict[str, Any]:
     return {name: getattr(promise, key) for name, key in names.items()}
 
 
-def _classifiers(config: RunConfig, names: Sequence[str]) -> dict[str, Classifier]:
-    known = CLASSIFIERS | ({"bert": _bert(config)} if "bert" in names else {})
+def _classifiers(config: RunConfig, names: Sequence[str], real: Rows) -> dict[str, Classifier]:
+    known = dict(CLASSIFIERS)
+    if "bert" in names:
+        known["bert"] = _bert(config).settled(of_real(real), seed=0)
     return {name: known[name] for name in dict.fromkeys(names)}
 
 

@@ -70,6 +70,12 @@ class Rows:
         )
 
 
+def unencoded(texts: list[str], labels: list[str], dim: int) -> Rows:
+    """Rows whose embeddings of ``dim`` numbers are NaN until `encoded` fills them in."""
+    absent = np.full((len(texts), dim), np.nan, dtype=np.float32)
+    return Rows(texts, absent, labels, has_embedding=False)
+
+
 def need_texts(train: Rows, test: Rows) -> None:
     """Raise ValueError if rows are points without a text."""
     if not (train.has_text and test.has_text):

@@ -111,16 +111,48 @@ def interval(values: Sequence[float], left_out: float = 0.0) -> Interval:
     """
     from scipy.stats import t
 
+    mean, error, n = _mean_and_error(values, left_out)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error if n > 1 else math.nan
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def p_value(values: Sequence[float], left_out: float = 0.0) -> float:
+    """Two-sided p value of a mean of zero, by the test that belongs to `interval`.
+
+    Parameters
+    ----------
+    values, left_out
+        As of `interval`.
+
+    Returns
+    -------
+    float in [0, 1]
+        NaN for a single value; 1 if all values are zero.
+
+    Examples
+    --------
+    >>> round(p_value([0.1, 0.2, 0.3]), 3)
+    0.074
+    """
+    from scipy.stats import t
+
+    mean, error, n = _mean_and_error(values, left_out)
+    if n == 1:
+        return math.nan
+    if not error:
+        return 0.0 if mean else 1.0
+    return float(2 * t.sf(abs(mean) / error, n - 1))
+
+
+def _mean_and_error(values: Sequence[float], left_out: float) -> tuple[float, float, int]:
+    """Mean, its standard error (NaN for a single value), and the number of values."""
     x = np.asarray(values, dtype=np.float64)
     if not len(x):
         raise ValueError("An interval needs at least one value.")
-    mean = float(np.mean(x))
     if len(x) == 1:
-        return Interval(mean, math.nan, math.nan, 1)
+        return float(x[0]), math.nan, 1
     scale = (1 - left_out) / left_out if left_out else 1 / len(x)
-    error = math.sqrt(scale) * float(np.std(x, ddof=1))
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(x) - 1)) * error
-    return Interval(mean, mean - half, mean + half, len(x))
+    return float(np.mean(x)), math.sqrt(scale) * float(np.std(x, ddof=1)), len(x)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

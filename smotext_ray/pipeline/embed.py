@@ -92,7 +92,7 @@ def _stage_corpus(opened: Opened, manifest: Manifest) -> None:
         )
     rows = rows_per_file(config, survey.rows)
     stage_corpus(config.input, survey, run.fs, run.make("corpus"), rows_per_file=rows)
-    write_input_schema(run, survey.schema)
+    write_input_schema(run, survey)
     manifest.input.files = len(run.table("corpus").files)
     manifest.input.digest = None  # it would help to guess the texts of a run with epsilon
     manifest.stages["corpus"] = StageFacts(rows=survey.rows, seconds=time.monotonic() - started)

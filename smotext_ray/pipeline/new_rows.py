@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.column_types import is_string
 from smotext_ray.corpus.staging import regrouped, staged_rows
-from smotext_ray.corpus.survey import survey_corpus
+from smotext_ray.corpus.survey import check_fitting, survey_corpus
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import Run
-from smotext_ray.run.result import INPUT_SCHEMA
+from smotext_ray.run.result import read_input_schema
 from smotext_ray.utils.text import distinct_part
 
 
@@ -81,16 +81,19 @@ def stage_unseen(
         As in `survey_corpus`, except for missing rows or classes; also if a column of the run is
         missing or has another type.
     """
-    schema = pq.read_schema(pa.BufferReader(run.read(INPUT_SCHEMA)))
+    schema, _ = read_input_schema(run)
     survey = survey_corpus(config, least_classes=0)
     found = NewRows(read=survey.rows)
     if not survey.rows:
         return found
     _check_schema(survey.schema, schema, config)
+    if survey.schema.types != schema.types:
+        check_fitting(schema, config)
+    labels = run.table("corpus").schema.field("label").type
     seen = _Seen(run, files, numbered=config.id_column is None)
     rows = (
         seen.keep_unseen(table, found)
-        for table in staged_rows(config, replace(survey, schema=schema))
+        for table in staged_rows(config, replace(survey, schema=schema), labels)
     )
     for table in regrouped(rows, rows_per_file):
         if not table.num_rows:
@@ -163,6 +166,11 @@ def _hashes(strings: Sequence[str]) -> np.ndarray:
     return np.frombuffer(b"".join(digests), np.int64)
 
 
+def _is_from_text(kind: pa.DataType) -> bool:
+    """Whether csv may have been read as this type; whether its cells fit is checked after."""
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+
+
 def _check_schema(given: pa.Schema, own: pa.Schema, config: InputConfig) -> None:
     """Reject an input whose rows do not match the existing ones."""
     for name, kind in zip(own.names, own.types, strict=True):
@@ -174,6 +182,7 @@ def _check_schema(given: pa.Schema, own: pa.Schema, config: InputConfig) -> None
             or pa.types.is_null(other)
             or (is_string(other) and is_string(kind))
             or (pa.types.is_integer(other) and pa.types.is_floating(kind))
+            or (is_string(other) and _is_from_text(kind))
         )
         if not fits:
             raise UserError(

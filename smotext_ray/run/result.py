@@ -10,11 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from smotext_ray.corpus.plain import plain_type, restored
 from smotext_ray.corpus.staging import original_columns
+from smotext_ray.corpus.survey import CorpusSummary
 from smotext_ray.run.corpus_files import corpus_files
 from smotext_ray.run.directory import Run, file_sha256
 from smotext_ray.run.facts import Result
 from smotext_ray.run.manifest import Manifest
+from smotext_ray.run.pandas_dtypes import with_pandas_dtypes
 from smotext_ray.run.sample_weight import synthetic_weights
 from smotext_ray.run.samples import accepted_unique_samples
 from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, WEIGHT, result_schema
@@ -23,15 +26,38 @@ FILE = "augmented.parquet"
 DIRECTORY = "augmented"
 PARTIAL = "_result"
 INPUT_SCHEMA = "input_schema.parquet"
+INPUT_CATEGORIES = "input_categories.parquet"
 LARGE = 1_000_000  # rows; a larger result becomes a directory
 ROWS_PER_FILE = 500_000
 
 
-def write_input_schema(run: Run, schema: pa.Schema) -> None:
-    """Store the input's columns and types as an empty parquet file."""
+def write_input_schema(run: Run, survey: CorpusSummary) -> None:
+    """Store the input's columns and types as an empty parquet file, and its categories in another.
+
+    An empty dictionary has no values, so those are stored as one list per column.
+    """
+    lists = {
+        name: pa.ListArray.from_arrays([0, len(values)], values)
+        for name, values in survey.categories.items()
+    }
+    run.write(_parquet(pa.table(lists)), INPUT_CATEGORIES)
+    columns = [restored(pa.array([], plain_type(kind)), kind) for kind in survey.schema.types]
+    run.write(_parquet(pa.table(columns, schema=survey.schema)), INPUT_SCHEMA)
+
+
+def read_input_schema(run: Run) -> tuple[pa.Schema, dict[str, pa.Array]]:
+    """The input's schema, and the values of its columns of dictionaries in their order."""
+    schema = pq.read_schema(pa.BufferReader(run.read(INPUT_SCHEMA)))
+    if not run.has(INPUT_CATEGORIES):  # a run of an older version
+        return schema, {}
+    lists = pq.read_table(pa.BufferReader(run.read(INPUT_CATEGORIES)))
+    return schema, {name: lists[name].chunk(0).flatten() for name in lists.column_names}
+
+
+def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(schema.empty_table(), sink)
-    run.write(sink.getvalue().to_pybytes(), INPUT_SCHEMA)
+    pq.write_table(table, sink)
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result:
@@ -54,12 +80,14 @@ def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result
     -------
     Result
     """
-    own = pq.read_schema(pa.BufferReader(run.read(INPUT_SCHEMA)))
+    own, categories = read_input_schema(run)
     id_type = run.table("embeddings").schema.field("id").type
     mixed = manifest.config.plan.neighbors_per_point
-    schema = result_schema(own, id_type, mixed)
+    names = manifest.config.input
+    complete = {names.text_column, names.label_column}
+    schema = with_pandas_dtypes(result_schema(own, id_type, mixed), complete)
     total = manifest.input.rows + sum(wanted.values())
-    tables = _all_rows(run, manifest, wanted, own, schema)
+    tables = _all_rows(run, manifest, wanted, categories, schema)
     parts = {FILE: tables}.items() if total < LARGE else _named(_split(tables))
     run.clear(PARTIAL)
     files = {name: _write(run, f"{PARTIAL}/{name}", schema, part) for name, part in parts}
@@ -77,23 +105,26 @@ def _all_rows(
     run: Run,
     manifest: Manifest,
     wanted: dict[Any, int],
-    input_schema: pa.Schema,
+    categories: dict[str, pa.Array],
     schema: pa.Schema,
 ) -> Iterator[pa.Table]:
     settings = manifest.config.input
+    own = pa.schema(list(schema)[: schema.get_field_index("synthetic")])
     files = [] if manifest.is_private else corpus_files(run, manifest)
     for file in files:  # in input order
-        own = original_columns(run.read_table(file), settings, input_schema)
-        own = own.append_column("synthetic", pa.array([False] * len(own)))
-        yield _filled(_weighted(own, [1.0] * len(own)), schema)
+        staged = run.read_table(file)
+        table = original_columns(staged, settings, own, categories)
+        table = table.append_column("synthetic", pa.array([False] * len(table)))
+        yield _filled(_weighted(table, [1.0] * len(table)), schema)
     weights = _weights(manifest, wanted)
     for samples in delivered_samples(run, manifest.round_numbers, wanted):
-        renamed = {settings.text_column: samples["text"], settings.label_column: samples["label"]}
+        new = original_columns(samples.select(["text", "label"]), settings, own, categories)
         lineage = [*RESULT_LINEAGE, *(name for name in KEPT_OTHERS if name in samples.column_names)]
-        columns = {name: samples[name] for name in lineage} | renamed
-        columns["synthetic"] = pa.array([True] * len(samples))
+        for name in lineage:
+            new = new.append_column(name, samples[name])
+        new = new.append_column("synthetic", pa.array([True] * len(new)))
         given = [weights[label] for label in samples["label"].to_pylist()]
-        yield _filled(_weighted(pa.table(columns), given), schema)
+        yield _filled(_weighted(new, given), schema)
 
 
 def _weights(manifest: Manifest, wanted: Mapping[Any, int]) -> dict[Any, float]:
@@ -136,9 +167,7 @@ def up_to_target(samples: pa.Table, used: Counter[Any], wanted: Mapping[Any, int
 def _filled(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table with the schema's columns; missing ones are null."""
     columns = [
-        table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(len(table), field.type)
+        table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
         for field in schema
     ]
     return pa.table(columns, schema=schema)

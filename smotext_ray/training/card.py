@@ -17,7 +17,7 @@ from typing import Any
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge_config import SOFT_PLACEHOLDER, BridgeConfig, read_bridge_config
 from smotext_ray.training.config import METRICS_FILE
-from smotext_ray.training.evaluate import Evaluation
+from smotext_ray.training.evaluate import Evaluation, LengthBucket
 from smotext_ray.utils.files import whole_file
 from smotext_ray.utils.hub import CARD_FILE, is_hub_name, last_part, shown
 from smotext_ray.utils.markdown import table
@@ -118,13 +118,21 @@ def _read_evaluation(file: Path) -> Evaluation:
     if wrong:
         said = json.dumps(content[wrong[0]])[:40]
         raise UserError(f"{file} is not an evaluation ({wrong[0]} is {said}); {fix}.")
-    return Evaluation(**{name: content[name] for name in names})
+    lengths = {name: LengthBucket(**bucket) for name, bucket in content["by_length"].items()}
+    return Evaluation(**{name: content[name] for name in names} | {"by_length": lengths})
 
 
 def _is_sound(name: str, value: Any) -> bool:
     if name == "interpolated":
         return isinstance(value, dict) and all(map(_is_number, value.values()))
+    if name == "by_length":
+        return isinstance(value, dict) and all(map(_is_bucket, value.values()))
     return _is_number(value) or (name == "class_agreement" and value is None)
+
+
+def _is_bucket(value: Any) -> bool:
+    names = {field.name for field in fields(LengthBucket)}
+    return isinstance(value, dict) and set(value) == names and all(map(_is_number, value.values()))
 
 
 def _is_number(value: Any) -> bool:
@@ -291,6 +299,11 @@ def _evaluation_table(evaluations: Mapping[str, Evaluation]) -> str:
         cosines = (one.interpolated.get(lam) for one in found)
         said = (_figure("interpolated", cosine) for cosine in cosines)
         rows.append((f"cosine to the point, interpolated at lam {lam}", *said))
+    lengths = dict.fromkeys(name for one in found for name in one.by_length)
+    for name in sorted(lengths, key=lambda name: int(name.split()[0])):
+        buckets = [one.by_length.get(name) for one in found]
+        said = (_figure("by_length", bucket and bucket.cosine) for bucket in buckets)
+        rows.append((f"cosine of the decoded text, sources of {name} words", *said))
     return (
         "## Evaluation\n\n`smotext bridge eval`: texts are embedded, decoded greedily, and "
         "embedded again; losses are the LLM's, in nats per token.\n\n"

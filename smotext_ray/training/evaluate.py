@@ -19,12 +19,35 @@ from smotext_ray.gate.reference import class_reference
 from smotext_ray.plan.interpolation import interpolate
 from smotext_ray.plan.neighbors import same_class_neighbors
 from smotext_ray.plan.vectors import unit
-from smotext_ray.utils.text import fingerprint
+from smotext_ray.utils.text import fingerprint, words
 
 LAMS = (0.25, 0.5)
 NEIGHBORS = 5
+LONGEST = (10, 25, 60, 150)  # words of the texts of a bucket
 CANDIDATES = 4
 TEMPERATURE = 0.7  # default of decoder.temperature
+
+
+@dataclass(frozen=True)
+class LengthBucket:
+    """Greedily decoded texts of sources of similar length.
+
+    Attributes
+    ----------
+    rows : int
+    cosine : float
+        Mean cosine of the decoded text's embedding to its source's.
+    retrieval_at_1 : float
+        How often the decoded text is closest to its own source among all sources of any length.
+    words, decoded_words : float
+        Mean number of words of the sources, and of the decoded texts.
+    """
+
+    rows: int
+    cosine: float
+    retrieval_at_1: float
+    words: float
+    decoded_words: float
 
 
 @dataclass(frozen=True)
@@ -48,6 +71,9 @@ class Evaluation:
         Share of greedy texts equal to one of the texts, ignoring case and white space.
     interpolated : dict
         Maps lam to the mean cosine of the greedy text to its interpolated point.
+    by_length : dict
+        Maps numbers of words, such as "11 to 25", to a `LengthBucket`; shortest first, without
+        empty ones.
     """
 
     rows: int
@@ -61,6 +87,7 @@ class Evaluation:
     class_agreement: float | None
     verbatim_share: float
     interpolated: dict[str, float]
+    by_length: dict[str, LengthBucket]
 
     def as_json(self) -> dict[str, Any]:
         """The metrics as a mapping of plain values."""
@@ -184,6 +211,7 @@ def evaluate(
         retrieval_at_1=float((near.argmax(1) == np.arange(len(x))).mean()),
         class_agreement=None if labels is None else _class_agreement(x, y, labels),
         verbatim_share=_verbatim(texts, [found[0] for found in greedy]),
+        by_length=_by_length(texts, [found[0] for found in greedy], near),
         interpolated=_interpolated(texts, labels, x, encoder, decoder),
         cosine_best_of_4=_best(decoder, encoder, x),
     )
@@ -214,6 +242,29 @@ def _class_agreement(x: np.ndarray, y: np.ndarray, labels: Sequence[Any]) -> flo
     wide = x.astype(np.float64)
     reference = class_reference(np.bincount(codes), sums, wide.T @ wide, np.empty(0, np.int64))
     return float((reference.nearest_class(y) == codes).mean())
+
+
+def _by_length(
+    texts: Sequence[str], decoded: Sequence[str], near: np.ndarray
+) -> dict[str, LengthBucket]:
+    source_words, decoded_words = (
+        np.array([len(words(text)) for text in each]) for each in (texts, decoded)
+    )
+    own, is_nearest = np.diag(near), near.argmax(1) == np.arange(len(near))
+    bucket = np.searchsorted(LONGEST, source_words)
+    found = {}
+    for i in np.unique(bucket).tolist():
+        rows = bucket == i
+        first = LONGEST[i - 1] + 1 if i else 1
+        name = f"{first} to {LONGEST[i]}" if i < len(LONGEST) else f"{first} or more"
+        found[name] = LengthBucket(
+            rows=int(rows.sum()),
+            cosine=float(own[rows].mean()),
+            retrieval_at_1=float(is_nearest[rows].mean()),
+            words=float(source_words[rows].mean()),
+            decoded_words=float(decoded_words[rows].mean()),
+        )
+    return found
 
 
 def _verbatim(texts: Sequence[str], decoded: Sequence[str]) -> float:

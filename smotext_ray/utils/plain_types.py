@@ -8,11 +8,15 @@ import pyarrow as pa
 
 from smotext_ray.errors import UserError
 
-# Extension types that pyarrow implements itself, as data only. All others are read by code that
-# some package has registered; ``ray.data.arrow_pickled_object`` unpickles each value.
+# Extension types that pyarrow implements itself, as data only, and those of pandas, datasets and
+# Ray (from 2.60 on) whose parameters are JSON. All others are read by code that some package has
+# registered; ``ray.data.arrow_pickled_object`` unpickles each value.
 HARMLESS = {
     *("arrow.bool8", "arrow.fixed_shape_tensor", "arrow.json", "arrow.opaque"),
     *("arrow.uuid", "arrow.variable_shape_tensor"),
+    *("pandas.period", "pandas.interval"),
+    *(f"datasets.features.features.Array{number}DExtensionType" for number in (2, 3, 4, 5)),
+    *("ray.data.arrow_tensor", "ray.data.arrow_tensor_v2", "ray.data.arrow_variable_shaped_tensor"),
 }
 EXTENSION_NAME = b"ARROW:extension:name"
 
@@ -29,8 +33,8 @@ def check_plain_types(schema: pa.Schema, where: str) -> None:
     Raises
     ------
     UserError
-        If a column, or a part of one, has an extension type that is not pyarrow's own, whether or
-        not its package is loaded.
+        If a column, or a part of one, has an extension type that is not known to be data only,
+        whether or not its package is loaded.
     """
     for field in schema:
         for name in _extension_names(field):

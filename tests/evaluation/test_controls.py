@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import math
 from collections import Counter
 
 import numpy as np
@@ -15,17 +14,16 @@ from sklearn.datasets import make_classification
 
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.rows import Rows, encoded
-from smotext_ray.evaluation.statistics import Interval
 from smotext_ray.evaluation.utility.arms import (
     ARMS,
     VARIANT_ARMS,
     eda,
     embedding_smote,
-    gain_is_interpolations,
     random_oversampling,
 )
 from smotext_ray.evaluation.utility.classifiers import score
 from smotext_ray.evaluation.utility.eda import wordnet
+from smotext_ray.evaluation.utility.training_sets import of_real
 
 ADDING = ["random_oversampling", "embedding_smote", "eda_without_synonyms", "adasyn", "kmeans"]
 ALL = ARMS | VARIANT_ARMS
@@ -51,14 +49,16 @@ def test_targets_are_reached_and_real_rows_kept(arm, counts, more, seed):
     present = dict(zip("abcd", counts, strict=False))
     final = {label: count + more[i] for i, (label, count) in enumerate(present.items())}
     real = rows_of(present)
-    made, weights = ALL[arm](real, final, seed)
-    assert weights is None
+    training = ALL[arm](real, final, seed)
+    made = training.rows
+    assert training.weight is None and training.real == len(real)
+    assert origins_are_of_the_class(training)
     assert Counter(made.labels) == final
     assert made.texts[: len(real)] == real.texts
     assert made.labels[: len(real)] == real.labels
     np.testing.assert_array_equal(made.embeddings[: len(real)], real.embeddings)
     assert made.embeddings.dtype == np.float32
-    again, _ = ALL[arm](real, final, seed)
+    again = ALL[arm](real, final, seed).rows
     assert again.texts == made.texts
     np.testing.assert_array_equal(again.embeddings, made.embeddings)
 
@@ -66,7 +66,7 @@ def test_targets_are_reached_and_real_rows_kept(arm, counts, more, seed):
 @pytest.mark.parametrize("arm", ADDING)
 def test_another_seed_is_another_draw(arm):
     real = rows_of({"a": 8, "b": 30})
-    one, two = (ALL[arm](real, {"a": 30}, seed)[0] for seed in (0, 1))
+    one, two = (ALL[arm](real, {"a": 30}, seed).rows for seed in (0, 1))
     assert one.texts != two.texts or not np.array_equal(one.embeddings, two.embeddings)
 
 
@@ -74,9 +74,8 @@ def test_another_seed_is_another_draw(arm):
 def test_classes_without_a_target_and_reached_targets_get_nothing(arm):
     real = rows_of({"a": 3, "b": 5})
     for final in ({}, {"a": 3}, {"a": 3, "b": 5}):
-        made, _ = ALL[arm](real, final, 0)
-        assert made is real
-    made, _ = ALL[arm](real, {"a": 4}, 0)
+        assert ALL[arm](real, final, 0).rows is real
+    made = ALL[arm](real, {"a": 4}, 0).rows
     assert Counter(made.labels) == {"a": 4, "b": 5}
 
 
@@ -89,15 +88,17 @@ def test_targets_that_do_not_fit(arm, final):
 
 def test_nothing_is_nothing():
     real = rows_of({"a": 3, "b": 5})
-    assert ARMS["nothing"](real, {"a": 5}, 0) == (real, None)
+    made = ARMS["nothing"](real, {"a": 5}, 0)
+    assert made.rows is real and made.weight is None and made.real == 8
 
 
 @settings(max_examples=30)
 @given(counts=st.lists(st.integers(1, 20), min_size=2, max_size=4))
 def test_weights_make_classes_equal(counts):
     real = rows_of(dict(zip("abcd", counts, strict=False)))
-    made, weights = ARMS["class_weights"](real, {}, 0)
-    assert made is real
+    made = ARMS["class_weights"](real, {}, 0)
+    assert made.rows is real
+    weights = made.weight
     assert weights.sum() == pytest.approx(len(real))
     labels = np.array(real.labels)
     for label in set(real.labels):
@@ -107,7 +108,9 @@ def test_weights_make_classes_equal(counts):
 
 def test_oversampled_rows_are_whole_rows_of_their_class():
     real = rows_of({"a": 4, "b": 30})
-    made, _ = random_oversampling(real, {"a": 30}, 3)
+    training = random_oversampling(real, {"a": 30}, 3)
+    made = training.rows
+    assert made.texts == [real.texts[row] for row in training.origins[:, 0]]
     known = {text: (label, tuple(x)) for text, label, x in rows(real)}
     assert all(known[text] == (label, tuple(x)) for text, label, x in rows(made))
     assert len(set(made.texts[len(real) :])) > 1
@@ -119,7 +122,7 @@ def test_smote_is_imbalanced_learns():
     )
     real = Rows([str(i) for i in range(200)], x.astype(np.float32), [str(label) for label in y])
     final = dict.fromkeys("012", max(Counter(real.labels).values()))
-    made, _ = embedding_smote(real, final, 4)
+    made = embedding_smote(real, final, 4).rows
     theirs, labels = SMOTE(random_state=4).fit_resample(unit(real.embeddings), real.labels)
     np.testing.assert_allclose(made.embeddings[200:], theirs[200:], atol=1e-6)
     assert made.labels == list(labels)
@@ -134,8 +137,8 @@ def test_a_variant_adds_other_points_than_smote_and_smotes_where_it_has_none(var
     labels = [str(label) for label in y] + ["far"] * 9
     real = Rows([f"text {i}" for i in range(209)], x.astype(np.float32), labels)
     final = {"2": 80, "far": 60}
-    smote, _ = embedding_smote(real, final, 4)
-    made, _ = VARIANT_ARMS[variant](real, final, 4)
+    smote = embedding_smote(real, final, 4).rows
+    made = VARIANT_ARMS[variant](real, final, 4).rows
     assert not made.has_text and Counter(made.labels) == Counter(smote.labels)
 
     def added(rows, label):
@@ -144,7 +147,7 @@ def test_a_variant_adds_other_points_than_smote_and_smotes_where_it_has_none(var
 
     assert np.abs(added(made, "2") - added(smote, "2")).max() > 0.1
     if variant in ("borderline", "adasyn"):
-        (own,) = [embedding_smote(real, {"far": 60}, 4)[0]]
+        own = embedding_smote(real, {"far": 60}, 4).rows
         np.testing.assert_array_equal(added(made, "far"), added(own, "far"))
 
 
@@ -152,7 +155,7 @@ def test_a_variant_adds_other_points_than_smote_and_smotes_where_it_has_none(var
 @given(count=st.integers(1, 8), seed=st.integers(0, 99))
 def test_points_lie_between_rows_of_their_class_and_have_no_text(count, seed):
     real = rows_of({"a": count, "b": 9}, dim=2)
-    made, _ = embedding_smote(real, {"a": count + 6}, seed)
+    made = embedding_smote(real, {"a": count + 6}, seed).rows
     assert not made.has_text and made.has_embedding
     assert made.texts[len(real) :] == [""] * 6
     own = unit(real.embeddings)[np.array(real.labels) == "a"].astype(np.float64)
@@ -162,12 +165,12 @@ def test_points_lie_between_rows_of_their_class_and_have_no_text(count, seed):
         lengths = np.linalg.norm(own[:, None] - own[None], axis=-1)
         assert np.abs(legs[:, None] + legs[None] - lengths).min() < 1e-5
     with pytest.raises(ValueError, match="reads texts"):
-        score(made, real, "tfidf", 0)
+        score(of_real(made), real, "tfidf", 0)
 
 
 def test_edits_of_a_class_are_spread_evenly():
     real = rows_of({"a": 4, "b": 30})
-    made, _ = eda(real, {"a": 14}, 0, synonyms=lambda: None)
+    made = eda(real, {"a": 14}, 0, synonyms=lambda: None).rows
     own = [text for text, label in zip(real.texts, real.labels, strict=True) if label == "a"]
     names = [text.split()[1] for text in own]
     used = Counter(name for text in made.texts[len(real) :] for name in names if name in text)
@@ -178,21 +181,21 @@ def test_edits_of_a_class_are_spread_evenly():
 
 def test_edits_wait_for_their_embeddings():
     real = rows_of({"a": 4, "b": 9})
-    made, _ = eda(real, {"a": 9}, 0, synonyms=lambda: None)
+    made = eda(real, {"a": 9}, 0, synonyms=lambda: None).rows
     assert made.has_text and not made.has_embedding
     assert np.isnan(made.embeddings[len(real) :]).all()
     with pytest.raises(ValueError, match="encoded"):
-        score(made, real, "embedding", 0)
+        score(of_real(made), real, "embedding", 0)
     whole = encoded(made, lambda texts: np.ones((len(texts), 3), np.float32))
     assert (whole.embeddings[len(real) :] == 1).all()
-    assert score(whole, real, "embedding", 0).accuracy > 0.3
+    assert score(of_real(whole), real, "embedding", 0).accuracy > 0.3
 
 
 def test_edits_of_a_class_do_not_hang_on_another_class():
     real = rows_of({"a": 4, "b": 5, "c": 9})
 
     def edits(final):
-        made, _ = eda(real, final, 0, synonyms=lambda: None)
+        made = eda(real, final, 0, synonyms=lambda: None).rows
         return [t for t, label in zip(made.texts, made.labels, strict=True) if label == "a"]
 
     assert edits({"a": 9}) == edits({"a": 9, "b": 7})
@@ -200,9 +203,9 @@ def test_edits_of_a_class_do_not_hang_on_another_class():
 
 def test_the_source_of_synonyms_is_used():
     real = rows_of({"a": 4, "b": 9})
-    made, _ = eda(real, {"a": 40}, 0, synonyms=lambda: lambda word: ["SYNONYM"])
+    made = eda(real, {"a": 40}, 0, synonyms=lambda: lambda word: ["SYNONYM"]).rows
     assert any("SYNONYM" in text for text in made.texts)
-    bare, _ = ARMS["eda_without_synonyms"](real, {"a": 40}, 0)
+    bare = ARMS["eda_without_synonyms"](real, {"a": 40}, 0).rows
     known = {word for text in real.texts for word in text.split()}
     assert {word for text in bare.texts for word in text.split()} <= known
 
@@ -219,20 +222,26 @@ def test_eda_asks_for_its_package(monkeypatch):
     ARMS["eda_without_synonyms"](real, {"a": 9}, 0)
 
 
-@pytest.mark.parametrize(
-    ("shuffled", "label_only", "expected"),
-    [
-        ((0.01, 0.05), (0.002, 0.03), True),
-        ((-0.001, 0.05), (0.01, 0.03), False),
-        ((0.01, 0.05), (-0.01, 0.03), False),
-        ((0.0, 0.05), (0.01, 0.03), False),
-        ((math.nan, math.nan), (0.01, 0.03), False),
-        ((0.01, 0.03), (math.nan, math.nan), False),
-    ],
-)
-def test_a_gain_must_beat_both_controls(shuffled, label_only, expected):
-    over = [Interval(0.02, *bounds, n=5) for bounds in (shuffled, label_only)]
-    assert gain_is_interpolations(*over) is expected
+def test_each_point_lies_between_the_two_rows_that_are_its_origins():
+    x, y = make_classification(
+        150, 6, n_informative=4, n_classes=3, weights=[0.6, 0.3], random_state=2
+    )
+    labels = [str(label) for label in y]
+    real = Rows([f"text {i}" for i in range(150)], x.astype(np.float32), labels)
+    final = dict.fromkeys("012", 100)
+    for arm in (embedding_smote, VARIANT_ARMS["borderline"], VARIANT_ARMS["adasyn"]):
+        training = arm(real, final, 4)
+        added = training.rows.embeddings[150:].astype(np.float64)
+        ends = unit(real.embeddings.astype(np.float64))[training.origins[150:]]
+        legs = np.linalg.norm(ends - added[:, None], axis=2).sum(axis=1)
+        np.testing.assert_allclose(legs, np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1), atol=1e-5)
+        assert len(added) > 50
+
+
+def origins_are_of_the_class(training):
+    labels = np.array(training.rows.labels)
+    own = [labels[row[row >= 0]] for row in training.origins]
+    return all((found == label).all() for found, label in zip(own, labels, strict=True))
 
 
 def unit(x):

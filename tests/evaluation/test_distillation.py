@@ -24,12 +24,12 @@ from smotext_ray.evaluation.utility.distillation import (
     learn_tfidf,
     soft_labels,
 )
+from smotext_ray.evaluation.utility.draws import drawn
 from smotext_ray.evaluation.utility.teacher import (
     TeacherLabels,
     load_classifier,
     teach_by_embeddings,
 )
-from smotext_ray.evaluation.utility.trials import drawn
 
 METRICS = ["accuracy", "macro_f1", "balanced_accuracy"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from evaluated_run import WordEncoder, finished_run, held_out_table
 from handmade_run import build, corpus_table
@@ -12,6 +13,7 @@ from smotext_ray.evaluation.inputs import new_samples, read_held_out
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS
 from smotext_ray.evaluation.utility.epsilons import _drawn, check_runs, utility_at_epsilons
+from smotext_ray.evaluation.utility.training_sets import TrainingSet
 from smotext_ray.privacy.mechanism import promise
 from smotext_ray.run.manifest import Manifest
 
@@ -48,12 +50,13 @@ def test_a_seed_leaves_out_a_tenth_of_each_class(runs):
     samples = new_samples(runs[0])
     labels = [str(label) for label in samples["label"].to_pylist()]
     texts = samples["text"].to_pylist()
-    new = Rows(texts, WordEncoder().encode(texts), labels)
-    drawn = _drawn(new, 0)
+    rows = Rows(texts, WordEncoder().encode(texts), labels)
+    new = TrainingSet(rows, np.zeros((len(rows), 1), np.int64), real=0)
+    drawn = _drawn(new, 0).rows
     for label in set(labels):
         count = labels.count(label)
         assert drawn.labels.count(label) == count - round(0.1 * count)
-    assert drawn.texts != _drawn(new, 1).texts
+    assert drawn.texts != _drawn(new, 1).rows.texts
 
 
 def test_two_runs_of_one_epsilon_are_refused(runs, tmp_path):

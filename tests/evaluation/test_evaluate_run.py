@@ -29,8 +29,10 @@ from smotext_ray.evaluation.inputs import (
 from smotext_ray.evaluation.report.directory import write
 from smotext_ray.evaluation.report.sections import of_classes
 from smotext_ray.evaluation.rows import Rows
+from smotext_ray.evaluation.utility import fine_tuning
+from smotext_ray.evaluation.utility.draws import LEFT_OUT, Made, draw
 from smotext_ray.evaluation.utility.fine_tuning import FineTuned
-from smotext_ray.evaluation.utility.trials import LEFT_OUT, draw, training_sets
+from smotext_ray.evaluation.utility.trials import training_sets
 from smotext_ray.run.manifest import Manifest
 
 
@@ -111,23 +113,24 @@ def test_a_draw_leaves_out_rows_and_the_texts_made_of_them(material):
     kept = set(real.texts)
     for row, text in enumerate(material.synthetic.texts):
         parents = {material.real.texts[parent] for parent in material.parents[row]}
-        assert (text in synthetic.texts) == (parents <= kept)
+        assert (text in synthetic.rows.texts) == (parents <= kept)
     assert draw(material, seed=0)[0].texts == real.texts
     assert draw(material, seed=1)[0].texts != real.texts
 
 
 def test_every_arm_adds_as_many_rows_to_each_class(material):
     real, synthetic = draw(material, seed=0)
-    arms = {"same": lambda real, targets, seed: (real, targets)}
-    (_, targets) = training_sets(real, synthetic, 0, arms)["same"]
-    both = Counter(real.labels) + Counter(synthetic.labels)
-    assert targets == {label: both[label] for label in set(synthetic.labels)}
+    arms = {"same": lambda real, targets, seed: targets}
+    targets = training_sets(real, synthetic, 0, arms)["same"]
+    both = Counter(real.labels) + Counter(synthetic.rows.labels)
+    assert targets == {label: both[label] for label in set(synthetic.rows.labels)}
 
 
 def test_new_texts_alone_are_an_arm_only_where_every_class_has_some(material):
     real, synthetic = draw(material, seed=0)
     assert "synthetic_only" in training_sets(real, synthetic, 0, {})
-    ship = synthetic.take([i for i, label in enumerate(synthetic.labels) if label == "ship"])
+    some = [i for i, label in enumerate(synthetic.rows.labels) if label == "ship"]
+    ship = Made(synthetic.rows.take(some), synthetic.origins[some])
     assert set(training_sets(real, ship, 0, {})) == {"real_and_synthetic"}
 
 
@@ -254,7 +257,8 @@ def test_the_llm_reads_so_many_texts_of_classes_with_new_ones(run, config, mater
     assert _some(texts[:7]) == texts[:7]
 
 
-def test_bert_is_the_encoder_of_the_run(run, config, material, tmp_path):
+def test_bert_is_the_encoder_of_the_run(run, config, material, tmp_path, monkeypatch):
+    monkeypatch.setattr(fine_tuning, "SETTINGS", ((2, 1e-4),))
     tiny = str(tiny_encoder(tmp_path))
     encoder = config.encoder.model_copy(update={"model": tiny})
     mine = config.model_copy(update={"encoder": encoder})

@@ -12,6 +12,7 @@ from tiny_models import tiny_encoder
 
 from smotext_ray.evaluation.utility.classifiers import score
 from smotext_ray.evaluation.utility.fine_tuning import FineTuned, logits, tokens_of
+from smotext_ray.evaluation.utility.training_sets import of_real
 
 
 @pytest.fixture(scope="module")
@@ -23,34 +24,34 @@ def tuned(tmp_path_factory):
 def test_fine_tuning_learns_and_repeats(tuned):
     train, test = topics(48), topics(30, seed=1)
     before = torch.random.get_rng_state()
-    found = score(train, test, tuned(epochs=12), seed=0)
+    found = score(of_real(train), test, tuned(steps=72), seed=0)
     assert found.accuracy > 0.9
-    assert found == score(train, test, tuned(epochs=12), seed=0)
+    assert found == score(of_real(train), test, tuned(steps=72), seed=0)
     assert torch.equal(torch.random.get_rng_state(), before)
     # It is the training that does it.
-    assert score(train, test, tuned(epochs=0), seed=0).accuracy < 0.7
+    assert score(of_real(train), test, tuned(steps=0), seed=0).accuracy < 0.7
 
 
 def test_fine_tuning_draws_by_its_seed(tuned):
     train, test = topics(12), topics(60, seed=1)
-    guesses = {tuple(tuned(epochs=0)(train, test, seed)) for seed in range(4)}
+    guesses = {tuple(tuned(steps=0)(of_real(train), test, seed)) for seed in range(4)}
     assert len(guesses) > 1
 
 
 def test_fine_tuning_heeds_weights_and_long_texts(tuned):
     train = rows_of(["corn1 " * 40] * 8, ["a", "b"] * 4)
     weights = np.array([9, 1.0] * 4)
-    assert set(tuned(epochs=4)(train, train, 0, weights)) == {"a"}
-    assert set(tuned(epochs=4)(train, train, 0, weights[::-1])) == {"b"}
+    assert set(tuned(steps=4)(of_real(train, weights), train, 0)) == {"a"}
+    assert set(tuned(steps=4)(of_real(train, weights[::-1]), train, 0)) == {"b"}
 
 
 def test_soft_labels_are_learned_on_the_average(tuned):
     train = rows_of(["corn1 corn2"] * 24, ["a", "b", "c"] * 8)
     # Most rows say b, but all together they say a.
     targets = np.array([[0.40, 0.45, 0.15], [0.40, 0.45, 0.15], [0.96, 0.02, 0.02]] * 8)
-    found = tuned(epochs=8).learn(train, targets, train, 0)
+    found = tuned(steps=24).learn(train, targets, train, 0)
     assert found.tolist() == [0] * 24
-    assert tuned(epochs=8).learn(train, targets[:, [2, 1, 0]], train, 0).tolist() == [2] * 24
+    assert tuned(steps=24).learn(train, targets[:, [2, 1, 0]], train, 0).tolist() == [2] * 24
 
 
 def test_each_text_gets_its_own_logits(tuned):
@@ -62,3 +63,20 @@ def test_each_text_gets_its_own_logits(tuned):
     with torch.inference_mode():
         alone = np.concatenate([model(**tokens([text])).logits.numpy() for text in texts[:20]])
     np.testing.assert_allclose(found[:20], alone, atol=1e-5)
+
+
+def test_every_training_set_gets_the_same_number_of_steps(tuned):
+    for rows in (5, 8, 60):
+        batches = list(tuned(steps=12)._batches(rows))
+        assert len(batches) == 12 and all(len(batch) == 8 for batch in batches)
+        counts = np.bincount(torch.cat(batches).numpy(), minlength=rows)
+        assert counts.max() - counts.min() <= 1  # a shuffle of all rows, then another
+
+
+def test_steps_and_rate_are_chosen_on_the_real_rows(tuned, monkeypatch):
+    from smotext_ray.evaluation.utility import fine_tuning
+
+    monkeypatch.setattr(fine_tuning, "SETTINGS", ((0, 5e-3), (60, 5e-3)))
+    real = of_real(topics(36))
+    chosen = tuned().settled(real, 0)
+    assert (chosen.steps, chosen.learning_rate) == (60, 5e-3)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smotext_ray.evaluation.statistics import critical_difference, holm, interval
+from smotext_ray.evaluation.statistics import critical_difference, holm, interval, p_value
 from smotext_ray.evaluation.utility.bootstrap import paired_bootstrap
 
 
@@ -96,3 +97,19 @@ def test_bootstrapped_intervals_cover_the_difference_on_fresh_test_rows():
         found = paired_bootstrap(labels, [a], [b], draws=200)
         hits += found.low <= 0 <= found.high  # both arms are equally good
     assert 0.88 < hits / simulations <= 0.99
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=9), st.sampled_from([0.0, 0.1]))
+def test_a_p_value_is_below_5_percent_just_where_the_interval_leaves_zero_out(values, left_out):
+    found = interval(values, left_out)
+    p = p_value(values, left_out)
+    if np.std(values) > 1e-6 and min(abs(found.low), abs(found.high)) > 1e-9:
+        assert (p < 0.05) == (found.low > 0 or found.high < 0)
+
+
+def test_a_p_value_in_closed_form_and_at_its_ends():
+    values = [0.1, 0.25, 0.05, -0.02]
+    assert p_value(values) == pytest.approx(scipy.stats.ttest_1samp(values, 0).pvalue)
+    assert p_value(values, 0.1) > p_value(values)
+    assert np.isnan(p_value([0.3]))
+    assert (p_value([0.0, 0.0]), p_value([0.2, 0.2])) == (1.0, 0.0)

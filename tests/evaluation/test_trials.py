@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from types import SimpleNamespace
 
@@ -11,21 +10,13 @@ import pytest
 
 from smotext_ray.evaluation.controls.decode import Control
 from smotext_ray.evaluation.rows import Rows
-from smotext_ray.evaluation.statistics import Interval
-from smotext_ray.evaluation.utility.arms import ARMS, gain_is_interpolations
+from smotext_ray.evaluation.statistics import holm, p_value
+from smotext_ray.evaluation.utility.arms import ARMS
 from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS
-from smotext_ray.evaluation.utility.scores import differences
-from smotext_ray.evaluation.utility.trials import (
-    LEFT_OUT,
-    METRICS,
-    OWN,
-    draw,
-    draw_decoded,
-    drawn,
-    run_trials,
-    training_sets,
-    utility_section,
-)
+from smotext_ray.evaluation.utility.draws import LEFT_OUT, Made, draw, draw_decoded, drawn
+from smotext_ray.evaluation.utility.scores import METRICS, Scores, measure
+from smotext_ray.evaluation.utility.section import utility_section
+from smotext_ray.evaluation.utility.trials import OWN, available, run_trials, training_sets
 
 COUNTS = {"grain": 30, "ship": 40}
 NEW = {"grain": 20, "ship": 10}
@@ -79,14 +70,15 @@ def test_texts_of_left_out_parents_are_left_out(material, decoded):
         control = decoded["shuffled"]
         for text, parents in zip(control.rows.texts, control.parents, strict=True):
             assert (text in there) == (set(parents) <= set(kept))
-        assert len(left.parents) == len(left.rows)
+        of_text = dict(zip(control.rows.texts, control.parents.tolist(), strict=True))
+        assert [of_text[text] for text in left.rows.texts] == kept[left.origins].tolist()
 
 
 def test_texts_without_parents_go_by_lot_in_the_same_share(material, decoded):
     draws = [draw_decoded(material, seed, decoded)["label_only"].rows for seed in range(5)]
     for seed, left in enumerate(draws):
         _, synthetic = draw(material, seed)
-        share = {k: n / NEW[k] for k, n in Counter(synthetic.labels).items()}
+        share = {k: n / NEW[k] for k, n in Counter(synthetic.rows.labels).items()}
         assert Counter(left.labels) == {"grain": round(share["grain"] * 20),
                                         "ship": round(share["ship"] * 4)}  # fmt: skip
         assert set(left.texts) < set(decoded["label_only"].rows.texts)
@@ -97,14 +89,15 @@ def test_texts_without_parents_go_by_lot_in_the_same_share(material, decoded):
 def test_an_arm_adds_at_most_as_many_rows_as_there_are_new_ones(material, decoded):
     real, synthetic = draw(material, seed=0)
     left = draw_decoded(material, 0, decoded)
-    few = synthetic.take([i for i, label in enumerate(synthetic.labels) if label == "grain"][:3])
+    first = [i for i, label in enumerate(synthetic.rows.labels) if label == "grain"][:3]
+    few = Made(synthetic.rows.take(first), synthetic.origins[first])
     for new in (synthetic, few):
         sets = training_sets(real, new, 0, {}, left)
         for name, control in left.items():
-            made, weights = sets[name]
-            assert weights is None and made.texts[: len(real)] == real.texts
+            made = sets[name].rows
+            assert sets[name].weight is None and made.texts[: len(real)] == real.texts
             added = Counter(made.labels) - Counter(real.labels)
-            most, there = Counter(new.labels), Counter(control.rows.labels)
+            most, there = Counter(new.rows.labels), Counter(control.rows.labels)
             assert added == {k: min(n, there[k]) for k, n in most.items()}
             assert set(made.texts[len(real) :]) <= set(control.rows.texts)
 
@@ -118,43 +111,138 @@ def test_controls_are_scored_beside_the_others(material, decoded):
             assert [scores.seed for scores in trials[classifier, arm]] == [0, 1]
 
 
-def test_verdicts_are_the_rules_word_on_the_paired_differences(material, decoded):
-    trials = run_trials(
-        material, range(3), CLASSIFIERS, None, NOTHING, log=lambda line: None, decoded=decoded
+def test_every_arm_knows_what_its_rows_are_made_of(material, decoded):
+    real, synthetic = draw(material, seed=1)
+    sets = training_sets(real, synthetic, 1, available(), draw_decoded(material, 1, decoded))
+    assert {"random_oversampling", "embedding_smote", "shuffled", "label_only", OWN} <= set(sets)
+    for name, training in sets.items():
+        rows = training.rows
+        if training.real:
+            assert training.origins[: len(real), 0].tolist() == list(range(len(real)))
+        made = training.origins[training.real :]
+        if name == "label_only":
+            assert (made == -1).all()
+        elif name != "shuffled":  # whose points are of any class
+            labels = np.array(real.labels)
+            for label, parents in zip(rows.labels[training.real :], made, strict=True):
+                assert set(labels[parents[parents >= 0]]) == {label}
+    own = sets[OWN].origins[len(real) :]
+    _, new = drawn(material, 1)
+    kept, _ = drawn(material, 1)
+    assert (kept[own] == material.parents[new]).all()
+
+
+def test_small_classes_vary_between_draws_too():
+    few = SimpleNamespace(
+        real=rows({"grain": 4, "ship": 40}, "real"),
+        parents=np.array([[0, 1]]),
     )
-    section = utility_section(trials, 50, range(3))
-    assert {(v["classifier"], v["metric"]) for v in section["verdicts"]} == {
-        (classifier, metric) for classifier in CLASSIFIERS for metric in METRICS
+    sizes = [np.sum(drawn(few, seed)[0] < 4) for seed in range(200)]
+    assert set(sizes) == {3, 4} and np.mean(sizes) == pytest.approx(3.6, abs=0.1)
+    pair = SimpleNamespace(real=rows({"grain": 2, "ship": 2}, "real"), parents=np.array([[0, 1]]))
+    assert all(len(drawn(pair, seed)[0]) == 4 for seed in range(20))
+
+
+def test_a_control_with_fewer_texts_has_an_arm_with_as_many(material, decoded):
+    real, synthetic = draw(material, seed=0)
+    left = draw_decoded(material, 0, decoded)
+    sets = training_sets(real, synthetic, 0, {}, left)
+    assert "as_many_as_shuffled" not in sets or sets["shuffled"].real < len(sets[OWN])
+    cut, control = sets["as_many_as_label_only"], sets["label_only"]
+    assert Counter(cut.rows.labels) == Counter(control.rows.labels)
+    assert set(cut.rows.texts) < set(sets[OWN].rows.texts)
+
+
+def scored(*values, predicted=()):
+    measures = ("accuracy", "macro_f1", "balanced_accuracy")
+    return [
+        Scores(seed=seed, recall={"grain": value}, predicted=predicted,
+               **dict.fromkeys(measures, value))
+        for seed, value in enumerate(values)
+    ]  # fmt: skip
+
+
+def section(trials, labels=("grain",)):
+    seeds = range(len(next(iter(trials.values()))))
+    return utility_section(trials, labels, seeds)
+
+
+def test_the_baseline_is_compared_without_adjustment_and_the_others_with_it():
+    own = (0.90, 0.912, 0.919)
+    trials = {
+        ("embedding", OWN): scored(*own),
+        ("embedding", "class_weights"): scored(0.88, 0.89, 0.90),
+        ("embedding", "nothing"): scored(0.86, 0.88, 0.87),
+        ("embedding", "eda"): scored(0.87, 0.88, 0.88),
+        ("embedding", "synthetic_only"): scored(0.8, 0.8, 0.8),
     }
-    for verdict in section["verdicts"]:
-        over = []
-        for arm in ("shuffled", "label_only"):
-            own, other = (trials[verdict["classifier"], name] for name in (OWN, arm))
-            over.append(getattr(differences(own, other, LEFT_OUT), verdict["metric"]))
-            assert verdict[f"over_{arm}"]["low"] == over[-1].low
-        assert verdict["counts"] is gain_is_interpolations(*over)
+    found = section(trials)
+    assert found["baseline"] == "class_weights"
+    gains = {g["against"]: g for g in found["gains"] if g["metric"] == "macro_f1"}
+    assert set(gains) == {"class_weights", "nothing", "eda"}
+
+    def raw(arm):
+        less = [a - b.macro_f1 for a, b in zip(own, trials["embedding", arm], strict=True)]
+        return p_value(less, LEFT_OUT)
+
+    assert gains["class_weights"]["p"] == raw("class_weights")
+    expected = holm([raw("nothing"), raw("eda")])
+    assert [gains["nothing"]["p"], gains["eda"]["p"]] == expected != [raw("nothing"), raw("eda")]
 
 
-def test_a_verdict_is_given_both_ways_and_needs_both_controls():
-    def scored(*values):
-        measures = ("accuracy", "macro_f1", "balanced_accuracy")
-        return [
-            SimpleNamespace(seed=seed, recall={"grain": value}, **dict.fromkeys(measures, value))
-            for seed, value in enumerate(values)
-        ]
+def test_a_gain_over_the_baseline_has_both_intervals():
+    labels = ["grain", "ship"] * 100
+    half = tuple(["grain"] * 200)
+    trials = {
+        ("tfidf", OWN): [measure(labels, labels, seed) for seed in range(3)],
+        ("tfidf", "class_weights"): [measure(labels, half, seed) for seed in range(3)],
+    }
+    found = utility_section(trials, labels, range(3))["over_baseline"]
+    by_metric = {row["metric"]: row for row in found}
+    assert set(by_metric) == set(METRICS)
+    both = by_metric["macro_f1"]
+    assert both["over_test_rows"]["low"] > 0.5 and both["over_test_rows"]["n"] == 200
+    assert both["helps"] is True and both["own"] == 1.0 and both["baseline"] < 0.5
+    assert by_metric["accuracy"]["over_test_rows"] is None
+    one = {key: scores[:1] for key, scores in trials.items()}
+    (first, *_) = utility_section(one, labels, range(1))["over_baseline"]
+    assert first["helps"] is None and first["over_draws"]["low"] is None
 
+
+def test_interpolation_is_credited_only_over_lam_0_and_the_class_name():
     trials = {
         ("embedding", OWN): scored(0.9, 0.91, 0.92),
-        ("embedding", "shuffled"): scored(0.8, 0.82, 0.82),
-        ("embedding", "label_only"): scored(0.8, 0.8, 0.81),
+        ("embedding", "lam_0"): scored(0.8, 0.811, 0.82),
+        ("embedding", "label_only"): scored(0.8, 0.81, 0.821),
         ("tfidf", OWN): scored(0.9, 0.91, 0.92),
-        ("tfidf", "shuffled"): scored(0.8, 0.82, 0.82),
+        ("tfidf", "shuffled"): scored(0.2, 0.2, 0.2),
+        ("tfidf", "label_only"): scored(0.8, 0.82, 0.82),
     }
-    verdicts = utility_section(trials, 5, range(3))["verdicts"]
+    verdicts = section(trials)["verdicts"]
     assert {v["classifier"]: v["counts"] for v in verdicts} == {"embedding": True}
-    trials["embedding", "label_only"] = scored(0.95, 0.8, 0.96)
-    assert not any(v["counts"] for v in utility_section(trials, 5, range(3))["verdicts"])
+    trials["embedding", "lam_0"] = scored(0.95, 0.8, 0.96)
+    assert not any(v["counts"] for v in section(trials)["verdicts"])
     one = {key: scores[:1] for key, scores in trials.items()}
-    (verdict, *_) = utility_section(one, 5, range(1))["verdicts"]
-    assert verdict["over_shuffled"]["low"] is None and verdict["counts"] is False
-    assert not gain_is_interpolations(*[Interval(0.1, math.nan, math.nan, 1)] * 2)
+    (verdict, *_) = section(one)["verdicts"]
+    assert verdict["over_lam_0"]["p"] is None and verdict["counts"] is False
+
+
+def test_a_control_is_compared_with_as_many_texts_as_it_has():
+    trials = {
+        ("tfidf", OWN): scored(0.9, 0.9),
+        ("tfidf", "label_only"): scored(0.8, 0.8),
+        ("tfidf", "as_many_as_label_only"): scored(0.85, 0.85),
+    }
+    (gain,) = [g for g in section(trials)["gains"] if g["metric"] == "macro_f1"]
+    assert gain["against"] == "label_only" and gain["mean"] == pytest.approx(0.05)
+
+
+def test_a_control_without_texts_is_named_and_not_scored(material, decoded):
+    none = decoded["shuffled"].take([])
+    controls = {"lam_0": none, "label_only": decoded["label_only"]}
+    trials = run_trials(
+        material, [0], CLASSIFIERS, None, NOTHING, log=lambda line: None, decoded=controls
+    )
+    assert not any("lam_0" in arm for _, arm in trials)
+    found = utility_section(trials, material.test.labels, [0], controls)
+    assert found["empty_arms"] == [{"arm": "lam_0", "asked": 40}]

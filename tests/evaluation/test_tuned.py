@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smotext_ray.evaluation.rows import Rows
-from smotext_ray.evaluation.utility import tuned
+from smotext_ray.evaluation.utility import tuned, tuning
 from smotext_ray.evaluation.utility.training_sets import (
     TrainingSet,
     of_real,
@@ -146,3 +148,38 @@ def test_the_corrected_prior_finds_more_of_the_rare_classes():
 def test_a_single_class_is_predicted_for_all():
     training = of_real(rows("aaaa"))
     assert tuned.TUNED["embedding"](training, rows("ab"), 0) == ["a", "a"]
+
+
+def test_balanced_classes_weigh_the_same_whatever_their_rows_weigh():
+    training = of_real(rows("aaab"), np.array([1.0, 2, 3, 0.5]))
+    weight = tuned._weights(training, balanced=True)
+    assert weight[:3].sum() == pytest.approx(weight[3])
+    np.testing.assert_allclose(weight[:3] / weight[0], [1, 2, 3])
+    assert weight.mean() == pytest.approx(1)
+
+
+def test_a_fold_without_a_second_class_has_its_prior_corrected_too():
+    training = of_real(rows("aaaa"))
+    setting = [tuned.Linear(1.0, balanced=False)]
+    assert tuned.fit_prior_corrected(training, rows("ab"), setting) == [["a", "a"]]
+
+
+def test_a_part_of_many_rows_chooses_and_small_classes_keep_theirs(monkeypatch):
+    monkeypatch.setattr(tuning, "MOST_ROWS", 100)
+    training = of_real(rows("a" * 400 + "b" * 80 + "c" * 8))
+    sizes = []
+
+    def fit_each(train, unseen, wanted):
+        sizes.append(Counter(train.rows.labels) + Counter(unseen.labels))
+        return [unseen.labels for _ in wanted]
+
+    choose(training, ["one", "two"], fit_each, seed=0)
+    assert sizes == [{"a": 82, "b": 20, "c": 8}] * tuning.FOLDS
+
+
+def test_a_settled_classifier_chooses_no_more():
+    training = of_real(clusters([40, 8, 8]))
+    classifier = tuned.TUNED["embedding"].settled(training, 0)
+    assert len(classifier.settings) == 1
+    unseen = clusters([9, 9, 9], seed=3)
+    assert classifier(training, unseen, 0) == tuned.TUNED["embedding"](training, unseen, 0)

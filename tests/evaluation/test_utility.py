@@ -16,9 +16,11 @@ from sklearn.linear_model import LogisticRegression
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.rows import Rows, encoded
 from smotext_ray.evaluation.statistics import Interval, interval
-from smotext_ray.evaluation.utility.classifiers import fit_embedding, score
+from smotext_ray.evaluation.utility.classifiers import score
 from smotext_ray.evaluation.utility.fine_tuning import FineTuned
 from smotext_ray.evaluation.utility.scores import Scores, differences, measure, ratios, summarize
+from smotext_ray.evaluation.utility.training_sets import of_real
+from smotext_ray.evaluation.utility.tuned import Linear, fit_embeddings, fit_words
 
 LABELS = st.sampled_from("abc")
 
@@ -58,18 +60,18 @@ def test_scores_of_the_truth_are_one(labels):
 @pytest.mark.parametrize("classifier", ["embedding", "tfidf"])
 def test_classifiers_learn_and_repeat(classifier):
     train, test = topics(30), topics(30, seed=1)
-    found = score(train, test, classifier, seed=0)
+    found = score(of_real(train), test, classifier, seed=0)
     assert found.accuracy > 0.95
-    assert found == score(train, test, classifier, seed=0)
+    assert found == score(of_real(train), test, classifier, seed=0)
     order = np.random.default_rng(0).permutation(30)
-    assert score(train.take(order), test.take(order), classifier, seed=0) == found
+    assert score(of_real(train.take(order)), test.take(order), classifier, seed=0) == found
 
 
 @pytest.mark.parametrize("classifier", ["embedding", "tfidf"])
 def test_classes_that_the_training_rows_lack_count_as_missed(classifier):
     train, test = topics(30), topics(30, seed=1)
     without = train.take([i for i, label in enumerate(train.labels) if label != "ship"])
-    found = score(without, test, classifier, seed=0)
+    found = score(of_real(without), test, classifier, seed=0)
     assert found.recall["ship"] == 0.0
     assert found.recall["corn"] > 0.9
     assert found.balanced_accuracy == pytest.approx(sum(found.recall.values()) / 3)
@@ -78,7 +80,7 @@ def test_classes_that_the_training_rows_lack_count_as_missed(classifier):
 def test_one_class_is_predicted_throughout():
     test = topics(9)
     only = test.take([i for i, label in enumerate(test.labels) if label == "bank"])
-    found = score(only, test, "embedding", seed=0)
+    found = score(of_real(only), test, "embedding", seed=0)
     assert found.recall == {"bank": 1.0, "corn": 0.0, "ship": 0.0}
     assert found.accuracy == pytest.approx(1 / 3)
 
@@ -87,7 +89,9 @@ def test_length_of_an_embedding_tells_the_classifier_nothing():
     train, test = topics(12), topics(12, seed=1)
     factors = np.linspace(0.01, 100, 12, dtype=np.float32)[:, None]
     longer = Rows(train.texts, train.embeddings * factors, train.labels)
-    assert score(longer, test, "embedding", 0) == score(train, test, "embedding", 0)
+    assert score(of_real(longer), test, "embedding", 0) == score(
+        of_real(train), test, "embedding", 0
+    )
 
 
 def test_points_without_a_text_keep_their_length():
@@ -100,7 +104,7 @@ def test_points_without_a_text_keep_their_length():
 
     def guesses(train, has_text):
         rows = Rows(["t"] * 30 + [""] * 10, train, labels, has_text=has_text)
-        return fit_embedding(rows, test, 0)
+        return fit_embeddings(of_real(rows), test, [Linear(0.4, balanced=False)])[0]
 
     model = LogisticRegression(C=10).fit(short, labels)
     far = test.embeddings / np.linalg.norm(test.embeddings, axis=1, keepdims=True)
@@ -109,13 +113,13 @@ def test_points_without_a_text_keep_their_length():
     assert guesses(short, has_text=True) == guesses(x, has_text=True)
 
 
-@pytest.mark.parametrize("classifier", ["embedding", "tfidf"])
-def test_weights_decide_between_rows_that_disagree(classifier):
+@pytest.mark.parametrize("fit", [fit_embeddings, fit_words])
+def test_weights_decide_between_rows_that_disagree(fit):
     train = Rows(["oil up"] * 5, np.ones((5, 2), np.float32), ["a", "a", "a", "b", "b"])
-    a, b = train.take([0]), train.take([3])
-    assert score(train, a, classifier, 0).accuracy == 1.0
-    weights = np.array([1, 1, 1, 9, 9.0])
-    assert score(train, b, classifier, 0, sample_weight=weights).accuracy == 1.0
+    setting = [Linear(1.0, balanced=False)]
+    assert fit(of_real(train), train.take([0]), setting) == [["a"]]
+    heavy = of_real(train, np.array([1, 1, 1, 9, 9.0]))
+    assert fit(heavy, train.take([0]), setting) == [["b"]]
 
 
 @pytest.mark.parametrize(
@@ -126,17 +130,17 @@ def test_rows_that_lack_what_is_read_are_refused(classifier, flag):
     lacking = rows_of(["x y", "y z"], ["a", "b"], **{flag: False})
     whole = rows_of(["x y", "y z"], ["a", "b"])
     with pytest.raises(ValueError, match="classifier"):
-        score(lacking, whole, classifier, 0)
+        score(of_real(lacking), whole, classifier, 0)
 
 
 def test_refusals():
     rows = topics(6)
     with pytest.raises(UserError, match="training set has no rows"):
-        score(rows.take([]), rows, "tfidf", 0)
+        score(of_real(rows.take([])), rows, "tfidf", 0)
     with pytest.raises(UserError, match="test set has no rows"):
-        score(rows, rows.take([]), "tfidf", 0)
+        score(of_real(rows), rows.take([]), "tfidf", 0)
     with pytest.raises(UserError, match="'svm'; choose from embedding, tfidf"):
-        score(rows, rows, "svm", 0)
+        score(of_real(rows), rows, "svm", 0)
     with pytest.raises(ValueError, match="must be equal in number"):
         Rows(["a"], np.zeros((2, 3), np.float32), ["x"])
 
@@ -144,7 +148,7 @@ def test_refusals():
 def test_words_come_from_the_training_rows_alone():
     train = rows_of(["oil up", "ship in"], ["a", "b"])
     unseen = rows_of(["quite unknown", "ship in"], ["a", "b"])
-    assert score(train, unseen, "tfidf", 0).recall["b"] == 1.0
+    assert score(of_real(train), unseen, "tfidf", 0).recall["b"] == 1.0
 
 
 def test_taken_and_joined_rows():

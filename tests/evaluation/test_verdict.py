@@ -54,7 +54,6 @@ def test_one_line_has_gain_interval_best_control_and_recall():
         "logistic regression on embeddings: macro-F1 0.909 -> 0.925 (+0.015, 95% +0.009 to "
         "+0.022); best control class weights 0.916; recall of ship 0.62 -> 0.76"
     )
-    assert found["words"] == "Better than real texts alone, but not measurably than class weights"
 
 
 def test_recall_is_of_the_raised_class_that_changed_most_also_down():
@@ -66,22 +65,38 @@ def test_recall_is_of_the_raised_class_that_changed_most_also_down():
 
 
 @pytest.mark.parametrize(
-    ("gain", "over", "expected"),
+    ("gain", "above", "over", "expected"),
     [
-        ((0.01, 0.02), (0.001, 0.01), "better"),
-        ((0.01, 0.02), None, "better"),
-        ((0.01, 0.02), (-0.001, 0.01), "not above the best control"),
-        ((0.01, 0.02), (-0.02, -0.01), "below the best control"),
-        ((-0.01, 0.02), (0.001, 0.01), "unclear"),
-        ((-0.02, -0.01), (0.001, 0.01), "worse"),
-        ((None, None), None, "unclear"),
+        ((0.01, 0.02), True, (0.001, 0.01), "better"),
+        ((0.01, 0.02), True, (-0.001, 0.01), "better"),
+        ((0.01, 0.02), True, None, "better"),
+        ((0.01, 0.02), False, (0.001, 0.01), "not above the baseline"),
+        ((0.01, 0.02), None, (0.001, 0.01), "not above the baseline"),
+        ((0.01, 0.02), True, (-0.02, -0.01), "below the best control"),
+        ((-0.01, 0.02), True, (0.001, 0.01), "unclear"),
+        ((-0.02, -0.01), True, (0.001, 0.01), "worse"),
+        ((None, None), None, None, "unclear"),
     ],
 )
-def test_the_verdict_follows_from_the_intervals(gain, over, expected):
+def test_the_verdict_follows_from_the_intervals(gain, above, over, expected):
     def interval(found):
         return found and {"mean": 0.0, "low": found[0], "high": found[1]}
 
-    assert call(interval(gain), interval(over)) == expected
+    assert call(interval(gain), above, interval(over)) == expected
+
+
+def test_the_words_name_the_baseline_or_what_is_better():
+    def words(helps, **given):
+        scores = utility(**given)
+        key = {"classifier": "embedding", "metric": "macro_f1"}
+        scores |= {"baseline": "class_weights", "over_baseline": [key | {"helps": helps}]}
+        return verdicts(scores, [])[0]["words"]
+
+    assert words(True) == "Better than real texts alone and than class weights"
+    assert words(False) == "Better than real texts alone, but not measurably than class weights"
+    assert words(False, weights=0.95, over=(-0.03, -0.02)) == (
+        "Better than real texts alone, but worse than class weights"
+    )
 
 
 def test_a_single_seed_has_no_interval_and_no_verdict():

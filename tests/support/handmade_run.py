@@ -99,7 +99,7 @@ def build(
     )
     manifest = new_manifest(config, MODELS, "2026-01-01", facts)
     stage_corpus(config.input, survey, run.fs, run.make("corpus"), rows_per_file=rows_per_file)
-    write_input_schema(run, survey.schema)
+    write_input_schema(run, survey)
     write_embeddings(run)
     build_reference(run, list(survey.class_counts))
     manifest.stages = {

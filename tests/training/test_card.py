@@ -21,7 +21,7 @@ from smotext_ray.training.card import (
     read_held_out,
     write_card,
 )
-from smotext_ray.training.evaluate import Evaluation
+from smotext_ray.training.evaluate import Evaluation, LengthBucket
 
 CONFIG = BridgeConfig(
     encoder="some-lab/an-encoder",
@@ -47,6 +47,7 @@ FOUND = Evaluation(
     class_agreement=0.756,
     verbatim_share=0.0,
     interpolated={"0.25": 0.584, "0.5": 0.553},
+    by_length={"1 to 10": LengthBucket(3, 0.66, 0.7, 8.0, 7.5)},
 )
 
 
@@ -172,7 +173,12 @@ def test_a_template_is_shown_where_there_is_one():
 
 def test_the_evaluation_is_a_column_a_set():
     other = replace(
-        FOUND, rows=7, class_agreement=None, verbatim_share=0.25, interpolated={"0.5": 0.1}
+        FOUND,
+        rows=7,
+        class_agreement=None,
+        verbatim_share=0.25,
+        interpolated={"0.5": 0.1},
+        by_length={"11 to 25": LengthBucket(1, 0.41, 0.0, 20.0, 11.0)} | FOUND.by_length,
     )
     table = rows(card_text(CONFIG, {"trec": FOUND, "a|b": other}), "Evaluation")
     assert table[""] == ["trec", r"a\|b"]
@@ -188,11 +194,13 @@ def test_the_evaluation_is_a_column_a_set():
     assert table["equal to one of the texts"] == ["0%", "25%"]
     assert table["cosine to the point, interpolated at lam 0.25"] == ["0.58", ""]
     assert table["cosine to the point, interpolated at lam 0.5"] == ["0.55", "0.10"]
-    assert len(table) == 13
+    assert table["cosine of the decoded text, sources of 1 to 10 words"] == ["0.66", "0.66"]
+    assert table["cosine of the decoded text, sources of 11 to 25 words"] == ["", "0.41"]
+    assert len(table) == 15
 
 
 def test_no_figure_of_an_evaluation_is_left_out():
-    named = {*FIGURES, "rows", "interpolated"}
+    named = {*FIGURES, "rows", "interpolated", "by_length"}
     assert named == {field.name for field in fields(Evaluation)}
 
 
@@ -272,6 +280,8 @@ def test_a_figure_that_is_missing_is_named(tmp_path, key):
         {"interpolated": 0.5},
         {"interpolated": {"0.5": None}},
         {"class_agreement": []},
+        {"by_length": {"1 to 10": {"rows": 3}}},
+        {"by_length": {"1 to 10": 0.5}},
     ],
     ids=str,
 )

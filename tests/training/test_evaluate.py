@@ -74,13 +74,30 @@ def test_a_bridge_that_is_not_read():
     assert found.verbatim_share == 0
 
 
+def test_figures_by_length_of_the_source():
+    texts = ["ship port", "wheat corn " * 10, "farm sea", "port sea " * 100]
+    found = evaluate(texts, None, LOSS, WordCounts(), Decoder())
+    assert list(found.by_length) == ["1 to 10", "11 to 25", "151 or more"]
+    short, middle, long = found.by_length.values()
+    assert (short.rows, middle.rows, long.rows) == (2, 1, 1)
+    assert (short.words, middle.words, long.words) == (2, 20, 200)
+    assert short.decoded_words == middle.decoded_words == long.decoded_words == 2
+    assert middle.cosine == pytest.approx(1) and long.retrieval_at_1 == 1
+    assert short.cosine == pytest.approx((1 + 0.5) / 2)  # nothing is said of farms at sea
+    whole = sum(b.rows * b.cosine for b in found.by_length.values()) / len(texts)
+    assert whole == pytest.approx(found.cosine_greedy)
+    console = Console(record=True, width=80)
+    show_evaluation(found, console)
+    assert "2 of 200" in console.export_text()
+
+
 def test_without_labels_there_is_no_class_agreement():
     found = evaluate(TEXTS, None, LOSS, WordCounts(), Decoder())
     assert found.class_agreement is None
     assert set(found.as_json()) == {
         *("rows", "nll_none", "nll_shuffled", "nll_matched", "cosine_greedy", "cosine_shuffled"),
         *("cosine_best_of_4", "retrieval_at_1", "class_agreement", "verbatim_share"),
-        "interpolated",
+        *("interpolated", "by_length"),
     }
     console = Console(record=True, width=80)
     show_evaluation(found, console)

@@ -60,3 +60,9 @@ def test_pyarrows_own_types_are_data():
     check_plain_types(pa.schema([(str(i), kind) for i, kind in enumerate(kinds)]), "here")
     plain = [pa.string(), pa.list_(pa.float32(), 3), pa.struct([("a", pa.decimal128(5, 2))])]
     check_plain_types(pa.schema([(str(i), kind) for i, kind in enumerate(plain)]), "here")
+
+
+def test_types_of_pandas_ray_and_datasets_are_data():
+    for name in ("pandas.period", "ray.data.arrow_tensor_v2"):
+        field = pa.field("x", pa.int64(), metadata={"ARROW:extension:name": name})
+        check_plain_types(pa.schema([field]), "here")

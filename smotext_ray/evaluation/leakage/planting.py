@@ -94,7 +94,9 @@ def plant(config: InputConfig, output: Path, number: int, seed: int) -> Canaries
             handle.write((canaries.model_dump_json(indent=1) + "\n").encode())
         with whole_file(output) as handle, pq.ParquetWriter(handle, survey.schema) as writer:
             for table in _with_canaries(config, survey, canaries):
-                writer.write_table(original_columns(table, config, survey.schema))
+                writer.write_table(
+                    original_columns(table, config, survey.schema, survey.categories)
+                )
     except OSError as error:
         raise UserError(
             f"{output} cannot be written ({one_line(error)}); use another output."

@@ -72,16 +72,36 @@ class Gain(Interval):
     classifier: str
     metric: str
     against: str
+    p: float | None  # two-sided; but for the baseline, adjusted by Holm; None for one seed
 
 
-class Verdict(TypedDict):
-    """Whether the gain of real_and_synthetic is credited to interpolation."""
+class OverBaseline(TypedDict):
+    """real_and_synthetic compared with the one baseline that is named beforehand."""
 
     classifier: str
     metric: str
-    counts: bool  # both intervals lie entirely above zero
-    over_shuffled: Interval
-    over_label_only: Interval
+    helps: bool | None  # all intervals lie above zero; None if one has no bounds
+    own: float
+    baseline: float
+    over_draws: Interval  # of the training rows
+    over_test_rows: Interval | None  # by a bootstrap over them; for macro_f1 alone
+
+
+class Verdict(TypedDict):
+    """Whether a gain is credited to interpolation: it must significantly beat both controls."""
+
+    classifier: str
+    metric: str
+    counts: bool
+    over_lam_0: Gain
+    over_label_only: Gain
+
+
+class EmptyArm(TypedDict):
+    """A decoded control of which no text passed the gate."""
+
+    arm: str
+    asked: int
 
 
 class Utility(TypedDict, total=False):
@@ -93,7 +113,10 @@ class Utility(TypedDict, total=False):
     recall: list[Recall]
     tstr_ratio: dict[str, Any]  # nested names to numbers or Intervals
     gains: list[Gain]
+    baseline: str  # the arm that over_baseline compares with
+    over_baseline: list[OverBaseline]
     verdicts: list[Verdict]  # for classifiers that were trained on both controls
+    empty_arms: list[EmptyArm]
 
 
 class BestControl(TypedDict):
@@ -120,6 +143,7 @@ class Outcome(TypedDict):
     before: float  # real texts alone
     after: float  # real_and_synthetic
     gain: Interval
+    baseline: str | None  # named beforehand
     best_control: BestControl | None
     recall: Change | None
     call: str

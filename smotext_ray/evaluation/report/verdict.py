@@ -1,7 +1,8 @@
 """The verdict: whether the synthetic texts helped, for each classifier.
 
-It compares real and synthetic texts together with real texts alone, and with the control that
-scores best. Nothing is measured here; the figures are those of the section on utility.
+It compares real and synthetic texts together with real texts alone, with the one baseline that is
+named before anything is measured, and with the control that scores best. Nothing is measured here;
+the figures are those of the section on utility.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from smotext_ray.evaluation.report.words import CLASSIFIERS, in_words
 
 REAL, BOTH, SYNTHETIC = ("nothing", "real_and_synthetic", "synthetic_only")
 METRIC = "macro_f1"
-Call = Literal["better", "not above the best control", "below the best control", "unclear", "worse"]
+Call = Literal["better", "not above the baseline", "below the best control", "unclear", "worse"]
 
 
 def verdicts(utility: Mapping[str, Any], grown: Sequence[str]) -> list[dict[str, Any]]:
@@ -51,27 +52,41 @@ def _outcome(
     controls = [arm for arm in means if arm in gains and arm != REAL]
     best = max(controls, key=lambda arm: means[arm], default=None)
     over_best = gains[best] if best else None
+    baseline = utility.get("baseline")
+    above = next(
+        (
+            found["helps"]
+            for found in utility.get("over_baseline", [])
+            if (found["classifier"], found["metric"]) == (classifier, METRIC)
+        ),
+        None,
+    )
     outcome = {
         "classifier": classifier,
         "metric": METRIC,
         "before": means[REAL],
         "after": means[BOTH],
         "gain": gains[REAL],
+        "baseline": baseline if baseline in gains else None,
         "best_control": best and {"arm": best, "mean": means[best], "gain": over_best},
         "recall": _recall(utility["recall"], classifier, grown),
-        "call": call(gains[REAL], over_best),
+        "call": call(gains[REAL], above if baseline in gains else True, over_best),
     }
     return outcome | {"words": _words(outcome)}
 
 
-def call(gain: Mapping[str, Any], over_best: Mapping[str, Any] | None) -> Call:
-    """What the 95% intervals of two paired differences of ``real_and_synthetic`` allow to say.
+def call(
+    gain: Mapping[str, Any], above_baseline: bool | None, over_best: Mapping[str, Any] | None
+) -> Call:
+    """What the intervals of paired differences of ``real_and_synthetic`` allow to say.
 
     Parameters
     ----------
     gain, over_best : mapping
         To real texts alone, and to the best control if there is one: ``mean``, ``low`` and
         ``high``, where the bounds are None for a single seed.
+    above_baseline : bool or None
+        Whether all intervals of the difference to the baseline lie above zero; None without one.
     """
     if gain["low"] is None:
         return "unclear"
@@ -79,9 +94,9 @@ def call(gain: Mapping[str, Any], over_best: Mapping[str, Any] | None) -> Call:
         return "worse"
     if gain["low"] <= 0:
         return "unclear"
-    if over_best is None or over_best["low"] > 0:
-        return "better"
-    return "below the best control" if over_best["high"] < 0 else "not above the best control"
+    if over_best is not None and over_best["high"] < 0:
+        return "below the best control"
+    return "better" if above_baseline else "not above the baseline"
 
 
 def sentence(outcome: Mapping[str, Any]) -> str:
@@ -103,13 +118,12 @@ def sentence(outcome: Mapping[str, Any]) -> str:
 
 
 def _words(outcome: Mapping[str, Any]) -> str:
-    best = outcome["best_control"]
-    control = in_words(best["arm"]) if best else ""
+    best, baseline = outcome["best_control"], in_words(outcome["baseline"] or "")
     better = "Better than real texts alone"
     words: dict[Call, str] = {
-        "better": f"{better} and than the best control, {control}" if best else better,
-        "not above the best control": f"{better}, but not measurably than {control}",
-        "below the best control": f"{better}, but worse than {control}",
+        "better": f"{better} and than {baseline}" if baseline else better,
+        "not above the baseline": f"{better}, but not measurably than {baseline}",
+        "below the best control": f"{better}, but worse than {best and in_words(best['arm'])}",
         "unclear": "No measurable difference from real texts alone",
         "worse": "Worse than real texts alone",
     }

@@ -15,11 +15,18 @@ ARM_GROUPS: dict[str, dict[str, str]] = {
         "embedding_svm": "SVM-SMOTE on embeddings",
         "eda": "EDA",
         "eda_without_synonyms": "EDA without synonyms",
+        "nearest_centroid": "nearest class mean",
+        "prior_corrected": "corrected class priors",
     },
     "Controls for interpolation": {
         "label_only": "LLM, class name only",
         "shuffled": "vectors shuffled",
         "lam_0": "parents decoded again (lam 0)",
+    },
+    "As many synthetic texts as a control has": {
+        "as_many_as_label_only": "real + synthetic, as many as by class name",
+        "as_many_as_shuffled": "real + synthetic, as many as shuffled",
+        "as_many_as_lam_0": "real + synthetic, as many as at lam 0",
     },
     "SMOTExT": {"synthetic_only": "synthetic only", "real_and_synthetic": "real + synthetic"},
 }

@@ -17,9 +17,9 @@ import pyarrow.dataset as ds
 
 from smotext_ray.config.choices import OtherVariant, Variant
 from smotext_ray.config.schema import EncoderConfig, NeighborsConfig, PlanConfig, RunConfig
-from smotext_ray.evaluation.rows import Rows
-from smotext_ray.evaluation.statistics import Interval
+from smotext_ray.evaluation.rows import Rows, unencoded
 from smotext_ray.evaluation.utility.eda import Synonyms, augment, wordnet
+from smotext_ray.evaluation.utility.training_sets import TrainingSet, of_real
 from smotext_ray.plan.strategy import check_class_sizes
 from smotext_ray.plan.strategy import targets as points_per_class
 from smotext_ray.plan.unsharded import unsharded_plan, unsharded_weights
@@ -29,29 +29,27 @@ from smotext_ray.utils.text import distinct_part
 
 K_NEIGHBORS = 5
 
-# (real, targets, seed) -> training rows, and sample weights or None. Targets are final counts per
-# class; a class that is not named keeps its rows. All arms keep the real rows first, in order.
-Arm = Callable[[Rows, Mapping[str, int], int], tuple[Rows, np.ndarray | None]]
+# (real, targets, seed) -> what to train on. Targets are final counts per class; a class that is not
+# named keeps its rows. All arms keep the real rows first, in order.
+Arm = Callable[[Rows, Mapping[str, int], int], TrainingSet]
 
 
-def nothing(real: Rows, targets: Mapping[str, int], seed: int) -> tuple[Rows, None]:
+def nothing(real: Rows, targets: Mapping[str, int], seed: int) -> TrainingSet:
     """The real rows, unchanged."""
-    return real, None
+    return of_real(real)
 
 
-def class_weights(real: Rows, targets: Mapping[str, int], seed: int) -> tuple[Rows, np.ndarray]:
+def class_weights(real: Rows, targets: Mapping[str, int], seed: int) -> TrainingSet:
     """The real rows with balanced class weights; targets are ignored.
 
     A row of a class with ``n_c`` rows has weight ``n / (classes * n_c)``; the mean weight is 1.
     """
     from sklearn.utils.class_weight import compute_sample_weight
 
-    return real, np.asarray(compute_sample_weight("balanced", real.labels))
+    return of_real(real, np.asarray(compute_sample_weight("balanced", real.labels)))
 
 
-def random_oversampling(
-    real: Rows, targets: Mapping[str, int], seed: int
-) -> tuple[Rows, np.ndarray | None]:
+def random_oversampling(real: Rows, targets: Mapping[str, int], seed: int) -> TrainingSet:
     """Repeat rows of each class, drawn with replacement, up to its target.
 
     Parameters
@@ -70,13 +68,14 @@ def random_oversampling(
 
     final = _final_counts(real, targets)
     if not final:
-        return real, None
+        return of_real(real)
     sampler = RandomOverSampler(sampling_strategy=final, random_state=seed)
     sampler.fit_resample(np.arange(len(real))[:, None], real.labels)
-    return real.take(sampler.sample_indices_), None
+    copied = sampler.sample_indices_[len(real) :]
+    return of_real(real).joined(real.take(copied), copied[:, None])
 
 
-def embedding_smote(real: Rows, targets: Mapping[str, int], seed: int) -> tuple[Rows, None]:
+def embedding_smote(real: Rows, targets: Mapping[str, int], seed: int) -> TrainingSet:
     """SMOTE on embeddings without decoding, up to each class's target.
 
     The added rows have no text (``texts`` are "" and ``has_text`` is False), so this arm is for
@@ -101,7 +100,6 @@ def embedding_smote(real: Rows, targets: Mapping[str, int], seed: int) -> tuple[
     .. [1] Chawla, Bowyer, Hall, Kegelmeyer: SMOTE: synthetic minority over-sampling
        technique. JAIR 16, 2002.
     """
-    from imblearn.over_sampling import SMOTE, RandomOverSampler
     from sklearn.preprocessing import normalize
 
     unit = normalize(real.embeddings)
@@ -109,22 +107,54 @@ def embedding_smote(real: Rows, targets: Mapping[str, int], seed: int) -> tuple[
     by_neighbors: dict[int, dict[str, int]] = {}
     for label, count in final.items():
         by_neighbors.setdefault(min(K_NEIGHBORS, counts[label] - 1), {})[label] = count
-    made = real
+    made = of_real(real)
     for k, strategy in sorted(by_neighbors.items()):
-        if k:
-            sampler = SMOTE(sampling_strategy=strategy, k_neighbors=k, random_state=seed)
-        else:
-            sampler = RandomOverSampler(sampling_strategy=strategy, random_state=seed)
-        points, labels = sampler.fit_resample(unit, real.labels)
-        added = points[len(real) :].astype(np.float32)
-        names = [str(label) for label in labels[len(real) :]]
-        made = made.joined(Rows([""] * len(added), added, names, has_text=False))
-    return made, None
+        points, names, origins = _interpolated(unit, real.labels, strategy, k, seed)
+        made = made.joined(_without_texts(points, names), origins)
+    return made
+
+
+def _interpolated(
+    unit: np.ndarray, labels: list[str], strategy: Mapping[str, int], k: int, seed: int
+) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """imbalanced-learn's SMOTE points, their labels, and the two rows of each, shape (n, 2)."""
+    from imblearn.over_sampling import SMOTE, RandomOverSampler
+
+    if not k:
+        copies = RandomOverSampler(sampling_strategy=strategy, random_state=seed)
+        points, names = copies.fit_resample(unit, labels)
+        rows = copies.sample_indices_[len(labels) :]
+        return points[len(labels) :], _strings(names[len(labels) :]), rows[:, None]
+    parents: list[np.ndarray] = []
+
+    class Remembered(SMOTE):
+        """Which rows it interpolates between, by class, and there by their place in the class."""
+
+        def _generate_samples(
+            self, x: Any, data: Any, neighbors: Any, rows: Any, columns: Any, *others: Any
+        ) -> Any:
+            parents.append(np.stack([rows, neighbors[rows, columns]], axis=1))
+            return super()._generate_samples(x, data, neighbors, rows, columns, *others)
+
+    sampler = Remembered(sampling_strategy=strategy, k_neighbors=k, random_state=seed)
+    points, names = sampler.fit_resample(unit, labels)
+    added, found = _strings(names[len(labels) :]), np.asarray(labels, dtype=str)
+    origins = [np.flatnonzero(found == name)[places] for name, places in
+               zip(dict.fromkeys(added), parents, strict=True)]  # fmt: skip
+    return points[len(labels) :], added, np.concatenate(origins)
+
+
+def _without_texts(points: np.ndarray, labels: list[str]) -> Rows:
+    return Rows([""] * len(points), points.astype(np.float32), labels, has_text=False)
+
+
+def _strings(labels: Any) -> list[str]:
+    return [str(label) for label in labels]
 
 
 def embedding_variant(
     real: Rows, targets: Mapping[str, int], seed: int, variant: Variant
-) -> tuple[Rows, None]:
+) -> TrainingSet:
     """A variant of SMOTE on embeddings without decoding, like `embedding_smote`.
 
     The points are those planned by a run with ``plan.variant``, between rows normalized to length
@@ -146,7 +176,7 @@ def embedding_variant(
     """
     counts, new = Counter(real.labels), _new_rows(real, targets)
     if not new:
-        return real, None
+        return of_real(real)
     config = RunConfig(
         encoder=EncoderConfig(normalize=False),
         neighbors=NeighborsConfig(k_neighbors=K_NEIGHBORS, metric="euclidean"),
@@ -157,19 +187,18 @@ def embedding_variant(
         (distinct_part(text), label) for text, label in zip(real.texts, real.labels, strict=True)
     }
     several, _ = check_class_sizes(Counter(k for _, k in texts), new, K_NEIGHBORS, "skip")
-    made, kept = real, dict[str, int]()
+    made, kept = of_real(real), dict[str, int]()
     if several:
         weights = unsharded_weights(source, several, config)
         kept, _ = without_sources(several, count_sources(weights), config)
     if kept:
         plan = unsharded_plan(source, kept, 1, 0, config, weights=weights)
-        names = plan["label"].to_pylist()
-        made = made.joined(Rows([""] * len(plan), matrix(plan["point"]), names, has_text=False))
+        parents = np.stack([plan["source_id"].to_numpy(), plan["neighbor_id"].to_numpy()], axis=1)
+        added = _without_texts(matrix(plan["point"]), plan["label"].to_pylist())
+        made = made.joined(added, parents)
     rest = {label: counts[label] + count for label, count in new.items() if label not in kept}
-    others, _ = embedding_smote(real, rest, seed)
-    if len(others) > len(real):
-        made = made.joined(others.take(range(len(real), len(others))))
-    return made, None
+    others = embedding_smote(real, rest, seed)
+    return made.followed_by(others, len(real))
 
 
 def _dataset(real: Rows) -> ds.Dataset:
@@ -192,7 +221,7 @@ def eda(
     targets: Mapping[str, int],
     seed: int,
     synonyms: Callable[[], Synonyms | None] = wordnet,
-) -> tuple[Rows, None]:
+) -> TrainingSet:
     """EDA: random small edits of the texts of each class, up to its target.
 
     Every row of a class is edited equally often; the remainder is drawn at random. The added rows
@@ -217,6 +246,7 @@ def eda(
     source, labels = synonyms(), np.asarray(real.labels, dtype=str)
     texts: list[str] = []
     names: list[str] = []
+    edited: list[int] = []
     for label, count in _new_rows(real, targets).items():
         rows = np.flatnonzero(labels == label)
         # Keyed by the class's first row, so that draws of a class do not depend on other classes.
@@ -226,10 +256,11 @@ def eda(
             row = int(order[at])
             texts.append(augment(real.texts[row], seed, row, copy, source))
             names.append(label)
+            edited.append(row)
     if not texts:
-        return real, None
-    absent = np.full((len(texts), real.embeddings.shape[1]), np.nan, dtype=np.float32)
-    return real.joined(Rows(texts, absent, names, has_embedding=False)), None
+        return of_real(real)
+    added = unencoded(texts, names, real.embeddings.shape[1])
+    return of_real(real).joined(added, np.array(edited)[:, None])
 
 
 ARMS: dict[str, Arm] = {
@@ -245,22 +276,6 @@ ARMS: dict[str, Arm] = {
 VARIANT_ARMS: dict[str, Arm] = {
     variant: partial(embedding_variant, variant=variant) for variant in get_args(OtherVariant)
 }
-
-
-def gain_is_interpolations(over_shuffled: Interval, over_label_only: Interval) -> bool:
-    """Whether a gain is credited to interpolation.
-
-    Only if SMOTExT significantly beats both controls: decoding shuffled vectors, which keeps the
-    LLM and its soft prompts but puts them in the wrong place, and prompting the LLM with the class
-    name only.
-
-    Parameters
-    ----------
-    over_shuffled, over_label_only : Interval
-        Intervals of the paired differences, SMOTExT minus control, from `scores.differences`; both
-        must lie entirely above zero. With a single seed there is no interval: False.
-    """
-    return over_shuffled.low > 0 and over_label_only.low > 0
 
 
 def _new_rows(real: Rows, targets: Mapping[str, int]) -> dict[Any, int]:

@@ -16,10 +16,10 @@ import pyarrow as pa
 from smotext_ray.evaluation.inputs import EvaluationData
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.statistics import interval
+from smotext_ray.evaluation.utility.draws import LEFT_OUT, drawn
 from smotext_ray.evaluation.utility.features import tf_idf
-from smotext_ray.evaluation.utility.scores import Scores, measure, ratios, summarize
+from smotext_ray.evaluation.utility.scores import METRICS, Scores, measure, ratios, summarize
 from smotext_ray.evaluation.utility.teacher import TeacherLabels
-from smotext_ray.evaluation.utility.trials import LEFT_OUT, METRICS, drawn
 
 # Probabilities below this are dropped: a copy of the row per class (there may be fifty) would cost
 # time and carry no weight.
@@ -105,7 +105,7 @@ def distil(
 
 
 def learn_embedding(train: Rows, targets: np.ndarray, test: Rows, seed: int) -> np.ndarray:
-    """Logistic regression on embeddings, like `classifiers.fit_embedding`, with soft labels."""
+    """Logistic regression on embeddings of length 1, with soft labels."""
     from sklearn.preprocessing import normalize
 
     x, unseen = normalize(train.embeddings), normalize(test.embeddings)
@@ -113,7 +113,7 @@ def learn_embedding(train: Rows, targets: np.ndarray, test: Rows, seed: int) -> 
 
 
 def learn_tfidf(train: Rows, targets: np.ndarray, test: Rows, seed: int) -> np.ndarray:
-    """Logistic regression on the features of `classifiers.fit_tfidf`, with soft labels."""
+    """Logistic regression on the TF-IDF of words and word pairs, with soft labels."""
     x, unseen = tf_idf(train, test)
     return _logistic_regression(x, targets, unseen, seed)
 

@@ -12,8 +12,10 @@ from smotext_ray.errors import UserError
 from smotext_ray.evaluation.inputs import new_samples
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.classifiers import Classifier, score
+from smotext_ray.evaluation.utility.draws import LEFT_OUT, by_lot
 from smotext_ray.evaluation.utility.scores import summarize
-from smotext_ray.evaluation.utility.trials import LEFT_OUT, bounds, by_lot
+from smotext_ray.evaluation.utility.section import bounds
+from smotext_ray.evaluation.utility.training_sets import TrainingSet
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 
@@ -71,12 +73,14 @@ def utility_at_epsilons(
         One row per run, classifier and metric: ``epsilon`` (None without noise), ``classifier``,
         ``metric``, ``mean``, ``low`` and ``high``.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for run in runs:
         samples, epsilon = new_samples(run), _epsilon(Manifest.read(run))
         texts = samples["text"].to_pylist()
         labels = [str(label) for label in samples["label"].to_pylist()]
-        new = Rows(texts, encode(texts), labels)
+        given = Rows(texts, encode(texts), labels)
+        ids = [samples[column].to_numpy() for column in ("source_id", "neighbor_id")]
+        new = TrainingSet(given, _numbered(np.stack(ids, axis=1)), real=0)
         for name, classifier in classifiers.items():
             scores = [score(_drawn(new, seed), test, classifier, seed) for seed in seeds]
             summary = summarize(scores, LEFT_OUT)
@@ -86,11 +90,17 @@ def utility_at_epsilons(
     return rows
 
 
-def _drawn(new: Rows, seed: int) -> Rows:
+def _drawn(new: TrainingSet, seed: int) -> TrainingSet:
     """Nine tenths of the rows of each class, and at least one."""
-    counts = Counter(new.labels)
+    labels = new.rows.labels
+    counts = Counter(labels)
     numbers = {k: n - min(round(LEFT_OUT * n), n - 1) for k, n in counts.items()}
-    return new.take(by_lot(new.labels, numbers, [seed, 11]))
+    return new.take(by_lot(labels, numbers, [seed, 11]))
+
+
+def _numbered(ids: np.ndarray) -> np.ndarray:
+    """Ids of any type as numbers from 0, in the same shape."""
+    return np.unique(ids.astype(str), return_inverse=True)[1].reshape(ids.shape).astype(np.int64)
 
 
 def _epsilon(manifest: Manifest) -> float | None:

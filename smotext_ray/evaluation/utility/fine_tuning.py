@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from smotext_ray.evaluation.rows import Rows, need_texts
+from smotext_ray.evaluation.utility.training_sets import TrainingSet
+from smotext_ray.evaluation.utility.tuning import choose
 
 BATCH = 64  # texts classified at once
+# (steps, learning rate) to choose from.
+SETTINGS = ((150, 5e-5), (150, 1e-4), (400, 5e-5), (400, 1e-4))
+FOLDS = 2
 
 
 @dataclass(frozen=True)
@@ -19,15 +23,16 @@ class FineTuned:
     """A classifier that fine-tunes a small encoder with a new layer on top.
 
     AdamW with a learning rate that warms up over a tenth of the steps and then decays to zero, as
-    in BERT's fine-tuning [1]_. Seeded, without changing torch's global random state.
+    in BERT's fine-tuning [1]_. Every training set gets the same number of steps, so that none is
+    trained longer for having more rows. Seeded, without changing torch's global random state.
 
     Parameters
     ----------
     model : str
         Directory or hub name of a Hugging Face encoder.
-    epochs : int, default=4
+    steps : int, default=400
     batch_size : int, default=16
-    learning_rate : float, default=5e-5
+    learning_rate : float, default=1e-4
     max_length : int, default=128
         Maximum number of tokens read per text.
     device : str, optional
@@ -40,20 +45,36 @@ class FineTuned:
     """
 
     model: str
-    epochs: int = 4
+    steps: int = 400
     batch_size: int = 16
-    learning_rate: float = 5e-5
+    learning_rate: float = 1e-4
     max_length: int = 128
     device: str | None = None
 
-    def __call__(
-        self, train: Rows, test: Rows, seed: int, sample_weight: np.ndarray | None = None
-    ) -> list[str]:
+    def __call__(self, training: TrainingSet, test: Rows, seed: int) -> list[str]:
         """Fit on the training rows and predict the test rows."""
-        classes, codes = np.unique(np.asarray(train.labels, dtype=str), return_inverse=True)
-        weights = np.ones(len(train)) if sample_weight is None else sample_weight
+        rows = training.rows
+        classes, codes = np.unique(np.asarray(rows.labels, dtype=str), return_inverse=True)
+        weights = np.ones(len(rows)) if training.weight is None else training.weight
         targets = np.eye(len(classes))[codes] * (weights / np.mean(weights))[:, None]
-        return [str(label) for label in classes[self.learn(train, targets, test, seed)]]
+        return [str(label) for label in classes[self.learn(rows, targets, test, seed)]]
+
+    def settled(self, real: TrainingSet, seed: int) -> FineTuned:
+        """The classifier with the steps and the learning rate that suit the real rows best.
+
+        Chosen among ``SETTINGS`` by two-fold cross-validation, once for all training sets: a
+        choice for each would cost more than everything else.
+        """
+
+        def fit_each(
+            train: TrainingSet, unseen: Rows, settings: Sequence[tuple[int, float]]
+        ) -> list[list[str]]:
+            return [self._with(setting)(train, unseen, seed) for setting in settings]
+
+        return self._with(choose(real, SETTINGS, fit_each, seed, FOLDS))
+
+    def _with(self, setting: tuple[int, float]) -> FineTuned:
+        return replace(self, steps=setting[0], learning_rate=setting[1])
 
     def learn(self, train: Rows, targets: np.ndarray, test: Rows, seed: int) -> np.ndarray:
         """Fit on soft labels and predict the test rows.
@@ -94,20 +115,28 @@ class FineTuned:
         import torch
         from transformers import get_linear_schedule_with_warmup
 
-        steps = self.epochs * math.ceil(len(texts) / self.batch_size)
         optimizer = torch.optim.AdamW(model.parameters(), lr=self.learning_rate)
-        schedule = get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
+        schedule = get_linear_schedule_with_warmup(optimizer, self.steps // 10, self.steps)
         wanted = torch.as_tensor(targets, dtype=torch.float32, device=model.device)
         model.train()
-        for _ in range(self.epochs):
-            for rows in torch.randperm(len(texts)).split(self.batch_size):
-                found = model(**tokens([texts[i] for i in rows.tolist()])).logits
-                loss = torch.nn.functional.cross_entropy(found, wanted[rows.to(model.device)])
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-                schedule.step()
+        for rows in self._batches(len(texts)):
+            found = model(**tokens([texts[i] for i in rows.tolist()])).logits
+            loss = torch.nn.functional.cross_entropy(found, wanted[rows.to(model.device)])
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+
+    def _batches(self, n: int) -> Iterator[Any]:
+        """Row numbers of each step: a shuffle of all rows after the other, cut into batches."""
+        import torch
+
+        size = self.batch_size
+        passes = -(-self.steps * size // n)
+        order = torch.cat([torch.randperm(n) for _ in range(max(passes, 1))])
+        for step in range(self.steps):
+            yield order[step * size : (step + 1) * size]
 
 
 def tokens_of(tokenizer: Any, device: Any, max_length: int) -> Callable[[list[str]], Any]:

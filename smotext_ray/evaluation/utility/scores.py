@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from smotext_ray.evaluation.statistics import Interval, interval
+
+METRICS = ("accuracy", "macro_f1", "balanced_accuracy")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Scores:
         Class averages cover the classes in the test rows.
     recall : dict of label to float, in [0, 1]
         Recall of each class in the test rows; 0 if the training rows lack it.
+    predicted : tuple of str
+        The predicted label of each test row, for a bootstrap over them; may be left out.
     """
 
     seed: int
@@ -31,10 +35,11 @@ class Scores:
     macro_f1: float
     balanced_accuracy: float
     recall: dict[str, float]
+    predicted: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as a mapping of plain values."""
-        return dict(vars(self))
+        """The fields but the predictions as a mapping of plain values."""
+        return {name: value for name, value in vars(self).items() if name != "predicted"}
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ def measure(labels: Sequence[str], predicted: Sequence[str], seed: int) -> Score
         macro_f1=float(np.mean(f1)),
         balanced_accuracy=float(np.mean(recall)),
         recall=dict(zip(classes, map(float, recall), strict=True)),
+        predicted=tuple(map(str, predicted)),
     )
 
 

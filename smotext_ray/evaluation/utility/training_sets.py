@@ -57,6 +57,13 @@ class TrainingSet:
                 for x in (self.origins, given)]  # fmt: skip
         return TrainingSet(self.rows.joined(added), np.concatenate(both), self.real)
 
+    def followed_by(self, other: TrainingSet, skip: int = 0) -> TrainingSet:
+        """This set and the rows of another one from number ``skip`` on, of the same real rows."""
+        rest = np.arange(skip, len(other))
+        if not len(rest):
+            return self
+        return self.joined(other.rows.take(rest), other.origins[rest])
+
 
 def of_real(rows: Rows, weight: np.ndarray | None = None) -> TrainingSet:
     """Real rows alone."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.features import Words, tf_idf, unit_rows
@@ -29,7 +31,7 @@ class Linear:
         not regularized less: scikit-learn's C is ``c * REFERENCE_ROWS / n`` for n rows, as its
         loss is a sum.
     balanced : bool
-        Whether all classes weigh the same.
+        Whether all classes weigh the same, each row by its own weight within its class.
     words : {"pairs", "words", "content words"}
         For TF-IDF: words and word pairs, words, words without English stop words.
     """
@@ -56,8 +58,14 @@ class Tuned(Generic[Setting]):
 
     def __call__(self, training: TrainingSet, test: Rows, seed: int) -> list[str]:
         """Choose, fit on all training rows, and predict the test rows."""
-        chosen = choose(training, self.settings, self.fit_each, seed)
-        return list(self.fit_each(training, test, [chosen])[0])
+        with threadpool_limits(1):  # more threads make fits of this size slower, many times so
+            chosen = choose(training, self.settings, self.fit_each, seed)
+            return list(self.fit_each(training, test, [chosen])[0])
+
+    def settled(self, training: TrainingSet, seed: int) -> Tuned[Setting]:
+        """The classifier with the one setting that is chosen on this training set."""
+        with threadpool_limits(1):
+            return replace(self, settings=(choose(training, self.settings, self.fit_each, seed),))
 
 
 def fit_embeddings(
@@ -77,13 +85,17 @@ def fit_embeddings(
 
 def fit_words(training: TrainingSet, unseen: Rows, settings: Sequence[Linear]) -> list[list[str]]:
     """Linear SVM on TF-IDF of the training rows' words."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
     seen = {words: tf_idf(training.rows, unseen, words) for words in _distinct(settings)}
-    return [
-        _fit(LinearSVC(random_state=0), training, *seen[setting.words], setting)
-        for setting in settings
-    ]
+    with warnings.catch_warnings():
+        # At the weakest penalty it may stop early, with every training row on its side already.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return [
+            _fit(LinearSVC(random_state=0), training, *seen[setting.words], setting)
+            for setting in settings
+        ]
 
 
 def fit_centroids_of_words(
@@ -118,10 +130,14 @@ def fit_prior_corrected(
     x, unit = unit_rows(training.rows), unit_rows(unseen)
     found = []
     for setting in settings:
+        if len(set(training.rows.labels)) == 1:  # what scikit-learn refuses to fit
+            found.append(training.rows.labels[:1] * len(unseen))
+            continue
         model = LogisticRegression(max_iter=2000, C=_sum_c(setting, training))
         names, counts = np.unique(training.rows.labels, return_counts=True)
         model.fit(x, training.rows.labels)
-        logits = model.predict_log_proba(unit) - np.log(counts / counts.sum())
+        probability = np.maximum(model.predict_proba(unit), np.finfo(np.float32).tiny)
+        logits = np.log(probability) - np.log(counts / counts.sum())
         found.append([str(name) for name in names[logits.argmax(axis=1)]])
     return found
 
@@ -132,7 +148,7 @@ _WORDS: tuple[Words, ...] = ("pairs", "words", "content words")
 EMBEDDINGS = tuple(Linear(c, balanced) for c, balanced in product(_C, (False, True)))
 TF_IDF = tuple(
     Linear(c, balanced, words)
-    for c, balanced, words in product((0.1, 1.0, 10.0, 100.0), (False, True), _WORDS)
+    for c, balanced, words in product((0.01, 0.1, 1.0), (False, True), _WORDS)
 )
 
 TrainedClassifier = Callable[[TrainingSet, Rows, int], list[str]]
@@ -169,11 +185,10 @@ def _sum_c(setting: Linear, training: TrainingSet) -> float:
 
 def _weights(training: TrainingSet, balanced: bool) -> np.ndarray:
     """Of mean 1, so that the number of rows alone sets the strength of the penalty."""
-    from sklearn.utils.class_weight import compute_sample_weight
-
     weight = np.ones(len(training)) if training.weight is None else training.weight
     if balanced:
-        weight = weight * compute_sample_weight("balanced", training.rows.labels)
+        _, codes = np.unique(np.asarray(training.rows.labels, dtype=str), return_inverse=True)
+        weight = weight / np.bincount(codes, weight)[codes]
     return np.asarray(weight / weight.mean())
 
 

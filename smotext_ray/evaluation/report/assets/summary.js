@@ -33,7 +33,7 @@ function outcomeCard(outcome) {
         element("small", { dir: "auto" }, more))))));
 }
 
-const CALLS = new Map([["better", "yes"], ["not above the best control", "yes"],
+const CALLS = new Map([["better", "yes"], ["not above the baseline", "yes"],
   ["below the best control", "mixed"], ["unclear", "mixed"], ["worse", "no"]]);
 
 function warningList(warnings) {

@@ -1,0 +1,82 @@
+"""The ``utility`` section of a report: scores of all arms, gains and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smotext_ray.evaluation.controls.decode import Control
+from smotext_ray.evaluation.statistics import Interval
+from smotext_ray.evaluation.utility.draws import LEFT_OUT
+from smotext_ray.evaluation.utility.scores import METRICS, Summary, ratios, summarize
+from smotext_ray.evaluation.utility.trials import REAL, SYNTHETIC, Trials
+from smotext_ray.evaluation.utility.verdicts import BASELINE, gains, over_baseline, verdicts
+
+
+def utility_section(
+    trials: Trials,
+    labels: Sequence[str],
+    seeds: Sequence[int],
+    decoded: Mapping[str, Control] | None = None,
+) -> dict[str, Any]:
+    """The ``utility`` section of a report.
+
+    Parameters
+    ----------
+    trials : Trials
+    labels : sequence of str
+        True labels of the test rows.
+    seeds : sequence of int
+    decoded : mapping of str to Control, optional
+        Those without texts are named as empty.
+    """
+    rows, recall, ratio = [], [], {}
+    for (classifier, arm), scores in trials.items():
+        summary, facts = summarize(scores, LEFT_OUT), {"classifier": classifier, "arm": arm}
+        for metric in METRICS:
+            values = [getattr(found, metric) for found in scores]
+            rows.append(
+                facts | {"metric": metric, "values": values} | _share(bounds(summary, metric))
+            )
+        recall += [facts | {"label": k} | _share(as_json(v)) for k, v in summary.recall.items()]
+        if arm == SYNTHETIC and (classifier, REAL) in trials:
+            ratio[classifier] = _compared(ratios(scores, trials[classifier, REAL], LEFT_OUT))
+    over = gains(trials)
+    return {
+        "test_rows": len(labels),
+        "seeds": list(seeds),
+        "baseline": BASELINE,
+        "rows": rows,
+        "recall": recall,
+        "tstr_ratio": ratio or None,
+        "gains": [gain.as_json() for gain in over],
+        "over_baseline": over_baseline(trials, over, labels),
+        "verdicts": verdicts(over),
+        "empty_arms": [
+            {"arm": name, "asked": control.asked}
+            for name, control in (decoded or {}).items()
+            if not len(control.rows)
+        ],
+    }
+
+
+def _compared(summary: Summary) -> dict[str, Any]:
+    return {metric: bounds(summary, metric) for metric in METRICS}
+
+
+def bounds(summary: Summary, metric: str) -> dict[str, Any]:
+    """Mean and interval of a metric, in the report's form."""
+    return as_json(getattr(summary, metric))
+
+
+def _share(interval: dict[str, Any]) -> dict[str, Any]:
+    """Of a score, which is at most 1; Student's interval knows no bounds."""
+    if interval["low"] is None:
+        return interval
+    return interval | {"low": max(interval["low"], 0.0), "high": min(interval["high"], 1.0)}
+
+
+def as_json(interval: Interval) -> dict[str, Any]:
+    """Mean and bounds of an interval."""
+    found = interval.as_json()
+    return {name: found[name] for name in ("mean", "low", "high")}
