@@ -80,7 +80,12 @@ def save_version(run: Run, content: dict[str, Any]) -> None:
 
 
 def take_over(run: Run) -> None:
-    """Make the manifest this holder's, so that no earlier holder can change it."""
+    """Make the manifest this holder's, so that no earlier holder can change it.
+
+    An earlier holder that was stalled may save between the read and the write here, and that save
+    is lost. But it looks for other claims after it has saved, and finds this holder's, which was
+    there before the read: so a save that has returned is never lost.
+    """
     try:
         content = read_newest(run)
     except (FileNotFoundError, ValueError):
