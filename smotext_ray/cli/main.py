@@ -35,8 +35,9 @@ from smotext_ray.cli.directions import add_directions_command
 from smotext_ray.cli.evaluation import add_evaluation_commands
 from smotext_ray.cli.exit_codes import INTERNAL_ERROR, INTERRUPTED, USER_ERROR
 from smotext_ray.cli.failures import innermost, users_error
+from smotext_ray.cli.help import DESCRIPTION, EXAMPLES, OverviewFormatter, overview
 from smotext_ray.cli.terminal import SafeFormatter, say
-from smotext_ray.config.choices import Decided, OnProblem
+from smotext_ray.config.choices import Decided, OnProblem, Order
 from smotext_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -103,11 +104,14 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="smotext", description="Balance a text dataset with new labeled texts: SMOTExT on Ray."
+        prog="smotext",
+        formatter_class=OverviewFormatter,
+        epilog=EXAMPLES,
+        usage="smotext COMMAND ...",
     )
     parser.add_argument("--version", action="version", version=f"smotext-ray {__version__}")
     shtab.add_argument_to(parser, ["--print-completion"], help="print a shell completion script")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(prog="smotext", required=True, metavar="COMMAND")
     _add_run_options(_command(commands, "augment", augment, "balance a dataset (all stages)"))
     _add_expand_options(
         _command(commands, "expand", expand, "add new rows to a run and top its classes up")
@@ -156,6 +160,12 @@ def _parser() -> argparse.ArgumentParser:
                 default="accepted",
                 help="which samples (default accepted)",
             )
+            command.add_argument(
+                "--order",
+                choices=get_args(Order),
+                default="random",
+                help="by cosine to the point, or a random draw (default random)",
+            )
     add_interpolate_command(commands, _command)
     check = _command(commands, "doctor", doctor, "check whether the main job can run here")
     check.add_argument(
@@ -169,6 +179,8 @@ def _parser() -> argparse.ArgumentParser:
     add_bridge_commands(commands, _command)
     add_evaluation_commands(commands, _command)
     add_directions_command(commands, _command)
+    helps = {action.dest: action.help or "" for action in commands._choices_actions}
+    parser.description = overview(DESCRIPTION, helps)
     return parser
 
 

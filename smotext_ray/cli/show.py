@@ -6,6 +6,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import astuple
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smotext_ray.cli.terminal import literal
+from smotext_ray.config.choices import Order
 from smotext_ray.gate.reasons import REJECTED_IN_WORDS
 from smotext_ray.run.class_outcomes import class_outcomes
 from smotext_ray.run.corpus_files import corpus_table
@@ -23,6 +25,13 @@ from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.run.tables import samples_table
 from smotext_ray.run.verify import Finding
 from smotext_ray.safe_text import safe
+from smotext_ray.utils.text import text_hash
+
+ORDERS: dict[Order, str] = {
+    "random": "drawn at random",
+    "best": "closest to their points first",
+    "worst": "farthest from their points first",
+}
 
 
 def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int = 3) -> None:
@@ -55,14 +64,17 @@ def show_samples(
     rows: int = 10,
     label: str | None = None,
     status: str = "accepted",
+    order: Order = "random",
 ) -> int:
-    """Print samples with their parents, alternating between classes, best first. Returns the count.
+    """Print samples with their parents, alternating between classes. Returns the count.
 
-    A run with epsilon has not kept the parents.
+    The order "best" is by the cosine to the point; "random" is the same at every call. A run with
+    epsilon has not kept the parents.
     """
-    chosen = _choose(run, manifest, rows, label, status)
+    chosen = _choose(run, manifest, rows, label, status, order)
     if not chosen:
         return 0
+    print_line(console, f"{status.capitalize()} texts, {ORDERS[order]}:")
     parents = {}
     if not manifest.is_private:
         parents = _texts(run, manifest, {id_ for row in chosen for _, id_ in _parents(row)})
@@ -153,9 +165,9 @@ def _why_short(manifest: Manifest, label: Any) -> str:
 
 
 def _choose(
-    run: Run, manifest: Manifest, rows: int, label: str | None, status: str
+    run: Run, manifest: Manifest, rows: int, label: str | None, status: str, order: Order
 ) -> list[dict[str, Any]]:
-    """The samples closest to their points, alternating classes; holds ``rows`` per class."""
+    """The first samples in this order, alternating classes; holds ``rows`` per class."""
     by_class: dict[str, list[dict[str, Any]]] = {}
     for entry in manifest.rounds:
         if not run.has("samples", entry.name):
@@ -166,8 +178,15 @@ def _choose(
                 if label is None or str(row["label"]) == label:
                     by_class.setdefault(str(row["label"]), []).append(row)
             for key, found in by_class.items():
-                by_class[key] = heapq.nlargest(rows, found, key=lambda row: row["cosine_to_point"])
+                by_class[key] = heapq.nsmallest(rows, found, key=partial(_rank, order))
     return list(_by_turns([by_class[key] for key in sorted(by_class)], rows))
+
+
+def _rank(order: Order, row: dict[str, Any]) -> float:
+    if order == "random":
+        return text_hash(str(row["sample_id"]))
+    cosine = float(row["cosine_to_point"])
+    return -cosine if order == "best" else cosine
 
 
 def _by_turns(lists: list[list[dict[str, Any]]], most: int) -> Iterator[dict[str, Any]]:

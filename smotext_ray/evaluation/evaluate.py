@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.evaluation.controls.decode import Control
+from smotext_ray.evaluation.controls.decode import NAMES, Control
 from smotext_ray.evaluation.fidelity.agreement import (
     FEWEST,
     LabelAgreement,
@@ -137,7 +137,7 @@ def evaluate(
         | {"quick": not controls and options.token_nll is None},
         "classes": classes(manifest, material),
         "utility": utility_section(trials, material.test.labels, seeds, controls),
-        "fidelity": _fidelity(material, agreement, controls, options.token_nll),
+        "fidelity": _fidelity(material, agreement, controls, _tokens(manifest), options.token_nll),
         "by_class": by_class(material, agreement),
         "privacy": privacy,
         "map": embedding_map(material, show_texts=not manifest.is_private),
@@ -192,6 +192,7 @@ def _fidelity(
     material: EvaluationData,
     agreement: LabelAgreement | None,
     decoded: Mapping[str, Control],
+    tokens: int,
     token_nll: TokenScores | None,
 ) -> dict[str, Any]:
     real, new = material.real, material.synthetic
@@ -210,13 +211,19 @@ def _fidelity(
             for name, texts in (("real_texts", compared), ("new_texts", new.texts))
         }
     if decoded:
-        own = {"asked": len(material.samples), "accepted": len(new)}
+        own = {"asked": len(material.samples), "accepted": len(new), "tokens": tokens}
         others = {
-            name: {"asked": control.asked, "accepted": control.accepted}
-            for name, control in decoded.items()
+            name: {"asked": c.asked, "accepted": c.accepted, "tokens": c.tokens}
+            for name, c in decoded.items()
+            if name in NAMES  # the others are the run's own texts
         }
         found["decoded_texts"] = {"interpolated": own, **others}
     return found
+
+
+def _tokens(manifest: Manifest) -> int:
+    """That the LLM generated for the run."""
+    return sum(entry.decode.tokens for entry in manifest.rounds if entry.decode is not None)
 
 
 def _some(texts: list[str]) -> list[str]:

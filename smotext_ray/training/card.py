@@ -302,7 +302,7 @@ def _evaluation_table(evaluations: Mapping[str, Evaluation]) -> str:
     lengths = dict.fromkeys(name for one in found for name in one.by_length)
     for name in sorted(lengths, key=lambda name: int(name.split()[0])):
         buckets = [one.by_length.get(name) for one in found]
-        said = (_figure("by_length", bucket and bucket.cosine) for bucket in buckets)
+        said = (_figure("by_length", bucket.cosine if bucket else None) for bucket in buckets)
         rows.append((f"cosine of the decoded text, sources of {name} words", *said))
     return (
         "## Evaluation\n\n`smotext bridge eval`: texts are embedded, decoded greedily, and "

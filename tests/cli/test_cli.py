@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -443,6 +444,22 @@ def test_version(capsys):
         main(["--version"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"smotext-ray {__version__}\n"
+
+
+def test_the_help_has_every_command_in_one_group(capsys):
+    from smotext_ray.cli.help import GROUPS
+    from smotext_ray.cli.main import _parser
+
+    (commands,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(commands.choices)
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    out = capsys.readouterr().out
+    assert all(out.count(f"\n  {name} ") == 1 for name in commands.choices)
+    assert max(map(len, out.splitlines())) <= 80
+    with pytest.raises(SystemExit):
+        main(["augment", "--help"])
+    assert capsys.readouterr().out.startswith("usage: smotext augment [-h]")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["augment", "--help"]])

@@ -147,7 +147,11 @@ def test_without_quick_the_llm_decodes_and_reads(evaluate, words, tmp_path, monk
     assert order == ["decoded", "encoder loaded"]  # which shares its GPU with nobody
     assert asked == [96]
     assert report["fidelity"]["perplexity"]["new_texts"]["tokens"] == 36
-    assert report["fidelity"]["decoded_texts"]["label_only"] == {"asked": 20, "accepted": 4}
+    assert report["fidelity"]["decoded_texts"]["label_only"] == {
+        "asked": 20,
+        "accepted": 4,
+        "tokens": 0,
+    }
     assert "label_only" in {row["arm"] for row in report["utility"]["rows"]}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from handmade_run import build, corpus_table
@@ -90,7 +91,7 @@ def test_outcome_without_rejections(tmp_path):
 def test_a_sample_stands_beside_its_parents(finished):
     plan = finished.table("plan").to_table().to_pylist()
     planned = {row["sample_id"]: row for row in plan}
-    text = words(printed(show_samples, finished, rows=1))
+    text = words(printed(show_samples, finished, rows=1, order="best"))
     parents = planned[7]
     assert f"source {parents['source_text']} neighbor {parents['neighbor_text']}" in text
     assert "synthetic new text 7 on grain" in text
@@ -98,10 +99,24 @@ def test_a_sample_stands_beside_its_parents(finished):
 
 
 def test_the_best_of_each_class_by_turns(finished):
-    text = printed(show_samples, finished, rows=4)
+    text = printed(show_samples, finished, rows=4, order="best")
+    assert text.startswith("Accepted texts, closest to their points first:")
     order = [text.index(f"(sample {i};") for i in (7, 8, 2, 4)]
     assert order == sorted(order)
     assert text.count("(sample") == 4
+
+
+def shown_ids(run, **given):
+    return re.findall(r"\(sample (\d+);", printed(show_samples, run, **given))
+
+
+def test_the_worst_first_and_a_random_draw(finished):
+    best, worst = (shown_ids(finished, rows=100, order=order) for order in ("best", "worst"))
+    assert [worst[i::2] for i in (0, 1)] == [best[i::2][::-1] for i in (0, 1)]
+    drawn = shown_ids(finished, rows=100)
+    assert sorted(drawn) == sorted(best) and drawn not in (best, worst)
+    assert shown_ids(finished, rows=3) == drawn[:3]
+    assert printed(show_samples, finished).startswith("Accepted texts, drawn at random:")
 
 
 def test_how_many_were_shown(finished):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,9 +25,17 @@ from smotext_ray.evaluation.utility.arms import (
 )
 from smotext_ray.evaluation.utility.classifiers import score
 from smotext_ray.evaluation.utility.eda import wordnet
+from smotext_ray.evaluation.utility.markov import chain
 from smotext_ray.evaluation.utility.training_sets import of_real
 
-ADDING = ["random_oversampling", "embedding_smote", "eda_without_synonyms", "adasyn", "kmeans"]
+ADDING = [
+    "random_oversampling",
+    "embedding_smote",
+    "eda_without_synonyms",
+    "markov",
+    "adasyn",
+    "kmeans",
+]
 ALL = ARMS | VARIANT_ARMS
 
 
@@ -177,6 +187,29 @@ def test_edits_of_a_class_are_spread_evenly():
     assert set(used) == set(names)
     assert sum(used.values()) >= 10 - 5  # a name may be deleted from a text
     assert max(used.values()) <= 2 * 3  # or stand in it twice
+
+
+def test_texts_of_a_chain_walk_along_word_pairs_of_their_origins():
+    real = rows_of({"a": 6, "b": 30})
+    real = replace(real, texts=[f"oil w{i} oil v{i}" for i in range(36)])
+    training = ARMS["markov"](real, {"a": 40}, 0)
+    pairs = [set(pairwise([None, *text.split(), None])) for text in real.texts]
+    known, mixed = set(real.texts), 0
+    for text, origins in zip(training.rows.texts[36:], training.origins[36:], strict=True):
+        of = origins[origins >= 0]
+        walked = set(pairwise([None, *text.split()]))  # one may be cut off
+        assert walked <= set().union(*(pairs[row] for row in of))
+        mixed += text not in known
+    assert mixed > 10
+    assert np.isnan(training.rows.embeddings[36:]).all()
+
+
+def test_a_chain_ends_even_if_its_words_go_round():
+    made = chain(["a b a b a"], [3])
+    for seed in range(20):
+        text, rows = made.text(np.random.default_rng(seed))
+        assert len(text.split()) <= 5 and rows == {3}
+    assert chain(["  ", ""], [0, 1]) is None
 
 
 def test_edits_wait_for_their_embeddings():

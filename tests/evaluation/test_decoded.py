@@ -12,14 +12,15 @@ import pytest
 from handmade_run import build, corpus_table
 
 from smotext_ray.config.load import load_config
-from smotext_ray.config.schema import RunConfig
+from smotext_ray.config.schema import PrivacyConfig, RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.controls import decode as module
-from smotext_ray.evaluation.controls.class_names import PromptActor
 from smotext_ray.evaluation.controls.decode import NAMES, decode_controls, first_of_classes
+from smotext_ray.evaluation.controls.prompts import PromptActor
 from smotext_ray.gate.reference import class_reference
 from smotext_ray.gate.rules import Candidate, choose_candidate
 from smotext_ray.models.load import load_encoder
+from smotext_ray.privacy.mechanism import promise
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import BegunControl, JobFacts
 from smotext_ray.run.manifest import Manifest
@@ -92,8 +93,8 @@ def test_every_control_decodes_every_point_once(run, config, jobs):
             f"controls/{name}/plan",
             f"controls/{name}/samples",
         )
-        assert found[name].asked == 8 and found[name].accepted == 6
-    assert len({asked["job"] for _, asked in jobs.asked}) == 3
+        assert (found[name].asked, found[name].accepted, found[name].tokens) == (8, 6, 80)
+    assert len({asked["job"] for _, asked in jobs.asked}) == len(NAMES)
     assert lines[0] == "control shuffled: 6 of 8 texts accepted"
     noted = Manifest.read(run).controls["lam_0"]
     assert (noted.points, noted.tokens, noted.seconds) == (8, 80, 1.5)
@@ -109,7 +110,7 @@ def test_the_encoder_is_not_needed_before_all_are_decoded(run, config, jobs):
         return encode(texts)
 
     decode_controls(run, config, noted, log=quiet)
-    assert decoded_before == [3, 3, 3]
+    assert decoded_before == [len(NAMES)] * len(NAMES)
 
 
 def test_no_more_texts_of_a_class_than_the_run_has(run, config, jobs):
@@ -124,7 +125,7 @@ def test_no_more_texts_of_a_class_than_the_run_has(run, config, jobs):
 def test_parents_are_those_of_the_vector(run, config, jobs):
     found = decode_controls(run, config, encode, log=quiet)
     ids = run.table("embeddings").to_table().sort_by("id")["id"].to_pylist()
-    for name in ("shuffled", "lam_0"):
+    for name in ("shuffled", "lam_0", "parents_as_text"):
         plan = run.table("controls", name, "plan").to_table().to_pylist()
         row_of = {row["sample_id"]: row for row in plan}
         for sample_id, parents in zip([0, 1, 3, 5], found[name].parents, strict=True):
@@ -133,16 +134,19 @@ def test_parents_are_those_of_the_vector(run, config, jobs):
     assert found["label_only"].parents is None
 
 
-def test_each_has_its_gate_and_only_the_label_its_own_actor(run, config, jobs):
+def test_each_has_its_gate_and_only_words_their_own_actor(run, config, jobs):
     decode_controls(run, config, encode, log=quiet)
-    (shuffled, of_shuffled), (lam_0, of_lam_0), (label_only, of_label) = jobs.asked
+    (shuffled, of_shuffled), (lam_0, of_lam_0), (label_only, of_label), parents = jobs.asked
     assert shuffled.gate == config.gate.model_copy(update={"same_class": False})
     assert lam_0 == config
     assert label_only.gate.same_class and label_only.gate.reject_truncated
     assert label_only.decoder == shuffled.decoder == config.decoder
     assert "actors" not in of_shuffled and "actors" not in of_lam_0
     assert of_label["actors"].decode is PromptActor
-    assert sorted(of_label["labels"]) == ["grain", "ship"]
+    assert sorted(of_label["labels"]) == ["grain", "ship"] and not of_label["of_parents"]
+    assert parents[0] == config and parents[1]["of_parents"]
+    plan = run.table("controls", "parents_as_text", "plan").to_table().sort_by("sample_id")
+    assert plan.equals(run.table("plan", "round-1").to_table().sort_by("sample_id"))
 
 
 def test_without_a_point_the_gate_keeps_the_first_that_passes(config):
@@ -159,7 +163,7 @@ def test_without_a_point_the_gate_keeps_the_first_that_passes(config):
 def test_a_second_call_only_reads(run, config, jobs):
     first = decode_controls(run, config, encode, log=quiet)
     again = decode_controls(run, config, encode, log=quiet)
-    assert len(jobs.asked) == 3
+    assert len(jobs.asked) == len(NAMES)
     for name in NAMES:
         assert again[name].rows.texts == first[name].rows.texts
 
@@ -200,8 +204,18 @@ def test_a_run_that_got_more_rounds_has_its_controls_made_anew(tmp_path, run, co
 def test_points_of_one_class_are_not_shuffled(tmp_path, config, jobs):
     one = build(tmp_path / "one", {"grain": 4}, corpus=corpus_table(grain=9, ship=8))
     lines = []
-    assert set(decode_controls(one, config, encode, log=lines.append)) == {"lam_0", "label_only"}
+    found = decode_controls(one, config, encode, log=lines.append)
+    assert set(found) == set(NAMES) - {"shuffled"}
     assert "skipped, all points are of one class" in lines[0]
+
+
+def test_parents_that_a_run_may_not_keep_are_not_shown(run, config, jobs):
+    manifest = Manifest.read(run)
+    manifest.privacy = promise(PrivacyConfig(epsilon=8.0))
+    manifest.save(run)
+    lines = []
+    found = decode_controls(run, config, encode, ["parents_as_text", "lam_0"], log=lines.append)
+    assert set(found) == {"lam_0"} and "has not kept the texts" in lines[0]
 
 
 def test_a_run_without_texts_is_refused(tmp_path, config, jobs):

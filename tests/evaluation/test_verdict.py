@@ -10,6 +10,7 @@ import pytest
 from made_report import made_report
 
 from smotext_ray.config.choices import OtherVariant
+from smotext_ray.evaluation.controls.decode import NAMES
 from smotext_ray.evaluation.fidelity.by_class import nearest_other
 from smotext_ray.evaluation.report.sections import _lengths
 from smotext_ray.evaluation.report.summary import summary, summary_lines
@@ -18,6 +19,8 @@ from smotext_ray.evaluation.report.verdict import call, sentence, verdicts
 from smotext_ray.evaluation.report.warnings import warnings
 from smotext_ray.evaluation.report.words import ARMS as ARM_WORDS
 from smotext_ray.evaluation.utility.arms import ARMS
+from smotext_ray.evaluation.utility.classifiers import OF_REAL_ROWS
+from smotext_ray.evaluation.utility.trials import AS_MANY_AS, OWN, SYNTHETIC
 
 
 def bounds(low, high):
@@ -117,7 +120,8 @@ def test_the_fine_tuned_classifier_comes_first():
 
 def test_every_arm_has_words():
     arms = {*ARMS, *(f"embedding_{name}" for name in get_args(OtherVariant))}
-    arms |= {"label_only", "shuffled", "lam_0", "synthetic_only", "real_and_synthetic"}
+    arms |= {arm for baselines in OF_REAL_ROWS.values() for arm in baselines}
+    arms |= {*NAMES, *(AS_MANY_AS + name for name in NAMES), SYNTHETIC, OWN}
     assert arms <= ARM_WORDS.keys()
 
 

@@ -1,8 +1,9 @@
 """Controls decoded by the LLM: the run's points, each with one thing changed.
 
 ``shuffled``: every point takes the slot of another, across classes. ``lam_0``: the source's own
-embedding. ``label_only``: no vector; the plain LLM is prompted with the class name. Tables are in
-``RUN/controls/<name>`` and are reused once complete.
+embedding. ``label_only``: no vector; the plain LLM is prompted with the class name.
+``parents_as_text``: no vector; the plain LLM is shown the parents' texts and asked for another.
+Tables are in ``RUN/controls/<name>`` and are reused once complete.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from smotext_ray.cluster.ray_data import in_task
 from smotext_ray.config.choices import ControlName
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.controls.class_names import PromptActor
 from smotext_ray.evaluation.controls.plans import write_plan
+from smotext_ray.evaluation.controls.prompts import PromptActor
 from smotext_ray.evaluation.inputs import parent_rows
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.pipeline.actors import Actors
@@ -49,12 +50,15 @@ class Control:
         Number of points decoded.
     accepted : int
         Number of texts that passed the gate, before ``rows`` was cut to the run's counts.
+    tokens : int
+        Number of tokens that the LLM generated, of all candidates.
     """
 
     rows: Rows
     parents: np.ndarray | None
     asked: int
     accepted: int
+    tokens: int = 0
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Control:
         """The control with only the rows at ``indices``."""
@@ -74,7 +78,8 @@ def decode_controls(
     Points, candidates, tokens and seeds are the run's. So is the gate, with these differences:
     ``shuffled`` has no class check, which would select vectors that happened to land in their own
     class. ``label_only`` has no checks that need a point or parents, and keeps the first candidate
-    that passes.
+    that passes. ``parents_as_text`` is judged like the run's own texts, by the point and for copies
+    of its parents.
 
     Parameters
     ----------
@@ -84,14 +89,15 @@ def decode_controls(
     encode : callable
         Maps texts to embeddings with the run's encoder. Called after all decoding, so that an
         encoder loaded on its first call never competes with the decoders for memory.
-    names : sequence of {"shuffled", "lam_0", "label_only"}
+    names : sequence of {"shuffled", "lam_0", "label_only", "parents_as_text"}
     log : callable
         Called with one line per control.
 
     Returns
     -------
     dict of str to Control
-        Without ``shuffled`` if all points are of one class, where it changes nothing.
+        Without ``shuffled`` if all points are of one class, where it changes nothing; without
+        ``parents_as_text`` if the run was not allowed to keep its texts.
 
     Raises
     ------
@@ -105,8 +111,11 @@ def decode_controls(
     labels = list(
         {label: None for entry in rounds for label, number in entry.planned.items() if number}
     )
-    done: dict[str, int] = {}
+    done: dict[str, DecodedControl] = {}
     for name in names:
+        if name == "parents_as_text" and manifest.is_private:
+            log("control parents_as_text: skipped, the run has not kept the texts of its corpus")
+            continue
         if name == "shuffled" and len(labels) < 2:
             log("control shuffled: skipped, all points are of one class")
             continue
@@ -114,8 +123,8 @@ def decode_controls(
             noted = _decode(run, config, name, rounds, labels)
         number = sum(noted.accepted.values())
         log(f"control {name}: {number} of {noted.points} texts accepted")
-        done[name] = noted.points
-    return {name: _read(run, name, points, encode) for name, points in done.items()}
+        done[name] = noted
+    return {name: _read(run, name, noted, encode) for name, noted in done.items()}
 
 
 def first_of_classes(labels: Iterable[str], most: Mapping[str, int]) -> list[int]:
@@ -153,8 +162,9 @@ def _decode(
     files = sorted(file for entry in rounds for file in entry.plan_files)
     write_plan(run, name, files, config.plan.seed)
     of_prompts: dict[str, Any] = {}
-    if name == "label_only":
+    if name in ("label_only", "parents_as_text"):
         of_prompts = {"actors": Actors(decode=PromptActor), "labels": labels}
+        of_prompts["of_parents"] = name == "parents_as_text"
     directory, job = f"controls/{name}/samples", f"control-{name}"
     facts = complete(
         run,
@@ -191,6 +201,7 @@ def _gated(config: RunConfig, name: str) -> RunConfig:
         "shuffled": {"same_class": False},
         "lam_0": {},
         "label_only": {"min_cosine": -1.0},  # there is no point to compare with
+        "parents_as_text": {},
     }
     gate = config.gate.model_copy(update=changes[name])
     return config.model_copy(update={"gate": gate})
@@ -201,7 +212,9 @@ def _note(run: Run, manifest: Manifest, name: str, facts: BegunControl | Decoded
     manifest.save(run)
 
 
-def _read(run: Run, name: str, points: int, encode: Callable[[list[str]], np.ndarray]) -> Control:
+def _read(
+    run: Run, name: str, noted: DecodedControl, encode: Callable[[list[str]], np.ndarray]
+) -> Control:
     (texts,) = accepted_unique([run.table("controls", name, "samples")])
     labels = [str(label) for label in texts["label"].to_pylist()]
     most = {str(label): number for label, number in Manifest.read(run).accepted().items()}
@@ -209,13 +222,15 @@ def _read(run: Run, name: str, points: int, encode: Callable[[list[str]], np.nda
     words = kept["text"].to_pylist()
     return Control(
         Rows(words, encode(words), [str(label) for label in kept["label"].to_pylist()]),
-        None if name == "label_only" else _parents(run, kept),
-        asked=points,
+        None if name == "label_only" else parents_of(run, kept),
+        asked=noted.points,
         accepted=len(texts),
+        tokens=noted.tokens,
     )
 
 
-def _parents(run: Run, samples: Any) -> np.ndarray:
+def parents_of(run: Run, samples: Any) -> np.ndarray:
+    """The parents of samples as numbers of corpus rows, see `inputs.parent_rows`."""
     ids = run.table("embeddings").to_table(columns=["id"]).sort_by("id")["id"].to_pylist()
     row_of = {id_: row for row, id_ in enumerate(ids)}
     return parent_rows(samples, row_of)

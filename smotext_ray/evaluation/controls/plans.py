@@ -25,15 +25,19 @@ def write_plan(run: Run, name: str, files: Sequence[str], seed: int) -> None:
     Parameters
     ----------
     run : Run
-    name : {"shuffled", "lam_0", "label_only"}
+    name : {"shuffled", "lam_0", "label_only", "parents_as_text"}
     files : sequence of str
         All files of the decoded rounds, relative to ``plan/``.
     seed : int
         The run's seed, used for shuffling.
     """
-    change = {"shuffled": _shuffling, "lam_0": _to_sources, "label_only": _to_nothing}[name](
-        run, files, seed
-    )
+    changes = {
+        "shuffled": _shuffling,
+        "lam_0": _to_sources,
+        "label_only": _to_nothing,
+        "parents_as_text": _unchanged,
+    }
+    change = changes[name](run, files, seed)
     for file in files:
         place = ("controls", name, "plan", file.replace("/", "-"))
         if run.has(*place):
@@ -123,6 +127,10 @@ def _to_sources(run: Run, files: Sequence[str], seed: int) -> Change:
 
 def _to_nothing(run: Run, files: Sequence[str], seed: int) -> Change:
     return without_vectors
+
+
+def _unchanged(run: Run, files: Sequence[str], seed: int) -> Change:
+    return lambda plan: plan
 
 
 def _read(run: Run, file: str) -> pa.Table:

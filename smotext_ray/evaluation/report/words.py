@@ -15,20 +15,32 @@ ARM_GROUPS: dict[str, dict[str, str]] = {
         "embedding_svm": "SVM-SMOTE on embeddings",
         "eda": "EDA",
         "eda_without_synonyms": "EDA without synonyms",
+        "markov": "Markov chain of each class",
         "nearest_centroid": "nearest class mean",
         "prior_corrected": "corrected class priors",
+        "gate_alone": "the gate's class check as classifier",
     },
     "Controls for interpolation": {
         "label_only": "LLM, class name only",
         "shuffled": "vectors shuffled",
         "lam_0": "parents decoded again (lam 0)",
+        "parents_as_text": "LLM, parents as text",
+        "ungated": "all decoded texts, without the gate",
+        "labeled_by_gate": "all decoded texts, labeled by the gate",
     },
     "As many synthetic texts as a control has": {
         "as_many_as_label_only": "real + synthetic, as many as by class name",
         "as_many_as_shuffled": "real + synthetic, as many as shuffled",
         "as_many_as_lam_0": "real + synthetic, as many as at lam 0",
+        "as_many_as_ungated": "real + synthetic, as many as without the gate",
+        "as_many_as_labeled_by_gate": "real + synthetic, as many as labeled by the gate",
+        "as_many_as_parents_as_text": "real + synthetic, as many as by parents as text",
     },
-    "SMOTExT": {"synthetic_only": "synthetic only", "real_and_synthetic": "real + synthetic"},
+    "SMOTExT": {
+        "synthetic_only": "synthetic only",
+        "real_and_synthetic": "real + synthetic",
+        "weighted_by_class": "real + synthetic, weighted by class",
+    },
 }
 ARMS = {arm: words for group in ARM_GROUPS.values() for arm, words in group.items()}
 CLASSIFIERS = {

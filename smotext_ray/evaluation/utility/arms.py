@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from smotext_ray.config.choices import OtherVariant, Variant
 from smotext_ray.config.schema import EncoderConfig, NeighborsConfig, PlanConfig, RunConfig
 from smotext_ray.evaluation.rows import Rows, unencoded
 from smotext_ray.evaluation.utility.eda import Synonyms, augment, wordnet
+from smotext_ray.evaluation.utility.markov import Chain, chain
 from smotext_ray.evaluation.utility.training_sets import TrainingSet, of_real
 from smotext_ray.plan.strategy import check_class_sizes
 from smotext_ray.plan.strategy import targets as points_per_class
@@ -263,6 +264,44 @@ def eda(
     return of_real(real).joined(added, np.array(edited)[:, None])
 
 
+def markov(real: Rows, targets: Mapping[str, int], seed: int) -> TrainingSet:
+    """Texts of a Markov chain over the words of each class, up to its target.
+
+    The added rows are to be encoded, like those of `eda`. Their origins are the rows whose word
+    pairs they walk along.
+
+    Parameters
+    ----------
+    real : Rows
+    targets : mapping of label to int
+        Final counts.
+    seed : int, not negative
+
+    Raises
+    ------
+    UserError
+        If a label is unknown, or a target is below the current count.
+    """
+    labels = np.asarray(real.labels, dtype=str)
+    texts: list[str] = []
+    names: list[str] = []
+    parents: list[list[int]] = []
+    for label, count in _new_rows(real, targets).items():
+        rows = np.flatnonzero(labels == label)
+        found = chain([real.texts[row] for row in rows], rows.tolist())
+        rng = np.random.default_rng([seed, int(rows[0]), 23])
+        for _ in range(count if found else 0):
+            text, of = cast(Chain, found).text(rng)
+            texts.append(text)
+            names.append(label)
+            parents.append(sorted(of))
+    if not texts:
+        return of_real(real)
+    width = max(map(len, parents))
+    origins = np.array([of + [-1] * (width - len(of)) for of in parents], np.int64)
+    return of_real(real).joined(unencoded(texts, names, real.embeddings.shape[1]), origins)
+
+
 ARMS: dict[str, Arm] = {
     "nothing": nothing,
     "class_weights": class_weights,
@@ -270,6 +309,7 @@ ARMS: dict[str, Arm] = {
     "embedding_smote": embedding_smote,
     "eda": eda,
     "eda_without_synonyms": partial(eda, synonyms=lambda: None),
+    "markov": markov,
 }
 
 # Added on request.

@@ -13,23 +13,37 @@ import numpy as np
 
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.rows import Rows, encoded
+from smotext_ray.evaluation.utility.features import unit_rows
 from smotext_ray.evaluation.utility.scores import Scores, measure
 from smotext_ray.evaluation.utility.training_sets import TrainingSet
 from smotext_ray.evaluation.utility.tuned import CENTROIDS, PRIOR_CORRECTED, TUNED
+from smotext_ray.gate.reference import class_reference
 
 # (training set, test rows, seed) -> a label for each test row
 Classifier = Callable[[TrainingSet, Rows, int], Sequence[str]]
 
 CLASSIFIERS: dict[str, Classifier] = dict(TUNED)
 
+
+def fit_gate(training: TrainingSet, test: Rows, seed: int) -> list[str]:
+    """The class that the gate would find: linear discriminant analysis of the embeddings."""
+    x = unit_rows(training.rows).astype(np.float64)
+    names, codes, counts = np.unique(
+        np.asarray(training.rows.labels, dtype=str), return_inverse=True, return_counts=True
+    )
+    sums = np.stack([x[codes == k].sum(axis=0) for k in range(len(names))])
+    reference = class_reference(counts, sums, x.T @ x, np.empty(0, np.int64))
+    return [str(name) for name in names[reference.nearest_class(unit_rows(test))]]
+
+
 # Baselines of the real rows alone, by classifier and arm.
 OF_REAL_ROWS: dict[str, dict[str, Classifier]] = {
-    name: {
-        arm: group[name]
-        for arm, group in (("nearest_centroid", CENTROIDS), ("prior_corrected", PRIOR_CORRECTED))
-        if name in group
-    }
-    for name in TUNED
+    "embedding": {
+        "nearest_centroid": CENTROIDS["embedding"],
+        "prior_corrected": PRIOR_CORRECTED["embedding"],
+        "gate_alone": fit_gate,
+    },
+    "tfidf": {"nearest_centroid": CENTROIDS["tfidf"]},
 }
 
 

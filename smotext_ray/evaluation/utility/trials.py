@@ -30,8 +30,10 @@ from smotext_ray.evaluation.utility.eda import wordnet
 from smotext_ray.evaluation.utility.scores import Scores
 from smotext_ray.evaluation.utility.training_sets import TrainingSet, of_real
 from smotext_ray.evaluation.utility.tuned import Tuned
+from smotext_ray.evaluation.utility.weighting import weighted_by_class
 
 OWN, SYNTHETIC, REAL = "real_and_synthetic", "synthetic_only", "nothing"
+WEIGHTED = "weighted_by_class"
 AS_MANY_AS = "as_many_as_"  # before a control's name: synthetic texts in the control's numbers
 Trials = dict[tuple[str, str], list[Scores]]  # (classifier, arm) -> one score per seed
 
@@ -158,8 +160,9 @@ def training_sets(
     """What each arm is trained on.
 
     A decoded control adds at most as many rows to each class as there are synthetic texts of it;
-    if it adds fewer, ``as_many_as_<control>`` has the synthetic texts in its numbers. Synthetic
-    texts only is an arm only if every class has some.
+    if it adds fewer, ``as_many_as_<control>`` has the synthetic texts in its numbers.
+    ``weighted_by_class`` is all of SMOTExT's rows with lighter synthetic ones. Synthetic texts only
+    is an arm only if every class has some.
     """
     counts, new = Counter(real.labels), Counter(synthetic.rows.labels)
     targets = {label: counts[label] + added for label, added in new.items()}
@@ -170,6 +173,7 @@ def training_sets(
         if less != new:
             sets[AS_MANY_AS + name] = _with_first(real, synthetic, less)
     sets[OWN] = of_real(real).joined(synthetic.rows, synthetic.origins)
+    sets[WEIGHTED] = weighted_by_class(sets[OWN])
     if new.keys() == counts.keys() and synthetic.origins is not None:
         sets[SYNTHETIC] = TrainingSet(synthetic.rows, synthetic.origins, real=0)
     return sets

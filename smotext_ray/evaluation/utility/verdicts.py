@@ -15,11 +15,19 @@ from smotext_ray.evaluation.statistics import CONFIDENCE, Interval, holm, p_valu
 from smotext_ray.evaluation.utility.bootstrap import paired_bootstrap
 from smotext_ray.evaluation.utility.draws import LEFT_OUT
 from smotext_ray.evaluation.utility.scores import METRICS, Scores, differences
-from smotext_ray.evaluation.utility.trials import AS_MANY_AS, OWN, SYNTHETIC, Trials
+from smotext_ray.evaluation.utility.trials import AS_MANY_AS, OWN, SYNTHETIC, WEIGHTED, Trials
 
 BASELINE = "class_weights"
 # Both keep the LLM and take away what interpolation adds: the neighbor, or the whole vector.
 WITHOUT_INTERPOLATION = ("lam_0", "label_only")
+OF_SMOTEXT = (
+    OWN,
+    SYNTHETIC,
+    WEIGHTED,
+    "weighted_by_constant",
+    "weighted_by_teacher",
+    "softly_labeled",
+)
 ALPHA = 1 - CONFIDENCE
 
 
@@ -152,7 +160,7 @@ def _of_metric(trials: Trials, metric: str, left_out: float) -> list[Gain]:
 
 
 def _is_control(arm: str) -> bool:
-    return arm not in (OWN, SYNTHETIC) and not arm.startswith(AS_MANY_AS)
+    return arm not in OF_SMOTEXT and not arm.startswith(AS_MANY_AS)
 
 
 def _mean(scores: Sequence[Scores], metric: str) -> float:

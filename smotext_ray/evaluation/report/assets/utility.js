@@ -2,7 +2,7 @@
 
 const ARM_GROUPS = WORDS.arms;
 const ARM_WORDS = new Map(ARM_GROUPS.flatMap(([, arms]) => arms));
-const OURS = ["synthetic_only", "real_and_synthetic"];
+const OURS = ["synthetic_only", "real_and_synthetic", "weighted_by_class"];
 const BASELINES = ["nothing", "real_only"];
 const CLASSIFIER_WORDS = new Map(Object.entries(WORDS.classifiers));
 const METRICS = Object.keys(WORDS.metrics);
