@@ -14,6 +14,10 @@ from smotext_ray.corpus.survey import CorpusSummary
 from smotext_ray.utils.cpu import cpu_dtype
 
 CHARACTERS_PER_TOKEN = 4.0  # English text with the vocabularies of today's LLMs
+# The default bridge was trained on short texts, and writes short ones for articles too: on average
+# 28 tokens for Reuters R8.
+MOST_TOKENS_OF_DEFAULT = 30
+MANY_PER_ROW = 20  # new texts of a class per real one
 # The offline preset's models, one actor per core, on two cores of an AMD EPYC: bfloat16 on one with
 # native support (Zen 4), float32 on one without; see docs/performance.md.
 TEXTS_PER_SECOND_AND_CORE = {"float32": 35.0, "bfloat16": 65.0, "float16": 35.0}
@@ -35,8 +39,7 @@ def show_estimate(
         console.print(literal(f"Skipped: {bad.count} rows whose {reason}, such as {examples}."))
 
     points = sum(new_points.values())
-    each = min(config.decoder.max_tokens, survey.mean_characters / CHARACTERS_PER_TOKEN)
-    tokens = int(points * config.decoder.num_candidates * each)
+    tokens = int(points * config.decoder.num_candidates * _tokens_per_text(survey, config))
     cores = usable_cores()
     encoding = cpu_dtype() if config.encoder.dtype == "auto" else config.encoder.dtype
     texts_per_second = TEXTS_PER_SECOND_AND_CORE[encoding] * cores
@@ -54,9 +57,41 @@ def show_estimate(
     console.print(stages)
     more = config.plan.max_rounds - 1
     later = f"; up to {more} more rounds replace rejected texts" if more else ""
+    for caution in cautions(survey, new_points, config):
+        console.print(literal(f"Note: {caution}"))
     console.print(
         f"For {cores} CPU cores and the models of the offline preset{later}. Nothing was written."
     )
+
+
+def cautions(survey: CorpusSummary, new_points: dict[Any, int], config: RunConfig) -> list[str]:
+    """What a user may not expect of such a run, one sentence each."""
+    found = []
+    for label, new in new_points.items():
+        before = survey.class_counts[label]
+        if new > MANY_PER_ROW * before:
+            found.append(
+                f"class {label!r} would get {new / before:.0f} new texts per real one; above "
+                f"{MANY_PER_ROW} they repeat each other, so set a lower target."
+            )
+    tokens = survey.mean_characters / CHARACTERS_PER_TOKEN
+    if tokens > config.encoder.max_length:
+        found.append(
+            f"the texts have about {tokens:.0f} tokens on average, but the encoder reads the first "
+            f"{config.encoder.max_length}; split them, or use an encoder that reads more and set "
+            "encoder.max_length."
+        )
+    elif tokens > 2 * MOST_TOKENS_OF_DEFAULT and config.bridge.path == "default":
+        found.append(
+            f"the texts have about {tokens:.0f} tokens on average; the default bridge writes about "
+            f"{MOST_TOKENS_OF_DEFAULT}, so new texts will be shorter than real ones."
+        )
+    return found
+
+
+def _tokens_per_text(survey: CorpusSummary, config: RunConfig) -> float:
+    tokens = min(config.decoder.max_tokens, survey.mean_characters / CHARACTERS_PER_TOKEN)
+    return min(tokens, MOST_TOKENS_OF_DEFAULT) if config.bridge.path == "default" else tokens
 
 
 def _time(seconds: float) -> str:

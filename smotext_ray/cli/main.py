@@ -143,6 +143,10 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="make the repository public (default: private)",
             )
+        if name == "verify":
+            command.add_argument(
+                "--repair", action="store_true", help="make missing or damaged files again"
+            )
         if name == "status":
             command.add_argument("--json", action="store_true", help="print JSON")
         if name == "show":

@@ -97,7 +97,8 @@ def _weights(directory: Path, llm: str) -> Iterator[tuple[str, torch.Tensor]]:
         raise UserError(f"{llm} has no weights ({WEIGHTS[1]} or {INDEX}); download it again.")
     files = [first]
     if first.endswith(".index.json"):
-        files = sorted(set(json.loads((directory / first).read_text())["weight_map"].values()))
+        listed = json.loads((directory / first).read_text())["weight_map"].values()
+        files = sorted({Path(name).name for name in listed})  # nothing beside the directory
     for name in files:
         file = directory / name
         if not file.is_file():

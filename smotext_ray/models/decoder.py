@@ -12,6 +12,7 @@ import torch
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.engine import Candidates, Engine
+from smotext_ray.models.pretrained import load_pretrained
 from smotext_ray.models.served_llm import int8_llm, merged_llm
 
 
@@ -52,7 +53,7 @@ class Decoder:
     ) -> None:
         from transformers import AutoConfig
 
-        config = AutoConfig.from_pretrained(model)
+        config = load_pretrained(AutoConfig, model)
         if config.hidden_size != bridge.config.llm_hidden_size:
             raise UserError(
                 f"The bridge's soft tokens have {bridge.config.llm_hidden_size} dimensions for "

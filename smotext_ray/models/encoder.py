@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from smotext_ray.config.choices import Pooling
+from smotext_ray.models.pretrained import load_pretrained
 from smotext_ray.utils.cpu import Dtype, cpu_dtype
 
 # A GPU is slow on small batches and a CPU is not, so a GPU's batches are counted in tokens.
@@ -60,7 +61,7 @@ class Encoder:
         self._on_gpu = torch.device(self.device).type == "cuda"
         self.pooling = pooling
         self.normalize = normalize
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
+        self._tokenizer: Any = load_pretrained(AutoTokenizer, model)
         self._tokenizer.padding_side = "right"
         self._end = _missing_end(self._tokenizer, model) if pooling == "last" else []
         self.max_length = min(max_length, self._tokenizer.model_max_length)
@@ -68,7 +69,7 @@ class Encoder:
             dtype = fastest_dtype(self.device)
         # On a GPU, weight by weight: a 7B model need not fit in the host's memory.
         place = {"device_map": self.device} if self._on_gpu else {}
-        loaded = AutoModel.from_pretrained(model, dtype=getattr(torch, dtype), **place)
+        loaded = load_pretrained(AutoModel, model, dtype=getattr(torch, dtype), **place)
         self._model = loaded.to(self.device).eval()
         self._model.config.use_cache = False  # the cached keys and values are never used
         self.dim = int(self._model.config.hidden_size)

@@ -13,6 +13,7 @@ from typing import Any
 
 from smotext_ray.errors import UserError
 from smotext_ray.models.files import weight_files
+from smotext_ray.models.pretrained import load_pretrained
 from smotext_ray.utils.cpu import cpu_dtype
 
 GIB = 2**30
@@ -195,7 +196,7 @@ def _cache_bytes(
     import torch
     from transformers import AutoConfig
 
-    llm = AutoConfig.from_pretrained(model).get_text_config()
+    llm = load_pretrained(AutoConfig, model).get_text_config()
     heads = getattr(llm, "num_key_value_heads", None) or llm.num_attention_heads
     width = getattr(llm, "head_dim", None) or llm.hidden_size // llm.num_attention_heads
     numbers = 2 * llm.num_hidden_layers * max(1, heads // tensor_parallel_size) * width

@@ -22,6 +22,7 @@ from smotext_ray.models.bridge_config import (
     CONFIG_FILE,
     WEIGHTS_FILE,
 )
+from smotext_ray.models.pretrained import load_pretrained
 from smotext_ray.utils.cache import digest_of, made_once
 from smotext_ray.utils.hub import CARD_FILE, is_hub_name, why_refused
 
@@ -157,14 +158,15 @@ def _convert(gguf: Path, output: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    model = AutoModelForCausalLM.from_pretrained(
+    model = load_pretrained(
+        AutoModelForCausalLM,
         str(gguf.parent),
         gguf_file=gguf.name,
         quantization_config=GgufConfig(dequantize=True),
         dtype=torch.bfloat16,
     )
     model.save_pretrained(output)
-    tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    tokenizer = load_pretrained(AutoTokenizer, str(gguf.parent), gguf_file=gguf.name)
     tokenizer.save_pretrained(output)
 
 

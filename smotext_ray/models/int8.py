@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from smotext_ray.models.checkpoint_rewrite import rewrite
+from smotext_ray.models.pretrained import load_pretrained
 
 HEAD = "lm_head"
 STEPS = 127
@@ -50,7 +51,9 @@ def write_int8(llm: str, output: Path) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     with torch.device("meta"):  # the layers without their weights
-        model: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(llm))
+        model: Any = AutoModelForCausalLM.from_config(
+            load_pretrained(AutoConfig, llm), trust_remote_code=False
+        )
     modules = model.named_modules()
     matrices = {f"{name}.weight" for name, m in modules if isinstance(m, torch.nn.Linear)}
 

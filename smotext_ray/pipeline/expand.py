@@ -29,6 +29,7 @@ from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import Expansion
 from smotext_ray.run.lease import hold
 from smotext_ray.run.manifest import Manifest
+from smotext_ray.run.opening import is_own
 from smotext_ray.safe_text import without_keys
 
 log = logging.getLogger("smotext_ray")
@@ -147,6 +148,8 @@ def _begin(wish: ExpansionRequest, opened: Opened, manifest: Manifest) -> bool:
 def _stage(
     wish: ExpansionRequest, config: RunConfig, run: Run, manifest: Manifest, files: list[str]
 ) -> NewRows:
+    if wish.input is None:
+        _check_own(run, manifest)
     given = {"path": wish.input, "on_bad_row": wish.on_bad_row}
     changed = {key: value for key, value in given.items() if value is not None}
     source = InputConfig.model_validate(config.input.model_dump() | changed)
@@ -154,6 +157,18 @@ def _stage(
     found = stage_unseen(source, run, files, rows)
     log.info("%s: %d rows, %d of them new", source.path, found.read, found.new)
     return found
+
+
+def _check_own(run: Run, manifest: Manifest) -> None:
+    """Reject an input that only a manifest names that someone else may have written.
+
+    Whoever can write it could have any file of this user read into their run.
+    """
+    if not is_own(run):
+        raise UserError(
+            f"{run.uri} is not a directory of yours on this machine, so the input that its "
+            f"manifest names ({manifest.config.input.path}) is not read; name it with --input."
+        )
 
 
 def _entry(

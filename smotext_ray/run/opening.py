@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from pyarrow import fs as pafs
@@ -45,6 +47,15 @@ def existing_manifest(run: Run) -> Manifest | None:
             f"The output directory {run.uri} has files but no run; name an empty or new one."
         )
     return None
+
+
+def is_own(run: Run) -> bool:
+    """Whether only this user wrote it, to a disk of this machine: every version of its manifest."""
+    if not isinstance(run.fs, pafs.LocalFileSystem):
+        return False
+    place = Path(run.path)
+    files = [place, *place.iterdir(), *place.joinpath(LEASE).glob("*")]
+    return all(file.lstat().st_uid == os.geteuid() for file in files)
 
 
 def check_same(

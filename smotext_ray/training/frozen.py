@@ -18,6 +18,7 @@ from smotext_ray.models.bridge_config import BridgeConfig
 from smotext_ray.models.encoder import Encoder, fastest_dtype
 from smotext_ray.models.files import bridge_directory, locate_model
 from smotext_ray.models.lora import Adapter
+from smotext_ray.models.pretrained import load_pretrained
 from smotext_ray.models.prompts import template_token_ids
 from smotext_ray.training.state import averaged_weights
 
@@ -79,10 +80,11 @@ class FrozenModels:
         self.encoder_files = locate_model(config.encoder)
         self.llm_files = locate_model(config.llm)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.encoder_dim = int(AutoConfig.from_pretrained(self.encoder_files.path).hidden_size)
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(self.llm_files.path)
+        self.encoder_dim = int(load_pretrained(AutoConfig, self.encoder_files.path).hidden_size)
+        self.tokenizer: Any = load_pretrained(AutoTokenizer, self.llm_files.path)
         self.dtype: torch.dtype = getattr(torch, fastest_dtype(self.device))
-        self.llm: Any = AutoModelForCausalLM.from_pretrained(
+        self.llm: Any = load_pretrained(
+            AutoModelForCausalLM,
             self.llm_files.path,
             dtype=self.dtype,
             # On CPU the backward pass of fused attention is emulated in bfloat16: plain matrix

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
+import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -115,7 +115,6 @@ def import_xrag(
         llm_sha256 = locate_model(str(partial / "llm")).sha256
         config = _bridge_config(checkpoint, encoder_files, llm_sha256)
         _write_bridge(partial / "bridge", config, weights)
-        partial.chmod(0o755)  # mkdtemp creates it for this user only
         partial.rename(output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)  # already renamed on success
@@ -202,7 +201,9 @@ def _partial_directory(output: Path, checkpoint: Checkpoint) -> Path:
                 f"has {free / 1e9:.1f} GB "
                 "left; free up space or use another --output."
             )
-        return Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+        partial = output.parent / f".{output.name}-{uuid.uuid4().hex}"
+        partial.mkdir()  # unlike mkdtemp, with the user's umask
+        return partial
     except OSError as error:
         raise UserError(
             f"{output} cannot be written ({error.strerror}); use another --output."

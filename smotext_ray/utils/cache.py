@@ -24,7 +24,11 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM
 
 
 def cache_dir() -> Path:
-    """The directory for converted models: ``$SMOTEXT_CACHE`` or ``~/.cache/smotext-ray``."""
+    """The directory for converted models: ``$SMOTEXT_CACHE`` or ``~/.cache/smotext-ray``.
+
+    It is made for its owner alone, because a bridge merged into an LLM may hold texts it was
+    trained on.
+    """
     return Path(os.environ.get("SMOTEXT_CACHE") or Path.home() / ".cache" / "smotext-ray")
 
 
@@ -75,11 +79,10 @@ def whole_directory(target: Path) -> Iterator[Path]:
     Two processes that write the same model at once both end up with a complete one; a killed one
     leaves nothing at ``target``.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_private(target.parent)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         yield partial
-        partial.chmod(0o755)  # mkdtemp creates it for this user only
         partial.rename(target)
     except OSError:
         if not _is_whole(target):
@@ -126,6 +129,12 @@ def sha256_of(files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
+def _make_private(directory: Path) -> None:
+    """Create a directory for its owner alone; one that exists keeps its mode."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, exist_ok=True)
+
+
 def _is_whole(directory: Path) -> bool:
     return (directory / "config.json").exists()
 
@@ -140,7 +149,7 @@ def _alone() -> Iterator[None]:
         # If the cache cannot be written or the file system has no locks, several processes do the
         # same work: slower, but just as correct.
         with suppress(OSError):
-            cache_dir().mkdir(parents=True, exist_ok=True)
+            _make_private(cache_dir())
             lock = held.enter_context((cache_dir() / ".lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -164,7 +173,7 @@ def _read(note: Path) -> str:
 
 def _write(note: Path, digest: str) -> None:
     with suppress(OSError):  # the next process will read the files again
-        note.parent.mkdir(parents=True, exist_ok=True)
+        _make_private(note.parent)
         partial = note.with_name(f".{note.name}-{os.getpid()}")
         partial.write_text(digest)
         partial.replace(note)

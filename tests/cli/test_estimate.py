@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from smotext_ray.cli import estimate
-from smotext_ray.cli.estimate import show_estimate
+from smotext_ray.cli.estimate import cautions, show_estimate
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.survey import BadRows, CorpusSummary
 
@@ -52,8 +52,28 @@ def test_tokens():
         survey({"a": 5, "b": 15}, mean_characters=10_000),
         {"a": 10},
         decoder={"num_candidates": 1, "max_tokens": 96},
+        bridge={"path": "bridges/mine"},
     )
     assert "960 tokens" in text
+    # The default bridge writes short texts only.
+    text = printed(survey({"a": 5, "b": 15}, mean_characters=10_000), {"a": 10})
+    assert "10 points, 4 texts each, 1200 tokens" in text
+
+
+def test_what_a_user_may_not_expect():
+    def said(chars, new, **sections):
+        config = RunConfig.model_validate(sections)
+        return cautions(survey({"a": 5, "b": 150}, mean_characters=chars), {"a": new}, config)
+
+    assert said(80, 100) == []
+    (many,) = said(80, 105)
+    assert many.startswith("class 'a' would get 21 new texts per real one")
+    (short,) = said(400, 1)
+    assert "about 100 tokens" in short and "shorter than real ones" in short
+    assert said(400, 1, bridge={"path": "bridges/mine"}) == []
+    (cut,) = said(2000, 1, encoder={"max_length": 256})
+    assert "about 500 tokens" in cut and "first 256" in cut
+    assert "Note: class 'a' would get 29 new" in printed(survey({"a": 5, "b": 150}), {"a": 145})
 
 
 def test_more_points_take_more_time():

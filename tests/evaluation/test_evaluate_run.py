@@ -158,6 +158,10 @@ def test_the_report_has_every_section(report, material):
     assert all(sum(s["counts"]) for h in report["histograms"] for s in h["series"])
     names = {row["name"] for row in report["privacy"]["rows"]}
     assert {"verbatim copies", "membership attack by max_cosine, AUC"} <= names
+    assert {
+        "membership attack on parents, AUC",
+        "parents without their own texts, AUC",
+    } <= names
     assert report["fidelity"]["round_trip"]["cosine"]["count"] == len(material.synthetic)
 
 

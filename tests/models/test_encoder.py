@@ -245,7 +245,8 @@ def test_gpus_that_do_not_compute_in_bfloat16_are_not_made_to(monkeypatch, capab
 def test_on_a_gpu_weights_are_loaded_where_they_are_used(tiny, monkeypatch):
     asked = []
 
-    def from_pretrained(model, **settings):
+    def from_pretrained(model, *, trust_remote_code, **settings):
+        assert not trust_remote_code
         asked.append(settings)
         raise NotImplementedError  # there is no GPU to load them to
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -202,6 +203,23 @@ def test_the_merge_is_that_of_peft_bit_by_bit(config, trained, tmp_path, how, mo
     assert model.dtype == torch.bfloat16
     loaded = model.state_dict()
     assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+
+
+def test_a_config_of_a_stranger_imports_nothing(config, trained, tmp_path, monkeypatch):
+    """peft would import these modules, which Python looks for in the working directory too."""
+    bridge = tmp_path / "bridge"
+    shutil.copytree(trained[1], bridge)
+    file = bridge / "adapter_config.json"
+    evil = {"megatron_core": "trap", "auto_mapping": {"parent_library": "trap"}}
+    file.write_text(json.dumps(json.loads(file.read_text()) | evil | {"megatron_config": {"a": 1}}))
+    (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, adapter in (("own", trained[1]), ("stranger", bridge)):
+        (tmp_path / name).mkdir()
+        merge(config.llm, adapter, tmp_path / name)
+    assert "trap" not in sys.modules
+    own, stranger = (weights_in(tmp_path / name) for name in ("own", "stranger"))
+    assert all(torch.equal(own[name], stranger[name]) for name in own)
 
 
 def test_a_merge_keeps_what_belongs_to_the_llm(config, trained, tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from fake_run import HERE, fake_config, fakes_told
 from handmade_run import changed
+from pyarrow import fs as pafs
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
@@ -179,6 +182,24 @@ def test_files_of_a_staging_that_was_killed_count_for_nothing(finished, tmp_path
     run, _ = expand(finished.uri, ExpansionRequest(input=str(other)), **HERE)
     assert is_sound(run)
     assert labels_of(run)[False] == {"corn": 12, "ship": 5, "bank": 2}
+
+
+@pytest.mark.parametrize("owner", ["someone else", "a bucket"])
+def test_an_input_that_a_stranger_may_have_named_is_not_read(
+    finished, owner, monkeypatch, tmp_path
+):
+    if owner == "a bucket":
+        uri = f"memory://{uuid.uuid4()}/run"
+        pafs.copy_files(finished.path, Run(uri).path, destination_filesystem=Run(uri).fs)
+    else:
+        uri, mine = finished.uri, os.geteuid()
+        monkeypatch.setattr("smotext_ray.run.opening.os.geteuid", lambda: mine + 1)
+    corpus = tmp_path / "corpus.parquet"
+    write(corpus, rows("corn", 0, 13), rows("ship", 0, 5))
+    with pytest.raises(UserError, match=r"so the input that its manifest names .* is not read"):
+        expand(uri, ExpansionRequest(), **HERE)
+    assert not Manifest.read(Run(uri)).expansions
+    assert expand(uri, ExpansionRequest(input=str(corpus)), **HERE)[1]
 
 
 def test_rows_are_known_by_their_ids(tmp_path):

@@ -55,6 +55,30 @@ def test_of_several_processes_one_makes_it_and_the_others_wait(tmp_path, directo
     assert (directory / "model" / "config.json").read_text() == made
 
 
+def test_what_is_made_is_for_its_owner_alone(directory):
+    def make(output: Path) -> None:
+        (output / "config.json").write_text("{}")
+
+    before = os.umask(0)
+    try:
+        made = made_once("model", make)
+        file = directory.parent / "weights"
+        file.write_text("x")
+        os.utime(file, (1, 1))
+        digest_of([file])
+    finally:
+        os.umask(before)
+    for path in (directory, made):
+        assert path.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_directory_that_others_are_let_into_stays_as_it_is(directory):
+    directory.mkdir()
+    directory.chmod(0o750)
+    digest_of([Path(__file__)])
+    assert directory.stat().st_mode & 0o777 == 0o750
+
+
 def test_a_process_that_is_killed_while_it_makes_it_keeps_nobody_waiting(tmp_path, directory):
     log = tmp_path / "log"
     dead = maker(log, "killed")

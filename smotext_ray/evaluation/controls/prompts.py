@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from smotext_ray.cluster.gpus import loading_alone
 from smotext_ray.config.schema import RunConfig
+from smotext_ray.models.pretrained import load_pretrained
 from smotext_ray.pipeline.actors import decode_rows
 
 # The best of four wordings by texts that passed the gate: 27 of 48 with SmolLM2-135M-Instruct, on
@@ -55,7 +56,7 @@ class PromptActor:
         from smotext_ray.models.served_llm import int8_llm
 
         llm = locate_model(config.decoder.model).path
-        tokenizer = AutoTokenizer.from_pretrained(llm)
+        tokenizer = load_pretrained(AutoTokenizer, llm)
         write = of_row if of_parents else of_label
         self.prompt = partial(write, tokenizer=tokenizer)
         absent = {"source_text": "", "neighbor_text": ""}

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from smotext_ray.evaluation.checks import class_codes, same_width
 
@@ -199,7 +200,8 @@ def _judge(
     for out in itertools.combinations(range(FOLDS), 2):
         seen = ~real_folds[:, list(out)].any(1)
         model = LogisticRegression(C=C, class_weight="balanced", max_iter=MAX_ITER)
-        model.fit(real[seen], real_codes[seen])
+        with threadpool_limits(1):  # more threads make fits of this size slower, many times so
+            model.fit(real[seen], real_codes[seen])
         rows = np.flatnonzero(~np.delete(folds, out, axis=1).any(1))
         if not len(rows):
             continue

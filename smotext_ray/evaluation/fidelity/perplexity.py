@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from smotext_ray.evaluation.statistics import Spread, spread
+from smotext_ray.models.pretrained import load_pretrained
 
 BATCH = 8  # texts at once: logits over a large vocabulary take most of the memory
 
@@ -80,8 +81,8 @@ class TokenNLL:
 
         self.max_tokens = max_tokens
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
-        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16)
+        self._tokenizer: Any = load_pretrained(AutoTokenizer, model)
+        loaded = load_pretrained(AutoModelForCausalLM, model, dtype=torch.bfloat16)
         self._model = loaded.to(self.device).eval()
         start = self._tokenizer.bos_token_id
         self._start = self._tokenizer.eos_token_id if start is None else start

@@ -11,7 +11,8 @@ import numpy as np
 from smotext_ray.evaluation.inputs import EvaluationData
 from smotext_ray.evaluation.leakage.canaries import exposure, extracted
 from smotext_ray.evaluation.leakage.copies import copies, distances
-from smotext_ray.evaluation.leakage.membership import membership_inference
+from smotext_ray.evaluation.leakage.membership import Attack, membership_inference
+from smotext_ray.evaluation.leakage.parents import attack_parents, matched_parents
 from smotext_ray.evaluation.leakage.planting import Canaries
 from smotext_ray.evaluation.leakage.similarity import Records, membership_scores
 
@@ -38,6 +39,7 @@ def copy_check(
     members, others = _members_and_others(material)
     if len(members) > 1:
         rows += _attacks(material, members, others)
+    rows += _on_parents(material)
     if canaries is not None:
         rows += _traces(material, encode, canaries)
     return rows
@@ -87,7 +89,7 @@ def _attacks(
         *(
             _line(
                 f"membership attack by {name}, AUC",
-                {"mean": attack.auc, "low": attack.auc_low, "high": attack.auc_high},
+                _interval(attack),
                 "0.5 is guessing",
             )
             for name, attack in found.attacks.items()
@@ -102,6 +104,31 @@ def _attacks(
             if attack.tpr_at_1_fpr is not None
         ),
     ]
+
+
+def _on_parents(material: EvaluationData) -> list[dict[str, Any]]:
+    real, new, test = material.real, material.synthetic, material.test
+    members, others = matched_parents(real.labels, test.labels, material.parents)
+    own = (material.parents[None] == members[:, None, None]).any(axis=2)
+    if len(members) < 2 or own.all(axis=1).any():  # a single text, or a single pair of parents
+        return []
+    found = attack_parents(real.embeddings[members], test.embeddings[others], new.embeddings, own)
+    return [
+        _line(
+            "membership attack on parents, AUC",
+            _interval(found.all_texts),
+            "the corpus texts that synthetic ones were made from; 0.5 is guessing",
+        ),
+        _line(
+            "parents without their own texts, AUC",
+            _interval(found.without_own),
+            "what the corpus and the test texts differ by anyway; the rest is leakage",
+        ),
+    ]
+
+
+def _interval(found: Attack) -> dict[str, float]:
+    return {"mean": found.auc, "low": found.auc_low, "high": found.auc_high}
 
 
 def _traces(

@@ -11,6 +11,7 @@ import numpy as np
 from smotext_ray.evaluation.rows import Rows, need_texts
 from smotext_ray.evaluation.utility.training_sets import TrainingSet
 from smotext_ray.evaluation.utility.tuning import choose
+from smotext_ray.models.pretrained import load_pretrained
 
 BATCH = 64  # texts classified at once
 # (steps, learning rate) to choose from.
@@ -106,10 +107,10 @@ class FineTuned:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        model = AutoModelForSequenceClassification.from_pretrained(
-            self.model, num_labels=classes, dtype=torch.float32
+        model = load_pretrained(
+            AutoModelForSequenceClassification, self.model, num_labels=classes, dtype=torch.float32
         )
-        return AutoTokenizer.from_pretrained(self.model), model.to(device)
+        return load_pretrained(AutoTokenizer, self.model), model.to(device)
 
     def _fit(self, model: Any, tokens: Any, texts: list[str], targets: np.ndarray) -> None:
         import torch

@@ -13,6 +13,7 @@ from smotext_ray.evaluation.inputs import EvaluationData
 from smotext_ray.evaluation.utility.features import unit_rows
 from smotext_ray.evaluation.utility.fine_tuning import logits, tokens_of
 from smotext_ray.models.files import locate_model
+from smotext_ray.models.pretrained import load_pretrained
 
 MAX_TOKENS = 512  # per text, or fewer if a Hugging Face teacher's limit is lower
 
@@ -105,11 +106,15 @@ def load_classifier(spec: str, labels: Sequence[str]) -> HubClassifier:
 
     path = locate_model(spec).path
     try:
-        classes = _checked(spec, AutoConfig.from_pretrained(path).id2label, labels)
-        model, loading = AutoModelForSequenceClassification.from_pretrained(
-            path, use_safetensors=True, output_loading_info=True, dtype=torch.float32
+        classes = _checked(spec, load_pretrained(AutoConfig, path).id2label, labels)
+        model, loading = load_pretrained(
+            AutoModelForSequenceClassification,
+            path,
+            use_safetensors=True,
+            output_loading_info=True,
+            dtype=torch.float32,
         )
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = load_pretrained(AutoTokenizer, path)
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(
             f"The teacher {spec} cannot be loaded ({one_line(error)}); give 'embedding', or a "

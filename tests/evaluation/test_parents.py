@@ -1,0 +1,56 @@
+"""What a record's own synthetic texts give away, apart from what the corpus gives away anyway."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from smotext_ray.evaluation.leakage.parents import attack_parents, matched_parents
+
+D = 32
+
+
+def records(n, seed):
+    x = np.random.default_rng(seed).normal(size=(n, D))
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def texts_near(parents, noise, seed=9):
+    """One text near the middle of each row and the next one."""
+    middle = parents + np.roll(parents, -1, axis=0)
+    return middle + noise * np.random.default_rng(seed).normal(size=middle.shape)
+
+
+def own_of_neighbors(n):
+    """Row i is a parent of texts i - 1 and i."""
+    return np.eye(n, dtype=bool) | np.roll(np.eye(n, dtype=bool), -1, axis=1)
+
+
+def test_what_leaks_is_gone_without_a_records_own_texts():
+    members, others = records(60, 0), records(60, 1)
+    found = attack_parents(members, others, texts_near(members, 0.1), own_of_neighbors(60))
+    assert found.all_texts.auc > 0.95
+    assert 0.35 < found.without_own.auc < 0.65
+
+
+def test_a_difference_of_the_corpus_from_the_test_texts_stays():
+    drift = np.zeros(D)
+    drift[0] = 1.0
+    members, others = records(60, 0) + drift, records(60, 1)
+    found = attack_parents(members, others, texts_near(members, 0.1), own_of_neighbors(60))
+    assert found.without_own.auc > 0.8
+
+
+def test_texts_that_have_nothing_of_their_parents_give_nothing_away():
+    members, others = records(100, 0), records(100, 1)
+    found = attack_parents(members, others, records(100, 2), own_of_neighbors(100))
+    assert found.all_texts.auc_low < 0.5 < found.all_texts.auc_high
+
+
+def test_members_are_parents_and_of_the_same_classes_as_the_others():
+    real = ["grain"] * 10 + ["ship"] * 10
+    test = ["ship"] * 3 + ["grain"] * 30 + ["earn"] * 5
+    parents = np.array([[0, 1], [1, 2], [12, 13], [14, 15], [16, 17]])
+    members, others = matched_parents(real, test, parents)
+    assert set(members) <= set(parents.ravel()) and len(set(members)) == len(members) == 6
+    assert [real[row] for row in members] == [test[row] for row in others]
+    assert [real[row] for row in members] == ["grain"] * 3 + ["ship"] * 3
