@@ -304,7 +304,7 @@ def test_every_section_is_drawn(usual):
         "Agreement with the teacher on the test texts",
     ]
     assert texts(usual, "#distillation tbody tr:first-child td")[:2] == ["soft", "macro-F1"]
-    assert "self-BLEU\t16.9\t18.6" in words_of(usual, "#fidelity")
+    assert "self-BLEU, texts of one length\t16.9\t18.6" in words_of(usual, "#fidelity")
     assert "vectors shuffled\t293\t158\t54%" in words_of(usual, "#fidelity")
 
 
