@@ -124,17 +124,26 @@ def status(options: argparse.Namespace) -> int:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """``smotext verify``: check a run's files."""
+    """``smotext verify``: check a run's files, and make again what is missing."""
     from rich.console import Console
 
     from smotext_ray.cli.show import show_findings
     from smotext_ray.run.directory import Run
+    from smotext_ray.run.verify import how_to_fix
     from smotext_ray.run.verify import verify as check
 
-    findings = check(Run(options.run))
+    run = Run(options.run)
+    findings = check(run)
+    if options.repair and not all(finding.ok for finding in findings):
+        from smotext_ray.pipeline.repair import repair
+
+        show_findings(findings, Console())
+        findings = repair(run, **_actors(options))
     show_findings(findings, Console())
     sound = all(finding.ok for finding in findings)
     say(f"The run {options.run} is {'valid' if sound else 'NOT valid'}.")
+    if not sound:
+        say(how_to_fix(run, findings))
     return DONE if sound else INTERNAL_ERROR
 
 

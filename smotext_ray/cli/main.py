@@ -157,6 +157,10 @@ def _parser() -> argparse.ArgumentParser:
             )
         if name in ("plan", "decode"):
             _add_address(command)
+        if name == "verify":
+            command.add_argument(
+                "--repair", action="store_true", help="make missing or damaged files again"
+            )
         if name == "status":
             command.add_argument("--json", action="store_true", help="print JSON")
         if name == "show":

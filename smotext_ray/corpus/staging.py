@@ -58,7 +58,7 @@ def stage_corpus(
     find the row.
     """
     filesystem.create_dir(directory, recursive=True)
-    for info in filesystem.get_file_info(fs.FileSelector(directory)):
+    for info in filesystem.get_file_info(fs.FileSelector(directory, allow_not_found=True)):
         if info.base_name.startswith("part-") and info.base_name.endswith(".parquet"):
             filesystem.delete_file(info.path)
     written, digest = 0, RowDigest()

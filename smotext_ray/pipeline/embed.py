@@ -111,8 +111,36 @@ def _embed(
     total = expansion.new_rows if expansion else manifest.input.rows
     files = corpus_files(run, manifest)[before:]
     started = time.monotonic()
+    number = embed_files(config, run, manifest, actors, executor, files=files, job=job)
+    seconds = time.monotonic() - started
+    manifest.stages["embed"] = StageFacts(rows=total, seconds=seconds, actors=number)
+    manifest.save(run)
+
+
+def embed_files(
+    config: RunConfig,
+    run: Run,
+    manifest: Manifest,
+    actors: Actors,
+    executor: Executor,
+    *,
+    files: list[str],
+    job: str,
+) -> int | None:
+    """Embed the rows of corpus files that have no embedding yet.
+
+    Returns
+    -------
+    int or None
+        Number of actors that did; None if all rows were there.
+
+    Raises
+    ------
+    RowsMissing
+        If not every row of the corpus has one embedding then.
+    """
     directory = NOISED if has_epsilon(config) else "embeddings"
-    number = complete(
+    return complete(
         run,
         directory,
         "id",
@@ -128,11 +156,8 @@ def _embed(
             done=done,
             rows=manifest.input.rows,
         ),
-        nothing=0,
+        nothing=None,
     )
-    seconds = time.monotonic() - started
-    manifest.stages["embed"] = StageFacts(rows=total, seconds=seconds, actors=number)
-    manifest.save(run)
 
 
 def _denoise(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> None:
@@ -146,8 +171,12 @@ def _denoise(config: RunConfig, run: Run, manifest: Manifest, executor: Executor
 
 
 def _reference(run: Run, manifest: Manifest, executor: Executor) -> None:
-    if "reference" in manifest.stages:
-        return
+    if "reference" not in manifest.stages:
+        build_run_reference(run, manifest, executor)
+
+
+def build_run_reference(run: Run, manifest: Manifest, executor: Executor) -> None:
+    """Build the gate's reference from the embeddings."""
     started = time.monotonic()
     executor.call(build_reference, run, manifest.labels)
     manifest.stages["reference"] = StageFacts(seconds=time.monotonic() - started)

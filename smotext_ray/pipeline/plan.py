@@ -52,12 +52,12 @@ def plan(
     if not to_plan or manifest.rounds_used >= config.plan.max_rounds:
         return False
     round_ = len(manifest.rounds) + 1
-    points = sum(to_plan.values())
-    files = math.ceil(points / config.resources.plan_points_per_file)
-    # Files of equal size: Ray Data splits each into equally many blocks, regardless of its size.
-    groups = shards(to_plan, round_, manifest.points, math.ceil(points / files))
+    groups = _groups(config, to_plan, round_, manifest.points)
+    weights = manifest.weights.files if manifest.weights else {}
+    made_of = f"{plan_source(config, manifest)}\n{sorted(weights.items())}"
+    items = [group_item(round_, i, group, made_of) for i, group in enumerate(groups)]
     started = time.monotonic()
-    written = _write_plan(config, run, manifest, groups, to_plan, actors, executor)
+    written = _write_plan(config, run, manifest, groups, items, to_plan, actors, executor)
     run.seal([row["file"].rpartition("/")[2] for row in written], "plan", f"round-{round_}")
     manifest.rounds.append(
         Round(
@@ -69,6 +69,38 @@ def plan(
     )
     manifest.save(run)
     return True
+
+
+def plan_again(
+    config: RunConfig,
+    run: Run,
+    manifest: Manifest,
+    entry: Round,
+    actors: Actors = REAL,
+    executor: Executor = ON_RAY,
+) -> dict[str, str]:
+    """Write the files of a planned round that are missing; their digests by name.
+
+    They are those of the manifest, unless the run has been expanded since.
+    """
+    before = sum(other.points for other in manifest.rounds if other.round < entry.round)
+    groups = _groups(config, entry.planned, entry.round, before)
+    items = [
+        group_item(entry.round, 0, group) | {"file": file}
+        for file, group in zip(sorted(entry.plan_files), groups, strict=True)
+    ]
+    written = _write_plan(config, run, manifest, groups, items, entry.planned, actors, executor)
+    return {row["file"]: row["sha256"] for row in written}
+
+
+def _groups(
+    config: RunConfig, to_plan: Mapping[Any, int], round_: int, first: int
+) -> list[list[Shard]]:
+    """The shards of each file of a round, whose first sample id is ``first``."""
+    points = sum(to_plan.values())
+    files = math.ceil(points / config.resources.plan_points_per_file)
+    # Files of equal size: Ray Data splits each into equally many blocks, regardless of its size.
+    return shards(to_plan, round_, first, math.ceil(points / files))
 
 
 def points_to_plan(config: RunConfig, manifest: Manifest) -> dict[Any, int]:
@@ -116,13 +148,12 @@ def _write_plan(
     run: Run,
     manifest: Manifest,
     groups: list[list[Shard]],
-    to_plan: dict[Any, int],
+    items: list[dict[str, str]],
+    to_plan: Mapping[Any, int],
     actors: Actors,
     executor: Executor,
 ) -> list[dict[str, str]]:
     """Write a file per group, by one task or a pool; rows of ``file`` and ``sha256``."""
-    made_of = plan_source(config, manifest)
-    items = [group_item(groups[0][0].round, i, group, made_of) for i, group in enumerate(groups)]
     points, counts, dim = sum(to_plan.values()), manifest.class_counts, _dim(run)
     weights = None if config.plan.variant == "smote" else weights_directory(manifest)
     largest = max(sum(counts[shard.label] for shard in group) for group in groups)

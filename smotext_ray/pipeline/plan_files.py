@@ -46,8 +46,7 @@ def plan_source(config: RunConfig, manifest: Manifest) -> str:
     for key in ("max_rounds", "expected_acceptance", "sampling_strategy"):
         del used["plan"][key]
     counts = [[label, number] for label, number in manifest.class_counts.items()]
-    weights = manifest.weights.files if manifest.weights else {}
-    return json.dumps([used, counts, len(manifest.expansions or []), weights], sort_keys=True)
+    return json.dumps([used, counts, len(manifest.expansions or [])], sort_keys=True)
 
 
 def _item(directory: str, number: int, group: list[Shard], made_of: str) -> dict[str, str]:

@@ -102,6 +102,7 @@ class Lease:
         }
         self.name = ""
         self.token = ""
+        self._asked = 0.0  # by the file system's clock
         self._seen = ""  # the greatest token of a claim, even if that was removed since
         self._is_lost = False
         self._renewed = 0.0  # by this process's clock
@@ -134,6 +135,7 @@ class Lease:
             own, others = self._look()
             if own is None:  # presumed dead by another process, or a delayed listing
                 return False
+            self._asked = own.renewed
             for claim in [claim for claim in others if claim.is_over(own.renewed)]:
                 self._delete(claim.name)
                 others.remove(claim)
@@ -149,7 +151,7 @@ class Lease:
 
     def _begin(self) -> bool:
         """Whether the lease is held from now on; False if it took so long that it may not be."""
-        self.token = next_token(self.run, self._seen)
+        self.token = next_token(self.run, self._seen, self._asked)
         self._write()
         own, others = self._look()
         is_alone = own is not None and not any(claim.is_held for claim in others)

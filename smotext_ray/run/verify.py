@@ -25,6 +25,11 @@ class Finding:
     ok: bool
     seen: str
 
+    @property
+    def is_repairable(self) -> bool:
+        """Whether ``smotext verify --repair`` can make again what is missing or damaged."""
+        return not self.check.startswith(("privacy", "embeddings: finite", "plan: "))
+
 
 def verify(run: Run) -> list[Finding]:
     """Check all finished stages of a run.
@@ -54,6 +59,14 @@ def verify(run: Run) -> list[Finding]:
     if manifest.result is not None and "result" in manifest.stages:
         findings += _tried("result", _check_result, run, manifest, manifest.result)
     return findings
+
+
+def how_to_fix(run: Run, findings: list[Finding]) -> str:
+    """What to do about the findings, in one sentence."""
+    failed = [finding for finding in findings if not finding.ok]
+    if all(finding.is_repairable for finding in failed):
+        return f"To make what is missing or damaged again, run: smotext verify {run.shown} --repair"
+    return "Restore the files from a copy, or begin again in another directory."
 
 
 def _tried(what: str, check: Callable[..., list[Finding]], *arguments: Any) -> list[Finding]:

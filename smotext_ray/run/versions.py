@@ -80,7 +80,12 @@ def save_version(run: Run, content: dict[str, Any]) -> None:
 
 
 def take_over(run: Run) -> None:
-    """Make the manifest this holder's, so that no earlier holder can change it."""
+    """Make the manifest this holder's, so that no earlier holder can change it.
+
+    An earlier holder that was stalled may save between the read and the write here, and that save
+    is lost. But it looks for other claims after it has saved, and finds this holder's, which was
+    there before the read: so a save that has returned is never lost.
+    """
     try:
         content = read_newest(run)
     except (FileNotFoundError, ValueError):
@@ -93,14 +98,23 @@ def take_over(run: Run) -> None:
                 run.fs.delete_file(run.at(LEASE, f"{VERSION}{token}.json"))
 
 
-def next_token(run: Run, seen: str = "") -> str:
-    """A token greater than that of every earlier holder, and than one that was ``seen``.
+def next_token(run: Run, seen: str = "", now: float = 0.0) -> str:
+    """A token greater than that of every earlier holder.
 
+    An earlier holder may have left no trace, and still wake up: so a token begins with the time.
     Processes that choose at the same time choose different ones, in an order on which all agree.
+
+    Parameters
+    ----------
+    run : Run
+    seen : str
+        The greatest token that was seen in a claim.
+    now : float
+        Seconds by the file system's clock.
     """
     tokens = [seen, _last(run)[0], *_tokens(run)]
     last = max((int(token.partition("-")[0]) for token in tokens if token), default=0)
-    return f"{last + 1:08d}-{uuid.uuid4().hex[:12]}"
+    return f"{max(last + 1, int(now * 1000)):015d}-{uuid.uuid4().hex[:12]}"
 
 
 def newest_token(run: Run) -> str:

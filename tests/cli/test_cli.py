@@ -502,3 +502,12 @@ def test_a_completion_for_the_shell(shell, capsys):
     assert "--sampling-strategy" in script and "train-bridge" in script
     if shell == "bash":
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+def test_verify_tells_how_to_repair(tmp_path, capsys):
+    run = build(tmp_path, {"grain": 4, "ship": 2})
+    assert main(["verify", run.uri]) == 0
+    (tmp_path / "run" / "augmented.parquet").unlink()
+    capsys.readouterr()
+    assert main(["verify", run.uri]) == 1
+    assert f"run: smotext verify {run.uri} --repair" in capsys.readouterr().out

@@ -1,0 +1,135 @@
+"""``smotext verify --repair``: make again what a run's own tables still tell how to make."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+
+from smotext_ray.errors import UserError
+from smotext_ray.pipeline.actors import REAL, Actors
+from smotext_ray.pipeline.embed import build_run_reference, embed_files
+from smotext_ray.pipeline.executor import Executor
+from smotext_ray.pipeline.on_ray import ON_RAY
+from smotext_ray.pipeline.plan import plan_again, settle_targets
+from smotext_ray.pipeline.preflight import Opened, open_checked
+from smotext_ray.pipeline.rounds import decode, finish
+from smotext_ray.run.corpus_files import corpus_files
+from smotext_ray.run.directory import Run, file_sha256
+from smotext_ray.run.facts import Round
+from smotext_ray.run.lease import hold
+from smotext_ray.run.manifest import Manifest
+from smotext_ray.run.verify import Finding, verify
+
+log = logging.getLogger("smotext_ray")
+
+
+def repair(run: Run, actors: Actors = REAL, executor: Executor = ON_RAY) -> list[Finding]:
+    """Make again the files of a run that are missing or damaged, and what was made of them.
+
+    Rows that are there are kept. Plan files are only accepted with the digests that the manifest
+    has, and points that were decoded before are decoded with the same seeds.
+
+    Parameters
+    ----------
+    run : Run
+    actors : Actors
+    executor : Executor
+
+    Returns
+    -------
+    list of Finding
+        As the run is afterwards.
+
+    Raises
+    ------
+    UserError
+        If something cannot be made again, or another process is working on the run.
+    """
+    opened = open_checked(Manifest.read(run).config, run.uri, actors, executor)
+    with hold(opened.run, "verify --repair"):
+        failed = [finding for finding in verify(opened.run) if not finding.ok]
+        if failed:
+            _repair(opened, failed, actors, executor)
+    return verify(run)
+
+
+def _repair(opened: Opened, failed: Sequence[Finding], actors: Actors, executor: Executor) -> None:
+    run, manifest = opened.run, Manifest.read(opened.run)
+    tables = {finding.check.partition(":")[0] for finding in failed}
+    had_result = "result" in manifest.stages
+    if beyond := [finding for finding in failed if not finding.is_repairable]:
+        raise UserError(
+            f"The run {run.shown} cannot be repaired ({beyond[0].check} failed: {beyond[0].seen}); "
+            "restore its files from a copy, or begin again in another directory."
+        )
+    if "embeddings" in tables:
+        _embeddings(opened, manifest, actors, executor)
+    if "weights" in tables:
+        _weights(opened, manifest, actors, executor)
+    for entry in manifest.rounds:
+        if f"plan {entry.name}" in tables:
+            _plan(opened, manifest, entry, actors, executor)
+    first = min((e.round for e in manifest.rounds if f"samples {e.name}" in tables), default=None)
+    for entry in manifest.rounds:
+        if first is not None and entry.round >= first:
+            # A text that repeats one of an earlier round does not count, so later rounds are
+            # counted again; their rows are there.
+            entry.decode = None
+    manifest.stages.pop("result", None)
+    manifest.save(run)
+    while manifest.undecoded_round is not None and (first is not None or not had_result):
+        decode(manifest.effective_config, run, manifest, actors, executor)
+    if had_result:
+        finish(run, manifest, executor)
+
+
+def _embeddings(opened: Opened, manifest: Manifest, actors: Actors, executor: Executor) -> None:
+    run, config = opened.run, opened.config
+    if manifest.is_private:
+        raise UserError(
+            f"The embeddings of {run.shown} cannot be made again: the texts of a run with an "
+            "epsilon are deleted; restore embeddings/ from a copy."
+        )
+    log.info("making the missing embeddings again")
+    embed_files(
+        config, run, manifest, actors, executor, files=corpus_files(run, manifest), job="repair"
+    )
+    build_run_reference(run, manifest, executor)
+
+
+def _weights(opened: Opened, manifest: Manifest, actors: Actors, executor: Executor) -> None:
+    run = opened.run
+    log.info("weighing the texts again")
+    noted, files = manifest.targets, manifest.weights.files if manifest.weights else {}
+    _remove_changed(run, "", files)
+    settle_targets(manifest.effective_config, run, manifest, actors, executor)
+    if manifest.targets != noted or manifest.weights is None or manifest.weights.files != files:
+        raise UserError(
+            f"The weights of {run.shown} cannot be made again as they were; restore weights/ from "
+            "a copy."
+        )
+
+
+def _plan(
+    opened: Opened, manifest: Manifest, entry: Round, actors: Actors, executor: Executor
+) -> None:
+    run = opened.run
+    log.info("planning %s again", entry.name)
+    _remove_changed(run, "plan", entry.plan_files)
+    made = plan_again(manifest.effective_config, run, manifest, entry, actors, executor)
+    if made != entry.plan_files:
+        raise UserError(
+            f"The plan of {entry.name} in {run.shown} cannot be made again as it was: the run has "
+            "been expanded since, or has other versions of its packages; restore plan/ from a copy."
+        )
+
+
+def _remove_changed(run: Run, directory: str, digests: dict[str, str]) -> None:
+    """Remove files that are not what the manifest says, so that they are made again."""
+    parts = [directory] if directory else []
+    for file, digest in digests.items():
+        with suppress(FileNotFoundError):
+            if file_sha256(run, *parts, file) != digest:
+                run.check_lease()
+                run.fs.delete_file(run.at(*parts, file))

@@ -1,0 +1,150 @@
+"""A run that is stopped at any change that it makes to its files ends as if it had not been.
+
+Every write, rename and delete is such a point, the renewals of the lease excepted.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from crashing_store import URI, Bucket, Disk, Killed, process_on
+from fake_run import HERE, fake_config, fakes_told
+
+from smotext_ray.pipeline import rounds
+from smotext_ray.pipeline.expand import ExpansionRequest, expand
+from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
+from smotext_ray.run.verify import verify
+
+STORES = {"disk": Disk, "bucket": Bucket}
+SOME = 12  # points of each case; all of them are tried in `make test-cluster`
+
+
+def write(path: Path, corn: int, ship: int) -> Path:
+    rows = [(f"corn{i % 8} number {i}", "corn") for i in range(corn)]
+    rows += [(f"ship{i % 8} number {i}", "ship") for i in range(ship)]
+    texts, labels = zip(*rows, strict=True)
+    pq.write_table(pa.table({"text": texts, "label": labels}), path)
+    return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fakes(tmp_path_factory):
+    with fakes_told(tmp_path_factory.mktemp("fakes") / "stage"):
+        yield
+
+
+class Case:
+    """A command on a corpus, and what it makes where nothing stops it."""
+
+    def __init__(self, home: Path, store: str, command: str) -> None:
+        self.corpus = home / "corpus.parquet"
+        self.begun: Disk = STORES[store]()
+        write(self.corpus, 14, 5)
+        self.config = fake_config(
+            self.corpus,
+            plan={"variant": "borderline"},
+            resources={"plan_points_per_file": 4, "embed_rows_per_block": 8},
+        )
+        self.command: Callable[[], Any] = self.augment
+        if command == "expand":
+            with process_on(self.begun):
+                self.augment()
+            write(self.corpus, 14, 8)
+            self.command = self.expand
+        whole = copy.deepcopy(self.begun)
+        with process_on(whole):
+            self.command()
+            self.points = whole.steps
+            self.expected = made()
+
+    def augment(self) -> None:
+        rounds.augment(self.config, URI, **HERE)
+
+    def expand(self) -> None:
+        expand(URI, ExpansionRequest(), **HERE)
+
+    def stopped_at(self, point: int) -> list[str]:
+        """What is wrong with a run that was stopped there and then resumed."""
+        store = copy.deepcopy(self.begun)
+        with process_on(store, stop_at=point), pytest.raises(Killed):
+            self.command()
+        with process_on(store):
+            self.command()
+            found = made()
+        return [what for what, value in self.expected.items() if found[what] != value]
+
+
+def made() -> dict[str, Any]:
+    """All that a run has made but its times: tables, counts, and whether it is sound."""
+    run = Run(URI)
+    manifest = Manifest.read(run)
+    found: dict[str, Any] = {
+        "rounds": [(entry.planned, entry.plan_files) for entry in manifest.rounds],
+        "accepted": manifest.accepted(),
+        "counts": manifest.class_counts,
+        "stages": sorted(manifest.stages),
+        "expansions": [(e.new_rows, e.accepted) for e in manifest.expansions or []],
+        "sound": [finding.check for finding in verify(run) if not finding.ok],
+    }
+    tables = [("embeddings", "id"), *((f"plan/{e.name}", "sample_id") for e in manifest.rounds)]
+    tables += [(f"samples/{e.name}", "sample_id") for e in manifest.rounds]
+    for directory, key in tables:
+        found[directory] = run.table(*directory.split("/")).to_table().sort_by(key).to_pylist()
+    with run.fs.open_input_file(run.at("augmented.parquet")) as stream:
+        found["result"] = pq.read_table(stream).to_pylist()
+    return found
+
+
+@pytest.fixture(scope="module", params=["augment", "expand"])
+def command(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module", params=[*STORES])
+def case(request, command, tmp_path_factory) -> Case:
+    return Case(tmp_path_factory.mktemp("case"), request.param, command)
+
+
+def test_it_is_whole_where_nothing_stops_it(case):
+    assert case.expected["sound"] == [] and case.points > 50
+    assert len(case.expected["result"]) == 28
+
+
+def test_a_sample_of_the_points(case):
+    points = np.linspace(0, case.points - 1, SOME).astype(int).tolist()
+    wrong = {point: case.stopped_at(point) for point in points}
+    assert not any(wrong.values()), {point: what for point, what in wrong.items() if what}
+
+
+@pytest.mark.long
+def test_all_points(case):
+    wrong = {point: case.stopped_at(point) for point in range(case.points)}
+    print(f"{case.points} points")
+    assert not any(wrong.values()), {point: what for point, what in wrong.items() if what}
+
+
+@pytest.mark.long
+def test_two_stops(case):
+    """The second one while the first is made good."""
+    for point in range(0, case.points, 5):
+        for second in (1, 4, 9, 16, 25, 36):
+            store = copy.deepcopy(case.begun)
+            for stop_at in (point, second):
+                try:
+                    with process_on(store, stop_at=stop_at):
+                        case.command()
+                except Killed:
+                    continue
+            with process_on(store):
+                case.command()
+                found = made()
+            wrong = [what for what, value in case.expected.items() if found[what] != value]
+            assert not wrong, (point, second, wrong)
