@@ -109,3 +109,23 @@ def test_the_table_of_the_protocol_has_gains_with_both_kinds_of_intervals(tmp_pa
     assert gain["mean"] == pytest.approx(results["over_test_rows"]["mean"]) and gain["p"] < 0.5
     assert "Over class_weights, by a bootstrap over the test rows: +0.069" in out
     assert "new_texts_less_this" not in results["synthetic_only"]
+
+
+def test_what_leaks_is_measured_class_by_class():
+    import numpy as np
+    from leakage import leak
+
+    from smotext_ray.evaluation.inputs import EvaluationData
+    from smotext_ray.evaluation.rows import Rows
+
+    def rows(x, labels):
+        return Rows([""] * len(x), np.float32(x), labels)
+
+    axes = np.eye(6)
+    real, test = rows(axes[:4], ["a", "a", "b", "b"]), rows(axes[[4, 5, 5]], ["a", "b", "b"])
+    near = rows(axes[[0, 1, 4]], ["a", "a", "a"])
+    parents = np.array([[0, 1], [0, 1], [0, 1]])
+    material = EvaluationData(real, near, test, parents, near.embeddings, [0, 1, 2], [])
+    assert leak(material, np.array([0, 1])) == 1.0  # texts on their parents
+    assert leak(material, np.array([2])) == 0.0  # a text on the test text
+    assert leak(material, np.array([0, 2])) == 0.25  # one parent has none: half a tie, one lost

@@ -20,8 +20,8 @@ from smotext_ray.evaluation.fidelity.agreement import (
     label_agreement,
 )
 from smotext_ray.evaluation.fidelity.by_class import by_class
-from smotext_ray.evaluation.fidelity.coverage import density_coverage, round_trip
-from smotext_ray.evaluation.fidelity.diversity import compare_diversity
+from smotext_ray.evaluation.fidelity.coverage import DensityCoverage, density_coverage, round_trip
+from smotext_ray.evaluation.fidelity.diversity import compare_diversity, distinct_by_class
 from smotext_ray.evaluation.fidelity.perplexity import perplexity
 from smotext_ray.evaluation.inputs import EvaluationData
 from smotext_ray.evaluation.leakage.planting import Canaries
@@ -195,12 +195,11 @@ def _fidelity(
     tokens: int,
     token_nll: TokenScores | None,
 ) -> dict[str, Any]:
-    real, new = material.real, material.synthetic
-    x, labels = real.embeddings, real.labels
-    compared = of_classes(real, new)
+    new = material.synthetic
+    compared = of_classes(material.real, new)
     found: dict[str, Any] = {
         "round_trip": round_trip(new.embeddings, material.points).as_json(),
-        "density_and_coverage": density_coverage(x, labels, new.embeddings, new.labels).as_json(),
+        "density_and_coverage": _manifold(material),
         "diversity": compare_diversity(compared, new.texts).as_json(),
     }
     if agreement is not None:
@@ -218,7 +217,22 @@ def _fidelity(
             if name in NAMES  # the others are the run's own texts
         }
         found["decoded_texts"] = {"interpolated": own, **others}
+        sides = {"real_texts": material.real, "new_texts": new}
+        sides |= {name: decoded[name].rows for name in others if len(decoded[name].rows)}
+        found["distinct_2_by_class"] = distinct_by_class(
+            {name: (rows.texts, rows.labels) for name, rows in sides.items()}
+        )
     return found
+
+
+def _manifold(material: EvaluationData) -> dict[str, Any]:
+    """Density and coverage of the test texts; points between real texts are near those anyway."""
+    test, new = material.test, material.synthetic
+    known = set(test.labels)
+    new = new.take([row for row, label in enumerate(new.labels) if label in known])
+    if not len(new):
+        return DensityCoverage(None, {}, ()).as_json()
+    return density_coverage(test.embeddings, test.labels, new.embeddings, new.labels).as_json()
 
 
 def _tokens(manifest: Manifest) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from sacrebleu.metrics import BLEU
 
 from smotext_ray.evaluation.fidelity.diversity import (
     compare_diversity,
+    distinct_by_class,
     distinct_n,
     self_bleu,
     type_token,
@@ -105,6 +107,29 @@ def test_a_long_text_is_cut_to_the_words_compared():
     found = compare_diversity(["a b c d a a a a", "d c b a d d d d"], ["a a", "a a"])
     assert (found.real.words_compared, found.real.distinct_1) == (4, 1.0)
     assert found.synthetic.distinct_1 == 1 / 4
+
+
+def test_longer_texts_are_not_more_repetitive_for_being_longer():
+    rng = np.random.default_rng(0)
+    long = [" ".join(f"w{i}" for i in rng.integers(0, 300, 100)) for _ in range(40)]
+    short = [" ".join(f"w{i}" for i in rng.integers(0, 300, 12)) for _ in range(40)]
+    found = compare_diversity(long, short)
+    assert found.real.length_compared == found.synthetic.length_compared == 12
+    assert found.real.type_token == pytest.approx(found.synthetic.type_token, abs=0.02)
+    assert found.real.self_bleu == pytest.approx(found.synthetic.self_bleu, abs=2)
+    assert type_token(long[0]) < found.real.type_token - 0.05
+
+
+def test_diversity_within_classes_takes_equally_many_words_of_each_side():
+    one = ["oil rose fast", "oil fell fast"], ["a", "b"]
+    said_twice = ["oil rose fast oil rose fast"] * 2, ["a", "b"]
+    many = [f"w{i} w{i + 1} w{i + 2}" for i in range(60)], ["a"] * 30 + ["b"] * 30
+    found = distinct_by_class({"one": one, "twice": said_twice, "many": many})
+    assert found["one"] == found["many"] == 1.0
+    assert distinct_by_class({"twice": said_twice})["twice"] == pytest.approx(3 / 5)
+    across = ["oil rose", "oil rose"], ["a", "b"]
+    assert distinct_by_class({"across": across}) == {"across": 1.0}  # each class for itself
+    assert distinct_by_class({"one": one, "other": (["x y"], ["c"])}) == {}
 
 
 def test_equal_sides_have_equal_figures():

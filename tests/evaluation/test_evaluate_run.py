@@ -19,7 +19,7 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus import sources
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.controls.decode import Control
-from smotext_ray.evaluation.evaluate import READ, Options, _bert, _some, evaluate
+from smotext_ray.evaluation.evaluate import READ, Options, _bert, _manifold, _some, evaluate
 from smotext_ray.evaluation.inputs import (
     EvaluationData,
     read_corpus,
@@ -261,6 +261,16 @@ def test_the_llm_reads_so_many_texts_of_classes_with_new_ones(run, config, mater
     assert len(some) == len(set(some)) == READ and set(some) <= set(texts)
     assert some == _some(texts) != texts[:READ]
     assert _some(texts[:7]) == texts[:7]
+
+
+def test_density_is_that_of_test_texts_of_the_classes_that_have_some(material):
+    found = _manifold(material)
+    assert found["overall"]["real"] == len(material.test)
+    ship = [row for row, label in enumerate(material.test.labels) if label == "ship"]
+    less = _manifold(replace(material, test=material.test.take(ship)))
+    assert [row["label"] for row in less["classes"]] == ["ship"]
+    other = replace(material.test, labels=["wheat"] * len(material.test))
+    assert _manifold(replace(material, test=other))["overall"] is None
 
 
 def test_bert_is_the_encoder_of_the_run(run, config, material, tmp_path, monkeypatch):

@@ -296,7 +296,7 @@ def test_every_section_is_drawn(usual):
     assert texts(usual, "#classes .value")[:2] == ["41 \u2192 160", "108 \u2192 160"]
     assert len(texts(usual, "#histograms .outline[d]")) == 4
     assert texts(usual, "#rejections .name")[0] == "closer to another class"
-    assert texts(usual, "#fidelity caption")[2] == "Density and coverage"
+    assert texts(usual, "#fidelity caption")[2] == "Density and coverage of the test texts"
     assert "membership inference, AUC" in words_of(usual, "#copies")
     assert "0.961" in words_of(usual, "#distillation")
     assert texts(usual, "#distillation caption") == [
@@ -304,7 +304,7 @@ def test_every_section_is_drawn(usual):
         "Agreement with the teacher on the test texts",
     ]
     assert texts(usual, "#distillation tbody tr:first-child td")[:2] == ["soft", "macro-F1"]
-    assert "self-BLEU\t16.9\t18.6" in words_of(usual, "#fidelity")
+    assert "self-BLEU, texts of one length\t16.9\t18.6" in words_of(usual, "#fidelity")
     assert "vectors shuffled\t293\t158\t54%" in words_of(usual, "#fidelity")
 
 

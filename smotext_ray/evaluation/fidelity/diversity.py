@@ -1,12 +1,13 @@
 """Diversity of texts, measured the same way for synthetic and real ones.
 
-All of these metrics depend on the amount of text, so both sides are cut to the same size first.
+All of these metrics depend on the amount of text, so both sides are cut to the same size first:
+distinct-n to one number of words in total, self-BLEU and type-token to texts of one length.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,6 +31,9 @@ class Diversity:
         Number of words behind ``distinct``.
     distinct_1, distinct_2, distinct_3 : float in [0, 1], or None
         Distinct over total word n-grams; None if no text is long enough.
+    length_compared : int
+        Number of words behind each text of ``self_bleu`` and ``type_token``: the smaller median of
+        the two sides. Longer texts are cut to it, shorter ones left out.
     self_bleu : float, in [0, 100]
     self_bleu_texts : int
         Number of texts behind ``self_bleu``.
@@ -44,6 +48,7 @@ class Diversity:
     distinct_1: float | None
     distinct_2: float | None
     distinct_3: float | None
+    length_compared: int
     self_bleu: float
     self_bleu_texts: int
     type_token: float
@@ -92,8 +97,48 @@ def compare_diversity(
     if min(map(len, sides)) < 2:
         raise ValueError("Diversity needs two real and two synthetic texts with words.")
     total = min(sum(len(words(text)) for text in side) for side in sides)
-    sample = min(BLEU_SAMPLE, *map(len, sides))
-    return DiversityComparison(*(_diversity(side, total, sample, seed) for side in sides))
+    length = min(_lower_median([len(words(text)) for text in side]) for side in sides)
+    even = [_of_length(side, length) for side in sides]
+    sample = min(BLEU_SAMPLE, *map(len, even))
+    return DiversityComparison(
+        *(_diversity(*both, total, sample, seed) for both in zip(sides, even, strict=True))
+    )
+
+
+def distinct_by_class(
+    sides: Mapping[str, tuple[Sequence[str], Sequence[str]]], n: int = 2, seed: int = 0
+) -> dict[str, float]:
+    """Distinct-n within classes, averaged over them, so that sets of texts can be compared.
+
+    Parameters
+    ----------
+    sides : mapping of str to (texts, labels)
+        Only classes with words on every side count; there, each side is cut to the same number of
+        words.
+    n : int, default=2
+    seed : int
+        Chooses what to drop.
+
+    Returns
+    -------
+    dict of str to float, in (0, 1]
+        Empty if no class has n words in a row on every side.
+    """
+    texts = {
+        name: {k: [t for t, own in zip(*side, strict=True) if own == k] for k in set(side[1])}
+        for name, side in sides.items()
+    }
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for label in sorted(set.intersection(*(set(of) for of in texts.values()))):
+        total = min(sum(len(words(t)) for t in of[label]) for of in texts.values())
+        shares = {
+            name: distinct_n(_cut(of[label], total, seed), n) if total else None
+            for name, of in texts.items()
+        }
+        for name, share in shares.items():
+            if share is not None and None not in shares.values():
+                found[name].append(share)
+    return {name: float(np.mean(values)) for name, values in found.items() if values}
 
 
 def distinct_n(texts: Sequence[str], n: int) -> float | None:
@@ -194,7 +239,9 @@ def _two_highest(
     return most
 
 
-def _diversity(texts: list[str], total_words: int, sample: int, seed: int) -> Diversity:
+def _diversity(
+    texts: list[str], even: list[str], total_words: int, sample: int, seed: int
+) -> Diversity:
     compared = _cut(texts, total_words, seed)
     return Diversity(
         texts=len(texts),
@@ -202,11 +249,23 @@ def _diversity(texts: list[str], total_words: int, sample: int, seed: int) -> Di
         distinct_1=distinct_n(compared, 1),
         distinct_2=distinct_n(compared, 2),
         distinct_3=distinct_n(compared, 3),
-        self_bleu=self_bleu(texts, sample, seed),
+        length_compared=len(words(even[0])),
+        self_bleu=self_bleu(even, sample, seed),
         self_bleu_texts=sample,
-        type_token=float(np.mean([type_token(text) for text in texts])),
+        type_token=float(np.mean([type_token(text) for text in even])),
         length=spread([len(words(text)) for text in texts]),
     )
+
+
+def _lower_median(lengths: list[int]) -> int:
+    """Of two or more lengths, at least two are no smaller."""
+    return sorted(lengths)[(len(lengths) - 1) // 2]
+
+
+def _of_length(texts: list[str], length: int) -> list[str]:
+    """The first ``length`` words of the texts that have as many."""
+    split = (words(text) for text in texts)
+    return [" ".join(tokens[:length]) for tokens in split if len(tokens) >= length]
 
 
 def _cut(texts: list[str], total_words: int, seed: int) -> list[str]:

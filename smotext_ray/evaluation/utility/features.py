@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 
 from smotext_ray.evaluation.rows import Rows, need_texts
+from smotext_ray.evaluation.utility.term_counts import TermCounts
 
 Words = Literal["pairs", "words", "content words"]
 
@@ -50,12 +52,22 @@ def tf_idf(train: Rows, unseen: Rows, words: Words = "pairs") -> tuple[Any, Any]
     ValueError
         If some rows are points without a text.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.feature_extraction.text import TfidfTransformer
 
     need_texts(train, unseen)
-    vectorizer = TfidfVectorizer(
-        sublinear_tf=True,
+    counts, of_unseen = _term_counts(words)(train.texts, unseen.texts)
+    if not counts.shape[1]:
+        raise ValueError("The training texts have no words.")
+    model = TfidfTransformer(sublinear_tf=True)
+    return model.fit_transform(counts), model.transform(of_unseen)
+
+
+@cache
+def _term_counts(words: Words) -> TermCounts:
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    vectorizer = CountVectorizer(
         ngram_range=(1, 2 if words == "pairs" else 1),
         stop_words="english" if words == "content words" else None,
     )
-    return vectorizer.fit_transform(train.texts), vectorizer.transform(unseen.texts)
+    return TermCounts(vectorizer.build_analyzer())

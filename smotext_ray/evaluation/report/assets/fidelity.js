@@ -8,7 +8,7 @@ const CARDS = [
     ["synthetic texts", "agreement"], ["real texts, in the same class mix", "ceiling"],
     ["likely mislabeled, synthetic", "label_issues"],
     ["likely mislabeled, real", "real_label_issues"]]],
-  ["density_and_coverage", "Density and coverage", [
+  ["density_and_coverage", "Density and coverage of the test texts", [
     ["density", "overall.density"], ["coverage", "overall.coverage"],
     ["coverage if both were alike", "overall.expected_coverage"]]],
 ];
@@ -16,7 +16,8 @@ const CARDS = [
 const SIDES = [
   ["diversity", "Diversity", ["real", "synthetic"], [
     ["distinct-1", "distinct_1"], ["distinct-2", "distinct_2"], ["distinct-3", "distinct_3"],
-    ["self-BLEU", "self_bleu"], ["types per token of a text", "type_token"],
+    ["self-BLEU, texts of one length", "self_bleu"],
+    ["types per token, texts of one length", "type_token"],
     ["words, median", "length.median"]]],
   ["perplexity", "Perplexity of the LLM", ["real_texts", "new_texts"], [
     ["all tokens", "corpus"], ["a text, mean", "texts.mean"], ["tokens", "tokens"]]],
@@ -57,10 +58,12 @@ function at(group, path) {
 }
 
 function decodedTable(decoded) {
-  return table("Texts that passed the gate", ["decoded from", "asked", "accepted", "share"],
-    Object.entries(decoded).map(([arm, { asked, accepted }]) =>
+  return table("Texts that passed the gate", 
+    ["decoded from", "asked", "accepted", "share", "tokens for each"],
+    Object.entries(decoded).map(([arm, { asked, accepted, tokens }]) =>
       [arm === "interpolated" ? "interpolated points" : armWords(arm), number(asked),
-        number(accepted), asked ? percent(accepted / asked) : ""]));
+        number(accepted), asked ? percent(accepted / asked) : "",
+        accepted && tokens ? number(Math.round(tokens / accepted)) : ""]));
 }
 
 /** A measure that has no card here: its values, and a table for each list of rows in it. */
