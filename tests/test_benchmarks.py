@@ -151,3 +151,23 @@ def test_arms_are_ranked_over_datasets(tmp_path, capsys):
         read(directories, "bert")
     same = np.tile(scores[:, :1], (1, 4))
     assert set(wilcoxon_p_values(arms, same).values()) == {1.0}
+
+
+def test_what_leaks_is_measured_class_by_class():
+    import numpy as np
+    from leakage import leak
+
+    from smotext_ray.evaluation.inputs import EvaluationData
+    from smotext_ray.evaluation.rows import Rows
+
+    def rows(x, labels):
+        return Rows([""] * len(x), np.float32(x), labels)
+
+    axes = np.eye(6)
+    real, test = rows(axes[:4], ["a", "a", "b", "b"]), rows(axes[[4, 5, 5]], ["a", "b", "b"])
+    near = rows(axes[[0, 1, 4]], ["a", "a", "a"])
+    parents = np.array([[0, 1], [0, 1], [0, 1]])
+    material = EvaluationData(real, near, test, parents, near.embeddings, [0, 1, 2], [])
+    assert leak(material, np.array([0, 1])) == 1.0  # texts on their parents
+    assert leak(material, np.array([2])) == 0.0  # a text on the test text
+    assert leak(material, np.array([0, 2])) == 0.25  # one parent has none: half a tie, one lost

@@ -17,7 +17,9 @@ function histogram(histogramData) {
     return shape("path", { class: `outline s${i}`, d });
   });
   const scale = percentScale(low, high);
-  const marks = log ? decades(10 ** low, 10 ** high) : ticks(low, high);
+  const inner = 0.03 * (high - low); // a label at an end would stick out
+  const marks = (log ? decades(10 ** low, 10 ** high) : ticks(low, high))
+    .filter((mark) => place(mark) > low + inner && place(mark) < high - inner);
   const title = unit ? `${plain(name)} in ${unit}` : plain(name);
   return element(
     "figure",
