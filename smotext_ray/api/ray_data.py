@@ -90,7 +90,7 @@ def augment(
     config = load_config(preset, options=given | dict(options or {}))
     run = rounds.augment(config, output)
     result = Manifest.read(run).written_result
-    return ray.data.read_parquet(run.at(result.path), filesystem=run.fs)
+    return ray.data.read_parquet(run.at(result.path), filesystem=run.fs, partitioning=None)
 
 
 def _write_all(ds: Dataset, run: Run) -> None:

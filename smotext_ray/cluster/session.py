@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from smotext_ray.errors import UserError
+
 GIB = 1024**3
+ANSWER_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,13 @@ def connect() -> Cluster:
 
 
 def _init(ray: Any) -> None:
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(logging_level="ERROR", log_to_driver=False)
+    address = os.environ.get("RAY_ADDRESS")
+    if address and address != "local":
+        check_address(address)
+        try:
+            ray.init(logging_level="ERROR", log_to_driver=False)
+        except ConnectionError as error:
+            raise UserError(_no_cluster(address)) from error
         return
     ray.init(
         # Otherwise Ray joins a cluster that someone started on this machine, and then rejects
@@ -76,6 +85,36 @@ def _init(ray: Any) -> None:
         include_dashboard=False,
         logging_level="ERROR",
         log_to_driver=False,
+    )
+
+
+def check_address(address: str) -> None:
+    """Check the form of a cluster's address, and that something answers there.
+
+    Raises
+    ------
+    UserError
+        Within `ANSWER_SECONDS`; Ray itself tries for half a minute.
+    """
+    if address == "auto":
+        return
+    host, colon, port = address.rpartition(":")
+    if "://" in address or not colon or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UserError(
+            f"The address {address!r} of the Ray cluster is not host:port, such as 10.0.0.1:6379 "
+            "(http:// is for ray job submit, and ray:// is not supported); set RAY_ADDRESS or "
+            "--address to that of the head node."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+    except OSError as error:
+        raise UserError(_no_cluster(address)) from error
+
+
+def _no_cluster(address: str) -> str:
+    return (
+        f"No Ray cluster answers at {address!r}; start it, or correct RAY_ADDRESS or --address "
+        "(without them, Ray starts on this machine)."
     )
 
 
@@ -100,4 +139,4 @@ def usable_cores() -> int:
 
 
 def _started_here() -> bool:
-    return not os.environ.get("RAY_ADDRESS")
+    return os.environ.get("RAY_ADDRESS", "local") in ("", "local")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from urllib.parse import unquote
 
 import pyarrow as pa
 from pyarrow import fs as pafs
@@ -13,6 +14,8 @@ from smotext_ray.safe_text import without_keys
 
 def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     """The file system and the path of a directory or URI."""
+    if uri.startswith("file:"):  # with one slash too, and spaces, which pyarrow refuses
+        return pafs.LocalFileSystem(), "/" + unquote(uri.removeprefix("file:")).lstrip("/")
     if "://" not in uri:
         return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
     try:

@@ -142,7 +142,9 @@ def test_user_directories(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert open_filesystem("~/run")[1] == str(tmp_path / "run")
     assert open_filesystem("run")[1] == str(tmp_path / "run")
-    assert open_filesystem(f"file://{tmp_path}/run")[1] == str(tmp_path / "run")
+    for uri in (f"file://{tmp_path}/run", f"file:{tmp_path}/run"):
+        assert open_filesystem(uri)[1] == str(tmp_path / "run")
+    assert open_filesystem(f"file://{tmp_path}/a%20b c")[1] == f"{tmp_path}/a b c"
 
 
 def test_an_unknown_kind_of_address_is_refused():
