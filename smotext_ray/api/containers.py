@@ -124,6 +124,10 @@ def _more_frame(frame: Any, new: Sequence[str], place: int) -> Any:
 
 def _longer(column: Any, rows: int) -> Any:
     """The column with missing values at its end, in a dtype that has them and rounds nothing."""
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.SparseDtype) and column.dtype.subtype.kind in NULLABLE:
+        column = column.sparse.to_dense()
     kind = column.dtype
     if isinstance(kind, np.dtype) and kind.kind in NULLABLE:
         column = column.astype(NULLABLE[kind.kind].format(8 * kind.itemsize))

@@ -24,8 +24,10 @@ def read_labels(y: Any) -> Any:
     Raises
     ------
     ValueError
-        If a label is missing.
+        If a label is missing or empty.
     """
+    if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
+        return read_labels(y.iloc[:, 0])
     values = y
     if isinstance(y, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)):
         values = _of_pandas(y)
@@ -33,6 +35,9 @@ def read_labels(y: Any) -> Any:
         missing = np.flatnonzero(pd.isna(np.asarray(values, object)))
         if missing.size:
             raise ValueError(f"Row {missing[0]} of y has no label; fill it or drop the row.")
+        for row, label in enumerate(values):
+            if isinstance(label, str) and not label.strip():
+                raise ValueError(f"Row {row} of y has an empty label; fill it or drop the row.")
     return values
 
 

@@ -159,6 +159,25 @@ def test_a_missing_label_is_named_by_its_row(missing):
         sampler().fit_resample(TEXTS, pd.Series([*LABELS[:11], missing], dtype="category"))
 
 
+def test_an_empty_label_is_named_by_its_row():
+    with pytest.raises(ValueError, match="Row 11 of y has an empty label"):
+        sampler().fit_resample(TEXTS, [*LABELS[:11], " "])
+
+
+def test_labels_in_a_frame_of_nullable_integers_are_not_rounded():
+    y = pd.DataFrame({"y": pd.array([2**53 + 1] * 4 + [2**53] * 8, dtype="Int64")})
+    _, after = sampler().fit_resample(TEXTS, y)
+    assert after.y.value_counts().to_dict() == {2**53 + 1: 8, 2**53: 8}
+    assert after.dtypes.equals(y.dtypes)
+
+
+def test_sparse_integers_are_not_rounded():
+    numbers = [2**53 + 1] + [0] * 11
+    frame = pd.DataFrame({"text": TEXTS, "n": pd.arrays.SparseArray(numbers)})
+    after, _ = sampler().fit_resample(frame, LABELS)
+    assert after.n[:12].tolist() == numbers and after.n[12:].isna().all()
+
+
 def test_half_of_a_surrogate_pair_is_named_by_its_row():
     with pytest.raises(ValueError, match="Row 1 of X has half"):
         sampler().fit_resample(["fine", "a \udce9", *TEXTS[2:]], LABELS)
