@@ -57,8 +57,9 @@ def augment(
     -------
     ray.data.Dataset
         The columns of ``ds`` and those of a result: ``synthetic``, ``sample_id``, ``source_id``,
-        ``neighbor_id``, ``lam``, ``round`` and ``cosine_to_point``, null for original rows; with
-        ``plan.neighbors_per_point`` above 1 also ``other_neighbor_ids`` and ``other_lams``.
+        ``neighbor_id``, ``lam``, ``round`` and ``cosine_to_point``, null for original rows, and
+        ``sample_weight``; with ``plan.neighbors_per_point`` above 1 also ``other_neighbor_ids``
+        and ``other_lams``.
 
     Raises
     ------
