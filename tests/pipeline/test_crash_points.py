@@ -69,7 +69,7 @@ class Case:
         rounds.augment(self.config, URI, **HERE)
 
     def expand(self) -> None:
-        expand(URI, ExpansionRequest(), **HERE)
+        expand(URI, ExpansionRequest(input=str(self.corpus)), **HERE)
 
     def stopped_at(self, point: int) -> list[str]:
         """What is wrong with a run that was stopped there and then resumed."""
