@@ -555,3 +555,16 @@ def test_look_alikes_are_told(tmp_path):
     assert len(survey.warnings) == 2
     assert "'Tea', 'tea'" in survey.warnings[0] + survey.warnings[1]
     assert "'cafe\\u0301', 'caf\\xe9'" in survey.warnings[0] + survey.warnings[1]
+
+
+@pytest.mark.parametrize("number", [2**53, 2**53 + 1, -(2**53) - 1])
+def test_integers_that_a_file_of_floats_would_round_are_refused_by_the_survey(tmp_path, number):
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / "a.parquet", {**GOOD, "x": [number, 1, 2, 3]})
+    write(tmp_path / "in" / "b.parquet", {**GOOD, "x": [0.5, 1.5, 2.5, 3.5]})
+    config = InputConfig(path=str(tmp_path / "in"))
+    if number == 2**53:
+        assert stage(config, tmp_path / "staged")[1]["extra.x"][0].as_py() == number
+        return
+    message = refused(config)
+    assert "'x'" in message and "int64" in message and "double" in message
