@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from smotext_ray.cluster.local_ray import forget_token, start_local_ray
+
 GIB = 1024**3
 
 
@@ -65,18 +67,12 @@ def connect() -> Cluster:
 
 
 def _init(ray: Any) -> None:
+    quiet = {"logging_level": "ERROR", "log_to_driver": False}
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(logging_level="ERROR", log_to_driver=False)
-        return
-    ray.init(
-        # Otherwise Ray joins a cluster that someone started on this machine, and then rejects
-        # num_cpus.
-        address="local",
-        num_cpus=2 * usable_cores() + 2,
-        include_dashboard=False,
-        logging_level="ERROR",
-        log_to_driver=False,
-    )
+        forget_token()  # of a Ray that this process had before
+        ray.init(**quiet)
+    else:
+        start_local_ray(num_cpus=2 * usable_cores() + 2, **quiet)
 
 
 @contextmanager
