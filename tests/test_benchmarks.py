@@ -111,6 +111,48 @@ def test_the_table_of_the_protocol_has_gains_with_both_kinds_of_intervals(tmp_pa
     assert "new_texts_less_this" not in results["synthetic_only"]
 
 
+def test_arms_are_ranked_over_datasets(tmp_path, capsys):
+    import numpy as np
+    from across_sets import compare, read, wilcoxon_p_values
+
+    from smotext_ray.errors import UserError
+
+    directories = []
+    for number in range(8):
+        directory = tmp_path / f"set-{number}"
+        directory.mkdir()
+        means = {"class_weights": 0.5, "eda": 0.4, "real_and_synthetic": 0.6, "nothing": 0.45}
+        arms = {
+            arm: {
+                "rows": 9,
+                "macro_f1": {"mean": mean + number / 100 + 1e-3 * number * (arm < "d")},
+            }
+            for arm, mean in means.items()
+        }
+        if number:
+            arms["only_here"] = arms["eda"]
+        results = {"tfidf": arms | {"over_test_rows": None, "tstr_over_trtr": {}}}
+        (directory / "results.json").write_text(json.dumps(results))
+        directories.append(directory)
+    arms, scores = read(directories, "tfidf")
+    assert arms == ["class_weights", "eda", "real_and_synthetic", "nothing"]
+    p_values = wilcoxon_p_values(arms, scores)
+    least = 2 / 2**8
+    assert p_values == pytest.approx(
+        {"class_weights": least, "eda": 2 * least, "nothing": 2 * least}
+    )
+    compare(arms, scores)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:6]] == [
+        "real_and_synthetic", "class_weights", "nothing", "eda",
+    ]  # fmt: skip
+    assert "1.00" in lines[2] and "4.00" in lines[5] and "1.66" in lines[-1]
+    with pytest.raises(UserError, match="no results of bert"):
+        read(directories, "bert")
+    same = np.tile(scores[:, :1], (1, 4))
+    assert set(wilcoxon_p_values(arms, same).values()) == {1.0}
+
+
 def test_what_leaks_is_measured_class_by_class():
     import numpy as np
     from leakage import leak

@@ -63,5 +63,8 @@ def augment_split(
                 f"Unknown column {column!r}; choose from {', '.join(data.column_names)}."
             )
     rows = len(data)
-    texts, labels = sampler.fit_resample(list(data[sampler.text_column]), list(data[label_column]))
+    plain = data.with_format(None)
+    texts, labels = sampler.fit_resample(
+        list(plain[sampler.text_column]), list(plain[label_column])
+    )
     return more_dataset(data, {sampler.text_column: texts[rows:], label_column: labels[rows:]})

@@ -41,8 +41,8 @@ class FaissNeighbors(BaseEstimator):
         return nearest_neighbors(np.asarray(X, np.float32), self._base, k, self.metric)
 
 
-def neighbors_object(k_neighbors: Any) -> Any:
-    """What the parameter ``k_neighbors`` stands for; an object is cloned.
+def neighbors_object(k_neighbors: Any, metric: Any = "cosine") -> Any:
+    """What the parameters ``k_neighbors`` and ``metric`` stand for; an object is cloned.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def neighbors_object(k_neighbors: Any) -> Any:
     if isinstance(k_neighbors, (int, np.integer)) and not isinstance(k_neighbors, bool):
         if k_neighbors < 1:
             raise ValueError(f"k_neighbors must be at least 1, not {k_neighbors}.")
-        return FaissNeighbors(int(k_neighbors) + 1)
+        return FaissNeighbors(int(k_neighbors) + 1, metric)
     if all(hasattr(k_neighbors, name) for name in ("fit", "kneighbors", "n_neighbors")):
         return clone(k_neighbors)
     raise ValueError(

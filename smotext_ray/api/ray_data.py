@@ -57,8 +57,9 @@ def augment(
     -------
     ray.data.Dataset
         The columns of ``ds`` and those of a result: ``synthetic``, ``sample_id``, ``source_id``,
-        ``neighbor_id``, ``lam``, ``round`` and ``cosine_to_point``, null for original rows; with
-        ``plan.neighbors_per_point`` above 1 also ``other_neighbor_ids`` and ``other_lams``.
+        ``neighbor_id``, ``lam``, ``round`` and ``cosine_to_point``, null for original rows, and
+        ``sample_weight``; with ``plan.neighbors_per_point`` above 1 also ``other_neighbor_ids``
+        and ``other_lams``.
 
     Raises
     ------
@@ -89,7 +90,7 @@ def augment(
     config = load_config(preset, options=given | dict(options or {}))
     run = rounds.augment(config, output)
     result = Manifest.read(run).written_result
-    return ray.data.read_parquet(run.at(result.path), filesystem=run.fs)
+    return ray.data.read_parquet(run.at(result.path), filesystem=run.fs, partitioning=None)
 
 
 def _write_all(ds: Dataset, run: Run) -> None:

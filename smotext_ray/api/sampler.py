@@ -15,14 +15,16 @@ from imblearn.over_sampling.base import BaseOverSampler
 from imblearn.utils import check_sampling_strategy, check_target_type
 from numpy.typing import NDArray
 from sklearn.preprocessing import label_binarize
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
+from smotext_ray.api.checks import check_singletons, check_texts
 from smotext_ray.api.containers import read_texts
+from smotext_ray.api.labels import like, plain_label, read_labels
 from smotext_ray.api.loaded import MOST_TEXTS, decoder_of, encoder_of
 from smotext_ray.api.neighbors import FaissNeighbors, neighbors_object
-from smotext_ray.config.choices import Metric, Variant
+from smotext_ray.api.settings import config_of
+from smotext_ray.config.choices import Metric, OnProblem, Variant
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.run.sample_weight import synthetic_weights
@@ -65,15 +67,25 @@ class SMOTExT(BaseOverSampler):
         distribution, lower values favor points near a text, higher ones points halfway.
     random_state : int, RandomState or None, default=None
         An int is the seed of the plan, like ``plan.seed`` of a run.
-    encoder, decoder, gate : mapping or object, optional
-        Settings of the sections ``encoder``, ``decoder`` and ``gate`` of the configuration
-        (``{"model": ...}``, ``{"temperature": 0.9}``), overriding those of the preset ``offline``.
-        Or your own encoder with ``encode(texts, batch_size)``, and decoder with ``decode(points,
+    encoder, decoder : str, mapping or object, optional
+        A model by its name or directory, or settings of the sections ``encoder`` and ``decoder`` of
+        the configuration (``{"temperature": 0.9}``), overriding those of the preset ``offline``. Or
+        your own encoder with ``encode(texts, batch_size)``, and decoder with ``decode(points,
         seeds)``.
+    gate : mapping, optional
+        Settings of the section ``gate``.
     bridge : str, default="default"
         Directory or hub name of the bridge between encoder and LLM.
-    text_column : str, default="text"
+    text_column : object, default="text"
         Text column of a DataFrame or dataset.
+    metric : {"cosine", "euclidean"}, default="cosine"
+        Distance between texts, unless ``k_neighbors`` is an object.
+    max_rounds : int, default=3
+        How often to plan and decode, until no class is short of its target.
+    on_singleton_class : {"error", "skip"}, default="error"
+        What to do with a class that has one distinct text.
+    options : mapping, optional
+        Any other settings, as ``{"encoder.max_length": 256}``.
     on_ray : bool or "auto", default="auto"
         Whether to run on Ray (on the cluster at ``RAY_ADDRESS``, if set) or in this process.
         "auto": on Ray for more than 20,000 texts, or 2,000 synthetic ones.
@@ -100,7 +112,7 @@ class SMOTExT(BaseOverSampler):
     Notes
     -----
     Models are loaded once per process and kept for later fits. If a class is short of its target
-    after three rounds, a warning is issued.
+    after the last round, a warning is issued.
 
     References
     ----------
@@ -126,7 +138,11 @@ class SMOTExT(BaseOverSampler):
         "decoder": "no_validation",
         "gate": [dict, None],
         "bridge": [str],
-        "text_column": [str],
+        "text_column": "no_validation",
+        "metric": [StrOptions(set(get_args(Metric)))],
+        "max_rounds": [Interval(Integral, 1, None, closed="left")],
+        "on_singleton_class": [StrOptions(set(get_args(OnProblem)))],
+        "options": [dict, None],
         "on_ray": ["boolean", StrOptions({"auto"})],
         "output": [str, None],
     }
@@ -146,7 +162,11 @@ class SMOTExT(BaseOverSampler):
         bridge: str = "default",
         decoder: Any = None,
         gate: Mapping[str, Any] | None = None,
-        text_column: str = "text",
+        text_column: Any = "text",
+        metric: str = "cosine",
+        max_rounds: int = 3,
+        on_singleton_class: str = "error",
+        options: Mapping[str, Any] | None = None,
         on_ray: bool | str = "auto",
         output: str | None = None,
     ) -> None:
@@ -163,6 +183,10 @@ class SMOTExT(BaseOverSampler):
         self.decoder = decoder
         self.gate = gate
         self.text_column = text_column
+        self.metric = metric
+        self.max_rounds = max_rounds
+        self.on_singleton_class = on_singleton_class
+        self.options = options
         self.on_ray = on_ray
         self.output = output
 
@@ -197,31 +221,39 @@ class SMOTExT(BaseOverSampler):
         y_all = np.concatenate([labels, np.asarray(new_labels, dtype=labels.dtype)])
         if is_binarized:
             y_all = label_binarize(y_all, classes=np.unique(labels))
-        return extend(new_texts), _like(y, y_all)
+        return extend(new_texts), like(y, y_all)
 
     def _begin(self, X: Any, y: Any) -> tuple[list[str], NDArray[Any], Any, bool]:
         self._validate_params()
+        y = read_labels(y)
         check_classification_targets(y)
         labels, is_binarized = check_target_type(y, indicate_one_vs_all=True)
         labels = np.asarray(labels)
         texts, extend = read_texts(X, self.text_column)
-        _check_texts(texts, labels)
+        check_texts(texts, labels)
         columns = getattr(X, "shape", (0,))[1:]
         self.n_features_in_ = columns[0] if columns else 1
         strategy = check_sampling_strategy(self.sampling_strategy, labels, self._sampling_type)
         self.sampling_strategy_ = strategy
-        self.nn_k_ = neighbors_object(self.k_neighbors)
+        self.nn_k_ = neighbors_object(self.k_neighbors, self.metric)
+        try:
+            self._settings = config_of(self)  # once: it draws the seed
+            if self.on_singleton_class == "error":
+                check_singletons(texts, labels, self.sampling_strategy_)
+        except UserError as error:
+            raise ValueError(str(error)) from error
         return texts, labels, extend, is_binarized
 
     def _fit_resample(
         self, X: list[str], y: NDArray[Any], **params: Any
     ) -> tuple[list[str], list[Any]]:
-        corpus = pa.table({"id": np.arange(len(X)), "text": X, "label": y.tolist()})
-        wanted = {_plain(label): int(n) for label, n in self.sampling_strategy_.items() if n}
+        labels = pa.array(y) if y.dtype.kind == "u" else pa.array(y.tolist())
+        corpus = pa.table({"id": np.arange(len(X)), "text": X, "label": labels})
+        wanted = {plain_label(label): int(n) for label, n in self.sampling_strategy_.items() if n}
         accepted = None
         if wanted:
             try:
-                accepted = self._make(corpus, wanted, self._config())
+                accepted = self._make(corpus, wanted, self._settings)
             except UserError as error:
                 raise ValueError(str(error)) from error
         if accepted is None:
@@ -281,28 +313,6 @@ class SMOTExT(BaseOverSampler):
         )
         return found
 
-    def _config(self) -> RunConfig:
-        from smotext_ray.config.load import load_config
-
-        seed = self.random_state
-        if not isinstance(seed, (int, np.integer)):
-            seed = check_random_state(seed).randint(2**31)
-        options: dict[str, Any] = {
-            "plan.seed": int(seed),
-            "plan.variant": self.variant,
-            "plan.n_clusters": self.n_clusters,
-            "plan.neighbors_per_point": self.neighbors_per_point,
-            "plan.alpha": self.alpha,
-            "neighbors.k_neighbors": self.nn_k_.n_neighbors - 1,
-            "neighbors.m_neighbors": self.m_neighbors,
-            "bridge.path": self.bridge,
-        }
-        for section in ("encoder", "decoder", "gate"):
-            given = getattr(self, section)
-            if isinstance(given, Mapping):
-                options |= {f"{section}.{name}": value for name, value in given.items()}
-        return load_config("offline", options=options)
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
@@ -315,15 +325,6 @@ def _weights(real: list[Any], synthetic: list[Any]) -> NDArray[np.float64]:
     return np.array([1.0] * len(real) + [of_class[label] for label in synthetic])
 
 
-def _check_texts(texts: list[Any], labels: NDArray[Any]) -> None:
-    if len(texts) != len(labels):
-        raise ValueError(f"There are {len(texts)} texts and {len(labels)} labels.")
-    for row, text in enumerate(texts):
-        if not isinstance(text, str) or not text.strip():
-            what = "empty" if isinstance(text, str) else f"of type {type(text).__name__}"
-            raise ValueError(f"Row {row} of X is {what}; give a non-empty string.")
-
-
 def _warn(sentences: list[str], short: Mapping[Any, int]) -> None:
     for sentence in sentences:
         warnings.warn(sentence, stacklevel=5)
@@ -332,23 +333,8 @@ def _warn(sentences: list[str], short: Mapping[Any, int]) -> None:
 
 
 def _is_settings(given: Any) -> bool:
-    return given is None or isinstance(given, Mapping)
+    return given is None or isinstance(given, (str, Mapping))
 
 
 def _name(model: Any) -> str:
     return f"{type(model).__module__}.{type(model).__qualname__}"
-
-
-def _plain(label: Any) -> Any:
-    return label.item() if isinstance(label, np.generic) else label
-
-
-def _like(given: Any, y: NDArray[Any]) -> Any:
-    """Labels in the type that the user passed."""
-    if isinstance(given, pd.Series):
-        return pd.Series(y, name=given.name).astype(given.dtype)
-    if isinstance(given, pd.DataFrame):
-        return pd.DataFrame(y, columns=given.columns).astype(given.dtypes.to_dict())
-    if isinstance(given, (list, tuple)):
-        return type(given)(y.tolist())
-    return y

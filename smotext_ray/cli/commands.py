@@ -18,20 +18,28 @@ if TYPE_CHECKING:
 def augment(options: argparse.Namespace) -> int:
     """``smotext augment``: all stages."""
     config = _config(options)
+    if options.print_config:
+        return _print_config(config)
+    _require(options, config)
     if options.dry_run:
-        return _dry_run(config)
+        return _dry_run(config, options.output)
     from smotext_ray.pipeline.rounds import augment as run_all
 
-    run = run_all(config, _output(options), **_actors(options))
+    run = run_all(config, options.output, **_actors(options))
     return _show(run)
 
 
 def embed(options: argparse.Namespace) -> int:
     """``smotext embed``: check the corpus and embed it."""
     config = _config(options)
+    if options.print_config:
+        return _print_config(config)
+    _require(options, config)
+    if options.dry_run:
+        return _dry_run(config, options.output)
     from smotext_ray.pipeline.rounds import embed as run_embed
 
-    run, manifest = run_embed(config, _output(options), **_actors(options))
+    run, manifest = run_embed(config, options.output, **_actors(options))
     say(f"Embedded {manifest.input.rows} texts; next: smotext plan {run.uri}")
     return DONE
 
@@ -197,14 +205,20 @@ def doctor(options: argparse.Namespace) -> int:
     return diagnose(config)
 
 
-def _dry_run(config: RunConfig) -> int:
+def _dry_run(config: RunConfig, output: str | None) -> int:
     from rich.console import Console
 
     from smotext_ray.cli.estimate import show_estimate
     from smotext_ray.pipeline.preflight import check_feasible, survey_input
+    from smotext_ray.run.directory import Run
+    from smotext_ray.run.opening import has_manifest
+    from smotext_ray.run.output import check_output
 
+    if output and not has_manifest(Run(output)):
+        check_output(config.input.path, Run(output))
     survey = survey_input(config)
-    show_estimate(survey, check_feasible(survey.class_counts, config), config, Console())
+    points = check_feasible(survey.class_counts, config, singletons=survey.singletons)
+    show_estimate(survey, points, config, Console())
     return DONE
 
 
@@ -276,7 +290,22 @@ def _actors(options: argparse.Namespace) -> dict[str, Any]:
     return {} if options.actors is None else {"actors": options.actors}
 
 
-def _output(options: argparse.Namespace) -> str:
-    if not options.output:
-        raise UserError("Set the run directory with --output.")
-    return str(options.output)
+def _require(options: argparse.Namespace, config: RunConfig) -> None:
+    """Report all missing options at once."""
+    needed = {"--input": config.input.path, "--output": options.output or options.dry_run}
+    missing = [name for name, given in needed.items() if not given]
+    what = {"--input": "a file, directory or URI", "--output": "the run directory"}
+    if missing:
+        listed = " and ".join(f"{what[name]} with {name}" for name in missing)
+        raise UserError(f"Name {listed}.")
+
+
+def _print_config(config: RunConfig) -> int:
+    """Print the settings as YAML that ``--config`` takes."""
+    import yaml
+
+    from smotext_ray.cli.terminal import say
+    from smotext_ray.config.schema import config_json
+
+    say(yaml.safe_dump(config_json(config), sort_keys=False, allow_unicode=True).rstrip())
+    return DONE

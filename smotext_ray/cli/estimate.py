@@ -38,6 +38,8 @@ def show_estimate(
         examples = ", ".join(map(str, bad.examples))
         console.print(literal(f"Skipped: {bad.count} rows whose {reason}, such as {examples}."))
 
+    for sentence in survey.warnings:
+        console.print(literal(f"Note: {sentence}"))
     points = sum(new_points.values())
     tokens = int(points * config.decoder.num_candidates * _tokens_per_text(survey, config))
     cores = usable_cores()

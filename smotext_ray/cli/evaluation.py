@@ -88,6 +88,7 @@ def evaluate(options: argparse.Namespace) -> int:
             canaries=planted,
             compare=others,
             test=options.test,
+            encode_controls=not options.quick,
             **of_llm,
         ),
     )
@@ -211,7 +212,11 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
         help="runs on the same corpus with other values of privacy.epsilon, "
         "to plot utility by epsilon",
     )
-    add("--quick", action="store_true", help="skip the controls and perplexity that need the LLM")
+    add(
+        "--quick",
+        action="store_true",
+        help="skip the controls and perplexity that need the LLM, and do not encode other controls",
+    )
 
 
 def _add_canaries_options(command: argparse.ArgumentParser) -> None:

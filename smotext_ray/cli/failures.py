@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import re
 
 from smotext_ray.errors import Stopped, UserError
+
+# What only another path or other permissions change.
+_OF_THE_PATH = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ENAMETOOLONG, errno.ELOOP),
+}
 
 
 def users_error(error: BaseException) -> str | None:
@@ -18,6 +25,8 @@ def users_error(error: BaseException) -> str | None:
         told = re.search(r"^smotext_ray\.errors\.UserError: (.+)$", str(cause), re.MULTILINE)
         if told:
             return told[1]
+    if isinstance(error, OSError) and error.errno in _OF_THE_PATH and error.filename:
+        return f"{error.filename} cannot be used ({error.strerror}); check the path."
     return None
 
 

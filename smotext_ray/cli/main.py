@@ -7,7 +7,10 @@ short of its target.
 from __future__ import annotations
 
 import argparse
+import difflib
+import io
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -55,10 +58,13 @@ def main(arguments: Sequence[str] | None = None, actors: Actors | None = None) -
     int
         The exit code.
     """
+    _show_any_character()
     _log_to_terminal()
     try:
         options = _options(arguments)
         options.actors = actors
+        if getattr(options, "address", None):
+            os.environ["RAY_ADDRESS"] = options.address
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except UserError as error:
@@ -99,6 +105,12 @@ class _Parser(argparse.ArgumentParser):
     """Reports usage errors like all user errors: one sentence, exit code 2."""
 
     def error(self, message: str) -> Any:
+        found = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        if found:
+            known = re.findall(r"[\w-]+", found[2])
+            near = difflib.get_close_matches(found[1], known, n=1)
+            meant = f"did you mean {near[0]!r}? Choose" if near else "choose"
+            message = f"unknown choice {found[1]!r}; {meant} from {', '.join(known)}"
         raise UserError(f"{message} (see {self.prog} --help)")
 
 
@@ -143,6 +155,8 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="make the repository public (default: private)",
             )
+        if name in ("plan", "decode"):
+            _add_address(command)
         if name == "verify":
             command.add_argument(
                 "--repair", action="store_true", help="make missing or damaged files again"
@@ -218,7 +232,9 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     add("--seed", type=int, metavar="N", help="random seed for planning and decoding (default 0)")
     add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times (default 3)")
     _add_problem_options(command, " (default error)")
+    _add_address(command)
     add("--dry-run", action="store_true", help="print what would be done; write nothing")
+    add("--print-config", action="store_true", help="print all settings as YAML; do nothing else")
     add("overrides", nargs="*", metavar="section.key=value", help="any other setting")
 
 
@@ -233,7 +249,16 @@ def _add_expand_options(command: argparse.ArgumentParser) -> None:
     add("--target", metavar="S", help="like --sampling-strategy of augment (default: unchanged)")
     add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times")
     _add_problem_options(command)
+    _add_address(command)
     add("overrides", nargs="*", metavar="section.key=value", help="any setting that may change")
+
+
+def _add_address(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="Ray cluster (default: RAY_ADDRESS, or Ray on this machine)",
+    )
 
 
 def _add_problem_options(command: argparse.ArgumentParser, default: str = "") -> None:
@@ -243,6 +268,13 @@ def _add_problem_options(command: argparse.ArgumentParser, default: str = "") ->
     ):
         text = f"what to do with {problem}{default}"
         command.add_argument(option, choices=get_args(OnProblem), help=text)
+
+
+def _show_any_character() -> None:
+    """What the terminal cannot show is spelled out: a finished command does not fail for that."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _log_to_terminal() -> None:

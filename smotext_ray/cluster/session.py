@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from smotext_ray.cluster.local_ray import forget_token, start_local_ray
+from smotext_ray.errors import UserError
 
 GIB = 1024**3
+ANSWER_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,46 @@ def connect() -> Cluster:
 
 def _init(ray: Any) -> None:
     quiet = {"logging_level": "ERROR", "log_to_driver": False}
-    if os.environ.get("RAY_ADDRESS"):
-        forget_token()  # of a Ray that this process had before
-        ray.init(**quiet)
-    else:
+    address = os.environ.get("RAY_ADDRESS")
+    if not address or address == "local":
         start_local_ray(num_cpus=2 * usable_cores() + 2, **quiet)
+        return
+    check_address(address)
+    forget_token()  # of a Ray that this process had before
+    try:
+        ray.init(**quiet)
+    except ConnectionError as error:
+        raise UserError(_no_cluster(address)) from error
+
+
+def check_address(address: str) -> None:
+    """Check the form of a cluster's address, and that something answers there.
+
+    Raises
+    ------
+    UserError
+        Within `ANSWER_SECONDS`; Ray itself tries for half a minute.
+    """
+    if address == "auto":
+        return
+    host, colon, port = address.rpartition(":")
+    if "://" in address or not colon or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UserError(
+            f"The address {address!r} of the Ray cluster is not host:port, such as 10.0.0.1:6379 "
+            "(http:// is for ray job submit, and ray:// is not supported); set RAY_ADDRESS or "
+            "--address to that of the head node."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+    except OSError as error:
+        raise UserError(_no_cluster(address)) from error
+
+
+def _no_cluster(address: str) -> str:
+    return (
+        f"No Ray cluster answers at {address!r}; start it, or correct RAY_ADDRESS or --address "
+        "(without them, Ray starts on this machine)."
+    )
 
 
 @contextmanager
@@ -96,4 +134,4 @@ def usable_cores() -> int:
 
 
 def _started_here() -> bool:
-    return not os.environ.get("RAY_ADDRESS")
+    return os.environ.get("RAY_ADDRESS", "local") in ("", "local")

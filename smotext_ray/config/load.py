@@ -75,9 +75,27 @@ def _preset_file(preset: str) -> Path:
     return PRESETS / f"{preset}.yaml"
 
 
+class _Loader(yaml.SafeLoader):
+    """Takes keys as they are written: in ``{no: 50}`` and ``{010: 50}`` they are classes."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        self.flatten_mapping(node)
+        made: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key_node, yaml.ScalarNode):
+                key = key_node.value
+            if key in made:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} comes twice", key_node.start_mark
+                )
+            made[key] = self.construct_object(value_node, deep=deep)
+        return made
+
+
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise UserError(f"The config file {file} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -91,7 +109,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 def _yaml_value(value: str, override: str) -> Any:
     try:
-        return yaml.safe_load(value)
+        return yaml.load(value, _Loader)
     except yaml.YAMLError as error:
         raise UserError(f"The value of {override!r} is not YAML: {one_line(error)}.") from error
 
@@ -100,7 +118,6 @@ def _merge(into: dict[str, dict[str, Any]], content: dict[str, Any]) -> None:
     for section, values in content.items():
         if not isinstance(values, dict):
             raise UserError(f"The config section {section!r} must contain keys and values.")
-        # YAML parses some keys as other types: a bare ``on`` is True, ``5`` a number.
         into.setdefault(str(section), {}).update({str(k): v for k, v in values.items()})
 
 

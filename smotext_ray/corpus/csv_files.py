@@ -54,7 +54,7 @@ def read_csv(
         block_size=CSV_BLOCK_BYTES,
         encoding="utf8" if dialect.encoding == "utf-8" else dialect.encoding,
         column_names=names,
-        skip_rows=0,
+        skip_rows=dialect.lines_before,
         skip_rows_after_names=int(dialect.has_header),
     )
     parse = pyarrow.csv.ParseOptions(

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import logging
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyarrow import fs
@@ -45,6 +46,8 @@ class Dialect:
     names : tuple of str
         The columns; nameless ones are numbered from 1.
     has_header : bool
+    lines_before : int
+        Empty lines at the start, and Excel's ``sep=;``.
     """
 
     encoding: str
@@ -52,6 +55,7 @@ class Dialect:
     quoting: Quoting
     names: tuple[str, ...]
     has_header: bool
+    lines_before: int
 
 
 def find_dialect(
@@ -88,13 +92,23 @@ MOST_KNOWN = 10_000
 
 
 class _Lines:
-    """The lines of a file, again from the start each time."""
+    """The lines of a file from its first row on, again from there each time."""
 
     def __init__(self, filesystem: fs.FileSystem, path: str, config: InputConfig) -> None:
         self.filesystem, self.path = filesystem, path
         self.encoding = find_encoding(filesystem, path, config.encoding)
+        self.before, self.separator = 0, None
+        for line in self._all():
+            told = re.fullmatch(r"sep=(.)", line.strip("\r\n"), re.IGNORECASE)
+            if not told and line.strip("\r\n"):
+                break
+            self.before += 1
+            self.separator = told[1] if told else self.separator
 
     def __iter__(self) -> Iterator[str]:
+        yield from itertools.islice(self._all(), self.before, None)
+
+    def _all(self) -> Iterator[str]:
         encoding = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
         with open_bytes(self.filesystem, self.path) as stream:
             yield from io.TextIOWrapper(buffered(stream), encoding, newline="")
@@ -108,7 +122,7 @@ def _found(lines: _Lines, config: InputConfig, usual: str) -> Dialect:
     csv.field_size_limit(sys.maxsize)
     delimiter, first = _delimiter(lines, config, usual)
     names = _names(first, config.header)
-    dialect = Dialect(lines.encoding, delimiter, "quoted", names, config.header)
+    dialect = Dialect(lines.encoding, delimiter, "quoted", names, config.header, lines.before)
     if config.quoting != "auto":
         return _with(dialect, config.quoting)
     if not lines.has_quotes():
@@ -129,7 +143,7 @@ def _found(lines: _Lines, config: InputConfig, usual: str) -> Dialect:
 
 
 def _with(dialect: Dialect, quoting: Any) -> Dialect:
-    return Dialect(dialect.encoding, dialect.delimiter, quoting, dialect.names, dialect.has_header)
+    return replace(dialect, quoting=quoting)
 
 
 def reader(lines: Any, dialect: Dialect, strict: bool = True) -> Any:
@@ -142,8 +156,9 @@ def reader(lines: Any, dialect: Dialect, strict: bool = True) -> Any:
 
 def _delimiter(lines: _Lines, config: InputConfig, usual: str) -> tuple[str, list[str]]:
     """The delimiter and the cells of the first line."""
-    if config.delimiter is not None:
-        return config.delimiter, _first(lines, config.delimiter)
+    told = config.delimiter or lines.separator
+    if told is not None:
+        return told, _first(lines, told)
     asked = set(asked_columns(config).values())
     firsts = {each: _first(lines, each) for each in (usual, *DELIMITERS)}
     if config.header:
@@ -227,15 +242,15 @@ def _doubt(lines: _Lines, dialect: Dialect, config: InputConfig) -> str | None:
     labels: set[str] = set()
     joined: list[tuple[int, int, list[str]]] = []
     rows = reader(_kept(lines, held), dialect)
-    begin = 1
+    begin = lines.before + 1
     try:
         for cells in rows:
             if column is not None and len(cells) > column:
                 labels.add(cells[column])
             if len(held) > 1 and len(joined) < MOST_DOUBTS:
-                joined.append((begin, rows.line_num, held[:]))
+                joined.append((begin, lines.before + rows.line_num, held[:]))
             held.clear()
-            begin = rows.line_num + 1
+            begin = lines.before + rows.line_num + 1
     except csv.Error:
         return f"Line {begin} of {lines.path} has a quote that is not closed before the cell ends"
     for first, last, raw in joined:

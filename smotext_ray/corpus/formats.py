@@ -1,4 +1,4 @@
-"""Stream a file as blocks of rows: parquet, csv, tsv and JSON lines."""
+"""Stream a file as blocks of rows: parquet, csv, tsv, JSON lines and Excel."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus import blocks
 from smotext_ray.corpus.blocks import Block, asked_columns, require_columns
 from smotext_ray.corpus.csv_files import read_csv
+from smotext_ray.corpus.excel import read_excel
 from smotext_ray.corpus.json_lines import read_json_lines
 from smotext_ray.corpus.text_files import find_encoding, not_in_encoding
 from smotext_ray.errors import UserError, one_line
@@ -29,6 +30,7 @@ FORMATS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "jsonl",
+    ".xlsx": "excel",
 }
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}
 # Raised by pyarrow and the decompressors for damaged or unreachable files.
@@ -53,7 +55,7 @@ def split_ending(path: str) -> tuple[str | None, str | None]:
 
     Returns
     -------
-    format : {'parquet', 'csv', 'tsv', 'jsonl'} or None
+    format : {'parquet', 'csv', 'tsv', 'jsonl', 'excel'} or None
     compression : {'gzip', 'bz2', 'zstd', 'xz'} or None
 
     Examples
@@ -66,7 +68,7 @@ def split_ending(path: str) -> tuple[str | None, str | None]:
         if name.endswith(ending):
             return kind, None
         for packed, compression in COMPRESSIONS.items():
-            if kind != "parquet" and name.endswith(ending + packed):
+            if kind not in ("parquet", "excel") and name.endswith(ending + packed):
                 return kind, compression
     if "?" in name:  # the query of an http URL
         return split_ending(name.partition("?")[0])
@@ -126,6 +128,8 @@ def read_file(
     try:
         if kind == "parquet":
             read = _read_parquet(filesystem, path, own)
+        elif kind == "excel":
+            read = read_excel(filesystem, path, own, types)
         elif kind == "jsonl":
             read = read_json_lines(filesystem, path, own, types)
         else:
@@ -219,7 +223,7 @@ def _unreadable(
         return f"{path} is not readable by this user; change its permissions."
     if isinstance(error, FileNotFoundError):
         return f"{path} does not exist; check the path."
-    if kind != "parquet" and "UTF8" in str(error):
+    if kind in ("csv", "tsv", "jsonl") and "UTF8" in str(error):
         encoding = find_encoding(filesystem, path, config.encoding)
         return not_in_encoding(filesystem, path, encoding)
     # What pyarrow says of csv holds rows of the corpus.

@@ -49,10 +49,10 @@ def read_json_lines(
                 continue
             rows.append(_parse_line(line, number, path))
             if len(rows) == blocks.BLOCK_ROWS:
-                yield _block(rows, path, config, types)
+                yield block_of_rows(rows, path, config, types)
                 rows = []
     if rows:
-        yield _block(rows, path, config, types)
+        yield block_of_rows(rows, path, config, types)
 
 
 def _parse_line(line: bytes | str, number: int, path: str) -> dict[str, Any]:
@@ -96,9 +96,24 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _block(
+def block_of_rows(
     rows: list[dict[str, Any]], path: str, config: InputConfig, types: pa.Schema | None
 ) -> Block:
+    """Rows as a block; texts that are not strings are marked.
+
+    Parameters
+    ----------
+    rows : list of dict
+    path : str
+        For messages.
+    config : InputConfig
+    types : pyarrow.Schema or None
+
+    Raises
+    ------
+    UserError
+        If the values of a column have no common type.
+    """
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {name: [row.get(name) for row in rows] for name in names}
     for name in asked_columns(config).values():

@@ -238,8 +238,8 @@ def _checked(path: str, infos: list[fs.FileInfo]) -> tuple[str, ...]:
         kind, _ = split_ending(info.path)
         if kind is None:
             raise UserError(
-                f"{info.path} has an unknown extension; use {', '.join(FORMATS)}, all except "
-                f"parquet also with {', '.join(COMPRESSIONS)} (select files with a pattern "
+                f"{info.path} has an unknown extension; use {', '.join(FORMATS)}, text files "
+                f"also with {', '.join(COMPRESSIONS)} (select files with a pattern "
                 "such as 'DIR/*.csv')."
             )
         kinds.setdefault(kind, info.path)

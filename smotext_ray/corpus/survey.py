@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ from smotext_ray.corpus.plain import plain_type, restored
 from smotext_ray.corpus.sources import read_blocks
 from smotext_ray.corpus.validation import REASONS, check_names, read_ids, validate_rows
 from smotext_ray.errors import UserError
+from smotext_ray.utils.text import alike, distinct_part
 
 EXAMPLES = 5
 
@@ -64,6 +66,10 @@ class CorpusSummary:
         The values of each column of dictionaries, in order.
     digest : str
         Of the valid rows, see `RowDigest`.
+    singletons : frozenset
+        Labels of classes with several rows, but only one distinct text.
+    warnings : tuple of str
+        Sentences about what may not be meant.
     """
 
     rows: int
@@ -73,6 +79,8 @@ class CorpusSummary:
     mean_characters: float
     categories: dict[str, pa.Array] = field(default_factory=dict)
     digest: str = ""
+    singletons: frozenset[Any] = frozenset()
+    warnings: tuple[str, ...] = ()
 
 
 def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
@@ -95,7 +103,7 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
         result, has bad rows (with ``on_bad_row="error"``), null or duplicate ids, or fewer than
         ``least_classes`` classes.
     """
-    _checkroles(config)
+    _check_roles(config)
     types = ColumnTypes(config.text_column, config.label_column, config.id_column)
     tally = _Tally()
     for block in read_blocks(config):
@@ -114,16 +122,18 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
         check_fitting(schema, config)
     if config.id_column is not None:
         _check_unique(tally, config)
+    kind = label_type(schema.field(config.label_column).type)
+    class_counts = _class_counts(tally.labels, kind)
     survey = CorpusSummary(
         rows=tally.good,
-        class_counts=_class_counts(tally.labels, schema.field(config.label_column).type),
+        class_counts=class_counts,
         bad_rows=_bad_rows(tally, schema, config),
         schema=schema,
         mean_characters=tally.characters / max(tally.good, 1),
         categories=types.categories,
-        digest=tally.digest.of_labels(
-            lambda labels: _as_type(labels, label_type(schema.field(config.label_column).type))
-        ),
+        digest=tally.digest.of_labels(lambda labels: _as_type(labels, kind)),
+        singletons=_singletons(tally.distinct, class_counts, kind),
+        warnings=tuple(look_alikes(class_counts)),
     )
     _check_rows(survey, tally.seen, config, least_classes)
     return survey
@@ -146,6 +156,7 @@ class _Tally:
     bad: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[Any]] = field(default_factory=dict)
     digest: RowDigest = field(default_factory=RowDigest)
+    distinct: dict[Any, set[int]] = field(default_factory=dict)  # hashes of the first two texts
     # 8 bytes per row, the only thing here that grows with the corpus: the id itself, or the hash of
     # a string (ids with the same hash are read again and compared).
     hashes: array[int] = field(default_factory=lambda: array("q"))
@@ -166,10 +177,42 @@ class _Tally:
         for entry in labels.value_counts().to_pylist():
             self.labels[entry["values"]] += entry["counts"]
         self.digest.add(self.good, texts, labels)
+        self._add_distinct(texts, labels)
         if config.id_column is not None:
             self.hashes.frombytes(_hashes(ids).tobytes())
         self.seen += block.table.num_rows
         self.good += int((verdict == 0).sum())
+
+    def _add_distinct(self, texts: pa.Array, labels: pa.Array) -> None:
+        for label in labels.unique().to_pylist():
+            known = self.distinct.setdefault(label, set())
+            if len(known) < 2:
+                for text in texts.filter(pc.equal(labels, pa.scalar(label, labels.type))):
+                    known.add(hash(distinct_part(text.as_py())))
+                    if len(known) == 2:
+                        break
+
+
+def _singletons(
+    distinct: dict[Any, set[int]], counts: dict[Any, int], kind: pa.DataType
+) -> frozenset[Any]:
+    found: dict[Any, set[int]] = {}
+    for label, hashes in zip(_as_type(list(distinct), kind), distinct.values(), strict=True):
+        found.setdefault(label, set()).update(hashes)
+    return frozenset(label for label, hashes in found.items() if len(hashes) < 2 <= counts[label])
+
+
+def look_alikes(labels: Iterable[Any]) -> Iterator[str]:
+    """A sentence for each group of classes that a person may take for one."""
+    groups: dict[str, list[str]] = {}
+    for label in labels:
+        groups.setdefault(alike(str(label)), []).append(str(label))
+    for names in groups.values():
+        if len(names) > 1:
+            yield (
+                f"The classes {', '.join(map(ascii, names))} differ only in case, white space or "
+                "the form of their characters; if they are one class, write them alike."
+            )
 
 
 def _check_unique(tally: _Tally, config: InputConfig) -> None:
@@ -228,7 +271,7 @@ def check_fitting(schema: pa.Schema, config: InputConfig) -> None:
                 converted(block, field_.name, field_.type)
 
 
-def _checkroles(config: InputConfig) -> None:
+def _check_roles(config: InputConfig) -> None:
     if len(roles(config)) < 2 + (config.id_column is not None):
         raise UserError(
             "The text, label and id columns must be different; "
@@ -264,7 +307,7 @@ def _check_rows(survey: CorpusSummary, seen: int, config: InputConfig, least_cla
 def _class_counts(labels: Counter[Any], kind: pa.DataType) -> dict[Any, int]:
     # For csv, strings were counted, and two of them can be the same value: "true" and "True".
     counts: Counter[Any] = Counter()
-    for label, count in zip(_as_type(list(labels), label_type(kind)), labels.values(), strict=True):
+    for label, count in zip(_as_type(list(labels), kind), labels.values(), strict=True):
         counts[label] += count
     return dict(sorted(counts.items(), key=lambda item: str(item[0])))
 
@@ -281,4 +324,15 @@ def _bad_rows(tally: _Tally, schema: pa.Schema, config: InputConfig) -> dict[str
 
 
 def _as_type(values: list[Any], kind: pa.DataType) -> list[Any]:
-    return list(pa.array(values).cast(kind).to_pylist()) if values else []
+    """Values as they were counted, which for csv are strings, as those of a type."""
+    if not values:
+        return []
+    if isinstance(values[0], str):
+        return list(pa.array(values).cast(kind).to_pylist())
+    try:
+        return list(pa.array(values, kind).to_pylist())
+    except (OverflowError, pa.ArrowInvalid):
+        raise UserError(
+            f"Some integers do not fit {kind}, the type that the column has in all of the input; "
+            "write them as strings."
+        ) from None

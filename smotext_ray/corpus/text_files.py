@@ -74,7 +74,10 @@ def find_encoding(filesystem: fs.FileSystem, path: str, told: str | None) -> str
     for mark, name in MARKS:
         if sample.startswith(mark):
             return name
-    if b"\0" in sample:
+    nulls = sample.count(0)
+    if 0 < nulls < len(sample) // 8:
+        raise UserError(f"{path} has null bytes in its text; remove them, such as with tr -d.")
+    if nulls:
         order = "le" if sample[1::2].count(0) > sample[0::2].count(0) else "be"
         raise UserError(
             f"{path} has null bytes, as in UTF-16; if it is, add input.encoding=utf-16-{order}."

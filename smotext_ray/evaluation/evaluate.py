@@ -77,6 +77,9 @@ class Options:
         Runs on the same corpus with other epsilons, for the utility-epsilon plot.
     test : str
         Where the test texts are from, for the report.
+    encode_controls : bool
+        Whether texts made by controls are encoded, new ones for each seed; otherwise only
+        classifiers that read words are trained on them.
     """
 
     classifiers: Sequence[str] = tuple(CLASSIFIERS)
@@ -87,6 +90,7 @@ class Options:
     canaries: Canaries | None = None
     compare: Sequence[Run] = ()
     test: str = ""
+    encode_controls: bool = True
 
 
 def evaluate(
@@ -122,7 +126,8 @@ def evaluate(
     controls = options.decoded
     named = _classifiers(config, options.classifiers, material.real)
     arms = available(options.variants)
-    trials = run_trials(material, seeds, named, encode, arms, log=log, decoded=controls)
+    of_controls = encode if options.encode_controls else None
+    trials = run_trials(material, seeds, named, of_controls, arms, log=log, decoded=controls)
     privacy = _promise(manifest) | {"rows": copy_check(material, encode, options.canaries)}
     if options.compare:
         runs = [run, *options.compare]

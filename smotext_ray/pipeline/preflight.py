@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,9 @@ from smotext_ray.privacy.release import check_input
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.opening import check_same, existing_manifest
+from smotext_ray.run.output import check_output
+
+log = logging.getLogger("smotext_ray")
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,11 @@ def open_checked(
         config = _with_dtype(config, manifest.config.encoder.dtype)
         check_same(run, manifest, config, models)
         return Opened(run, config, models, manifest, None)
+    check_output(config.input.path, run)
     survey = survey_input(config)
-    check_feasible(survey.class_counts, config)
+    check_feasible(survey.class_counts, config, singletons=survey.singletons)
+    for sentence in survey.warnings:
+        log.warning("%s", sentence)
     config = _with_dtype(config, executor.encoder_dtype(config))
     return Opened(run, config, models, None, survey)
 
@@ -86,16 +94,21 @@ def survey_input(config: RunConfig) -> CorpusSummary:
 
 
 def check_feasible(
-    class_counts: dict[Any, int], config: RunConfig, allow_reached: bool = False
+    class_counts: dict[Any, int],
+    config: RunConfig,
+    allow_reached: bool = False,
+    singletons: Set[Any] = frozenset(),
 ) -> dict[Any, int]:
-    """New points per class; rejects an invalid strategy, or a class with one row.
+    """New points per class; rejects an invalid strategy, or a class with one distinct text.
 
-    Also rejects a corpus with more rows than the SMOTE variant supports. A class with several rows
-    may still have only one distinct text, which is found later.
+    Also rejects a corpus with more rows than the SMOTE variant supports. With epsilon, each row
+    counts as another text.
     """
     check_rows(config.plan.variant, sum(class_counts.values()))
+    alone = frozenset() if has_epsilon(config) else singletons
+    distinct = {label: 1 if label in alone else rows for label, rows in class_counts.items()}
     points, _ = check_class_sizes(
-        class_counts,
+        distinct,
         targets(class_counts, config.plan.sampling_strategy, allow_reached),
         config.neighbors.k_neighbors,
         config.neighbors.on_singleton_class,

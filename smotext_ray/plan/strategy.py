@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 
 from smotext_ray.config.choices import OnProblem
 from smotext_ray.errors import UserError
+from smotext_ray.utils.text import alike
 
 STRATEGIES = ("auto", "minority", "not minority", "not majority", "all")
 LISTED = 10
@@ -158,13 +161,13 @@ def lacking(
     return points
 
 
-def singleton_sentence(labels: list[Any]) -> str:
-    """The error message for singleton classes."""
+def singleton_sentence(labels: list[Any], skip: str = "--on-singleton-class skip") -> str:
+    """The error message for singleton classes; ``skip`` is how to say that they are skipped."""
     one = len(labels) == 1
     return (
         f"{'Class' if one else 'Classes'} {_listed(labels)} {'has' if one else 'have'} only "
         "one distinct text, so there is nothing to interpolate with: add texts, exclude the "
-        "class from the sampling strategy, or use --on-singleton-class skip."
+        f"class from the sampling strategy, or use {skip}."
     )
 
 
@@ -177,7 +180,7 @@ def _ordered(labels: Iterable[Any]) -> list[Any]:
 
 
 def _listed(labels: Iterable[Any]) -> str:
-    names = [str(label) for label in labels]
+    names = [repr(label) for label in labels]
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return (", ".join(names[:LISTED]) + more) or "none"
 
@@ -203,28 +206,42 @@ def _final_counts(
     strategy: Mapping[Any, Any], labels: list[Any], counts: list[int], allow_reached: bool
 ) -> dict[int, int]:
     """The strategy with labels replaced by their codes."""
-    codes = {str(label): code for code, label in enumerate(labels)}
     final: dict[int, int] = {}
     for name, count in strategy.items():
-        code = codes.get(str(name))
-        if code is None:
-            raise UserError(
-                f"The sampling strategy has the unknown class {str(name)!r}; the corpus has: "
-                f"{_listed(labels)}."
-            )
+        code = _code_of(str(name), labels)
         number = isinstance(count, (int, float, np.number)) and not isinstance(count, bool)
         if not number or not math.isfinite(count) or count != int(count):
             raise UserError(
-                f"The sampling strategy asks for {count!r} rows of class {name}; "
+                f"The sampling strategy asks for {count!r} rows of class {name!r}; "
                 "give a whole number."
             )
         if count < counts[code] and not allow_reached:
             raise UserError(
-                f"The sampling strategy asks for {int(count)} rows of class {name}, which "
+                f"The sampling strategy asks for {int(count)} rows of class {name!r}, which "
                 f"already has {counts[code]}; rows are never removed, so ask for more."
             )
         final[code] = max(int(count), counts[code])
     return final
+
+
+def _code_of(name: str, labels: list[Any]) -> int:
+    """The place of the class that a name means: its label as it is shown, or the same value."""
+    shown = [str(label) for label in labels]
+    if name in shown:
+        return shown.index(name)
+    for code, label in enumerate(labels):
+        if isinstance(label, bool):
+            if name.casefold() == str(label).casefold():
+                return code
+        elif isinstance(label, int) and re.fullmatch(rf"{label}\.0+", name):
+            return code
+    near = [each for each in shown if alike(each) == alike(name)]
+    near = near or difflib.get_close_matches(name, shown, n=1)
+    advice = f"did you mean {near[0]!r}? The" if near else "the"
+    raise UserError(
+        f"The sampling strategy has the unknown class {name!r}; {advice} corpus has: "
+        f"{_listed(labels)}."
+    )
 
 
 def _is_reached(ratio: float, labels: list[Any], counts: list[int], allow_reached: bool) -> bool:

@@ -49,10 +49,11 @@ def log_to_no_run() -> None:
 def run_name(run: Run) -> str:
     """A run's name in logs and metrics: its directory's name and eight distinguishing digits.
 
-    They come from the path, without any credentials of a URI.
+    They come from the path, without any credentials of a URI. Ray's metrics take ASCII alone.
     """
     path = run.path.rstrip("/")
-    return f"{path.rpartition('/')[2]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+    name = re.sub(r"[^\w.-]", "_", path.rpartition("/")[2], flags=re.ASCII)
+    return f"{name}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
 
 
 class _LineFormatter(JsonFormatter):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -16,6 +17,10 @@ from smotext_ray.run.facts import Outcome
 from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.run.tables import samples_table
 from smotext_ray.utils.text import fingerprint
+
+ACCEPTED = pc.field("status") == "accepted"
+MARKED = ("sample_id", "label", "cosine_to_point")
+BATCH = 65_536  # texts that are Python strings at a time
 
 
 def accepted_unique_samples(run: Run, rounds: list[int]) -> Iterator[pa.Table]:
@@ -29,17 +34,58 @@ def accepted_unique(parts: Iterable[ds.Dataset]) -> Iterator[pa.Table]:
     The gate sees one sample at a time; duplicates within a class (ignoring case and white space)
     are found only here, and the later one is dropped.
     """
-    seen: set[tuple[Any, int]] = set()
+    seen = _Seen()
     for part in parts:
-        accepted = part.to_table(filter=pc.field("status") == "accepted").sort_by("sample_id")
-        keep = []
-        for label, text in zip(
-            accepted["label"].to_pylist(), accepted["text"].to_pylist(), strict=True
-        ):
-            mark = (label, fingerprint(text))
-            keep.append(mark not in seen)
-            seen.add(mark)
-        yield accepted.filter(pa.array(keep, pa.bool_()))
+        accepted = part.to_table(filter=ACCEPTED).sort_by("sample_id")
+        yield accepted.filter(pa.array(seen.add(accepted)))
+
+
+def usable_samples(parts: Iterable[ds.Dataset]) -> pa.Table:
+    """``sample_id, label, cosine_to_point`` of the last part's samples that `accepted_unique` has.
+
+    Takes about 50 bytes of memory per sample, whatever the length of the texts.
+    """
+    seen, kept = _Seen(), pa.table({})
+    for part in parts:
+        batches = part.to_batches(columns=[*MARKED, "text"], filter=ACCEPTED)
+        tables = [_marked(pa.Table.from_batches([batch])) for batch in batches]
+        none = _marked(part.schema.empty_table())
+        marked = pa.concat_tables([none, *tables]).sort_by("sample_id")
+        kept = marked.filter(pa.array(seen.add(marked))).select(list(MARKED))
+    return kept
+
+
+class _Seen:
+    """The texts of each class so far."""
+
+    def __init__(self) -> None:
+        self._marks: dict[Any, np.ndarray] = {}
+
+    def add(self, samples: pa.Table) -> np.ndarray:
+        """Add samples in order; which of them are new, bool."""
+        samples = samples if "mark" in samples.column_names else _marked(samples)
+        marks = samples["mark"].to_numpy()
+        keep = np.zeros(len(marks), bool)
+        for label in samples["label"].unique().to_pylist():
+            rows = np.flatnonzero(pc.equal(samples["label"], label).to_numpy())
+            _, first = np.unique(marks[rows], return_index=True)
+            rows = rows[np.sort(first)]
+            before = self._marks.get(label, np.empty(0, np.int64))
+            rows = rows[~np.isin(marks[rows], before)]
+            keep[rows] = True
+            self._marks[label] = np.concatenate([before, marks[rows]])
+        return keep
+
+
+def _marked(samples: pa.Table) -> pa.Table:
+    """The columns `MARKED`, and ``mark``, the fingerprint of the text."""
+    marks = np.empty(len(samples), np.int64)
+    start = 0
+    for batch in samples.select(["text"]).to_batches(max_chunksize=BATCH):
+        for row, text in enumerate(batch["text"].to_pylist(), start):
+            marks[row] = fingerprint(text)
+        start += len(batch)
+    return samples.select(list(MARKED)).append_column("mark", pa.array(marks))
 
 
 def summarize_round(run: Run, rounds: list[int]) -> Outcome:
@@ -55,8 +101,8 @@ def summarize_round(run: Run, rounds: list[int]) -> Outcome:
     -------
     Outcome
     """
-    (last,) = deque(accepted_unique_samples(run, rounds), maxlen=1)
-    return summarize_samples(last, run.table("samples", f"round-{rounds[-1]}"))
+    parts = [samples_table(run, "samples", f"round-{n}") for n in rounds]
+    return summarize_samples(usable_samples(parts), parts[-1])
 
 
 def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> Outcome:
@@ -65,14 +111,16 @@ def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> Outcome:
     Parameters
     ----------
     kept : pyarrow.Table
-        Those of them that are `accepted_unique`.
+        Those of them that are `usable_samples`.
     samples : pyarrow.dataset.Dataset
 
     Returns
     -------
     Outcome
     """
-    got = Counter(kept["label"].to_pylist())
+    got: Counter[Any] = Counter()
+    for entry in pc.value_counts(kept["label"]).to_pylist():
+        got[entry["values"]] += entry["counts"]
     by_class: Counter[tuple[Any, str]] = Counter()
     columns = ["label", "status", "reason"]
     for batch in samples.to_batches(columns=columns):

@@ -45,6 +45,8 @@ def read_newest(run: Run) -> Any:
             version = json.loads(run.read(LEASE, f"{VERSION}{token}.json"))
         except (FileNotFoundError, ValueError):
             continue
+        if version is None:  # of a holder that has not saved yet
+            continue
         if refused is not None or _order(version) > _order(found):
             return version
         break
@@ -55,7 +57,13 @@ def read_newest(run: Run) -> Any:
 
 def has_manifest(run: Run) -> bool:
     """Whether a run has begun, even if its only manifest is damaged."""
-    return run.has(MANIFEST) or bool(_tokens(run))
+    try:
+        read_newest(run)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except ValueError:
+        return True
+    return True
 
 
 def save_version(run: Run, content: dict[str, Any]) -> None:
@@ -89,9 +97,14 @@ def take_over(run: Run) -> None:
     try:
         content = read_newest(run)
     except (FileNotFoundError, ValueError):
-        return  # a new run, or one that opening it will refuse
+        content = None  # a new run, or one that opening it will refuse
     if isinstance(content, dict):
         save_version(run, content)
+    else:
+        # An earlier holder that wakes up must find that there was a later one, even when that one
+        # has ended without a save.
+        run.check_lease()
+        run.write(b"null\n", LEASE, f"{VERSION}{run.token}.json")
     for token in _tokens(run):
         if token < run.token:
             with suppress(OSError):

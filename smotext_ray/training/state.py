@@ -25,7 +25,7 @@ from smotext_ray.models.lora import Adapter
 from smotext_ray.training.average import Average
 from smotext_ray.training.config import METRICS_FILE
 from smotext_ray.training.workers import Workers
-from smotext_ray.utils.files import whole_file
+from smotext_ray.utils.files import sync, whole_file
 
 if TYPE_CHECKING:
     from smotext_ray.training.config import TrainConfig
@@ -102,8 +102,9 @@ class State:
         with whole_file(new) as handle:
             torch.save(content, handle)
         if file.exists():
-            os.replace(file, _previous(file))
+            _keep_as_previous(file)
         os.replace(new, file)
+        sync([output])
 
     def take(self, content: dict[str, Any], output: Path) -> None:
         """Load a state file from ``output``.
@@ -178,7 +179,7 @@ def settings_of(directory: Path) -> dict[str, Any]:
 
 def branch_off(source: Path, output: Path) -> None:
     """Copy the training state in ``source``, unless ``output`` already has one."""
-    if (output / STATE_FILE).exists():
+    if any(file.exists() for file in (output / STATE_FILE, _previous(output / STATE_FILE))):
         return
     output.mkdir(parents=True, exist_ok=True)
     for name in (METRICS_FILE, STATE_FILE):  # the state goes last: it marks the copy as complete
@@ -212,6 +213,18 @@ def _read(file: Path) -> dict[str, Any] | None:
     if file.exists():
         raise UserError(f"{file} cannot be read, and there is no earlier state; delete it.")
     return None
+
+
+def _keep_as_previous(file: Path) -> None:
+    """Give a state a second name; it is never without its own, from which `branch_off` knows it."""
+    link = file.with_name(f".{file.name}")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(file, link)
+    except OSError:  # a file system without hard links
+        os.replace(file, _previous(file))
+        return
+    os.replace(link, _previous(file))
 
 
 def _previous(file: Path) -> Path:
@@ -253,9 +266,12 @@ def save_bridge(output: Path, bridge: Bridge, adapter: Adapter) -> None:
     partial = output / ".bridge"
     bridge.save_pretrained(partial)
     adapter.save(partial)
+    # On disk before they replace the old ones: a later state will refer to them.
+    sync([*partial.iterdir(), partial])
     for file in partial.iterdir():
         os.replace(file, output / file.name)
     partial.rmdir()
+    sync([output])
 
 
 def keep_metrics(output: Path, steps: int) -> None:

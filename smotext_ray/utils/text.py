@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 
 
 def words(text: str) -> list[str]:
@@ -26,6 +27,18 @@ def distinct_part(text: str) -> str:
     'Wheat prices rose.'
     """
     return text.strip()
+
+
+def alike(label: str) -> str:
+    """What two labels have in common that a person may take for one.
+
+    Examples
+    --------
+    >>> alike("Spam ") == alike("spam")
+    True
+    """
+    composed = unicodedata.normalize("NFKC", label)
+    return " ".join(composed.casefold().split())
 
 
 def fingerprint(text: str) -> int:

@@ -397,7 +397,6 @@ def test_check_samplers_2d_target():
         ({"neighbors_per_point": 0}, "neighbors_per_point"),
         ({"on_ray": "sometimes"}, "on_ray"),
         ({"random_state": "seed"}, "random_state"),
-        ({"text_column": 1}, "text_column"),
         ({"gate": {"min_cosin": 0.3}}, "min_cosin"),
         ({"on_ray": True}, "encoder and decoder must be settings"),
     ],

@@ -307,7 +307,7 @@ def test_the_cluster_is_too_small(refused, corpus, output, monkeypatch, there, m
 def test_a_class_of_one_row(refused, tmp_path, output, more):
     singleton = csv(tmp_path / "singleton.csv", ROWS[1:])
     sentence = refused("augment", "--input", singleton, "--output", output, *more)
-    assert "Class grain has only one distinct text" in sentence
+    assert "Class 'grain' has only one distinct text" in sentence
 
 
 # Commands on a run

@@ -194,3 +194,17 @@ def test_the_manifest_holds_no_keys_of_an_address(given, kept):
     config = load_config(options={"input.path": given})
     assert config.input.path == given
     assert config_json(config)["input"]["path"] == kept
+
+
+@pytest.mark.parametrize("key", ["no", "yes", "010", "1.10", "12:30", "null", "2024-01-01", "0x10"])
+def test_a_class_is_what_is_written_in_yaml(tmp_path, key):
+    (tmp_path / "c.yaml").write_text(f"plan:\n  sampling_strategy: {{{key}: 6}}\n")
+    assert load_config(file=str(tmp_path / "c.yaml")).plan.sampling_strategy == {key: 6}
+    overrides = [f"plan.sampling_strategy={{{key}: 6}}"]
+    assert load_config(overrides=overrides).plan.sampling_strategy == {key: 6}
+
+
+def test_a_key_that_comes_twice_is_refused(tmp_path):
+    (tmp_path / "c.yaml").write_text("plan:\n  sampling_strategy: {a: 6, a: 7}\n")
+    with pytest.raises(UserError, match="comes twice"):
+        load_config(file=str(tmp_path / "c.yaml"))

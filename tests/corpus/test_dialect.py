@@ -192,3 +192,20 @@ def test_a_file_that_changes_is_looked_at_again(tmp_path):
     assert len(read(path)) == 1
     path.write_text("text;label\na;b\nc;d\n")
     assert len(read(path)) == 2
+
+
+@pytest.mark.parametrize("start", ["\n\n", "\r\n", "sep=;\n", "\nSEP=;\r\n\n"])
+def test_lines_before_the_header_are_no_rows(tmp_path, start):
+    content = 'text;label\n"a\n""b""";x\nc;y\n'
+    if "=" not in start:
+        content = content.replace(";", ",")
+    (tmp_path / "c.csv").write_bytes((start + content).encode())
+    assert read(tmp_path / "c.csv") == [('a\n"b"', "x"), ("c", "y")]
+    (tmp_path / "d.csv").write_bytes((start + content + f"{SECRET};x;y,x,y\n").encode())
+    line = content.count("\n") + 1 + start.count("\n")
+    assert f"Line {line} of" in refused(tmp_path / "d.csv")
+
+
+def test_null_bytes_in_a_text(tmp_path):
+    (tmp_path / "c.csv").write_text(f"text,label\n{SECRET} and some more of it\0,b\n")
+    assert "remove them" in refused(tmp_path / "c.csv")

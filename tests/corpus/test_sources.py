@@ -250,8 +250,8 @@ def test_a_cut_off_compressed_file(tmp_path, packed):
 
 
 def test_an_unknown_ending(tmp_path):
-    (tmp_path / "c.xlsx").write_text("x")
-    message = refused(tmp_path / "c.xlsx")
+    (tmp_path / "c.docx").write_text("x")
+    message = refused(tmp_path / "c.docx")
     assert "unknown extension" in message and ".parquet" in message and ".zst" in message
 
 
@@ -433,3 +433,28 @@ def test_the_demo_reads_like_a_file(monkeypatch, tmp_path):
 
 def test_an_unknown_demo():
     assert "choose from reuters-r8" in refused("demo:reuters")
+
+
+def test_excel(tmp_path):
+    pytest.importorskip("openpyxl")
+    import pandas as pd
+
+    rows = [{"text": "NA", "label": 1, "n": 0.5}, {"text": "b", "label": 2, "n": None}]
+    pd.DataFrame(rows).to_excel(tmp_path / "c.xlsx", index=False)
+    assert read(tmp_path / "c.xlsx") == rows
+    with pd.ExcelWriter(tmp_path / "two.xlsx") as writer:
+        for name in ("first", "second"):
+            pd.DataFrame(rows).to_excel(writer, sheet_name=name)
+    assert "the sheets 'first', 'second'" in refused(tmp_path / "two.xlsx")
+
+
+def test_excel_without_its_library(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (tmp_path / "c.xlsx").write_bytes(b"PK\x03\x04")
+    assert "install openpyxl, or save it as csv" in refused(tmp_path / "c.xlsx")
+
+
+def test_a_damaged_excel_file(tmp_path):
+    pytest.importorskip("openpyxl")
+    (tmp_path / "c.xlsx").write_bytes(b"PK\x03\x04 and no more")
+    assert "cannot be read as excel" in refused(tmp_path / "c.xlsx")

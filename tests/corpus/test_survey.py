@@ -537,3 +537,21 @@ def test_the_survey_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     survey_corpus(config)
     assert [p.name for p in tmp_path.iterdir()] == ["c.parquet"]
+
+
+# Classes
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_a_class_of_one_text_is_found_by_the_survey(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", 2)
+    table = {"text": ["one", " one", "One", "two", "one", "x"], "label": [1, 1, 2, 2, 1, 3]}
+    assert survey_corpus(write(tmp_path / f"c.{kind}", table)).singletons == {1}
+
+
+def test_look_alikes_are_told(tmp_path):
+    labels = ["caf\u00e9", "cafe\u0301", "Tea", "tea", "a", "b"]
+    survey = survey_corpus(write(tmp_path / "c.parquet", {"text": list("abcdef"), "label": labels}))
+    assert len(survey.warnings) == 2
+    assert "'Tea', 'tea'" in survey.warnings[0] + survey.warnings[1]
+    assert "'cafe\\u0301', 'caf\\xe9'" in survey.warnings[0] + survey.warnings[1]

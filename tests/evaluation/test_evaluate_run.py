@@ -208,6 +208,25 @@ def test_scores_have_no_interval_beyond_one(report):
     assert all(0 <= row["low"] <= row["mean"] <= row["high"] <= 1 for row in rows)
 
 
+def test_texts_of_controls_need_not_be_encoded(run, config, material):
+    def encode(texts):
+        raise AssertionError("no text is to be encoded")
+
+    found = evaluate(
+        run,
+        config,
+        material,
+        [0],
+        encode,
+        Options(encode_controls=False),
+        log=lambda line: None,
+    )
+    arms = {(row["classifier"], row["arm"]) for row in found["utility"]["rows"]}
+    assert any(arm.startswith("eda") for name, arm in arms if name == "tfidf")
+    assert not any(arm.startswith("eda") for name, arm in arms if name == "embedding")
+    assert {("embedding", "embedding_smote"), ("embedding", "real_and_synthetic")} <= arms
+
+
 def test_it_is_written_as_json_and_as_a_page(report, tmp_path):
     write(report, tmp_path / "new")
     again = json.loads((tmp_path / "new" / "report.json").read_text())

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from fake_run import HERE, fake_config, fakes_told
@@ -309,3 +310,25 @@ def test_an_expansion_that_another_process_began_and_left_is_finished_first(
     assert not done  # nothing is left to do once it is finished
     assert manifest.is_finished(manifest.config) and not manifest.is_expanding
     assert is_sound(finished) and manifest.class_counts["ship"] == 6
+
+
+def test_rows_of_a_csv_fit_the_types_that_a_run_has(tmp_path):
+    """A run may have typed its columns more eagerly, or have been made from parquet."""
+    labels = [True] * 6 + [False] * 4
+    texts = [f"text number {i}" for i in range(10)]
+    prices = [i / 4 for i in range(10)]
+    corpus = tmp_path / "corpus.parquet"
+    pq.write_table(pa.table({"text": texts, "label": labels, "price": prices}), corpus)
+    home = str(tmp_path / "run")
+    rounds.augment(fake_config(corpus), home, **HERE)
+    more = tmp_path / "more.csv"
+    more.write_text("text,label,price\nnew one,true,1.50\nnew two,FALSE,2\n")
+    run, done = expand(home, ExpansionRequest(input=str(more)), **HERE)
+    assert done
+    table = pq.read_table(run.at("augmented.parquet"))
+    own = table.filter(pc.invert(table["synthetic"]))
+    assert own["price"].to_pylist() == [*prices, 1.5, 2.0]
+    assert own["label"].to_pylist() == [*labels, True, False]
+    more.write_text("text,label,price\nnew three,true,cheap\n")
+    with pytest.raises(UserError, match="'price'"):
+        expand(home, ExpansionRequest(input=str(more)), **HERE)

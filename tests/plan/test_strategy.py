@@ -71,13 +71,13 @@ def test_a_tie_for_minority_does_not_hang_on_the_order_of_counts():
         ("most", ["'most'", "auto"]),
         ("[1, 2]", ["'[1, 2]'"]),
         ("true", ["'true'"]),
-        ('{"wheat": 50}', ["'wheat'", "earn, grain, ship"]),
+        ('{"wheat": 50}', ["'wheat'", "'earn', 'grain', 'ship'"]),
         ('{"grain": 40}', ["40 rows", "grain", "has 41"]),
         ('{"grain": -1}', ["-1 rows"]),
         ('{"grain": 50.5}', ["50.5", "whole number"]),
         ('{"grain": "50"}', ["'50'", "whole number"]),
         ('{"grain": NaN}', ["whole number"]),
-        (0.5, ["two classes", "the corpus has 3", "earn, grain, ship"]),
+        (0.5, ["two classes", "the corpus has 3", "'earn', 'grain', 'ship'"]),
         ("1.5", ["(0, 1]", "1.5"]),
         (0, ["(0, 1]"]),
         ("NaN", ["(0, 1]"]),
@@ -98,7 +98,7 @@ def test_a_ratio_that_would_remove_rows():
 
 def test_at_most_ten_classes_are_listed():
     counts = {f"c{number:02}": 3 for number in range(15)}
-    with pytest.raises(UserError, match="c09 and 5 more") as error:
+    with pytest.raises(UserError, match="'c09' and 5 more") as error:
         targets(counts, {"x": 4})
     assert "c10" not in str(error.value)
 
@@ -120,9 +120,34 @@ def test_class_sizes():
 
 def test_lonely_classes_are_refused_only_where_they_get_points():
     with pytest.raises(
-        UserError, match=r"Class a has only one distinct text.*--on-singleton-class skip"
+        UserError, match=r"Class 'a' has only one distinct text.*--on-singleton-class skip"
     ):
         check_class_sizes({"a": 1, "b": 9}, {"a": 4}, 5, "error")
-    with pytest.raises(UserError, match="Classes a, b have only one"):
+    with pytest.raises(UserError, match="Classes 'a', 'b' have only one"):
         check_class_sizes({"a": 1, "b": 1}, {"a": 4, "b": 1}, 5, "error")
     assert check_class_sizes({"a": 1, "b": 9}, {"b": 4}, 5, "error") == ({"b": 4}, [])
+
+
+@pytest.mark.parametrize(
+    ("labels", "name"),
+    [
+        (["no", "yes"], "no"),
+        (["1.10", "1.1"], "1.10"),
+        ([1, 0], "1"),
+        ([1, 0], "1.0"),
+        ([True, False], "true"),
+        (["true", "false"], "true"),
+        ([2**53 + 1, 2**53], str(2**53 + 1)),
+    ],
+)
+def test_a_class_is_named_as_it_is_shown_or_by_its_value(labels, name):
+    assert targets(dict.fromkeys(labels, 2), {name: 5}) == {labels[0]: 3}
+
+
+@pytest.mark.parametrize(
+    ("labels", "name", "meant"),
+    [(["TRUE", "FALSE"], "true", "TRUE"), (["spam ", "ham"], "spam", "spam "), ([1, 2], "01", "1")],
+)
+def test_what_names_no_class_comes_with_a_suggestion(labels, name, meant):
+    with pytest.raises(UserError, match=f"did you mean '{meant}'"):
+        targets(dict.fromkeys(labels, 2), {name: 5})

@@ -21,7 +21,7 @@ from smotext_ray.run.directory import LEASE, Run
 from smotext_ray.run.facts import InputFacts
 from smotext_ray.run.lease import Lease, LeaseLost, hold
 from smotext_ray.run.manifest import Manifest
-from smotext_ray.run.opening import new_manifest
+from smotext_ray.run.opening import existing_manifest, new_manifest
 
 ELSEWHERE = {"host": "other", "pid": 1, "process": "", "what": "expand", "since": "today"}
 
@@ -386,3 +386,17 @@ def test_a_save_without_a_lease_is_read_too(run):
         manifest_of(1).save(run)
     manifest_of(2).save(run)
     assert rows_of(run) == 2
+
+
+def test_a_holder_that_ended_without_a_save_still_keeps_an_earlier_one_out(run, monkeypatch):
+    monkeypatch.setattr(claims, "TTL_SECONDS", 0.2)
+    monkeypatch.setattr(module, "identity", lambda pid: "")  # on another machine each
+    slow = Lease(Run(run.uri), "augment")
+    slow.take()
+    time.sleep(0.3)
+    with hold(run, "augment"):
+        pass
+    slow._write()  # a renewal that was stalled brings its claim back
+    with pytest.raises(LeaseLost):
+        slow.check()
+    assert existing_manifest(run) is None  # the run has still not begun

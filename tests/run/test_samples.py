@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 from handmade_run import build
 
-from smotext_ray.run.samples import accepted_unique_samples, summarize_round
+from smotext_ray.run.samples import accepted_unique_samples, summarize_round, usable_samples
 
 WANTED = {"grain": 3, "ship": 2}  # sample ids 0 to 2 and 3 to 4; in a second round 5 to 7, 8 to 9
 
 
 def usable_ids(run, rounds):
-    return [table["sample_id"].to_pylist() for table in accepted_unique_samples(run, rounds)]
+    found = [table["sample_id"].to_pylist() for table in accepted_unique_samples(run, rounds)]
+    tables = [run.table("samples", f"round-{number}") for number in rounds]
+    assert usable_samples(tables)["sample_id"].to_pylist() == found[-1]
+    return found
 
 
 def test_accepted_samples_by_rising_id_a_table_a_round(tmp_path):

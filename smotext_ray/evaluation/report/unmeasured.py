@@ -24,8 +24,8 @@ def unmeasured(report: Mapping[str, Any]) -> list[dict[str, str | None]]:
     if "perplexity" not in fidelity or "decoded_texts" not in fidelity:
         found.append(
             (
-                "controls that the LLM decodes (shuffled vectors, lam 0, class name only), and "
-                "perplexity",
+                "controls that the LLM decodes (shuffled vectors, lam 0, class name only), EDA and "
+                "the Markov chain for classifiers that read embeddings, and perplexity",
                 f"{evaluate}  # without --quick",
             )
         )

@@ -42,7 +42,7 @@ def run_trials(
     material: EvaluationData,
     seeds: Sequence[int],
     classifiers: Mapping[str, Classifier],
-    encode: Callable[[list[str]], np.ndarray],
+    encode: Callable[[list[str]], np.ndarray] | None,
     controls: dict[str, Arm] | None = None,
     log: Callable[[str], Any] = print,
     decoded: Mapping[str, Control] | None = None,
@@ -57,8 +57,8 @@ def run_trials(
     seeds : sequence of int
     classifiers : mapping of str to Classifier
         Keys are the names in the report; only ``embedding`` reads embeddings.
-    encode : callable
-        Encodes texts created by controls.
+    encode : callable or None
+        Encodes texts created by controls; without it, ``embedding`` leaves those controls out.
     controls : dict of str to Arm, optional
         Default: all controls that need no LLM.
     log : callable
@@ -89,7 +89,7 @@ def score_arms(
     test: Rows,
     seed: int,
     classifiers: Mapping[str, Classifier],
-    encode: Callable[[list[str]], np.ndarray],
+    encode: Callable[[list[str]], np.ndarray] | None,
     settled: dict[tuple[str, str], Classifier] | None = None,
 ) -> dict[tuple[str, str], Scores]:
     """Score each classifier on each arm that it can read; keyed by (classifier, arm).
@@ -108,7 +108,11 @@ def score_arms(
     chosen = {} if settled is None else settled
     found = {}
     for name, arm, training, classifier in _pairs(arms, classifiers):
-        ready = with_embeddings(training, encode) if name == "embedding" else training
+        ready = training
+        if name == "embedding" and not training.rows.has_embedding:
+            if encode is None:
+                continue
+            ready = with_embeddings(training, encode)
         if (name, arm) not in chosen:
             if isinstance(classifier, Tuned):
                 classifier = classifier.settled(ready, seed)

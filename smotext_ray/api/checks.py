@@ -1,0 +1,50 @@
+"""Checks of the sampler's input, before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from smotext_ray.api.labels import plain_label
+from smotext_ray.errors import UserError
+from smotext_ray.plan.strategy import singleton_sentence
+from smotext_ray.utils.text import distinct_part
+
+
+def check_texts(texts: list[Any], labels: NDArray[Any]) -> None:
+    """Reject texts that are none, by their row.
+
+    Raises
+    ------
+    ValueError
+    """
+    if len(texts) != len(labels):
+        raise ValueError(f"There are {len(texts)} texts and {len(labels)} labels.")
+    for row, text in enumerate(texts):
+        if not isinstance(text, str) or not text.strip():
+            what = "empty" if isinstance(text, str) else f"of type {type(text).__name__}"
+            raise ValueError(f"Row {row} of X is {what}; give a non-empty string.")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"Row {row} of X has half of a surrogate pair, which is no character; remove it."
+            ) from None
+
+
+def check_singletons(texts: list[str], labels: NDArray[Any], wanted: Mapping[Any, int]) -> None:
+    """Reject a class that is to grow, but has one distinct text.
+
+    Raises
+    ------
+    UserError
+    """
+    distinct: dict[Any, set[str]] = {}
+    for text, label in zip(texts, labels.tolist(), strict=True):
+        distinct.setdefault(label, set()).add(distinct_part(text))
+    grown = [plain_label(label) for label, number in wanted.items() if number]
+    singletons = [label for label in grown if len(distinct[label]) < 2]
+    if singletons:
+        raise UserError(singleton_sentence(singletons, 'on_singleton_class="skip"'))
