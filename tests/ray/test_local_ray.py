@@ -45,6 +45,17 @@ def ray(shared_ray):
     return ray
 
 
+def is_loopback(ip: str) -> bool:
+    address = ipaddress.ip_address(ip)
+    mapped = getattr(address, "ipv4_mapped", None)  # ::ffff:127.0.0.1
+    return (mapped or address).is_loopback
+
+
+def test_the_addresses_are_told_apart():
+    assert all(map(is_loopback, ("127.0.0.1", "::1", "::ffff:127.0.0.1")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.0.2.2", "::ffff:192.0.2.2")))
+
+
 def test_every_socket_listens_on_the_loopback_only(ray):
     me = psutil.Process()
     listening = {
@@ -54,7 +65,7 @@ def test_every_socket_listens_on_the_loopback_only(ray):
         if connection.status == psutil.CONN_LISTEN
     }
     assert {"gcs_server", "raylet"} <= {name for name, _ in listening}
-    assert {x for x in listening if not ipaddress.ip_address(x[1]).is_loopback} == set()
+    assert {x for x in listening if not is_loopback(x[1])} == set()
 
 
 def test_it_asks_for_a_token_that_only_its_processes_have(ray):
