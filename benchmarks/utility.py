@@ -220,7 +220,7 @@ def show_arms(
     arms: dict[str, list[Any]], rows: dict[str, float], less: dict[str, Any]
 ) -> dict[str, Any]:
     """Print the table of a classifier: each arm, and what the synthetic texts gain over it."""
-    from smotext_ray.evaluation.utility.scores import METRICS, ratios, summarize
+    from smotext_ray.evaluation.utility.scores import METRICS, differences, ratios, summarize
     from smotext_ray.evaluation.utility.trials import SYNTHETIC
 
     results: dict[str, Any] = {}
@@ -240,9 +240,11 @@ def show_arms(
         print(f"| {arm} | {rows[arm]:.0f} | {figures} | {words} | {p} |")
     if SYNTHETIC in arms:
         share = ratios(arms[SYNTHETIC], arms["nothing"])
+        less = differences(arms[SYNTHETIC], arms["nothing"]).macro_f1
+        bounds = f" ({less.low:+.3f} to {less.high:+.3f})" if less.n > 1 else ""
         print(
             f"\nSynthetic texts alone reach {share.accuracy.mean:.1%} of the real ones' accuracy "
-            f"and {share.macro_f1.mean:.1%} of their macro-F1."
+            f"and {share.macro_f1.mean:.1%} of their macro-F1: {less.mean:+.3f}{bounds}."
         )
         results["tstr_over_trtr"] = share.as_json()
     return results

@@ -109,6 +109,7 @@ def test_the_table_of_the_protocol_has_gains_with_both_kinds_of_intervals(tmp_pa
     assert gain["mean"] == pytest.approx(results["over_test_rows"]["mean"]) and gain["p"] < 0.5
     assert "Over class_weights, by a bootstrap over the test rows: +0.069" in out
     assert "new_texts_less_this" not in results["synthetic_only"]
+    assert "of their macro-F1: -0.0" in out
 
 
 def test_arms_are_ranked_over_datasets(tmp_path, capsys):

@@ -32,7 +32,8 @@ def show_estimate(
     table = Table("class", "before", "new", "after", title="Classes")
     for label, before in survey.class_counts.items():
         new = new_points.get(label, 0)
-        table.add_row(literal(label), str(before), str(new), str(before + new))
+        shown = str(label).replace("\n", "\\n")
+        table.add_row(literal(shown), str(before), str(new), str(before + new))
     console.print(table)
     for reason, bad in survey.bad_rows.items():
         examples = ", ".join(map(str, bad.examples))

@@ -63,8 +63,7 @@ def main(arguments: Sequence[str] | None = None, actors: Actors | None = None) -
     try:
         options = _options(arguments)
         options.actors = actors
-        if getattr(options, "address", None):
-            os.environ["RAY_ADDRESS"] = options.address
+        _use_address(options)
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except UserError as error:
@@ -268,6 +267,20 @@ def _add_problem_options(command: argparse.ArgumentParser, default: str = "") ->
     ):
         text = f"what to do with {problem}{default}"
         command.add_argument(option, choices=get_args(OnProblem), help=text)
+
+
+def _use_address(options: argparse.Namespace) -> None:
+    """Take the option over RAY_ADDRESS, and check either before anything is loaded or read."""
+    if not hasattr(options, "address"):
+        return
+    if options.address:
+        os.environ["RAY_ADDRESS"] = options.address
+    address = os.environ.get("RAY_ADDRESS")
+    is_used = not getattr(options, "dry_run", False) and not getattr(options, "print_config", False)
+    if address and address != "local" and is_used:
+        from smotext_ray.cluster.session import check_address
+
+        check_address(address)
 
 
 def _show_any_character() -> None:

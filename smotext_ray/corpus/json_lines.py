@@ -135,6 +135,9 @@ def block_of_rows(
 
 def _array(name: str, values: list[Any], known: pa.DataType | None, path: str) -> pa.Array:
     try:
+        if known is not None and pa.types.is_integer(known):
+            # Told this type, pyarrow would cut fractions off.
+            return pa.array(values).cast(known)
         return pa.array(values, known)
     # ArrowTypeError is a TypeError, ArrowInvalid and Unicode errors are ValueErrors. What they
     # say holds values of the corpus.

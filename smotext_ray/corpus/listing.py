@@ -39,7 +39,9 @@ def check_listing(
         if filesystem.type_name == "local":
             directories = sorted({os.path.realpath(directory) for directory in directories})
         for directory in directories:
-            _check_directory(filesystem, directory)
+            # A partition of a table is no table, and there may be thousands.
+            if "=" not in os.path.basename(directory):
+                _check_directory(filesystem, directory)
     if filesystem.type_name != "local":
         return infos
     for info in infos:

@@ -46,14 +46,20 @@ def read_labeled_texts(
     else:
         config = InputConfig(path=path, text_column=text_column, label_column=label_column)
         pairs = [
-            (text.strip(), label)
+            (text.strip(), _as_class(label))
             for text, label in _rows(config, text_column, label_column)
-            if isinstance(text, str) and text.strip() and label is not None
+            # A label that is NaN is missing.
+            if isinstance(text, str) and text.strip() and label is not None and label == label
         ][:rows]
         texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
     if len(texts) < 2:
         raise UserError(f"{path} has fewer than two usable texts; add more.")
     return texts, labels
+
+
+def _as_class(label: Any) -> Any:
+    """A label as a run has it: where some are missing, other tools write 1 as 1.0."""
+    return int(label) if isinstance(label, float) and label.is_integer() else label
 
 
 def _rows(config: InputConfig, *names: str) -> list[tuple[Any, ...]]:

@@ -6,7 +6,7 @@ All user errors are found before the first text is encoded.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,8 +83,8 @@ def read_held_out(
     own = InputConfig() if test.startswith(DEMO) else Manifest.read(run).config.input
     columns = text_column or own.text_column, label_column or own.label_column
     texts, labels = read_labeled_texts(test, *columns, EVERY_ROW)
-    names = [str(label) for label in labels or []]
     known = set(map(str, Manifest.read(run).labels))
+    names = _names(labels or [], Manifest.read(run).labels)
     strange = sorted(set(names) - known)
     if strange:
         raise UserError(
@@ -92,6 +92,12 @@ def read_held_out(
             "texts of the corpus's classes only."
         )
     return LabeledTexts(texts, names)
+
+
+def _names(labels: Sequence[Any], of_run: Sequence[Any]) -> list[str]:
+    """Labels of a table as those of a run, whose integers may be floats in older ones."""
+    floats = {str(int(label)): str(label) for label in of_run if isinstance(label, float)}
+    return [floats.get(str(label), str(label)) for label in labels]
 
 
 def read_corpus(run: Run, file: str | None) -> LabeledTexts | None:
@@ -126,7 +132,7 @@ def read_corpus(run: Run, file: str | None) -> LabeledTexts | None:
     names = manifest.config.input
     columns = names.text_column, names.label_column
     texts, labels = read_labeled_texts(file, *columns, EVERY_ROW)
-    found = [str(label) for label in labels or []]
+    found = _names(labels or [], manifest.labels)
     wanted = {str(label): number for label, number in manifest.class_counts.items()}
     if Counter(found) != wanted or manifest.input.bad_rows:
         raise UserError(

@@ -17,7 +17,7 @@ from smotext_ray.run.directory import NOISED, Run
 from smotext_ray.tables import fixed_size_list, matrix
 
 
-def denoise(config: RunConfig, run: Run, labels: list[Any], rows: int) -> None:
+def denoise(config: RunConfig, run: Run, labels: list[Any], rows: int) -> list[str]:
     """Write ``embeddings/`` (``id, label, embedding``) from ``noised/``, in two passes.
 
     Parameters
@@ -28,6 +28,11 @@ def denoise(config: RunConfig, run: Run, labels: list[Any], rows: int) -> None:
         All class labels.
     rows : int
         Of the corpus, each of which was to be released once.
+
+    Returns
+    -------
+    list of str
+        Names of the files in ``embeddings/``.
 
     Raises
     ------
@@ -44,11 +49,14 @@ def denoise(config: RunConfig, run: Run, labels: list[Any], rows: int) -> None:
     )
     run.clear("embeddings")
     directory = run.make("embeddings")
+    names = []
     for number, table in enumerate(_tables(run)):
         denoised = denoiser(*_rows(table, code))
         lifted = fixed_size_list(directions.lift(denoised))
         table = table.drop_columns(["embedding"]).append_column("embedding", lifted)
-        pq.write_table(table, f"{directory}/part-{number:05d}.parquet", filesystem=run.fs)
+        names.append(f"part-{number:05d}.parquet")
+        pq.write_table(table, f"{directory}/{names[-1]}", filesystem=run.fs)
+    return names
 
 
 def _check_released_once(run: Run, wanted: int) -> None:

@@ -164,7 +164,8 @@ def _denoise(config: RunConfig, run: Run, manifest: Manifest, executor: Executor
     if "denoise" not in manifest.stages:
         run.clear("corpus")  # from now on no stage has access to its texts
         started = time.monotonic()
-        executor.call(denoise, config, run, manifest.labels, manifest.input.rows)
+        files = executor.call(denoise, config, run, manifest.labels, manifest.input.rows)
+        run.seal(files, "embeddings")
         manifest.stages["denoise"] = StageFacts(seconds=time.monotonic() - started)
         manifest.save(run)
     run.clear(NOISED)  # only after the stage is recorded as done, in case of a kill

@@ -77,7 +77,7 @@ def _entry(field: pa.Field, known: dict[str, Any], is_complete: bool) -> dict[st
         "numpy_type": _dtype(kind),
         "metadata": None,
     } | known
-    if is_complete:
+    if is_complete or entry["numpy_type"] != _dtype(kind):  # as pandas' own, which has missing ones
         return entry
     if pa.types.is_boolean(kind):
         return entry | {"numpy_type": "boolean"}

@@ -67,7 +67,8 @@ class _Seen:
         marks = samples["mark"].to_numpy()
         keep = np.zeros(len(marks), bool)
         for label in samples["label"].unique().to_pylist():
-            rows = np.flatnonzero(pc.equal(samples["label"], label).to_numpy())
+            value = pa.scalar(label, samples["label"].type)  # an unsigned one is inferred too small
+            rows = np.flatnonzero(pc.equal(samples["label"], value).to_numpy())
             _, first = np.unique(marks[rows], return_index=True)
             rows = rows[np.sort(first)]
             before = self._marks.get(label, np.empty(0, np.int64))

@@ -127,3 +127,7 @@ def test_the_address_may_be_an_option(capsys, monkeypatch, tmp_path, corpus):
     message = refused(capsys, "augment", *where, "--address", "http://head:8265")
     assert "'http://head:8265'" in message
     assert os.environ["RAY_ADDRESS"] == "http://head:8265" and not (tmp_path / "run").exists()
+    # Before the corpus is read: it is not even looked for.
+    missing = ("--input", "none.csv", "--output", str(tmp_path / "run"))
+    assert "'http://head:8265'" in refused(capsys, "augment", *missing)
+    assert main(["augment", "--input", corpus, "--dry-run"]) == 0

@@ -12,11 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from cluster_tools import Driver, Stage, check_whole, free_ports, samples, without_ray
 
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.run import claims, lease
 from smotext_ray.run.claims import read_claims
 from smotext_ray.run.directory import Run
+from smotext_ray.run.facts import InputFacts
 from smotext_ray.run.manifest import Manifest
+from smotext_ray.run.opening import new_manifest
 
 ROWS = {"common": 40, "rare": 8}
 BLOCK = 4
@@ -89,6 +94,30 @@ def killed_gone_on_with_and_expanded(at: Callable[[str], str], directory: Path) 
     assert stage.calls("encoder") == stage.calls("decoder") == []
     assert "new (sample" in smotext("show", run.uri, "--label", "new").stdout
     return run
+
+
+def a_stalled_save_is_never_read(uri: str, patch: pytest.MonkeyPatch) -> None:
+    """A holder that was stalled while another took over: its renewal and its save arrive late."""
+    patch.setattr(claims, "TTL_SECONDS", 3.0)
+    patch.setattr(lease, "identity", lambda pid: "")  # each on a machine of its own
+    slow, other = Run(uri), Run(uri)
+    stalled = lease.Lease(slow, "augment")
+    stalled.take()
+    slow.token = stalled.token
+    new_manifest(RunConfig(), {}, "first", InputFacts(rows=0, class_counts={})).save(slow)
+    time.sleep(4.5)
+    with lease.hold(other, "expand"):
+        manifest = Manifest.read(other)
+        manifest.created = "second"
+        manifest.save(other)
+        stalled._write()
+        with pytest.raises(lease.LeaseLost):
+            stalled.check()
+        manifest.created = "late"
+        manifest.save(slow)
+        assert b"late" in other.read("manifest.json")
+        assert Manifest.read(Run(uri)).created == "second"
+    assert read_claims(other) == []
 
 
 def write_corpus(uri: str, rows: dict[str, int]) -> None:

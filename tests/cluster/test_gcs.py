@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from buckets import killed_gone_on_with_and_expanded, serving, smotext
+from buckets import a_stalled_save_is_never_read, killed_gone_on_with_and_expanded, serving, smotext
 from cluster_tools import free_ports
 from pyarrow import fs
 
@@ -24,6 +24,10 @@ def at(tmp_path_factory) -> Iterator[Callable[[str], str]]:
         fs.GcsFileSystem(**place, anonymous=True, project_id="testing").create_dir("corpora")
         query = "&".join(f"{name}={value}" for name, value in place.items())
         yield lambda path: f"gs://anonymous@corpora/{path}?{query}"
+
+
+def test_a_save_of_a_holder_that_was_stalled_is_never_read(at, monkeypatch):
+    a_stalled_save_is_never_read(at("runs/stalled"), monkeypatch)
 
 
 def test_a_run_in_a_bucket_survives_a_kill_and_is_expanded(at, tmp_path):

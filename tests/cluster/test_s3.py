@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from buckets import killed_gone_on_with_and_expanded, serving
+from buckets import a_stalled_save_is_never_read, killed_gone_on_with_and_expanded, serving
 from pyarrow import fs
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.long]
@@ -30,6 +30,10 @@ def at(tmp_path_factory) -> Iterator[Callable[[str], str]]:
             fs.S3FileSystem(**place, allow_bucket_creation=True).create_dir("corpora")
             query = "&".join(f"{name}={value}" for name, value in place.items())
             yield lambda path: f"s3://corpora/{path}?{query}"
+
+
+def test_a_save_of_a_holder_that_was_stalled_is_never_read(at, monkeypatch):
+    a_stalled_save_is_never_read(at("runs/stalled"), monkeypatch)
 
 
 def test_a_run_in_a_bucket_survives_a_kill_and_is_expanded(at, tmp_path):

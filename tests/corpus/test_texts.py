@@ -75,3 +75,10 @@ def test_labeled_texts_are_the_first_rows_with_text_and_label(tmp_path):
     assert read_labeled_texts(path, "t", None, 3) == (["a", "b", "c"], None)
     with pytest.raises(UserError, match="fewer than two usable texts"):
         read_labeled_texts(path, "t", "l", 1)
+
+
+def test_labels_are_integers_where_others_are_missing(tmp_path):
+    table = {"text": ["a", "b", "c", "d"], "label": [1.0, float("nan"), 0.0, None]}
+    pq.write_table(pa.table(table), tmp_path / "c.parquet")
+    texts, labels = read_labeled_texts(str(tmp_path / "c.parquet"), "text", "label", 9)
+    assert texts == ["a", "c"] and labels == [1, 0] and type(labels[0]) is int

@@ -18,6 +18,7 @@ from tiny_models import tiny_encoder
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus import sources
 from smotext_ray.errors import UserError
+from smotext_ray.evaluation import inputs
 from smotext_ray.evaluation.controls.decode import Control
 from smotext_ray.evaluation.evaluate import READ, Options, _bert, _manifold, _some, evaluate
 from smotext_ray.evaluation.inputs import (
@@ -378,3 +379,8 @@ def test_a_demo_data_set_means_its_test_texts(run, monkeypatch):
     assert read_held_out(run, "demo:reuters-r8").labels == ["grain", "ship"]
     read_held_out(run, "demo:reuters-r8:train")
     assert asked == [("reuters-r8", "test"), ("reuters-r8", "train")]
+
+
+def test_labels_of_a_table_are_those_of_the_run():
+    assert inputs._names([1, 0, "a"], [1, 0]) == ["1", "0", "a"]
+    assert inputs._names([1, 0], [1.0, 0.0]) == ["1.0", "0.0"]  # of an older run

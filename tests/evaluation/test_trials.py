@@ -190,6 +190,19 @@ def test_the_baseline_is_compared_without_adjustment_and_the_others_with_it():
     assert [gains["nothing"]["p"], gains["eda"]["p"]] == expected != [raw("nothing"), raw("eda")]
 
 
+def test_synthetic_texts_alone_are_compared_by_ratio_and_by_difference():
+    trials = {
+        ("tfidf", OWN): scored(0.9, 0.9),
+        ("tfidf", "nothing"): scored(0.8, 0.8),
+        ("tfidf", "synthetic_only"): scored(0.6, 0.6),
+    }
+    found = section(trials)
+    assert found["tstr_ratio"]["tfidf"]["macro_f1"]["mean"] == pytest.approx(0.75)
+    assert found["tstr_difference"]["tfidf"]["macro_f1"]["mean"] == pytest.approx(-0.2)
+    del trials["tfidf", "synthetic_only"]
+    assert section(trials)["tstr_difference"] is None
+
+
 def test_a_gain_over_the_baseline_has_both_intervals():
     labels = ["grain", "ship"] * 100
     half = tuple(["grain"] * 200)

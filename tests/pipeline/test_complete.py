@@ -95,6 +95,19 @@ def test_ray_that_forgot_rows_is_asked_again(run):
     assert calls == [[0, 1, 2, 3, 4], [2, 3, 4]] and ids(run) == list(range(ROWS))
 
 
+def test_a_checkpoint_that_ray_left_half_committed_loses_no_row(run):
+    """A move that is a copy and a delete leaves both names: Ray would delete the rows' file, and
+    keep them as done."""
+    put(run, "abc_000001_000000", [0, 1])
+    checkpoints = run.make("checkpoints", "decode")
+    for name, ids_ in {"000001": [0, 1], "000001.pending": [0, 1], "000002": [2]}.items():
+        pq.write_table(pa.table({"id": ids_}), f"{checkpoints}/abc_{name}.parquet")
+    calls: list = []
+    assert completed(run, all_others(run, calls)) == "made"
+    # Rows that stand in a file are done; those that only a checkpoint names are not.
+    assert calls == [[2, 3, 4]] and ids(run) == list(range(ROWS))
+
+
 def test_a_table_that_lacks_rows_is_not_done(run):
     def never(done: str) -> str:
         put(run, "same", [0, 1])

@@ -69,7 +69,7 @@ class Case:
         rounds.augment(self.config, URI, **HERE)
 
     def expand(self) -> None:
-        expand(URI, ExpansionRequest(), **HERE)
+        expand(URI, ExpansionRequest(input=str(self.corpus)), **HERE)
 
     def stopped_at(self, point: int) -> list[str]:
         """What is wrong with a run that was stopped there and then resumed."""
@@ -118,6 +118,7 @@ def test_it_is_whole_where_nothing_stops_it(case):
     assert len(case.expected["result"]) == 28
 
 
+@pytest.mark.slow
 def test_a_sample_of_the_points(case):
     points = np.linspace(0, case.points - 1, SOME).astype(int).tolist()
     wrong = {point: case.stopped_at(point) for point in points}

@@ -29,6 +29,7 @@ def check(seeds: range) -> None:
     assert held > 1.5 * len(seeds) and kept > 4 * len(seeds)
 
 
+@pytest.mark.slow
 def test_some_schedules():
     check(range(SOME))
 

@@ -57,6 +57,7 @@ def test_pandas_reads_integers_and_flags_unrounded(tmp_path):
     frame["tweet"] = np.arange(ROWS) + 2**60 + 1
     frame["flag"] = [True, False] * 5
     frame["small"] = pd.array([1, None] * 5, "UInt8")
+    frame["arrow"] = pd.array(range(ROWS), "int64[pyarrow]")
     frame["rank"] = pd.Categorical(["low", "high"] * 5, ["low", "high", "top"], ordered=True)
     frame["month"] = pd.period_range("2024-01", periods=ROWS, freq="M")
     frame["topic"] = pd.Categorical(frame.topic, ["ship", "grain"])
@@ -66,10 +67,13 @@ def test_pandas_reads_integers_and_flags_unrounded(tmp_path):
     back = pd.read_parquet(path)
     own = back[~back.synthetic][frame.columns]
     dtypes = back.dtypes.astype(str).to_dict()
-    assert {name: dtypes[name] for name in ("tweet", "flag", "small", "rank", "month")} == {
+    assert {
+        name: dtypes[name] for name in ("tweet", "flag", "small", "arrow", "rank", "month")
+    } == {
         "tweet": "Int64",
         "flag": "boolean",
         "small": "UInt8",
+        "arrow": "int64[pyarrow]",
         "rank": "category",
         "month": "period[M]",
     }

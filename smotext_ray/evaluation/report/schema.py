@@ -112,6 +112,7 @@ class Utility(TypedDict, total=False):
     rows: list[UtilityRow]
     recall: list[Recall]
     tstr_ratio: dict[str, Any]  # nested names to numbers or Intervals
+    tstr_difference: dict[str, Any]  # likewise: synthetic_only minus nothing
     gains: list[Gain]
     baseline: str  # the arm that over_baseline compares with
     over_baseline: list[OverBaseline]

@@ -8,7 +8,7 @@ from typing import Any
 from smotext_ray.evaluation.controls.decode import Control
 from smotext_ray.evaluation.statistics import Interval
 from smotext_ray.evaluation.utility.draws import LEFT_OUT
-from smotext_ray.evaluation.utility.scores import METRICS, Summary, ratios, summarize
+from smotext_ray.evaluation.utility.scores import METRICS, Summary, differences, ratios, summarize
 from smotext_ray.evaluation.utility.trials import REAL, SYNTHETIC, Trials
 from smotext_ray.evaluation.utility.verdicts import BASELINE, gains, over_baseline, verdicts
 
@@ -30,7 +30,9 @@ def utility_section(
     decoded : mapping of str to Control, optional
         Those without texts are named as empty.
     """
-    rows, recall, ratio = [], [], {}
+    rows, recall = [], []
+    ratio: dict[str, Any] = {}
+    less: dict[str, Any] = {}
     for (classifier, arm), scores in trials.items():
         summary, facts = summarize(scores, LEFT_OUT), {"classifier": classifier, "arm": arm}
         for metric in METRICS:
@@ -40,7 +42,9 @@ def utility_section(
             )
         recall += [facts | {"label": k} | _share(as_json(v)) for k, v in summary.recall.items()]
         if arm == SYNTHETIC and (classifier, REAL) in trials:
-            ratio[classifier] = _compared(ratios(scores, trials[classifier, REAL], LEFT_OUT))
+            real = trials[classifier, REAL]
+            ratio[classifier] = _compared(ratios(scores, real, LEFT_OUT))
+            less[classifier] = _compared(differences(scores, real, LEFT_OUT))
     over = gains(trials)
     return {
         "test_rows": len(labels),
@@ -49,6 +53,7 @@ def utility_section(
         "rows": rows,
         "recall": recall,
         "tstr_ratio": ratio or None,
+        "tstr_difference": less or None,  # near the ceiling, a ratio flatters
         "gains": [gain.as_json() for gain in over],
         "over_baseline": over_baseline(trials, over, labels),
         "verdicts": verdicts(over),

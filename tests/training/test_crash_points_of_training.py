@@ -99,6 +99,7 @@ def check(points: list[int], config: TrainConfig, home: Path, whole: Path) -> No
     assert not any(wrong.values()), {n: what for n, what in wrong.items() if what}
 
 
+@pytest.mark.slow
 def test_some_points(config, whole, tmp_path):
     directory, changes = whole
     assert changes > 20
