@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from smotext_ray.cluster.local_ray import forget_token, start_local_ray
 from smotext_ray.errors import UserError
 
 GIB = 1024**3
@@ -69,23 +70,17 @@ def connect() -> Cluster:
 
 
 def _init(ray: Any) -> None:
+    quiet = {"logging_level": "ERROR", "log_to_driver": False}
     address = os.environ.get("RAY_ADDRESS")
-    if address and address != "local":
-        check_address(address)
-        try:
-            ray.init(logging_level="ERROR", log_to_driver=False)
-        except ConnectionError as error:
-            raise UserError(_no_cluster(address)) from error
+    if not address or address == "local":
+        start_local_ray(num_cpus=2 * usable_cores() + 2, **quiet)
         return
-    ray.init(
-        # Otherwise Ray joins a cluster that someone started on this machine, and then rejects
-        # num_cpus.
-        address="local",
-        num_cpus=2 * usable_cores() + 2,
-        include_dashboard=False,
-        logging_level="ERROR",
-        log_to_driver=False,
-    )
+    check_address(address)
+    forget_token()  # of a Ray that this process had before
+    try:
+        ray.init(**quiet)
+    except ConnectionError as error:
+        raise UserError(_no_cluster(address)) from error
 
 
 def check_address(address: str) -> None:

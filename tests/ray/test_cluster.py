@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ray.data import DataContext
 
+from smotext_ray.cluster import local_ray, session
 from smotext_ray.cluster import pools as pools_module
-from smotext_ray.cluster import session
 from smotext_ray.cluster.pools import (
     DECODER_GIB,
     ENCODER_GIB,
@@ -331,6 +332,9 @@ def fake_ray(monkeypatch):
     fake = FakeRay()
     monkeypatch.setitem(sys.modules, "ray", fake)
     monkeypatch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")  # which connect sets
+    for module in (session, local_ray):
+        monkeypatch.setattr(module, "forget_token", lambda: None)
+    monkeypatch.setattr(local_ray, "_on_loopback", nullcontext)
     return fake
 
 
@@ -339,6 +343,7 @@ def test_ray_is_started_on_this_machine_even_where_another_one_runs(fake_ray, mo
     assert session.connect() == Cluster(6.0, 2.0, 8.0, (2.0,))
     assert fake_ray.given["address"] == "local"
     assert fake_ray.given["num_cpus"] == 6
+    assert fake_ray.given["include_dashboard"] is False
 
 
 def test_a_cluster_at_an_address_is_taken_as_it_is(fake_ray, remote):

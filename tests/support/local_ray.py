@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-QUIET = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
+OF_DRIVER = {"logging_level": "ERROR", "log_to_driver": False}
+QUIET = {"include_dashboard": False, **OF_DRIVER}
 CPUS = 6  # of the shared one, as `smotext` starts it on two cores
 
 
@@ -49,8 +50,9 @@ _running: list[tuple[SharedRay, pytest.MonkeyPatch]] = []
 def shared_ray(directory: Path) -> SharedRay:
     """The Ray that runs already, or else one that is started now, with this directory."""
     if not _running:
-        import ray
         from fake_run import stage_environment
+
+        from smotext_ray.cluster.local_ray import start_local_ray
 
         patch = pytest.MonkeyPatch()
         patch.delenv("RAY_ADDRESS", raising=False)
@@ -60,7 +62,7 @@ def shared_ray(directory: Path) -> SharedRay:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             port = taken.getsockname()[1]
-        ray.init(address="local", num_cpus=CPUS, _metrics_export_port=port, **QUIET)
+        start_local_ray(num_cpus=CPUS, _metrics_export_port=port, **OF_DRIVER)
         _running.append((SharedRay(directory, port), patch))
     return _running[0][0]
 
