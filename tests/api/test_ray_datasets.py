@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import ray
 from fake_run import fakes_by_default
 from fake_stages import Encoder
 from ray.data import DataContext
 from ray.data.checkpoint import CheckpointConfig
+from ray.data.extensions import ArrowTensorArray
 from test_sampler import rows
 
 import smotext_ray
@@ -133,3 +137,42 @@ class FakeDecode(ray_data.Decode):
         from test_sampler import Decoder
 
         self._decoder = Decoder()
+
+
+def test_rows_of_any_columns_come_back_unchanged(tmp_path):
+    texts, labels = rows()
+    number = len(texts)
+    table = pa.table(
+        {
+            "text": texts,
+            "label": labels,
+            "tweet": [2**60 + 1 + i for i in range(number)],
+            "flag": [i % 3 == 0 if i % 5 else None for i in range(number)],
+            "price": pa.array(range(number)).cast(pa.decimal128(25, 2)),
+            "tags": pa.array([["a", None]] * number, pa.list_(pa.string())),
+            "when": pa.array(range(number), pa.timestamp("us", "Asia/Tokyo")),
+            "tensor": ArrowTensorArray.from_numpy(np.arange(4 * number).reshape(number, 2, 2)),
+        }
+    )
+    # Neither the name of a directory nor its umlaut gets into the rows or in the way.
+    output = str(tmp_path / "größe=1" / "run")
+    augmented = smotext_ray.augment(
+        ray.data.from_arrow(table),
+        sampling_strategy={"rare": 10},
+        options=ALL_PASS,
+        output=output,
+    )
+    assert "größe" not in augmented.schema().names
+    found = pq.read_table(Run(output).at("augmented.parquet"))
+    own = found.filter(pc.invert(found["synthetic"])).sort_by("tweet")
+    for name in table.column_names:
+        assert own[name].type == table[name].type
+        assert name == "tensor" or own[name].to_pylist() == table[name].to_pylist()
+    assert (
+        own["tensor"].combine_chunks().to_numpy() == np.arange(4 * number).reshape(-1, 2, 2)
+    ).all()
+    synthetic = found.filter(found["synthetic"])
+    assert len(synthetic) == 2
+    assert all(
+        synthetic[n].null_count == 2 for n in table.column_names if n not in ("text", "label")
+    )
