@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import tempfile
 import uuid
 from collections import Counter
@@ -25,6 +27,8 @@ from smotext_ray.run.log import log_to_no_run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.result import up_to_target
 from smotext_ray.run.samples import accepted_unique_samples
+
+log = logging.getLogger("smotext_ray")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,13 @@ def run_on_ray(
     corpus: pa.Table, wanted: Mapping[Any, int], config: RunConfig, output: str | None
 ) -> Made:
     """Make new texts on Ray; the parameters are those of `run_here`."""
+    import ray
+
+    if not (ray.is_initialized() or os.environ.get("RAY_ADDRESS")):
+        log.warning(
+            "Starting Ray on this machine; use on_ray=False to stay in this process, or set "
+            "RAY_ADDRESS to use a cluster."
+        )
     with tempfile.TemporaryDirectory() as here:
         return _run(corpus, wanted, config, output or f"{here}/run", REAL, ON_RAY)
 

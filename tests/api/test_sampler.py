@@ -270,7 +270,7 @@ def test_a_variant_starts_from_other_texts_and_several_neighbours_are_named():
     assert set(lineage["borderline"]["source_id"]) <= set(danger) and len(danger) < 20
 
 
-def test_a_class_without_a_source_is_left_with_a_warning(monkeypatch):
+def test_a_class_without_a_source_is_left_with_a_warning(monkeypatch, caplog):
     texts, labels = rows()
     sentence = "'rare' is skipped: none of its texts is in danger"
     with pytest.warns(UserWarning, match=sentence) as told:
@@ -290,6 +290,7 @@ def test_a_class_without_a_source_is_left_with_a_warning(monkeypatch):
     with pytest.warns(UserWarning, match="skipped") as told:
         assert on_ray.fit_resample(texts, labels) == (texts, labels)
     assert [w.category for w in told].count(UserWarning) == 1
+    assert "Starting Ray on this machine; use on_ray=False" in caplog.text
 
 
 # imbalanced-learn's estimator checks, for texts (imblearn.utils.estimator_checks)
