@@ -75,6 +75,7 @@ USES = {
                 "max_model_len",
                 "max_num_seqs",
                 "tensor_parallel_size",
+                "use_tqdm_on_load",
             ),
             rest=("vllm/engine/arg_utils.py", "EngineArgs"),
         ),

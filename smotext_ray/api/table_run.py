@@ -18,10 +18,8 @@ import pyarrow.parquet as pq
 from smotext_ray.config.load import load_config
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline import rounds
-from smotext_ray.pipeline.actors import REAL, Actors
-from smotext_ray.pipeline.executor import Executor
+from smotext_ray.pipeline.actors import Actors
 from smotext_ray.pipeline.local import Local
-from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.run.directory import Run
 from smotext_ray.run.log import log_to_no_run
 from smotext_ray.run.manifest import Manifest
@@ -63,7 +61,7 @@ def run_on_ray(
             "RAY_ADDRESS to use a cluster."
         )
     with tempfile.TemporaryDirectory() as here:
-        return _run(corpus, wanted, config, output or f"{here}/run", REAL, ON_RAY)
+        return _run(corpus, wanted, config, output or f"{here}/run")
 
 
 def run_here(
@@ -93,9 +91,9 @@ def run_here(
         supports.
     """
     if output is not None:
-        return _run(corpus, wanted, config, output, actors, Local())
+        return _run(corpus, wanted, config, output, actors=actors, executor=Local())
     with _in_memory() as home:
-        return _run(corpus, wanted, config, f"{home}/run", actors, Local())
+        return _run(corpus, wanted, config, f"{home}/run", actors=actors, executor=Local())
 
 
 @contextmanager
@@ -112,8 +110,7 @@ def _run(
     wanted: Mapping[Any, int],
     config: RunConfig,
     home: str,
-    actors: Actors,
-    executor: Executor,
+    **stages: Any,
 ) -> Made:
     counts = Counter(corpus["label"].to_pylist())
     options = {
@@ -122,7 +119,7 @@ def _run(
         "plan.sampling_strategy": {str(c): counts[c] + n for c, n in wanted.items()},
     }
     try:
-        run = rounds.augment(load_config(options=options, base=config), home, actors, executor)
+        run = rounds.augment(load_config(options=options, base=config), home, **stages)
     finally:
         log_to_no_run()
     manifest = Manifest.read(run)

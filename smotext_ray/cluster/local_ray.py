@@ -14,6 +14,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def start_local_ray(**settings: Any) -> None:
             _temp_dir=str(private_directory() / "ray"),
             **settings,
         )
+    _forget_at_shutdown()
 
 
 def forget_token() -> None:
@@ -53,6 +55,21 @@ def forget_token() -> None:
 
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _forget_at_shutdown() -> None:
+    """Let a Ray that this process starts later, in its own way, have its own token."""
+    import ray
+
+    shutdown = ray.shutdown
+
+    @wraps(shutdown)
+    def shutdown_and_forget(*arguments: Any, **named: Any) -> None:
+        ray.shutdown = shutdown
+        shutdown(*arguments, **named)
+        forget_token()
+
+    ray.shutdown = shutdown_and_forget
 
 
 def private_directory() -> Path:

@@ -277,7 +277,7 @@ def test_a_class_without_a_source_is_left_with_a_warning(monkeypatch, caplog):
         x_new, y_new = sampler(variant="borderline", m_neighbors=1).fit_resample(texts, labels)
     assert (x_new, y_new) == (texts, labels) and len(told) == 1
 
-    def plans_nothing(config, uri, actors, executor):  # a run that found no source either
+    def plans_nothing(config, uri):  # a run that found no source either
         run = Run(uri)
         facts = InputFacts(rows=len(texts), class_counts={})
         manifest = new_manifest(config, {}, "2026-01-01", facts)

@@ -47,6 +47,7 @@ def test_a_gpu_that_decodes_much(monkeypatch, llm):
         "gpu_memory_utilization": 0.85,
         "kv_cache_memory_bytes": (1024 * 2 + 1) * 16 * TOKEN_BYTES,
         "disable_log_stats": True,
+        "use_tqdm_on_load": False,
     }
     assert engine.dtype == "bfloat16"
     assert engine._sampling["top_p"] == 0.95  # vLLM has a kernel for it

@@ -56,12 +56,19 @@ def test_the_addresses_are_told_apart():
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.0.2.2", "::ffff:192.0.2.2")))
 
 
+def connections_of(process):
+    try:
+        return process.net_connections(kind="inet")
+    except psutil.NoSuchProcess:  # ended in the meantime
+        return []
+
+
 def test_every_socket_listens_on_the_loopback_only(ray):
     me = psutil.Process()
     listening = {
         (process.name(), connection.laddr.ip)
         for process in (me, *me.children(recursive=True))
-        for connection in process.net_connections(kind="inet")
+        for connection in connections_of(process)
         if connection.status == psutil.CONN_LISTEN
     }
     assert {"gcs_server", "raylet"} <= {name for name, _ in listening}
