@@ -310,6 +310,10 @@ class FakeRay:
 
     def __init__(self):
         self.given = None
+        self.shutdowns = 0
+
+    def shutdown(self):
+        self.shutdowns += 1
 
     def is_initialized(self):
         return False
@@ -344,6 +348,16 @@ def test_ray_is_started_on_this_machine_even_where_another_one_runs(fake_ray, mo
     assert fake_ray.given["address"] == "local"
     assert fake_ray.given["num_cpus"] == 6
     assert fake_ray.given["include_dashboard"] is False
+
+
+def test_at_its_shutdown_the_token_is_forgotten_for_the_next_one(fake_ray, monkeypatch):
+    forgotten = []
+    session.connect()
+    monkeypatch.setattr(local_ray, "forget_token", lambda: forgotten.append(fake_ray.shutdowns))
+    fake_ray.shutdown()
+    assert forgotten == [1]
+    fake_ray.shutdown()  # of another Ray, which is not ours
+    assert forgotten == [1] and fake_ray.shutdowns == 2
 
 
 def test_a_cluster_at_an_address_is_taken_as_it_is(fake_ray, remote):
