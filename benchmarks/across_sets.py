@@ -5,8 +5,8 @@
 Reads the `results.json` that `utility.py` has written to each directory. Every dataset counts once,
 with the mean macro-F1 of its seeds [1]_. Only arms that all of them have are compared. The p values
 are of Wilcoxon's signed-rank test of real and synthetic rows against each arm, adjusted by Holm,
-but for class weights, the baseline named beforehand. With n datasets none can be below 2 / 2**n, so
-fewer than six cannot show anything at 5%.
+except for class weights, the baseline named beforehand. With n datasets none can be below 2 / 2**n,
+so fewer than six cannot show anything at 5%.
 
 .. [1] Demsar: Statistical comparisons of classifiers over multiple data sets. Journal of Machine
    Learning Research 7, 2006.

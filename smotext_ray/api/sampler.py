@@ -270,9 +270,8 @@ class SMOTExT(BaseOverSampler):
         is_large = len(corpus) > MANY_ROWS or sum(wanted.values()) > MOST_TEXTS
         if self.on_ray is True and own:
             raise ValueError(
-                f"On Ray, {' and '.join(own)} must be settings or numbers, "
-                "not objects; change that "
-                "or use on_ray=False."
+                f"On Ray, {' and '.join(own)} must be settings or numbers, not objects; "
+                "change that or use on_ray=False."
             )
         from smotext_ray.api import table_run
 
@@ -299,8 +298,8 @@ class SMOTExT(BaseOverSampler):
         else:
             models = check_models(config)
         return given_models(
-            self.encoder if has_encoder else encoder_of(config),
-            self.decoder if has_decoder else decoder_of(config),
+            lambda: self.encoder if has_encoder else encoder_of(config),
+            lambda: self.decoder if has_decoder else decoder_of(config),
             models,
             None if isinstance(self.nn_k_, FaissNeighbors) else self._nearest,
         )

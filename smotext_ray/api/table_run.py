@@ -23,8 +23,7 @@ from smotext_ray.pipeline.local import Local
 from smotext_ray.run.directory import Run
 from smotext_ray.run.log import log_to_no_run
 from smotext_ray.run.manifest import Manifest
-from smotext_ray.run.result import up_to_target
-from smotext_ray.run.samples import accepted_unique_samples
+from smotext_ray.run.result import delivered_samples
 
 log = logging.getLogger("smotext_ray")
 
@@ -123,9 +122,7 @@ def _run(
     finally:
         log_to_no_run()
     manifest = Manifest.read(run)
-    used: Counter[Any] = Counter()
-    accepted = accepted_unique_samples(run, manifest.round_numbers)
-    parts = [up_to_target(table, used, wanted) for table in accepted]
+    parts = list(delivered_samples(run, manifest.round_numbers, wanted))
     return Made(
         pa.concat_tables(parts) if parts else None,
         manifest.warnings or [],

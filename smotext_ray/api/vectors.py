@@ -16,6 +16,7 @@ from smotext_ray.errors import UserError
 from smotext_ray.models.bridge_config import read_bridge_config
 from smotext_ray.models.files import bridge_directory
 from smotext_ray.models.load import check_models
+from smotext_ray.plan.vectors import unit
 from smotext_ray.tables import matrix
 from smotext_ray.utils.filesystems import open_filesystem
 from smotext_ray.utils.plain_types import check_plain_types
@@ -54,7 +55,7 @@ def decode_vectors(
     for vectors in _read(path, column):
         points = _checked(vectors, width, start)
         if config.encoder.normalize:
-            points /= np.linalg.norm(points, axis=1, keepdims=True)
+            points = unit(points)
         seeds = range(random_state + start, random_state + start + len(points))
         made: pd.DataFrame = decoded(points, config, seeds)
         yield pa.table(
@@ -92,7 +93,7 @@ def _checked(vectors: pa.ChunkedArray, width: int, start: int) -> NDArray[np.flo
     if not (is_list or pa.types.is_fixed_size_list(kind)) or not _is_number(kind.value_type):
         raise UserError(f"The column is of type {kind}; name a column of lists of numbers.")
     try:
-        points = matrix(vectors).copy()
+        points = matrix(vectors)
     except ValueError:
         raise UserError(
             "Some embeddings are missing, or differ in length; write the file again without them."

@@ -11,7 +11,7 @@ def load_pretrained(kind: Any, name: str, **options: Any) -> Any:
     """Call ``kind.from_pretrained``, without code or adapters of the model's repository.
 
     By default transformers asks on a terminal whether to run the code of a repository. An adapter
-    beside the weights would be loaded by peft, which imports a module that the adapter names.
+    next to the weights would be loaded by peft, which imports a module that the adapter names.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def load_pretrained(kind: Any, name: str, **options: Any) -> Any:
     Raises
     ------
     UserError
-        If the model cannot be loaded without its own code, or has an adapter beside its weights.
+        If the model cannot be loaded without its own code, or has an adapter next to its weights.
     """
     from transformers.utils.peft_utils import find_adapter_config_file
 

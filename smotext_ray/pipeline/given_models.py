@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from smotext_ray.config.schema import RunConfig
@@ -17,17 +18,23 @@ from smotext_ray.plan.neighbors import Nearest
 
 
 def given_models(
-    encoder: Any, decoder: Any, models: dict[str, dict[str, str]], nearest: Nearest | None = None
+    encoder: Callable[[], Any],
+    decoder: Callable[[], Any],
+    models: dict[str, dict[str, str]],
+    nearest: Nearest | None = None,
 ) -> Actors:
     """The real stages, with these models in place of those that the settings name.
 
+    Each is asked for when a stage needs it: a finished run needs none.
+
     Parameters
     ----------
-    encoder : object
-        Has ``encode(texts, batch_size)``, which returns an array of shape (texts, d).
-    decoder : object
-        Has ``decode(points, seeds)``, which returns a `smotext_ray.models.engine.Candidates` per
-        point.
+    encoder : callable
+        Returns the encoder, which has ``encode(texts, batch_size)`` for an array of shape
+        (texts, d).
+    decoder : callable
+        Returns the decoder, which has ``decode(points, seeds)`` for a
+        `smotext_ray.models.engine.Candidates` per point.
     models : dict
         As returned by `smotext_ray.models.load.check_models`.
     nearest : callable, optional
@@ -36,15 +43,15 @@ def given_models(
 
     class Encode(EncodeActor):
         def load_encoder(self, config: RunConfig) -> Any:
-            return encoder
+            return encoder()
 
     class Gate(GateActor):
         def load_encoder(self, config: RunConfig) -> Any:
-            return encoder
+            return encoder()
 
     class Decode(DecodeActor):
         def load_decoder(self, config: RunConfig, points: int) -> Any:
-            return decoder
+            return decoder()
 
     class Weigh(WeightActor):
         def nearest(self) -> Nearest | None:

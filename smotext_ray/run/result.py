@@ -152,10 +152,10 @@ def delivered_samples(run: Run, rounds: list[int], wanted: Mapping[Any, int]) ->
     """
     used: Counter[Any] = Counter()
     for samples in accepted_unique_samples(run, rounds):
-        yield up_to_target(samples, used, wanted)
+        yield _up_to_target(samples, used, wanted)
 
 
-def up_to_target(samples: pa.Table, used: Counter[Any], wanted: Mapping[Any, int]) -> pa.Table:
+def _up_to_target(samples: pa.Table, used: Counter[Any], wanted: Mapping[Any, int]) -> pa.Table:
     """The samples that a class still needs; updates ``used``."""
     keep = []
     for label in samples["label"].to_pylist():

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from crashing_store import URI, Bucket, Disk, Killed, process_on
-from fake_run import HERE, fake_config, fakes_told
+from fake_run import HERE, fake_config, fakes_told, write_two_classes
 
 from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.expand import ExpansionRequest, expand
@@ -25,14 +24,6 @@ from smotext_ray.run.verify import verify
 
 STORES = {"disk": Disk, "bucket": Bucket}
 SOME = 12  # points of each case; all of them are tried in `make test-cluster`
-
-
-def write(path: Path, corn: int, ship: int) -> Path:
-    rows = [(f"corn{i % 8} number {i}", "corn") for i in range(corn)]
-    rows += [(f"ship{i % 8} number {i}", "ship") for i in range(ship)]
-    texts, labels = zip(*rows, strict=True)
-    pq.write_table(pa.table({"text": texts, "label": labels}), path)
-    return path
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,7 +38,7 @@ class Case:
     def __init__(self, home: Path, store: str, command: str) -> None:
         self.corpus = home / "corpus.parquet"
         self.begun: Disk = STORES[store]()
-        write(self.corpus, 14, 5)
+        write_two_classes(self.corpus, 14, 5)
         self.config = fake_config(
             self.corpus,
             plan={"variant": "borderline"},
@@ -57,7 +48,7 @@ class Case:
         if command == "expand":
             with process_on(self.begun):
                 self.augment()
-            write(self.corpus, 14, 8)
+            write_two_classes(self.corpus, 14, 8)
             self.command = self.expand
         whole = copy.deepcopy(self.begun)
         with process_on(whole):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fake_run import HERE, fake_config, fakes_told
+from fake_run import HERE, fake_config, fakes_told, write_two_classes
 from handmade_run import changed
 
 from smotext_ray.errors import UserError
@@ -26,19 +25,11 @@ def fakes(tmp_path_factory):
         yield
 
 
-def write(path: Path, corn: int, ship: int) -> Path:
-    rows = [(f"corn{i % 8} number {i}", "corn") for i in range(corn)]
-    rows += [(f"ship{i % 8} number {i}", "ship") for i in range(ship)]
-    texts, labels = zip(*rows, strict=True)
-    pq.write_table(pa.table({"text": texts, "label": labels}), path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("made")
     config = fake_config(
-        write(home / "corpus.parquet", 14, 5),
+        write_two_classes(home / "corpus.parquet", 14, 5),
         plan={"variant": "borderline"},
         resources={"plan_points_per_file": 4, "embed_rows_per_block": 8},
     )
@@ -122,7 +113,7 @@ def test_a_sound_run_stays_as_it_is(run):
 
 
 def test_a_plan_of_before_an_expansion_is_not_replaced_by_another(run, tmp_path):
-    grown = write(tmp_path / "grown.parquet", 16, 9)
+    grown = write_two_classes(tmp_path / "grown.parquet", 16, 9)
     expand(run.uri, ExpansionRequest(input=str(grown)), **HERE)
     assert all(finding.ok for finding in verify(run))
     first(run, "plan", "round-1").unlink()

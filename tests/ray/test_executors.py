@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from fake_run import HERE, fake_config
+from fake_run import HERE, fake_config, write_two_classes
 from fake_stages import FAKES
 
 from smotext_ray.pipeline import rounds
@@ -21,20 +19,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 ON_RAY = {"actors": FAKES}
 
 
-def write(path: Path, corn: int, ship: int) -> Path:
-    rows = [(f"corn{i % 8} number {i}", "corn") for i in range(corn)]
-    rows += [(f"ship{i % 8} number {i}", "ship") for i in range(ship)]
-    texts, labels = zip(*rows, strict=True)
-    pq.write_table(pa.table({"text": texts, "label": labels}), path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def runs(shared_ray, tmp_path_factory) -> dict[str, Run]:
     """A run of a variant with an expansion, on each; and one that went from this one to Ray."""
     home = tmp_path_factory.mktemp("executors")
     made = {}
-    corpus = write(home / "corpus.parquet", 40, 15)
+    corpus = write_two_classes(home / "corpus.parquet", 40, 15)
     config = fake_config(
         corpus,
         plan={"variant": "borderline"},
@@ -45,9 +35,9 @@ def runs(shared_ray, tmp_path_factory) -> dict[str, Run]:
         "ray": (ON_RAY, ON_RAY),
         "both": (HERE, ON_RAY),
     }.items():
-        write(corpus, 40, 15)
+        write_two_classes(corpus, 40, 15)
         run = rounds.augment(config, str(home / name), **first)
-        write(corpus, 50, 15)
+        write_two_classes(corpus, 50, 15)
         made[name], done = expand(run.uri, ExpansionRequest(), **then)
         assert done
     return made

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import fake_stages
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import ray
 
@@ -65,6 +67,15 @@ def fakes_by_default() -> Iterator[None]:
         expand = functools.partial(expand_module.expand, actors=fake_stages.FAKES)
         patch.setattr(expand_module, "expand", expand)
         yield
+
+
+def write_two_classes(path: Path, corn: int, ship: int) -> Path:
+    """Write a corpus with so many rows of each of two classes."""
+    rows = [(f"corn{i % 8} number {i}", "corn") for i in range(corn)]
+    rows += [(f"ship{i % 8} number {i}", "ship") for i in range(ship)]
+    texts, labels = zip(*rows, strict=True)
+    pq.write_table(pa.table({"text": texts, "label": labels}), path)
+    return path
 
 
 def fake_config(corpus: Path, **sections: dict) -> RunConfig:

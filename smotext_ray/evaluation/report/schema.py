@@ -72,7 +72,7 @@ class Gain(Interval):
     classifier: str
     metric: str
     against: str
-    p: float | None  # two-sided; but for the baseline, adjusted by Holm; None for one seed
+    p: float | None  # two-sided; except for the baseline, adjusted by Holm; None for one seed
 
 
 class OverBaseline(TypedDict):

@@ -13,7 +13,7 @@ def unmeasured(report: Mapping[str, Any]) -> list[dict[str, str | None]]:
     Parameters
     ----------
     report : mapping
-        A `report.schema.Report` but for its summary.
+        A `report.schema.Report` except for its summary.
     """
     run, fidelity = report.get("run") or {}, report.get("fidelity") or {}
     utility, privacy = report.get("utility") or {}, report.get("privacy") or {}

@@ -16,7 +16,7 @@ def warnings(report: Mapping[str, Any]) -> list[str]:
     Parameters
     ----------
     report : mapping
-        A `report.schema.Report` but for its summary.
+        A `report.schema.Report` except for its summary.
     """
     return [
         *_lengths(report),

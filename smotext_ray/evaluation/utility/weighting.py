@@ -13,6 +13,7 @@ from smotext_ray.evaluation.utility.features import unit_rows
 from smotext_ray.evaluation.utility.training_sets import TrainingSet, splits
 from smotext_ray.evaluation.utility.tuned import Linear, fit_embeddings
 from smotext_ray.evaluation.utility.tuning import FOLDS, choose
+from smotext_ray.run.sample_weight import synthetic_weights
 
 CONSTANTS = (0.1, 0.3, 1.0)
 FAINT = 0.01  # a soft label below this is dropped
@@ -22,8 +23,8 @@ SETTING = Linear(10.0, balanced=True)  # of the classifier that chooses a consta
 def weighted_by_class(own: TrainingSet) -> TrainingSet:
     """The synthetic rows of a class together weigh as much as its real ones, at most one each."""
     labels = own.rows.labels
-    real, new = Counter(labels[: own.real]), Counter(labels[own.real :])
-    each = [min(real[label] / new[label], 1.0) for label in labels[own.real :]]
+    of_class = synthetic_weights(Counter(labels[: own.real]), Counter(labels[own.real :]))
+    each = [of_class[label] for label in labels[own.real :]]
     return replace(own, weight=np.array([1.0] * own.real + each))
 
 

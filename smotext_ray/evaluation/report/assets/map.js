@@ -2,7 +2,7 @@
 // tens of thousands of points stay fast. A point is a stroke of zero length with a round or
 // square cap, whose width does not scale: it is the same size on phones and desktops.
 
-const COLOURS = 8;
+const COLORS = 8;
 const REACH = 14; // maximum pixels from the pointer to the point it selects
 const WAYS = new Map([["ArrowLeft", [-1, 0]], ["ArrowRight", [1, 0]], ["ArrowUp", [0, -1]],
   ["ArrowDown", [0, 1]]]);
@@ -78,18 +78,18 @@ function byFrequency(points) {
 
 /** All classes, or the ones with the most synthetic texts if there are many. */
 function firstShown(points, labels) {
-  if (labels.length <= COLOURS) return labels;
+  if (labels.length <= COLORS) return labels;
   const made = byFrequency(points.filter((point) => point.kind === "synthetic"));
-  return (made.length ? made : labels).slice(0, COLOURS);
+  return (made.length ? made : labels).slice(0, COLORS);
 }
 
 function layer(points, label, i, kind) {
   const own = points.filter((point) => point.label === label && point.kind === kind);
   if (!own.length) return [];
   const d = own.map((point) => `M${point.px.toFixed(1)} ${point.py.toFixed(1)}h0`).join("");
-  const colour = `c${i % COLOURS} ${Math.floor(i / COLOURS) % 2 ? "square" : "round"}`;
-  const strokes = [shape("path", { class: `points ${kind} ${colour}`, d })];
-  if (kind === "real") strokes.push(shape("path", { class: `points hole ${colour}`, d }));
+  const color = `c${i % COLORS} ${Math.floor(i / COLORS) % 2 ? "square" : "round"}`;
+  const strokes = [shape("path", { class: `points ${kind} ${color}`, d })];
+  if (kind === "real") strokes.push(shape("path", { class: `points hole ${color}`, d }));
   return [{ node: shape("g", {}, ...strokes), label, kind }];
 }
 
@@ -106,10 +106,10 @@ function kindSwitches(state, update) {
 function classSwitches(labels, state, update) {
   const box = element("div", { class: "toggles", role: "group", "aria-label": "Classes shown" });
   const buttons = labels.map((label, i) => {
-    const colour = `c${i % COLOURS} ${Math.floor(i / COLOURS) % 2 ? "square" : "round"}`;
+    const color = `c${i % COLORS} ${Math.floor(i / COLORS) % 2 ? "square" : "round"}`;
     const made = button("", String(state.labels.has(label)), () =>
       toggle(state.labels, label, made, update));
-    made.append(mapKey("synthetic", colour), element("bdi", {}, label));
+    made.append(mapKey("synthetic", color), element("bdi", {}, label));
     return made;
   });
   const all = (shown) => () => {
@@ -127,10 +127,10 @@ function toggle(set, value, made, update) {
   update();
 }
 
-function mapKey(kind, colour) {
+function mapKey(kind, color) {
   const d = "M6 6h0";
-  const strokes = [shape("path", { class: `points ${kind} ${colour}`, d })];
-  if (kind === "real") strokes.push(shape("path", { class: `points hole ${colour}`, d }));
+  const strokes = [shape("path", { class: `points ${kind} ${color}`, d })];
+  if (kind === "real") strokes.push(shape("path", { class: `points hole ${color}`, d }));
   return shape("svg", { "aria-hidden": "true", width: 12, height: 12 }, ...strokes);
 }
 
@@ -198,12 +198,12 @@ function listen(stage, svg, picker, goTo) {
     if (event.key === "Enter") open();
     if (!way) return;
     event.preventDefault();
-    picker.choose(neighbour(picker, way) ?? picker.point);
+    picker.choose(neighbor(picker, way) ?? picker.point);
   });
 }
 
 /** The next point in a direction: close along it, and not far to the side. */
-function neighbour({ points, point }, [dx, dy]) {
+function neighbor({ points, point }, [dx, dy]) {
   if (!point) return points[0] ?? null;
   let [best, least] = [null, Infinity];
   for (const other of points) {
