@@ -217,7 +217,9 @@ def _dry_run(config: RunConfig, output: str | None) -> int:
     if output and not has_manifest(Run(output)):
         check_output(config.input.path, Run(output))
     survey = survey_input(config)
-    points = check_feasible(survey.class_counts, config, singletons=survey.singletons)
+    points = check_feasible(
+        survey.class_counts, config, singletons=survey.singletons, names=survey.class_names
+    )
     show_estimate(survey, points, config, Console())
     return DONE
 
@@ -227,6 +229,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
 
     given = {
         "input.path": options.input,
+        "input.format": options.input_format,
         "input.text_column": options.text_column,
         "input.label_column": options.label_column,
         "input.id_column": options.id_column,

@@ -11,6 +11,7 @@ from smotext_ray.cli.terminal import literal
 from smotext_ray.cluster.session import usable_cores
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.survey import CorpusSummary
+from smotext_ray.plan.strategy import called
 from smotext_ray.utils.cpu import cpu_dtype
 
 CHARACTERS_PER_TOKEN = 4.0  # English text with the vocabularies of today's LLMs
@@ -32,7 +33,7 @@ def show_estimate(
     table = Table("class", "before", "new", "after", title="Classes")
     for label, before in survey.class_counts.items():
         new = new_points.get(label, 0)
-        shown = str(label).replace("\n", "\\n")
+        shown = str(called(label, survey.class_names)).replace("\n", "\\n")
         table.add_row(literal(shown), str(before), str(new), str(before + new))
     console.print(table)
     for reason, bad in survey.bad_rows.items():
@@ -73,8 +74,9 @@ def cautions(survey: CorpusSummary, new_points: dict[Any, int], config: RunConfi
     for label, new in new_points.items():
         before = survey.class_counts[label]
         if new > MANY_PER_ROW * before:
+            name = called(label, survey.class_names)
             found.append(
-                f"class {label!r} would get {new / before:.0f} new texts per real one; above "
+                f"class {name!r} would get {new / before:.0f} new texts per real one; above "
                 f"{MANY_PER_ROW} they repeat each other, so set a lower target."
             )
     tokens = survey.mean_characters / CHARACTERS_PER_TOKEN

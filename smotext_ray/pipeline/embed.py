@@ -67,6 +67,7 @@ def _begun(opened: Opened) -> Manifest:
             for reason, bad in survey.bad_rows.items()
         },
         columns=survey.schema.names,
+        class_names=survey.class_names or None,
         digest=survey.digest,
     )
     now = datetime.now(UTC).isoformat()
@@ -88,7 +89,7 @@ def _stage_corpus(opened: Opened, manifest: Manifest) -> None:
         noted.digest not in (None, survey.digest)  # a run that began before has none
     ):
         raise UserError(
-            f"{config.input.path} has changed since the run started; use a new --output."
+            f"{config.input.shown} has changed since the run started; use a new --output."
         )
     rows = rows_per_file(config, survey.rows)
     stage_corpus(config.input, survey, run.fs, run.make("corpus"), rows_per_file=rows)

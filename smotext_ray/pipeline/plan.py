@@ -129,13 +129,19 @@ def settle_targets(
     counts = manifest.class_counts
     kept, warnings = check_class_sizes(
         distinct_texts(run, list(counts)),
-        targets(counts, config.plan.sampling_strategy, allow_reached=bool(manifest.expansions)),
+        targets(
+            counts,
+            config.plan.sampling_strategy,
+            allow_reached=bool(manifest.expansions),
+            names=manifest.input.class_names,
+        ),
         config.neighbors.k_neighbors,
         config.neighbors.on_singleton_class,
+        manifest.input.class_names,
     )
     if config.plan.variant != "smote" and kept:
         manifest.weights, sources = _weigh(config, run, manifest, kept, actors, executor)
-        kept, sourceless = without_sources(kept, sources, config)
+        kept, sourceless = without_sources(kept, sources, config, manifest.input.class_names)
         warnings += sourceless
     for warning in warnings:
         log.warning(warning)

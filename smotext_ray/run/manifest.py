@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError, one_line
+from smotext_ray.plan.strategy import called
 from smotext_ray.privacy.mechanism import Promise
 from smotext_ray.run.directory import MANIFEST, Run
 from smotext_ray.run.facts import (
@@ -109,6 +110,10 @@ class Manifest(Facts):
     def labels(self) -> list[Any]:
         """All classes, in the order of the reference."""
         return list(self.input.class_counts)
+
+    def called(self, label: Any) -> Any:
+        """The name of a class; its label, if it has none."""
+        return called(label, self.input.class_names)
 
     @property
     def is_private(self) -> bool:
