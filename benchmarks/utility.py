@@ -138,7 +138,7 @@ class Bench:
         pq.write_table(
             pa.table({"label": material.test.labels}), self.directory(seed) / "test.parquet"
         )
-        classifiers = self.classifiers(of_real(material.real), seed)
+        classifiers = self.classifiers(of_real(material.real))
         for name, arm in product(classifiers, sets):
             file = self.directory(seed) / "scores" / f"{name}.{arm}.json"
             if file.exists() or (name == "bert" and arm not in FINE_TUNED):
@@ -147,7 +147,7 @@ class Bench:
             found = score_arms({arm: sets[arm]}, material.test, seed, one, self.encode)
             write_scores(file, found, len(sets[arm]))
 
-    def classifiers(self, real: Any, seed: int) -> dict[str, Any]:
+    def classifiers(self, real: Any) -> dict[str, Any]:
         """The classifiers that were asked for; the fine-tuned one as it suits the real rows."""
         from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS
         from smotext_ray.evaluation.utility.fine_tuning import FineTuned
@@ -156,15 +156,15 @@ class Bench:
         found = dict(CLASSIFIERS)
         if "bert" in self.options.classifiers:
             model = load_config("offline", None, self.options.settings).encoder.model
-            found["bert"] = self.settled(FineTuned(locate_model(model).path), real, seed)
+            found["bert"] = self.settled(FineTuned(locate_model(model).path), real)
         return {name: found[name] for name in self.options.classifiers}
 
-    def settled(self, classifier: Any, real: Any, seed: int) -> Any:
-        """With the steps and the rate that suit the real rows, kept beside the scores."""
-        file = self.directory(seed) / "fine-tuning.json"
+    def settled(self, classifier: Any, real: Any) -> Any:
+        """With the steps and the rate that suit the real rows of the first seed, for all seeds."""
+        file = self.home / "fine-tuning.json"
         if file.exists():
             return replace(classifier, **json.loads(file.read_text()))
-        found = classifier.settled(real, seed)
+        found = classifier.settled(real, seed=0)
         chosen = {name: getattr(found, name) for name in ("steps", "learning_rate")}
         file.write_text(json.dumps(chosen) + "\n")
         return found
