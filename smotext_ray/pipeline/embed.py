@@ -11,10 +11,11 @@ from smotext_ray.cluster.ray_data import MOST_BLOCKS
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.staging import stage_corpus
 from smotext_ray.errors import UserError
-from smotext_ray.pipeline.actors import ENCODE_CHUNK, REAL, Actors
-from smotext_ray.pipeline.complete import complete
+from smotext_ray.pipeline.actors import ENCODE_CHUNK
+from smotext_ray.pipeline.complete import complete_embed
 from smotext_ray.pipeline.denoise import denoise
 from smotext_ray.pipeline.executor import Executor
+from smotext_ray.pipeline.jobs import EmbedJob
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.preflight import Opened, has_epsilon, survey_input
 from smotext_ray.privacy.mechanism import promise
@@ -30,7 +31,7 @@ from smotext_ray.run.result import write_input_schema
 log = logging.getLogger("smotext_ray")
 
 
-def embed_corpus(opened: Opened, actors: Actors = REAL, executor: Executor = ON_RAY) -> Manifest:
+def embed_corpus(opened: Opened, executor: Executor = ON_RAY) -> Manifest:
     """Stage the corpus and embed it, or what is left of that; for who holds the run's lease."""
     config, run = opened.config, opened.run
     # Another process may have begun it since it was opened.
@@ -43,7 +44,7 @@ def embed_corpus(opened: Opened, actors: Actors = REAL, executor: Executor = ON_
     manifest.save(run)
     log_to_run(run)
     _stage_corpus(opened, manifest)
-    _embed(config, run, manifest, actors, executor)
+    _embed(config, run, manifest, executor)
     if manifest.is_private:
         _denoise(config, run, manifest, executor)
     _reference(run, manifest, executor)
@@ -100,9 +101,7 @@ def _stage_corpus(opened: Opened, manifest: Manifest) -> None:
     manifest.save(run)
 
 
-def _embed(
-    config: RunConfig, run: Run, manifest: Manifest, actors: Actors, executor: Executor
-) -> None:
+def _embed(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> None:
     if "embed" in manifest.stages:
         return
     # An expansion has its own files and checkpoint: rows embedded earlier are not read again.
@@ -112,7 +111,7 @@ def _embed(
     total = expansion.new_rows if expansion else manifest.input.rows
     files = corpus_files(run, manifest)[before:]
     started = time.monotonic()
-    number = embed_files(config, run, manifest, actors, executor, files=files, job=job)
+    number = embed_files(config, run, manifest, executor, files=files, job=job)
     seconds = time.monotonic() - started
     manifest.stages["embed"] = StageFacts(rows=total, seconds=seconds, actors=number)
     manifest.save(run)
@@ -122,7 +121,6 @@ def embed_files(
     config: RunConfig,
     run: Run,
     manifest: Manifest,
-    actors: Actors,
     executor: Executor,
     *,
     files: list[str],
@@ -141,24 +139,8 @@ def embed_files(
         If not every row of the corpus has one embedding then.
     """
     directory = NOISED if has_epsilon(config) else "embeddings"
-    return complete(
-        run,
-        directory,
-        "id",
-        rows=manifest.input.rows,
-        job=job,
-        call=executor.call,
-        work=lambda done: executor.embed(
-            config,
-            run,
-            actors,
-            files=files,
-            directory=directory,
-            done=done,
-            rows=manifest.input.rows,
-        ),
-        nothing=None,
-    )
+    work = EmbedJob(name=job, files=files, directory=directory, rows=manifest.input.rows)
+    return complete_embed(config, run, work, executor)
 
 
 def _denoise(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> None:
