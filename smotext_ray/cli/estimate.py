@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smotext_ray.cli.terminal import literal
+from smotext_ray.cluster.progress import time_in_words
 from smotext_ray.cluster.session import usable_cores
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.survey import CorpusSummary
@@ -51,12 +52,12 @@ def show_estimate(
     dtype = cpu_dtype() if config.decoder.dtype == "auto" else config.decoder.dtype
     decode = START_UP_SECONDS + tokens / (TOKENS_PER_SECOND_AND_CORE[dtype] * cores)
     stages = Table("stage", "work", "approximate time", title="Estimate (no GPU)")
-    stages.add_row("embed", f"{survey.rows} texts", _time(embed))
-    stages.add_row("plan", f"{points} points", _time(START_UP_SECONDS / 5))
+    stages.add_row("embed", f"{survey.rows} texts", time_in_words(embed))
+    stages.add_row("plan", f"{points} points", time_in_words(START_UP_SECONDS / 5))
     stages.add_row(
         "decode, round 1",
         f"{points} points, {config.decoder.num_candidates} texts each, {tokens} tokens",
-        _time(decode if points else 0),
+        time_in_words(decode if points else 0),
     )
     console.print(stages)
     more = config.plan.max_rounds - 1
@@ -97,9 +98,3 @@ def cautions(survey: CorpusSummary, new_points: dict[Any, int], config: RunConfi
 def _tokens_per_text(survey: CorpusSummary, config: RunConfig) -> float:
     tokens = min(config.decoder.max_tokens, survey.mean_characters / CHARACTERS_PER_TOKEN)
     return min(tokens, MOST_TOKENS_OF_DEFAULT) if config.bridge.path == "default" else tokens
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -40,6 +40,7 @@ class EncodeActor:
     """
 
     def __init__(self, config: RunConfig, counter: Any) -> None:
+        counter.phase.remote("loading the encoder")
         self.encoder = self.load_encoder(config)
         self.batch_size = config.encoder.batch_size
         self.counter = counter
@@ -71,6 +72,7 @@ class DecodeActor:
     """
 
     def __init__(self, config: RunConfig, counter: Any, points: int) -> None:
+        counter.phase.remote("loading the LLM")
         with loading_alone():
             self.decoder = self.load_decoder(config, points)
         self.counter = counter

@@ -83,7 +83,7 @@ def home(tmp_path_factory):
 
 
 @given(data=made(), new=st.lists(WORDS, max_size=3))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_rows_of_a_dataset_are_given_back(data, new):
     texts, extend = read_texts(data, "text")
     assert texts == data["text"][:]
@@ -96,7 +96,7 @@ def test_rows_of_a_dataset_are_given_back(data, new):
 
 
 @given(data=made())
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_a_parquet_file_of_datasets_comes_back(home, data):
     source = fresh(home)
     data.to_parquet(source / "data.parquet")
