@@ -16,6 +16,7 @@ from smotext_ray.models.engine_device import (
     set_environment,
 )
 from smotext_ray.models.engine_loop import EngineDead, EngineLoop
+from smotext_ray.models.repetition import ARGUMENT
 
 __all__ = ["Candidates", "Engine", "EngineDead"]
 
@@ -138,7 +139,7 @@ class Engine:
         if no_repeat_ngram:
             # By name, as another process may have to import it.
             processors.append("smotext_ray.models.no_repeat:NoRepeatedNgram")
-            self._sampling["extra_args"] = {"no_repeat_ngram": no_repeat_ngram}
+            self._sampling["extra_args"] = {ARGUMENT: no_repeat_ngram}
         # A local class, which another process could not import.
         if top_p < 1 and gpu is None and not own and tensor_parallel_size == 1:
             self._sampling["top_p"] = 1.0

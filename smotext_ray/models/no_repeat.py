@@ -13,9 +13,7 @@ from vllm import SamplingParams
 from vllm.v1.sample.logits_processor import LogitsProcessor
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
-from smotext_ray.models.repetition import Seen
-
-ARGUMENT = "no_repeat_ngram"  # of SamplingParams.extra_args
+from smotext_ray.models.repetition import ARGUMENT, Seen
 
 
 class NoRepeatedNgram(LogitsProcessor):

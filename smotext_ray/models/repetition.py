@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+ARGUMENT = "no_repeat_ngram"  # of vLLM's requests: the n of the n-grams
+
 
 class Seen:
     """Which token has followed each sequence of ``n - 1`` tokens of a text that grows.
