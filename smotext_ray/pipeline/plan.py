@@ -154,7 +154,7 @@ def _write_plan(
     executor: Executor,
 ) -> list[dict[str, str]]:
     """Write a file per group, by one task or a pool; rows of ``file`` and ``sha256``."""
-    points, counts, dim = sum(to_plan.values()), manifest.class_counts, _dim(run)
+    points, counts, dim = sum(to_plan.values()), manifest.embedded_counts, _dim(run)
     weights = None if config.plan.variant == "smote" else weights_directory(manifest)
     largest = max(sum(counts[shard.label] for shard in group) for group in groups)
     memory_gib = planner_gib(sum(counts.values()), largest, dim)
@@ -180,7 +180,7 @@ def fits_one_task(counts: Mapping[Any, int], points: Mapping[Any, int], dim: int
     Parameters
     ----------
     counts : mapping of label to int
-        Number of rows of all classes.
+        Number of embedded rows of all classes.
     points : mapping of label to int
         Points to plan.
     dim : int
@@ -191,7 +191,7 @@ def fits_one_task(counts: Mapping[Any, int], points: Mapping[Any, int], dim: int
 
 
 def planner_gib(corpus: int, classes: int, dim: int) -> float:
-    """Memory of a planner, from the rows of the corpus and of the classes of its largest file.
+    """Memory of a planner, from all embedded rows and those of the classes of its largest file.
 
     Includes libraries, embeddings not kept on disk, and per-row data (benchmarks/growth.py measures
     the memory of planners).
