@@ -44,14 +44,14 @@ from smotext_ray.config.choices import Decided, OnProblem, Order
 from smotext_ray.errors import UserError
 
 if TYPE_CHECKING:
-    from smotext_ray.pipeline.actors import Actors
+    from smotext_ray.pipeline.executor import Executor
 
 
 log = logging.getLogger("smotext_ray")
 
 
-def main(arguments: Sequence[str] | None = None, actors: Actors | None = None) -> int:
-    """Run a command; tests may pass other actors.
+def main(arguments: Sequence[str] | None = None, executor: Executor | None = None) -> int:
+    """Run a command; tests may pass another executor.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None, actors: Actors | None = None) -
     _log_to_terminal()
     try:
         options = _options(arguments)
-        options.actors = actors
+        options.executor = executor
         _use_address(options)
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)

@@ -11,10 +11,11 @@ from smotext_ray.cluster.ray_data import MOST_BLOCKS
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.staging import stage_corpus
 from smotext_ray.errors import UserError
-from smotext_ray.pipeline.actors import ENCODE_CHUNK, REAL, Actors
-from smotext_ray.pipeline.complete import complete
+from smotext_ray.pipeline.actors import ENCODE_CHUNK
+from smotext_ray.pipeline.complete import complete_embed
 from smotext_ray.pipeline.denoise import denoise
 from smotext_ray.pipeline.executor import Executor
+from smotext_ray.pipeline.jobs import EmbedJob
 from smotext_ray.pipeline.needed import ChosenRows, choose_rows, rows_to_embed, whole_classes
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.preflight import Opened, has_epsilon, survey_input
@@ -32,7 +33,7 @@ from smotext_ray.run.result import write_input_schema
 log = logging.getLogger("smotext_ray")
 
 
-def embed_corpus(opened: Opened, actors: Actors = REAL, executor: Executor = ON_RAY) -> Manifest:
+def embed_corpus(opened: Opened, executor: Executor = ON_RAY) -> Manifest:
     """Stage the corpus and embed it, or what is left of that; for who holds the run's lease."""
     config, run = opened.config, opened.run
     # Another process may have begun it since it was opened.
@@ -47,7 +48,7 @@ def embed_corpus(opened: Opened, actors: Actors = REAL, executor: Executor = ON_
     _stage_corpus(opened, manifest)
     if not manifest.is_private and not manifest.is_embedded:
         _choose(config, run, manifest, executor)
-    _embed(config, run, manifest, actors, executor)
+    _embed(config, run, manifest, executor)
     run.clear(TO_EMBED)
     if manifest.is_private:
         _denoise(config, run, manifest, executor)
@@ -137,9 +138,7 @@ def choose(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) 
     return chosen.missing
 
 
-def _embed(
-    config: RunConfig, run: Run, manifest: Manifest, actors: Actors, executor: Executor
-) -> None:
+def _embed(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> None:
     if "embed" in manifest.stages:
         return
     rows: int | None = manifest.input.rows
@@ -147,7 +146,7 @@ def _embed(
     if not manifest.is_private:
         rows, files = manifest.stages["choose"].rows, chosen_files(run)
     started = time.monotonic()
-    number = embed_files(config, run, manifest, actors, executor, files=files, job="embed")
+    number = embed_files(config, run, manifest, executor, files=files, job="embed")
     seconds = time.monotonic() - started
     manifest.stages["embed"] = StageFacts(rows=rows, seconds=seconds, actors=number)
     manifest.save(run)
@@ -162,7 +161,6 @@ def embed_files(
     config: RunConfig,
     run: Run,
     manifest: Manifest,
-    actors: Actors,
     executor: Executor,
     *,
     files: list[str],
@@ -181,24 +179,8 @@ def embed_files(
         If not every row that is to have an embedding has one then.
     """
     directory = NOISED if has_epsilon(config) else "embeddings"
-    return complete(
-        run,
-        directory,
-        "id",
-        rows=manifest.embedded_rows,
-        job=job,
-        call=executor.call,
-        work=lambda done: executor.embed(
-            config,
-            run,
-            actors,
-            files=files,
-            directory=directory,
-            done=done,
-            rows=manifest.embedded_rows,
-        ),
-        nothing=None,
-    )
+    work = EmbedJob(name=job, files=files, directory=directory, rows=manifest.embedded_rows)
+    return complete_embed(config, run, work, executor)
 
 
 def _denoise(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.staging import without_other_columns
 from smotext_ray.corpus.survey import CorpusSummary, survey_corpus
-from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.plan.strategy import check_class_sizes, targets
@@ -49,16 +48,14 @@ class Opened:
     survey: CorpusSummary | None
 
 
-def open_checked(
-    config: RunConfig, uri: str, actors: Actors = REAL, executor: Executor = ON_RAY
-) -> Opened:
+def open_checked(config: RunConfig, uri: str, executor: Executor = ON_RAY) -> Opened:
     """Open a run and check everything that can be checked before writing.
 
     Raises
     ------
     UserError
     """
-    models = actors.check_models(config)
+    models = executor.actors.check_models(config)
     if has_epsilon(config):
         digest = models["encoder"]["sha256"]
         models["directions"] = check_directions(config.privacy, config.encoder, digest)

@@ -92,10 +92,18 @@ def stages(run: Run, manifest: Manifest, now: float | None = None) -> list[Stage
 
 
 def worker(run: Run) -> dict[str, Any] | None:
-    """The process that is working on the run: what, host, pid and since when."""
+    """The process that is working on the run: what, host, pid and since when.
+
+    ``silent_seconds`` is there if its claim has expired by this machine's clock: it has ended on
+    another machine without a word, or the clocks differ.
+    """
+    now = time.time()
     for claim in read_claims(run):
-        if claim.facts.get("held") and not claim.is_over(time.time()):
-            return {key: claim.facts.get(key) for key in ("what", "host", "pid", "since")}
+        if not claim.facts.get("held") or claim.has_died:
+            continue
+        found = {key: claim.facts.get(key) for key in ("what", "host", "pid", "since")}
+        silent = now - claim.renewed
+        return found | ({"silent_seconds": round(silent)} if claim.is_over(now) else {})
     return None
 
 

@@ -99,9 +99,9 @@ def finished(shared_ray, setting, tmp_path_factory):
         patch.setattr(embed, "denoise", fail)
         try:
             with pytest.raises(Exception, match="the disk is full"):
-                rounds.augment(config, uri, actors, Local())
+                rounds.augment(config, uri, Local(actors))
             patch.setattr(embed, "denoise", whole)
-            run = rounds.augment(config, uri, actors, Local())
+            run = rounds.augment(config, uri, Local(actors))
         finally:
             log.setLevel(level)
     return run
