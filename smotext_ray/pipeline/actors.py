@@ -19,6 +19,7 @@ import pyarrow as pa
 from smotext_ray.cluster.gpus import loading_alone
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.models.load import check_models, load_decoder, load_encoder
+from smotext_ray.plan.lengths import lengths_at_points
 from smotext_ray.tables import candidates_schema, fixed_size_list, matrix
 
 if TYPE_CHECKING:
@@ -81,8 +82,7 @@ class DecodeActor:
         return load_decoder(config, expected_texts=points, engines_per_gpu=each)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        points, seeds = matrix(table["point"]), table["seed"].to_pylist()
-        return decode_rows(table, lambda: self.decoder.decode(points, seeds), self.counter)
+        return decode_rows(table, lambda: decode_points(table, self.decoder), self.counter)
 
 
 class GateActor:
@@ -208,6 +208,14 @@ class Actors:
 
 
 REAL = Actors()
+
+
+def decode_points(table: pa.Table, decoder: Any) -> list[Candidates]:
+    """Decode the points of plan rows, as long as their parents if the decoder heeds lengths."""
+    points, seeds = matrix(table["point"]), table["seed"].to_pylist()
+    if not getattr(decoder, "min_length", 0.0):
+        return list(decoder.decode(points, seeds))
+    return list(decoder.decode(points, seeds, lengths_at_points(table, decoder.count_tokens)))
 
 
 def decode_rows(table: pa.Table, decode: Callable[[], list[Candidates]], counter: Any) -> pa.Table:
