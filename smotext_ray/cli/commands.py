@@ -40,7 +40,8 @@ def embed(options: argparse.Namespace) -> int:
     from smotext_ray.pipeline.rounds import embed as run_embed
 
     run, manifest = run_embed(config, options.output, **_executor(options))
-    say(f"Embedded {manifest.input.rows} texts; next: smotext plan {run.uri}")
+    said = f"{manifest.embedded_rows} of {manifest.input.rows} texts"
+    say(f"Embedded {said}; next: smotext plan {run.uri}")
     return DONE
 
 
@@ -53,7 +54,7 @@ def plan(options: argparse.Namespace) -> int:
     run = _open(options)
     with hold(run, "plan"):
         manifest = Manifest.read(run)
-        if "embed" not in manifest.stages:
+        if not manifest.is_embedded:
             raise UserError(
                 f"The run {run.uri} has not been embedded yet; run smotext embed first."
             )

@@ -12,6 +12,7 @@ from smotext_ray.cluster.progress import time_in_words
 from smotext_ray.cluster.session import usable_cores
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.survey import CorpusSummary
+from smotext_ray.pipeline.needed import rows_to_embed
 from smotext_ray.plan.strategy import called
 from smotext_ray.utils.cpu import cpu_dtype
 
@@ -48,11 +49,12 @@ def show_estimate(
     cores = usable_cores()
     encoding = cpu_dtype() if config.encoder.dtype == "auto" else config.encoder.dtype
     texts_per_second = TEXTS_PER_SECOND_AND_CORE[encoding] * cores
-    embed = START_UP_SECONDS + survey.rows / texts_per_second
+    embedded = sum(rows_to_embed(config, survey.class_counts, new_points).values())
+    embed = START_UP_SECONDS + embedded / texts_per_second
     dtype = cpu_dtype() if config.decoder.dtype == "auto" else config.decoder.dtype
     decode = START_UP_SECONDS + tokens / (TOKENS_PER_SECOND_AND_CORE[dtype] * cores)
     stages = Table("stage", "work", "approximate time", title="Estimate (no GPU)")
-    stages.add_row("embed", f"{survey.rows} texts", time_in_words(embed))
+    stages.add_row("embed", f"{embedded} of {survey.rows} texts", time_in_words(embed))
     stages.add_row("plan", f"{points} points", time_in_words(START_UP_SECONDS / 5))
     stages.add_row(
         "decode, round 1",

@@ -174,6 +174,8 @@ class GateConfig(Section):
 
     ``cleaning`` also rejects texts that imbalanced-learn's edited nearest neighbors or Tomek links
     would remove from the corpus again: see `smotext_ray.gate.cleaning`.
+
+    Of a class that gets no points, at most ``reference_rows`` are embedded, to tell it from others.
     """
 
     min_cosine: float = Field(0.35, ge=-1, le=1)
@@ -181,6 +183,7 @@ class GateConfig(Section):
     max_parent_overlap: float = Field(0.8, gt=0, le=1)
     max_repetition: float = Field(0.5, gt=0, le=1)
     reject_truncated: bool = True
+    reference_rows: int = Field(1000, ge=1)
     cleaning: Literal["none", CleaningRule] = "none"
 
 

@@ -39,9 +39,16 @@ def test_classes_before_and_after():
     text = printed(survey({"grain": 41, "ship": 108}), {"grain": 67})
     assert "grain 41 67 108" in text
     assert "ship 108 0 108" in text
-    assert "embed 149 texts" in text
+    assert "embed 149 of 149 texts" in text
     assert "plan 67 points" in text
     assert "Nothing was written." in text
+
+
+def test_of_a_class_without_points_only_the_reference_is_embedded():
+    counts = {"grain": 41, "earn": 2840}
+    assert "embed 1041 of 2881 texts" in printed(survey(counts), {"grain": 67})
+    text = printed(survey(counts), {"grain": 67}, gate={"cleaning": "tomek"})
+    assert "embed 2881 of 2881 texts" in text
 
 
 def test_tokens():
