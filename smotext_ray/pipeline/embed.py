@@ -124,7 +124,8 @@ def choose(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) 
     """Write the rows that are to be embedded to ``to_embed/``; their number."""
     strategy = manifest.effective_config.plan.sampling_strategy
     is_grown = bool(manifest.expansions)
-    points = {*targets(manifest.class_counts, strategy, is_grown), *manifest.planned()}
+    names = manifest.input.class_names
+    points = {*targets(manifest.class_counts, strategy, is_grown, names), *manifest.planned()}
     rows = sum(rows_to_embed(config, manifest.class_counts, points).values())
     chosen: ChosenRows = executor.call(
         choose_rows,
