@@ -40,7 +40,8 @@ def embed(options: argparse.Namespace) -> int:
     from smotext_ray.pipeline.rounds import embed as run_embed
 
     run, manifest = run_embed(config, options.output, **_executor(options))
-    say(f"Embedded {manifest.input.rows} texts; next: smotext plan {run.uri}")
+    said = f"{manifest.embedded_rows} of {manifest.input.rows} texts"
+    say(f"Embedded {said}; next: smotext plan {run.uri}")
     return DONE
 
 
@@ -53,7 +54,7 @@ def plan(options: argparse.Namespace) -> int:
     run = _open(options)
     with hold(run, "plan"):
         manifest = Manifest.read(run)
-        if "embed" not in manifest.stages:
+        if not manifest.is_embedded:
             raise UserError(
                 f"The run {run.uri} has not been embedded yet; run smotext embed first."
             )
@@ -217,7 +218,9 @@ def _dry_run(config: RunConfig, output: str | None) -> int:
     if output and not has_manifest(Run(output)):
         check_output(config.input.path, Run(output))
     survey = survey_input(config)
-    points = check_feasible(survey.class_counts, config, singletons=survey.singletons)
+    points = check_feasible(
+        survey.class_counts, config, singletons=survey.singletons, names=survey.class_names
+    )
     show_estimate(survey, points, config, Console())
     return DONE
 
@@ -227,6 +230,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
 
     given = {
         "input.path": options.input,
+        "input.format": options.input_format,
         "input.text_column": options.text_column,
         "input.label_column": options.label_column,
         "input.id_column": options.id_column,

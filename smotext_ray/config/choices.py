@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 OnProblem = Literal["error", "skip"]  # what becomes of a row or class that cannot be used
+TextFormat = Literal["csv", "tsv", "jsonl"]  # of files whose extension tells none
 Quoting = Literal["quoted", "backslash", "none"]  # what a quote in a csv file is
 Pooling = Literal["mean", "cls", "last"]
 Metric = Literal["cosine", "euclidean"]

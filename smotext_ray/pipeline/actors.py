@@ -35,11 +35,12 @@ class EncodeActor:
     """``id, text, label`` -> the same with ``embedding``; with epsilon, noised and without texts.
 
     The last bits of an embedding depend on which texts share a batch. So rows are batched in the
-    same chunks for any number of blocks and actors: corpus files contain whole chunks, and a block
-    is a file.
+    same chunks for any number of blocks and actors: files contain whole chunks, and a block is a
+    file. A text that occurs several times in a chunk is embedded once.
     """
 
     def __init__(self, config: RunConfig, counter: Any) -> None:
+        counter.phase.remote("loading the encoder")
         self.encoder = self.load_encoder(config)
         self.batch_size = config.encoder.batch_size
         self.counter = counter
@@ -56,7 +57,9 @@ class EncodeActor:
         parts = []
         for start in range(0, len(table), ENCODE_CHUNK):
             texts = table["text"].slice(start, ENCODE_CHUNK).to_pylist()
-            parts.append(self.encoder.encode(texts, self.batch_size))
+            distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+            embeddings = self.encoder.encode(list(distinct), self.batch_size)
+            parts.append(embeddings[[distinct[text] for text in texts]])
             self.counter.add.remote(len(texts), first=table["id"][start].as_py())
         embeddings = np.concatenate(parts or [np.empty((0, self.encoder.dim), np.float32)])
         if self.release is not None:
@@ -71,6 +74,7 @@ class DecodeActor:
     """
 
     def __init__(self, config: RunConfig, counter: Any, points: int) -> None:
+        counter.phase.remote("loading the LLM")
         with loading_alone():
             self.decoder = self.load_decoder(config, points)
         self.counter = counter

@@ -16,11 +16,13 @@ from smotext_ray.pipeline.complete import complete_embed
 from smotext_ray.pipeline.denoise import denoise
 from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.jobs import EmbedJob
+from smotext_ray.pipeline.needed import ChosenRows, choose_rows, rows_to_embed, whole_classes
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.preflight import Opened, has_epsilon, survey_input
+from smotext_ray.plan.strategy import targets
 from smotext_ray.privacy.mechanism import promise
 from smotext_ray.run.corpus_files import corpus_files
-from smotext_ray.run.directory import NOISED, Run
+from smotext_ray.run.directory import NOISED, TO_EMBED, Run
 from smotext_ray.run.facts import BadRows, InputFacts, StageFacts
 from smotext_ray.run.log import log_to_run
 from smotext_ray.run.manifest import Manifest
@@ -44,7 +46,10 @@ def embed_corpus(opened: Opened, executor: Executor = ON_RAY) -> Manifest:
     manifest.save(run)
     log_to_run(run)
     _stage_corpus(opened, manifest)
+    if not manifest.is_private and not manifest.is_embedded:
+        _choose(config, run, manifest, executor)
     _embed(config, run, manifest, executor)
+    run.clear(TO_EMBED)
     if manifest.is_private:
         _denoise(config, run, manifest, executor)
     _reference(run, manifest, executor)
@@ -68,6 +73,7 @@ def _begun(opened: Opened) -> Manifest:
             for reason, bad in survey.bad_rows.items()
         },
         columns=survey.schema.names,
+        class_names=survey.class_names or None,
         digest=survey.digest,
     )
     now = datetime.now(UTC).isoformat()
@@ -89,7 +95,7 @@ def _stage_corpus(opened: Opened, manifest: Manifest) -> None:
         noted.digest not in (None, survey.digest)  # a run that began before has none
     ):
         raise UserError(
-            f"{config.input.path} has changed since the run started; use a new --output."
+            f"{config.input.shown} has changed since the run started; use a new --output."
         )
     rows = rows_per_file(config, survey.rows)
     stage_corpus(config.input, survey, run.fs, run.make("corpus"), rows_per_file=rows)
@@ -100,20 +106,57 @@ def _stage_corpus(opened: Opened, manifest: Manifest) -> None:
     manifest.save(run)
 
 
+def _choose(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> None:
+    """Choose the rows to embed; a stage that is done is to be done again if any are missing."""
+    if "choose" in manifest.stages:
+        return
+    started = time.monotonic()
+    missing = choose(config, run, manifest, executor)
+    seconds = time.monotonic() - started
+    if missing:
+        manifest.stages.pop("embed", None)
+        manifest.stages.pop("reference", None)
+    manifest.stages["choose"] = StageFacts(rows=missing, seconds=seconds)
+    manifest.save(run)
+
+
+def choose(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> int:
+    """Write the rows that are to be embedded to ``to_embed/``; their number."""
+    strategy = manifest.effective_config.plan.sampling_strategy
+    is_grown = bool(manifest.expansions)
+    names = manifest.input.class_names
+    points = {*targets(manifest.class_counts, strategy, is_grown, names), *manifest.planned()}
+    rows = sum(rows_to_embed(config, manifest.class_counts, points).values())
+    chosen: ChosenRows = executor.call(
+        choose_rows,
+        run,
+        manifest,
+        corpus_files(run, manifest),
+        whole_classes(config, manifest.labels, points),
+        rows_per_file(config, rows),
+    )
+    run.seal(chosen.files, TO_EMBED)
+    manifest.embedded = {label: chosen.counts[label] for label in manifest.labels}
+    return chosen.missing
+
+
 def _embed(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> None:
     if "embed" in manifest.stages:
         return
-    # An expansion has its own files and checkpoint: rows embedded earlier are not read again.
-    expansion = manifest.last_expansion
-    before = expansion.files_before if expansion else 0
-    job = f"embed-expansion-{expansion.number}" if expansion else "embed"
-    total = expansion.new_rows if expansion else manifest.input.rows
-    files = corpus_files(run, manifest)[before:]
+    rows: int | None = manifest.input.rows
+    files = corpus_files(run, manifest)
+    if not manifest.is_private:
+        rows, files = manifest.stages["choose"].rows, chosen_files(run)
     started = time.monotonic()
-    number = embed_files(config, run, manifest, executor, files=files, job=job)
+    number = embed_files(config, run, manifest, executor, files=files, job="embed")
     seconds = time.monotonic() - started
-    manifest.stages["embed"] = StageFacts(rows=total, seconds=seconds, actors=number)
+    manifest.stages["embed"] = StageFacts(rows=rows, seconds=seconds, actors=number)
     manifest.save(run)
+
+
+def chosen_files(run: Run) -> list[str]:
+    """The files that `choose` has written."""
+    return [run.at(TO_EMBED, name) for name in run.sealed(TO_EMBED) or []]
 
 
 def embed_files(
@@ -125,7 +168,7 @@ def embed_files(
     files: list[str],
     job: str,
 ) -> int | None:
-    """Embed the rows of corpus files that have no embedding yet.
+    """Embed the rows of files that have no embedding yet.
 
     Returns
     -------
@@ -135,10 +178,10 @@ def embed_files(
     Raises
     ------
     RowsMissing
-        If not every row of the corpus has one embedding then.
+        If not every row that is to have an embedding has one then.
     """
     directory = NOISED if has_epsilon(config) else "embeddings"
-    work = EmbedJob(name=job, files=files, directory=directory, rows=manifest.input.rows)
+    work = EmbedJob(name=job, files=files, directory=directory, rows=manifest.embedded_rows)
     return complete_embed(config, run, work, executor)
 
 
@@ -159,8 +202,9 @@ def _reference(run: Run, manifest: Manifest, executor: Executor) -> None:
 
 
 def build_run_reference(run: Run, manifest: Manifest, executor: Executor) -> None:
-    """Build the gate's reference from the embeddings."""
+    """Build the gate's reference from the embeddings, and from the texts of the whole corpus."""
     started = time.monotonic()
-    executor.call(build_reference, run, manifest.labels)
+    corpus = None if manifest.is_private else corpus_files(run, manifest)
+    executor.call(build_reference, run, manifest.labels, corpus)
     manifest.stages["reference"] = StageFacts(seconds=time.monotonic() - started)
     manifest.save(run)

@@ -146,12 +146,17 @@ def _stage(
 ) -> NewRows:
     if wish.input is None:
         _check_own(run, manifest)
+        if config.input.is_standard_input:
+            raise UserError(
+                f"{run.uri} was begun from standard input; name the new rows with --input (- for "
+                "standard input)."
+            )
     given = {"path": wish.input, "on_bad_row": wish.on_bad_row}
     changed = {key: value for key, value in given.items() if value is not None}
     source = InputConfig.model_validate(config.input.model_dump() | changed)
     rows = rows_per_file(config, manifest.input.rows)
     found = stage_unseen(source, run, files, rows)
-    log.info("%s: %d rows, %d of them new", source.path, found.read, found.new)
+    log.info("%s: %d rows, %d of them new", source.shown, found.read, found.new)
     return found
 
 
@@ -204,12 +209,18 @@ def _note(entry: Expansion, run: Run, manifest: Manifest, found: NewRows) -> Non
     counts.update(found.class_counts)
     ordered = dict(sorted(counts.items(), key=lambda item: str(item[0])))
     manifest.expansions = [*(manifest.expansions or []), entry]
-    check_feasible(ordered, manifest.effective_config, allow_reached=True)
+    check_feasible(
+        ordered,
+        manifest.effective_config,
+        allow_reached=True,
+        names=manifest.input.class_names,
+    )
     del manifest.stages["result"]
     if found.new:
         manifest.input.rows += found.new
         manifest.input.class_counts = ordered
         manifest.input.files = entry.files_before + found.files
         del manifest.stages["embed"], manifest.stages["reference"]
+    manifest.stages.pop("choose", None)  # a class that now gets points needs all of its rows
     manifest.targets = None
     manifest.save(run)

@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True)
 class EmbedJob:
-    """Rows of corpus files to embeddings, one row each.
+    """Rows of the corpus to embeddings, one row each.
 
     Attributes
     ----------
     name : str
         Name in ``checkpoints/``.
     files : list of str
-        Corpus files, as paths for ``run.fs``.
+        Files with the rows, as paths for ``run.fs``.
     directory : str
         Directory of the run to write to, which may hold some of the rows.
     rows : int

@@ -127,13 +127,19 @@ def settle_targets(
     counts = manifest.class_counts
     kept, warnings = check_class_sizes(
         distinct_texts(run, list(counts)),
-        targets(counts, config.plan.sampling_strategy, allow_reached=bool(manifest.expansions)),
+        targets(
+            counts,
+            config.plan.sampling_strategy,
+            allow_reached=bool(manifest.expansions),
+            names=manifest.input.class_names,
+        ),
         config.neighbors.k_neighbors,
         config.neighbors.on_singleton_class,
+        manifest.input.class_names,
     )
     if config.plan.variant != "smote" and kept:
         manifest.weights, sources = _weigh(config, run, manifest, kept, executor)
-        kept, sourceless = without_sources(kept, sources, config)
+        kept, sourceless = without_sources(kept, sources, config, manifest.input.class_names)
         warnings += sourceless
     for warning in warnings:
         log.warning(warning)
@@ -153,7 +159,7 @@ def _plan_job(
     points: Counter[Any] = Counter()
     for shard in chain.from_iterable(groups):
         points[shard.label] += shard.stop - shard.start
-    counts, dim = manifest.class_counts, _dim(run)
+    counts, dim = manifest.embedded_counts, _dim(run)
     largest = max(sum(counts[shard.label] for shard in group) for group in groups)
     memory_gib = planner_gib(sum(counts.values()), largest, dim)
     if config.plan.variant == "kmeans":  # neighbors are searched in a copy of their cluster
@@ -177,7 +183,7 @@ def fits_one_task(counts: Mapping[Any, int], points: Mapping[Any, int], dim: int
     Parameters
     ----------
     counts : mapping of label to int
-        Number of rows of all classes.
+        Number of embedded rows of all classes.
     points : mapping of label to int
         Points to plan.
     dim : int
@@ -188,7 +194,7 @@ def fits_one_task(counts: Mapping[Any, int], points: Mapping[Any, int], dim: int
 
 
 def planner_gib(corpus: int, classes: int, dim: int) -> float:
-    """Memory of a planner, from the rows of the corpus and of the classes of its largest file.
+    """Memory of a planner, from all embedded rows and those of the classes of its largest file.
 
     Includes libraries, embeddings not kept on disk, and per-row data (benchmarks/growth.py measures
     the memory of planners).

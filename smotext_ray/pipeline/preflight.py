@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,9 @@ def open_checked(config: RunConfig, uri: str, executor: Executor = ON_RAY) -> Op
         return Opened(run, config, models, manifest, None)
     check_output(config.input.path, run)
     survey = survey_input(config)
-    check_feasible(survey.class_counts, config, singletons=survey.singletons)
+    check_feasible(
+        survey.class_counts, config, singletons=survey.singletons, names=survey.class_names
+    )
     for sentence in survey.warnings:
         log.warning("%s", sentence)
     config = _with_dtype(config, executor.encoder_dtype(config))
@@ -95,6 +97,7 @@ def check_feasible(
     config: RunConfig,
     allow_reached: bool = False,
     singletons: Set[Any] = frozenset(),
+    names: Mapping[Any, str] | None = None,
 ) -> dict[Any, int]:
     """New points per class; rejects an invalid strategy, or a class with one distinct text.
 
@@ -106,9 +109,10 @@ def check_feasible(
     distinct = {label: 1 if label in alone else rows for label, rows in class_counts.items()}
     points, _ = check_class_sizes(
         distinct,
-        targets(class_counts, config.plan.sampling_strategy, allow_reached),
+        targets(class_counts, config.plan.sampling_strategy, allow_reached, names),
         config.neighbors.k_neighbors,
         config.neighbors.on_singleton_class,
+        names,
     )
     return points
 

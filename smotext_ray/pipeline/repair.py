@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from smotext_ray.errors import UserError
-from smotext_ray.pipeline.embed import build_run_reference, embed_files
+from smotext_ray.pipeline.embed import build_run_reference, choose, chosen_files, embed_files
 from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.plan import plan_again, settle_targets
 from smotext_ray.pipeline.preflight import Opened, open_checked
 from smotext_ray.pipeline.rounds import decode, finish
-from smotext_ray.run.corpus_files import corpus_files
-from smotext_ray.run.directory import Run, file_sha256
+from smotext_ray.run.directory import TO_EMBED, Run, file_sha256
 from smotext_ray.run.facts import Round
 from smotext_ray.run.lease import hold
 from smotext_ray.run.manifest import Manifest
@@ -90,7 +89,10 @@ def _embeddings(opened: Opened, manifest: Manifest, executor: Executor) -> None:
             "epsilon are deleted; restore embeddings/ from a copy."
         )
     log.info("making the missing embeddings again")
-    embed_files(config, run, manifest, executor, files=corpus_files(run, manifest), job="repair")
+    choose(config, run, manifest, executor)
+    manifest.save(run)
+    embed_files(config, run, manifest, executor, files=chosen_files(run), job="repair")
+    run.clear(TO_EMBED)
     build_run_reference(run, manifest, executor)
 
 

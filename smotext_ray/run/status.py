@@ -74,7 +74,8 @@ def stages(run: Run, manifest: Manifest, now: float | None = None) -> list[Stage
     """
     now = time.time() if now is None else now
     rows = manifest.input.rows
-    found = [_once("corpus", manifest, rows), _embed(run, manifest, rows, now)]
+    embedded = manifest.embedded_rows
+    found = [_once("corpus", manifest, rows), _embed(run, manifest, embedded, now)]
     if manifest.is_private:
         found.append(_once("denoise", manifest, rows))
     found.append(_once("reference", manifest, rows))

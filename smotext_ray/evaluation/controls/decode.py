@@ -20,7 +20,7 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.controls.plans import write_plan
 from smotext_ray.evaluation.controls.prompts import PromptActor
-from smotext_ray.evaluation.inputs import parent_rows
+from smotext_ray.evaluation.inputs import parent_rows, row_numbers
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.pipeline.complete import complete_decode
 from smotext_ray.pipeline.executor import Executor
@@ -225,6 +225,4 @@ def _read(
 
 def parents_of(run: Run, samples: Any) -> np.ndarray:
     """The parents of samples as numbers of corpus rows, see `inputs.parent_rows`."""
-    ids = run.table("embeddings").to_table(columns=["id"]).sort_by("id")["id"].to_pylist()
-    row_of = {id_: row for row, id_ in enumerate(ids)}
-    return parent_rows(samples, row_of)
+    return parent_rows(samples, row_numbers(run))
