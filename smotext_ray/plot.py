@@ -1,4 +1,4 @@
-"""Figures of a report with matplotlib (extra ``plot``): each function draws on axes and returns them.
+"""Figures of a report with matplotlib (extra ``plot``): functions draw on axes and return them.
 
 A report is what ``smotext evaluate`` wrote: its directory, its ``report.json``, or that file's
 content. Axes are made when none are given, so that figures combine with your own::
@@ -71,8 +71,8 @@ def embedding_map(report: Any, ax: Axes | None = None) -> Axes:
     colored = list(dict.fromkeys(str(p["label"]) for p in points if p["kind"] == "synthetic"))
     groups: dict[str | None, list[Any]] = {None: [], **{label: [] for label in colored}}
     for point in points:
-        label = str(point["label"])
-        groups[label if label in groups else None].append(point)
+        own_label = str(point["label"])
+        groups[own_label if own_label in groups else None].append(point)
     for label, own in groups.items():
         color = "lightgray" if label is None else f"C{colored.index(label) % SAME_MARKERS}"
         for kind, style in (
@@ -95,7 +95,7 @@ def embedding_map(report: Any, ax: Axes | None = None) -> Axes:
 
 
 def length(report: Any, ax: Axes | None = None) -> Axes:
-    """Lengths in words of real and synthetic texts of the same classes, as densities.
+    """Lengths in words of real and synthetic texts of the same classes, as shares of each.
 
     Parameters
     ----------

@@ -113,7 +113,8 @@ def test_matplotlib_is_imported_for_a_figure_alone():
     code = (
         "import sys, smotext_ray; smotext_ray.plot.utility;"
         "assert 'matplotlib' not in sys.modules; sys.modules['matplotlib'] = None\n"
-        "try: smotext_ray.plot.class_balance({'classes': [{'label': 1, 'real': 1, 'accepted': 0}]})\n"
+        "row = {'label': 1, 'real': 1, 'accepted': 0}\n"
+        "try: smotext_ray.plot.class_balance({'classes': [row]})\n"
         "except Exception as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
