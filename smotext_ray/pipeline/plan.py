@@ -23,7 +23,7 @@ from smotext_ray.pipeline.plan_files import (
 )
 from smotext_ray.plan.classes import is_small, rows_gib
 from smotext_ray.plan.shards import Shard, shards
-from smotext_ray.plan.strategy import check_class_sizes, lacking, targets
+from smotext_ray.plan.strategy import check_class_sizes, lacking, synthetic_targets, targets
 from smotext_ray.plan.weights import without_sources
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import Round, WeightFacts
@@ -129,7 +129,7 @@ def settle_targets(
     counts = manifest.class_counts
     kept, warnings = check_class_sizes(
         distinct_texts(run, list(counts)),
-        targets(counts, config.plan.sampling_strategy, allow_reached=bool(manifest.expansions)),
+        _wanted(config, manifest),
         config.neighbors.k_neighbors,
         config.neighbors.on_singleton_class,
     )
@@ -141,6 +141,13 @@ def settle_targets(
         log.warning(warning)
     manifest.targets, manifest.warnings = kept, warnings
     manifest.save(run)
+
+
+def _wanted(config: RunConfig, manifest: Manifest) -> dict[Any, int]:
+    counts, strategy = manifest.class_counts, config.plan.sampling_strategy
+    if manifest.is_private:
+        return synthetic_targets(counts, strategy, allow_unknown=True)
+    return targets(counts, strategy, allow_reached=bool(manifest.expansions))
 
 
 def _write_plan(
