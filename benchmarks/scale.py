@@ -106,22 +106,21 @@ def simulate(actors: int, seconds: float, blocks: int, home: Path) -> dict[str, 
 
 def decode(config: Any, run: Any, points: int, actors: Actors, **of_decoder: Any) -> dict[str, Any]:
     """The decode job of `write_planned`, with such a decoder and gate."""
-    from smotext_ray.pipeline.decode import decode_directory
+    from smotext_ray.pipeline.jobs import DecodeJob
+    from smotext_ray.pipeline.on_ray import OnRay
     from smotext_ray.run.manifest import Manifest
 
-    facts = decode_directory(
-        config,
-        run,
-        Manifest.read(run).labels,
-        plan="plan",
-        samples="samples",
-        job="decode",
-        done="checkpoints/decode",
+    job = DecodeJob(
+        name="decode",
         stage="decode",
-        points=points,
-        actors=actors,
-        **of_decoder,
+        plan="plan",
+        directory="samples",
+        rows=points,
+        labels=Manifest.read(run).labels,
+        actor=actors.decode,
+        arguments=of_decoder,
     )
+    facts = OnRay(actors).decode(config, run, job, "checkpoints/decode")
     assert run.table("samples").count_rows() == points
     return facts.model_dump()
 

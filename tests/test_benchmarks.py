@@ -85,7 +85,7 @@ def test_ratios_of_a_gpu_are_those_of_what_was_measured(capsys):
 def test_the_table_of_the_protocol_has_gains_with_both_kinds_of_intervals(tmp_path, capsys):
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from utility import show
+    from utility_tables import show, write_scores
 
     from smotext_ray.evaluation.utility.scores import measure
 
@@ -93,19 +93,20 @@ def test_the_table_of_the_protocol_has_gains_with_both_kinds_of_intervals(tmp_pa
     guesses = {"nothing": 40, "class_weights": 44, "real_and_synthetic": 52, "synthetic_only": 36}
     for seed in range(2):
         place = tmp_path / f"seed-{seed}"
-        place.mkdir()
-        columns, scores = {"label": labels}, {}
+        (place / "scores").mkdir(parents=True)
+        pq.write_table(pa.table({"label": labels}), place / "test.parquet")
         for arm, right in guesses.items():
-            columns[f"tfidf/{arm}"] = labels[: right + seed] + ["a"] * (60 - right - seed)
-            score = measure(labels, columns[f"tfidf/{arm}"], seed)
-            scores[arm] = score.as_json() | {"rows": 60}
-        pq.write_table(pa.table(columns), place / "predicted.parquet")
-        (place / "scores.json").write_text(json.dumps({"tfidf": scores}))
+            guess = labels[: right + seed] + ["a"] * (60 - right - seed)
+            found = {("tfidf", arm): measure(labels, guess, seed)}
+            write_scores(place / "scores" / f"tfidf.{arm}.json", found, rows=60)
+    lacking = {("tfidf", "lam_0"): measure(labels, labels, 0)}
+    write_scores(tmp_path / "seed-0" / "scores" / "tfidf.lam_0.json", lacking, rows=60)
     show(tmp_path, 2)
     out = capsys.readouterr().out
     results = json.loads((tmp_path / "results.json").read_text())["tfidf"]
     gain = results["class_weights"]["new_texts_less_this"]
     assert "| class_weights | 60 | 0.8" in out
+    assert "lam_0" not in out  # the other seed has none
     assert gain["mean"] == pytest.approx(results["over_test_rows"]["mean"]) and gain["p"] < 0.5
     assert "Over class_weights, by a bootstrap over the test rows: +0.069" in out
     assert "new_texts_less_this" not in results["synthetic_only"]

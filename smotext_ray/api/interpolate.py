@@ -83,12 +83,21 @@ def interpolated(
         raise UserError("Give at least one position between the texts, as a finite number.")
     first, second = (np.repeat(end[None], len(lam), axis=0) for end in ends)
     points = points_between(first, second, lam, config.encoder.normalize)
-    made = decoded(points, config, range(random_state, random_state + len(lam)))
+    lengths = None
+    if config.decoder.min_length:
+        own, other = decoder_of(config).count_tokens([a, b])
+        lengths = own + lam * (other - own)
+    made = decoded(points, config, range(random_state, random_state + len(lam)), lengths)
     made.insert(0, "lam", np.asarray(lams, float))
     return made
 
 
-def decoded(points: NDArray[np.float32], config: RunConfig, seeds: Iterable[int]) -> pd.DataFrame:
+def decoded(
+    points: NDArray[np.float32],
+    config: RunConfig,
+    seeds: Iterable[int],
+    lengths: NDArray[np.float32] | None = None,
+) -> pd.DataFrame:
     """Decode embeddings: a text for each, the candidate closest to it.
 
     Parameters
@@ -98,13 +107,16 @@ def decoded(points: NDArray[np.float32], config: RunConfig, seeds: Iterable[int]
         ``encoder.normalize`` is set.
     config : RunConfig
     seeds : iterable of int, length n
+    lengths : ndarray of shape (n,), optional
+        In tokens, for ``decoder.min_length``.
 
     Returns
     -------
     DataFrame
         ``text``, None for a point that could not be decoded, and ``cosine_to_point``, NaN then.
     """
-    candidates = decoder_of(config).decode(points, list(seeds))
+    settings = [] if lengths is None else [np.maximum(lengths, 0)]
+    candidates = decoder_of(config).decode(points, list(seeds), *settings)
     flat = [text for each in candidates for text in each.texts]
     embeddings = unit(encoder_of(config).encode(flat, config.encoder.batch_size))
     texts, cosines, start = [], [], 0

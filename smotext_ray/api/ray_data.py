@@ -210,8 +210,6 @@ class Decode:
             self._decoder = load_decoder(config)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        from smotext_ray.pipeline.actors import with_candidates
-        from smotext_ray.tables import matrix
+        from smotext_ray.pipeline.actors import decode_points, with_candidates
 
-        points, seeds = matrix(table["point"]), table["seed"].to_pylist()
-        return with_candidates(table, self._decoder.decode(points, seeds))
+        return with_candidates(table, decode_points(table, self._decoder))

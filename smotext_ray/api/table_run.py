@@ -90,9 +90,9 @@ def run_here(
         supports.
     """
     if output is not None:
-        return _run(corpus, wanted, config, output, actors=actors, executor=Local())
+        return _run(corpus, wanted, config, output, executor=Local(actors))
     with _in_memory() as home:
-        return _run(corpus, wanted, config, f"{home}/run", actors=actors, executor=Local())
+        return _run(corpus, wanted, config, f"{home}/run", executor=Local(actors))
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def augment(options: argparse.Namespace) -> int:
         return _dry_run(config, options.output)
     from smotext_ray.pipeline.rounds import augment as run_all
 
-    run = run_all(config, options.output, **_actors(options))
+    run = run_all(config, options.output, **_executor(options))
     return _show(run)
 
 
@@ -39,8 +39,9 @@ def embed(options: argparse.Namespace) -> int:
         return _dry_run(config, options.output)
     from smotext_ray.pipeline.rounds import embed as run_embed
 
-    run, manifest = run_embed(config, options.output, **_actors(options))
-    say(f"Embedded {manifest.input.rows} texts; next: smotext plan {run.uri}")
+    run, manifest = run_embed(config, options.output, **_executor(options))
+    said = f"{manifest.embedded_rows} of {manifest.input.rows} texts"
+    say(f"Embedded {said}; next: smotext plan {run.uri}")
     return DONE
 
 
@@ -53,7 +54,7 @@ def plan(options: argparse.Namespace) -> int:
     run = _open(options)
     with hold(run, "plan"):
         manifest = Manifest.read(run)
-        if "embed" not in manifest.stages:
+        if not manifest.is_embedded:
             raise UserError(
                 f"The run {run.uri} has not been embedded yet; run smotext embed first."
             )
@@ -61,7 +62,7 @@ def plan(options: argparse.Namespace) -> int:
             raise UserError(
                 f"A round of {run.uri} is planned already; run: smotext decode {run.uri}"
             )
-        planned = run_plan(manifest.effective_config, run, manifest, **_actors(options))
+        planned = run_plan(manifest.effective_config, run, manifest, **_executor(options))
     if planned:
         say(f"Planned; next: smotext decode {run.uri}")
     else:
@@ -79,7 +80,7 @@ def decode(options: argparse.Namespace) -> int:
     run = _open(options)
     with hold(run, "decode"):
         manifest = Manifest.read(run)
-        decoded = run_decode(manifest.effective_config, run, manifest, **_actors(options))
+        decoded = run_decode(manifest.effective_config, run, manifest, **_executor(options))
         if decoded:
             finish(run, manifest)
     if not decoded:
@@ -100,7 +101,7 @@ def expand(options: argparse.Namespace) -> int:
         options.on_singleton_class,
         options.on_bad_row,
     )
-    run, done = run_expand(options.run, wish, options.overrides, **_actors(options))
+    run, done = run_expand(options.run, wish, options.overrides, **_executor(options))
     if not done:
         say(f"Nothing to do: {run.uri} has all rows, and its targets are unchanged.")
         return DONE
@@ -138,7 +139,7 @@ def verify(options: argparse.Namespace) -> int:
         from smotext_ray.pipeline.repair import repair
 
         show_findings(findings, Console())
-        findings = repair(run, **_actors(options))
+        findings = repair(run, **_executor(options))
     show_findings(findings, Console())
     sound = all(finding.ok for finding in findings)
     say(f"The run {options.run} is {'valid' if sound else 'NOT valid'}.")
@@ -217,7 +218,9 @@ def _dry_run(config: RunConfig, output: str | None) -> int:
     if output and not has_manifest(Run(output)):
         check_output(config.input.path, Run(output))
     survey = survey_input(config)
-    points = check_feasible(survey.class_counts, config, singletons=survey.singletons)
+    points = check_feasible(
+        survey.class_counts, config, singletons=survey.singletons, names=survey.class_names
+    )
     show_estimate(survey, points, config, Console())
     return DONE
 
@@ -227,6 +230,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
 
     given = {
         "input.path": options.input,
+        "input.format": options.input_format,
         "input.text_column": options.text_column,
         "input.label_column": options.label_column,
         "input.id_column": options.id_column,
@@ -285,9 +289,9 @@ def _show(run: Run) -> int:
     return SHORT if manifest.shortfall else DONE
 
 
-def _actors(options: argparse.Namespace) -> dict[str, Any]:
-    """Keyword arguments with the actors, if not the default ones."""
-    return {} if options.actors is None else {"actors": options.actors}
+def _executor(options: argparse.Namespace) -> dict[str, Any]:
+    """Keyword arguments with the executor, if not the default one."""
+    return {} if options.executor is None else {"executor": options.executor}
 
 
 def _require(options: argparse.Namespace, config: RunConfig) -> None:

@@ -40,18 +40,18 @@ from smotext_ray.cli.exit_codes import INTERNAL_ERROR, INTERRUPTED, USER_ERROR
 from smotext_ray.cli.failures import innermost, users_error
 from smotext_ray.cli.help import DESCRIPTION, EXAMPLES, OverviewFormatter, overview
 from smotext_ray.cli.terminal import SafeFormatter, say
-from smotext_ray.config.choices import Decided, OnProblem, Order
+from smotext_ray.config.choices import Decided, OnProblem, Order, TextFormat
 from smotext_ray.errors import UserError
 
 if TYPE_CHECKING:
-    from smotext_ray.pipeline.actors import Actors
+    from smotext_ray.pipeline.executor import Executor
 
 
 log = logging.getLogger("smotext_ray")
 
 
-def main(arguments: Sequence[str] | None = None, actors: Actors | None = None) -> int:
-    """Run a command; tests may pass other actors.
+def main(arguments: Sequence[str] | None = None, executor: Executor | None = None) -> int:
+    """Run a command; tests may pass another executor.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None, actors: Actors | None = None) -
     _log_to_terminal()
     try:
         options = _options(arguments)
-        options.actors = actors
+        options.executor = executor
         _use_address(options)
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
@@ -206,9 +206,16 @@ def _command(commands: Any, name: str, function: Callable[..., int], text: str) 
 def _add_run_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     where = add(
-        "--input", metavar="PATH", help="file, directory, glob, URI or Hugging Face dataset"
+        "--input",
+        metavar="PATH",
+        help="file, directory, glob, URI, Hugging Face dataset, or - for standard input",
     )
     where.complete = shtab.FILE  # type: ignore[attr-defined]
+    add(
+        "--input-format",
+        choices=get_args(TextFormat),
+        help="format of standard input, or of files without a known extension",
+    )
     where = add("--output", metavar="RUN", help="run directory; an existing run is resumed")
     where.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
     add("--text-column", metavar="NAME", help="default: text")

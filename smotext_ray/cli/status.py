@@ -44,10 +44,14 @@ def _rows_in_words(stage: Stage) -> str:
 def _worker_in_words(facts: dict[str, Any] | None) -> str:
     if facts is None:
         return "No process is working on it; run the command that started it again to resume."
-    return (
-        f"smotext {facts['what']} is working on it: process {facts['pid']} on {facts['host']}, "
-        f"since {facts['since']}."
-    )
+    who = f"process {facts['pid']} on {facts['host']}"
+    if "silent_seconds" in facts:
+        return (
+            f"smotext {facts['what']} ({who}) has not been heard of for "
+            f"{_time_in_words(facts['silent_seconds'])}, unless the clocks differ; if it has "
+            "ended, run the command that started it again to resume."
+        )
+    return f"smotext {facts['what']} is working on it: {who}, since {facts['since']}."
 
 
 def _pace_in_words(stage: Stage) -> str:

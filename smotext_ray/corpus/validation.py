@@ -107,7 +107,7 @@ def read_ids(block: Block, config: InputConfig, first_row: int) -> pa.Array:
     if ids.null_count:
         row = first_row + int(np.flatnonzero(_mask(ids.is_null()))[0])
         raise UserError(
-            f"The id column {config.id_column!r} is null in row {row} of {config.path} "
+            f"The id column {config.id_column!r} is null in row {row} of {config.shown} "
             "(counted from 0); fill it, or omit --id-column to number the rows."
         )
     if is_string(ids.type):

@@ -5,6 +5,7 @@ All user errors are found before the first text is encoded.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,16 @@ from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.sources import DEMO
 from smotext_ray.corpus.texts import read_labeled_texts
 from smotext_ray.errors import UserError
-from smotext_ray.evaluation.rows import LabeledTexts, Rows
+from smotext_ray.evaluation.rows import LabeledTexts, Rows, encoded, unencoded
+from smotext_ray.run.corpus_files import corpus_table
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.run.result import delivered_samples
 from smotext_ray.run.tables import embeddings_table, samples_table
 from smotext_ray.tables import matrix
+
+log = logging.getLogger("smotext_ray")
 
 EVERY_ROW = 2**62
 
@@ -171,11 +175,10 @@ def read_evaluation_data(
         If the run has no accepted texts.
     """
     rounds, new = _rounds_with_texts(run), new_samples(run)
-    embedded = embeddings_table(run).to_table().sort_by("id")
-    row_of = {id_: row for row, id_ in enumerate(embedded["id"].to_pylist())}
+    row_of = row_numbers(run)
     texts, sample_ids = new["text"].to_pylist(), new["sample_id"].to_pylist()
     if corpus is None:
-        real = Rows(embedded["text"].to_pylist(), matrix(embedded["embedding"]), _labels(embedded))
+        real = _corpus_rows(run, row_of, encode)
     else:  # the run's embeddings have noise added
         real = Rows(corpus.texts, encode(corpus.texts), corpus.labels)
     # The page must not show texts that the run was not allowed to keep.
@@ -189,6 +192,29 @@ def read_evaluation_data(
         sample_ids=sample_ids,
         samples=_samples(run, rounds, shown, set(sample_ids)),
     )
+
+
+def row_numbers(run: Run) -> dict[Any, int]:
+    """The number of each corpus row, by its id: its place among all, sorted by id."""
+    manifest = Manifest.read(run)
+    source = run.table("embeddings") if manifest.is_private else corpus_table(run, manifest)
+    ids = source.to_table(columns=["id"]).sort_by("id")["id"]
+    return {id_: row for row, id_ in enumerate(ids.to_pylist())}
+
+
+def _corpus_rows(
+    run: Run, row_of: Mapping[Any, int], encode: Callable[[list[str]], np.ndarray]
+) -> Rows:
+    """All rows of the corpus; those that the run did not need are encoded here."""
+    corpus = corpus_table(run, Manifest.read(run)).to_table(columns=["id", "text", "label"])
+    corpus, embedded = corpus.sort_by("id"), embeddings_table(run).to_table(["id", "embedding"])
+    dim = embedded["embedding"].type.list_size
+    rows = unencoded(corpus["text"].to_pylist(), _labels(corpus), dim)
+    known = [row_of[id_] for id_ in embedded["id"].to_pylist()]
+    rows.embeddings[known] = matrix(embedded["embedding"])
+    if missing := len(corpus) - len(known):
+        log.info("encoding %d texts of the corpus that the run did not need", missing)
+    return encoded(rows, encode)
 
 
 def parent_rows(samples: pa.Table, row_of: Mapping[Any, int]) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
+from numpy.typing import NDArray
 
 from smotext_ray.tables import matrix
 from smotext_ray.utils.text import distinct_part, fingerprint, text_hash
@@ -76,44 +77,71 @@ def class_reference(
     )
 
 
-def sum_up(embeddings: ds.Dataset, labels: Sequence[Any]) -> tuple[ClassReference, list[int]]:
+def sum_up(
+    embeddings: ds.Dataset, labels: Sequence[Any], corpus: ds.Dataset
+) -> tuple[ClassReference, list[int]]:
     """Compute the gate's reference, and the number of distinct texts per class.
 
-    In addition to sums, it holds two 64-bit hashes per row, to detect copies and distinct texts
-    (`smotext_ray.utils.text`). Where there are no texts (epsilon), no text is known to be a copy,
-    and each row counts as a text of its own.
+    In addition to sums, it holds two 64-bit hashes per row of the corpus, to detect copies and
+    distinct texts (`smotext_ray.utils.text`). Where there are no texts (epsilon), no text is known
+    to be a copy, and each row counts as a text of its own.
 
     Parameters
     ----------
     embeddings : pyarrow.dataset.Dataset
-        ``label, embedding`` and, except with epsilon, ``text``.
+        ``label, embedding``, of some rows of each class. They stand for all: each has the weight of
+        its class's rows per embedded one.
     labels : sequence
         Row i of the class means is for ``labels[i]``.
+    corpus : pyarrow.dataset.Dataset
+        ``label`` and, except with epsilon, ``text``, of all rows.
     """
-    code = {label: i for i, label in enumerate(labels)}
-    counts = np.zeros(len(labels), np.int64)
-    has_texts = "text" in embeddings.schema.names
+    counts, distinct, prints = _count_texts(corpus, labels)
+    weights = counts / np.maximum(_count_rows(embeddings, labels), 1)
     dim = embeddings.schema.field("embedding").type.list_size
     sums, scatter = np.zeros((len(labels), dim)), np.zeros((dim, dim))
+    for rows, table in _batches(embeddings, labels, ["embedding"]):
+        x = matrix(table["embedding"]).astype(np.float64)
+        weighted = x * weights[rows, None]
+        np.add.at(sums, rows, weighted)
+        scatter += weighted.T @ x
+    return class_reference(counts, sums, scatter, prints), distinct.tolist()
+
+
+def _count_texts(
+    corpus: ds.Dataset, labels: Sequence[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and distinct texts per class, and the fingerprint of every text."""
+    has_texts = "text" in corpus.schema.names
+    counts = np.zeros(len(labels), np.int64)
     prints = [np.empty(0, np.int64)]
     distinct = [np.empty((0, 2), np.int64)]  # class and hash
-    columns = ["label", "embedding", *(["text"] if has_texts else [])]
-    for batch in embeddings.to_batches(columns=columns):
-        if not len(batch):
-            continue
-        table = pa.Table.from_batches([batch])
-        x = matrix(table["embedding"]).astype(np.float64)
-        rows = np.array([code[label] for label in table["label"].to_pylist()])
-        np.add.at(sums, rows, x)
-        np.add.at(counts, rows, 1)
-        scatter += x.T @ x
+    for rows, table in _batches(corpus, labels, ["text"] if has_texts else []):
+        counts += np.bincount(rows, minlength=len(labels))
         if has_texts:
             texts = table["text"].to_pylist()
             prints.append(np.array([fingerprint(text) for text in texts], np.int64))
             hashes = np.array([text_hash(distinct_part(text)) for text in texts], np.int64)
             distinct.append(np.stack([rows, hashes], axis=1))
-    reference = class_reference(counts, sums, scatter, np.concatenate(prints))
-    if has_texts:
-        owners = np.unique(np.concatenate(distinct), axis=0)[:, 0]
-        counts = np.bincount(owners, minlength=len(labels))
-    return reference, counts.tolist()
+    if not has_texts:
+        return counts, counts, prints[0]
+    owners = np.unique(np.concatenate(distinct), axis=0)[:, 0]
+    return counts, np.bincount(owners, minlength=len(labels)), np.concatenate(prints)
+
+
+def _count_rows(table: ds.Dataset, labels: Sequence[Any]) -> NDArray[np.int64]:
+    counts = np.zeros(len(labels), np.int64)
+    for rows, _ in _batches(table, labels, []):
+        counts += np.bincount(rows, minlength=len(labels))
+    return counts
+
+
+def _batches(
+    table: ds.Dataset, labels: Sequence[Any], columns: list[str]
+) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+    """Yield batches of rows, each with the class indices of its rows."""
+    code = {label: i for i, label in enumerate(labels)}
+    for batch in table.to_batches(columns=["label", *columns]):
+        if len(batch):
+            rows = np.array([code[label] for label in batch["label"].to_pylist()], np.int64)
+            yield rows, pa.Table.from_batches([batch])

@@ -31,8 +31,11 @@ class Decoder:
     int8 : bool, default=False
         Run the LLM's layers in int8, from a checkpoint in the cache directory; LoRA layers are
         merged first.
+    min_length : float, in [0, 1], default=0
+        No text ends before this share of the length that `decode` is given for it.
+    max_tokens : int, default=96
     **settings
-        Of the `Engine`: num_candidates, temperature, top_p, max_tokens, dtype,
+        Of the `Engine`: num_candidates, temperature, top_p, no_repeat_ngram, dtype,
         tensor_parallel_size, gpu_memory_utilization; and own_process, expected_texts (points)
         and engines_per_gpu, which depend on who decodes and not on the run's configuration.
 
@@ -49,9 +52,11 @@ class Decoder:
         *,
         lora: Path | None = None,
         int8: bool = False,
+        min_length: float = 0.0,
+        max_tokens: int = 96,
         **settings: Any,
     ) -> None:
-        from transformers import AutoConfig
+        from transformers import AutoConfig, AutoTokenizer
 
         config = load_pretrained(AutoConfig, model)
         if config.hidden_size != bridge.config.llm_hidden_size:
@@ -66,14 +71,34 @@ class Decoder:
             model = merged_llm(model, lora)
         if int8:
             model = int8_llm(model)
+        self.min_length = min_length
+        self._max_tokens = max_tokens
         self._bridge = bridge
-        self._engine = Engine(model, bridge.prompt_length, **settings)
+        self._tokenizer = load_pretrained(AutoTokenizer, model)
+        self._engine = Engine(model, bridge.prompt_length, max_tokens=max_tokens, **settings)
 
     def set_sampling(self, num_candidates: int, temperature: float) -> None:
         """Set the number of texts per point and the temperature (0: greedy) from now on."""
         self._engine.set_sampling(num_candidates, temperature)
 
-    def decode(self, points: np.ndarray, seeds: Sequence[int]) -> list[Candidates]:
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Number of the LLM's tokens in each text."""
+        if not len(texts):
+            return []
+        ids = self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return [len(row) for row in ids]
+
+    @property
+    def finished(self) -> int:
+        """Number of points decoded so far, in calls in progress too."""
+        return self._engine.finished
+
+    def decode(
+        self,
+        points: np.ndarray,
+        seeds: Sequence[int],
+        lengths: Sequence[float] | np.ndarray | None = None,
+    ) -> list[Candidates]:
         """Decode points; errors are reported per point.
 
         Parameters
@@ -81,6 +106,8 @@ class Decoder:
         points : ndarray of shape (n, d), float32
         seeds : sequence of int, length n
             Seed of each point's sampling; see `Engine.generate`.
+        lengths : sequence of float, length n, optional
+            Tokens that each point's text should have, for ``min_length``; 0 where unknown.
 
         Returns
         -------
@@ -94,10 +121,18 @@ class Decoder:
         results: list[Candidates | None] = [_why_unfit(p, self._bridge) for p in points]
         fit = [i for i, result in enumerate(results) if result is None]
         if fit:
-            decoded = self._engine.generate(self._prompts(points[fit]), [seeds[i] for i in fit])
+            least = self._least_tokens(np.zeros(len(points)) if lengths is None else lengths)
+            decoded = self._engine.generate(
+                self._prompts(points[fit]), [seeds[i] for i in fit], [least[i] for i in fit]
+            )
             for i, candidates in zip(fit, decoded, strict=True):
                 results[i] = candidates
         return [result for result in results if result is not None]
+
+    def _least_tokens(self, lengths: Sequence[float] | np.ndarray) -> list[int]:
+        # Of longer texts, what fits into max_tokens: the rest is needed to end a sentence.
+        fitting = np.minimum(np.asarray(lengths, np.float64), self._max_tokens)
+        return np.floor(self.min_length * fitting).astype(int).tolist()
 
     @torch.inference_mode()
     def _prompts(self, points: np.ndarray) -> list[dict[str, torch.Tensor]]:

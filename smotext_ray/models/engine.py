@@ -16,6 +16,7 @@ from smotext_ray.models.engine_device import (
     set_environment,
 )
 from smotext_ray.models.engine_loop import EngineDead, EngineLoop
+from smotext_ray.models.repetition import ARGUMENT
 
 __all__ = ["Candidates", "Engine", "EngineDead"]
 
@@ -62,6 +63,8 @@ class Engine:
     temperature, top_p, max_tokens
         As in vLLM. Repetition penalties are not offered: with prompt embeddings they can crash the
         engine (vllm-project/vllm#57719).
+    no_repeat_ngram : int, default=0
+        No sequence of this many tokens occurs twice in a text; 0: any may.
     dtype : str, default="auto"
         Dtype of weights and activations. "auto": bfloat16 on a GPU or CPU that supports it
         natively, float16 on other GPUs (compute capability below 8.0), and float32 on other CPUs,
@@ -98,6 +101,7 @@ class Engine:
         temperature: float = 0.7,
         top_p: float = 0.95,
         max_tokens: int = 96,
+        no_repeat_ngram: int = 0,
         dtype: str = "auto",
         tensor_parallel_size: int = 1,
         gpu_memory_utilization: float = 0.85,
@@ -131,10 +135,17 @@ class Engine:
             engines_per_gpu=engines_per_gpu,
             expected_texts=expected_texts,
         )
-        # Our logits processor is a local class, which another process could not import.
+        processors: list[Any] = []
+        if no_repeat_ngram:
+            # By name, as another process may have to import it.
+            processors.append("smotext_ray.models.no_repeat:NoRepeatedNgram")
+            self._sampling["extra_args"] = {ARGUMENT: no_repeat_ngram}
+        # A local class, which another process could not import.
         if top_p < 1 and gpu is None and not own and tensor_parallel_size == 1:
             self._sampling["top_p"] = 1.0
-            arguments["logits_processors"] = [_nucleus_processor(top_p)]
+            processors.append(_nucleus_processor(top_p))
+        if processors:
+            arguments["logits_processors"] = processors
         lora_request: Any = None
         if lora:
             from vllm.lora.request import LoRARequest
@@ -151,7 +162,17 @@ class Engine:
         self._sampling["n"] = num_candidates if temperature >= GREEDY_BELOW else 1
         self._sampling["temperature"] = temperature
 
-    def generate(self, prompts: list[dict[str, Any]], seeds: Sequence[int]) -> list[Candidates]:
+    @property
+    def finished(self) -> int:
+        """Number of prompts answered so far."""
+        return self._loop.finished
+
+    def generate(
+        self,
+        prompts: list[dict[str, Any]],
+        seeds: Sequence[int],
+        least_tokens: Sequence[int] | None = None,
+    ) -> list[Candidates]:
         """Answer prompts; concurrent calls from several threads share the engine's batches.
 
         Parameters
@@ -161,6 +182,8 @@ class Engine:
         seeds : sequence of int, length n
             Sampling seed of each prompt. Equal seeds give equal texts only on the same hardware and
             batch composition (vllm-project/vllm#17524).
+        least_tokens : sequence of int, length n, optional
+            No text of a prompt ends before so many tokens; at most ``max_tokens``.
 
         Returns
         -------
@@ -173,7 +196,11 @@ class Engine:
         """
         from vllm import SamplingParams
 
-        sampling = [SamplingParams(seed=int(seed), **self._sampling) for seed in seeds]
+        least = [0] * len(prompts) if least_tokens is None else least_tokens
+        sampling = [
+            SamplingParams(seed=int(seed), min_tokens=int(tokens), **self._sampling)
+            for seed, tokens in zip(seeds, least, strict=True)
+        ]
         return [_candidates(answer) for answer in self._loop.answer(prompts, sampling)]
 
 

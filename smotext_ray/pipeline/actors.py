@@ -19,6 +19,7 @@ import pyarrow as pa
 from smotext_ray.cluster.gpus import loading_alone
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.models.load import check_models, load_decoder, load_encoder
+from smotext_ray.plan.lengths import lengths_at_points
 from smotext_ray.tables import candidates_schema, fixed_size_list, matrix
 
 if TYPE_CHECKING:
@@ -34,11 +35,13 @@ class EncodeActor:
     """``id, text, label`` -> the same with ``embedding``; with epsilon, clipped and without texts.
 
     The last bits of an embedding depend on which texts share a batch. So rows are batched in the
-    same chunks for any number of blocks and actors: corpus files contain whole chunks, and a block
-    is a file. With epsilon, each text is a batch of its own: no record may change another one's.
+    same chunks for any number of blocks and actors: files contain whole chunks, and a block is a
+    file. A text that occurs several times in a chunk is embedded once. With epsilon, each text is a
+    batch of its own: no record may change another one's embedding.
     """
 
     def __init__(self, config: RunConfig, counter: Any) -> None:
+        counter.phase.remote("loading the encoder")
         self.encoder = self.load_encoder(config)
         self.batch_size = config.encoder.batch_size
         self.counter = counter
@@ -63,9 +66,12 @@ class EncodeActor:
         return table.append_column("embedding", fixed_size_list(embeddings))
 
     def _encoded(self, texts: list[str]) -> np.ndarray:
+        distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         if self.clipper is None:
-            return np.asarray(self.encoder.encode(texts, self.batch_size))
-        return np.concatenate([self.encoder.encode([text], 1) for text in texts])
+            embeddings = self.encoder.encode(list(distinct), self.batch_size)
+        else:
+            embeddings = np.concatenate([self.encoder.encode([text], 1) for text in distinct])
+        return np.asarray(embeddings[[distinct[text] for text in texts]])
 
 
 class DecodeActor:
@@ -75,6 +81,7 @@ class DecodeActor:
     """
 
     def __init__(self, config: RunConfig, counter: Any, points: int) -> None:
+        counter.phase.remote("loading the LLM")
         with loading_alone():
             self.decoder = self.load_decoder(config, points)
         self.counter = counter
@@ -84,8 +91,7 @@ class DecodeActor:
         return load_decoder(config, expected_texts=points, engines_per_gpu=each)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        points, seeds = matrix(table["point"]), table["seed"].to_pylist()
-        return decode_rows(table, lambda: self.decoder.decode(points, seeds), self.counter)
+        return decode_rows(table, lambda: decode_points(table, self.decoder), self.counter)
 
 
 class GateActor:
@@ -211,6 +217,14 @@ class Actors:
 
 
 REAL = Actors()
+
+
+def decode_points(table: pa.Table, decoder: Any) -> list[Candidates]:
+    """Decode the points of plan rows, as long as their parents if the decoder heeds lengths."""
+    points, seeds = matrix(table["point"]), table["seed"].to_pylist()
+    if not getattr(decoder, "min_length", 0.0):
+        return list(decoder.decode(points, seeds))
+    return list(decoder.decode(points, seeds, lengths_at_points(table, decoder.count_tokens)))
 
 
 def decode_rows(table: pa.Table, decode: Callable[[], list[Candidates]], counter: Any) -> pa.Table:

@@ -10,9 +10,14 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.pipeline.executor import Executor
+from smotext_ray.pipeline.jobs import DecodeJob, EmbedJob
 from smotext_ray.run.directory import Run
+from smotext_ray.run.facts import JobFacts
 from smotext_ray.run.written import WrittenRows, written_rows
 
 log = logging.getLogger("smotext_ray")
@@ -33,12 +38,8 @@ class RowsMissing(RuntimeError):
 
 def complete(
     run: Run,
-    directory: str,
-    id_column: str,
-    *,
-    rows: int,
-    job: str,
-    call: Callable[..., Any],
+    job: EmbedJob | DecodeJob,
+    executor: Executor,
     work: Callable[[str], Facts],
     nothing: Facts,
 ) -> Facts:
@@ -47,15 +48,9 @@ def complete(
     Parameters
     ----------
     run : Run
-    directory : str
-        Of the run.
-    id_column : str
-    rows : int
-        Number of ids that the table is to have.
-    job : str
-        Name in ``checkpoints/``.
-    call : callable
-        `Executor.call`, for a count whose memory is not small.
+    job : EmbedJob or DecodeJob
+    executor : Executor
+        For a count whose memory is not small.
     work : callable
         Runs the job; called with the directory of the run that has the ids of finished rows.
     nothing : object
@@ -75,53 +70,58 @@ def complete(
     """
     facts = nothing
     for attempt in range(ATTEMPTS + 1):
-        done = f"checkpoints/{job}/{uuid.uuid4().hex[:12]}"
-        there = _count(run, directory, id_column, done, rows, call)
-        if attempt and there.rows < rows:
-            there = _awaited(run, directory, id_column, done, rows, call, there)
-        if there.rows >= rows or attempt == ATTEMPTS:
+        done = f"checkpoints/{job.name}/{uuid.uuid4().hex[:12]}"
+        there = _count(run, job, done, executor)
+        if attempt and there.rows < job.rows:
+            there = _awaited(run, job, done, executor, there)
+        if there.rows >= job.rows or attempt == ATTEMPTS:
             break
         if attempt:
-            log.warning("%s has %d of %d rows; doing the others", directory, there.rows, rows)
+            log.warning(
+                "%s has %d of %d rows; doing the others", job.directory, there.rows, job.rows
+            )
         facts = work(done)
-    if there.rows != rows:
+    if there.rows != job.rows:
         raise RowsMissing(
-            f"{directory} of {run.shown} has {there.rows} rows instead of {rows}, so it does not "
-            "count as done"
+            f"{job.directory} of {run.shown} has {there.rows} rows instead of {job.rows}, so it "
+            "does not count as done"
         )
-    run.seal(there.files, *directory.split("/"))
-    _remove(run, directory, there.spare)
-    run.clear("checkpoints", job)
+    run.seal(there.files, *job.directory.split("/"))
+    _remove(run, job.directory, there.spare)
+    run.clear("checkpoints", job.name)
     return facts
 
 
-def _count(
-    run: Run, directory: str, id_column: str, done: str, rows: int, call: Callable[..., Any]
-) -> WrittenRows:
+def complete_embed(config: RunConfig, run: Run, job: EmbedJob, executor: Executor) -> int | None:
+    """`complete` an embed job; the number of its actors, or None if all rows were there."""
+    return complete(run, job, executor, partial(executor.embed, config, run, job), None)
+
+
+def complete_decode(config: RunConfig, run: Run, job: DecodeJob, executor: Executor) -> JobFacts:
+    """`complete` a decode job."""
+    nothing = JobFacts(seconds=0.0, tokens=0, actors=0)
+    return complete(run, job, executor, partial(executor.decode, config, run, job), nothing)
+
+
+def _count(run: Run, job: EmbedJob | DecodeJob, done: str, executor: Executor) -> WrittenRows:
     run.clear(*done.split("/"))
-    if rows <= SMALL:
-        return written_rows(run, directory, id_column, done)
-    found: WrittenRows = call(written_rows, run, directory, id_column, done)
+    if job.rows <= SMALL:
+        return written_rows(run, job.directory, job.id_column, done)
+    found: WrittenRows = executor.call(written_rows, run, job.directory, job.id_column, done)
     return found
 
 
 def _awaited(
-    run: Run,
-    directory: str,
-    id_column: str,
-    done: str,
-    rows: int,
-    call: Callable[..., Any],
-    there: WrittenRows,
+    run: Run, job: EmbedJob | DecodeJob, done: str, executor: Executor, there: WrittenRows
 ) -> WrittenRows:
     """The rows, counted again while the directory's listing may be late."""
     until = time.monotonic() + LATE_SECONDS
-    names = _names(run, directory)
-    while there.rows < rows and time.monotonic() < until:
+    names = _names(run, job.directory)
+    while there.rows < job.rows and time.monotonic() < until:
         time.sleep(POLL_SECONDS)
-        if (listed := _names(run, directory)) != names:
+        if (listed := _names(run, job.directory)) != names:
             names = listed
-            there = _count(run, directory, id_column, done, rows, call)
+            there = _count(run, job, done, executor)
     return there
 
 

@@ -15,7 +15,7 @@ from smotext_ray.cluster.restarts import bounded_restarts, supervised
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.gate.cleaning import cleaning_gib
 from smotext_ray.models.files import weight_bytes
-from smotext_ray.pipeline.actors import REAL, Actors
+from smotext_ray.pipeline.jobs import DecodeJob
 from smotext_ray.pipeline.quarantine import RowQuarantine
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import JobFacts
@@ -34,49 +34,11 @@ USUAL_LENGTH = 1 / 3  # typical text length, relative to max_tokens
 
 
 def decode_directory(
-    config: RunConfig,
-    run: Run,
-    classes: list[Any],
-    *,
-    plan: str,
-    samples: str,
-    job: str,
-    done: str,
-    stage: str,
-    points: int,
-    actors: Actors = REAL,
-    **of_decoder: Any,
+    config: RunConfig, run: Run, job: DecodeJob, done: str, gate_actor: Any
 ) -> JobFacts:
-    """Decode all rows of a plan, or those left by a killed job.
-
-    Parameters
-    ----------
-    config : RunConfig
-        Its ``decoder`` and ``gate`` settings apply to this job.
-    run : Run
-    classes : list
-        All labels of the corpus, in the order of the reference.
-    plan, samples : str
-        Directories of the run to read from and write to.
-    job : str
-        Name in ``checkpoints/``, where attempts at rows are recorded.
-    done : str
-        Directory of the run with the ids of finished rows; none if it does not exist.
-    stage : str
-        The job's name in progress and log.
-    points : int
-        Number of rows of the plan.
-    actors : Actors
-    **of_decoder
-        Additional arguments of the decoder's constructor, besides ``config``, ``counter`` and
-        ``points``.
-
-    Returns
-    -------
-    JobFacts
-    """
+    """Decode all rows of a plan, or those left by a killed job; see `Executor.decode`."""
     resources = session.connect()
-    to_read = plan_table(run, plan)
+    to_read = plan_table(run, job.plan)
     rows_of_files = [part.count_rows() for part in to_read.get_fragments()]
     embeddings = run.table("embeddings")
     held = cleaning_gib(config, embeddings)
@@ -85,34 +47,34 @@ def decode_directory(
     decoders, gates = pools.decoder_pools(resources, config, blocks, held)
     if len(rows_of_files) == 1:
         # Full rounds of blocks: with 4 blocks for 3 actors, two of them would idle.
-        blocks = min(points, math.ceil(blocks / decoders.actors) * decoders.actors)
+        blocks = min(job.rows, math.ceil(blocks / decoders.actors) * decoders.actors)
     label_type = embeddings.schema.field("label").type
-    notes = f"checkpoints/{job}-attempts"
+    attempts = f"checkpoints/{job.name}-attempts"
     started = time.monotonic()
-    before = write_progress(run, samples, footers=None).rows
+    before = write_progress(run, job.directory, footers=None).rows
     with (
-        stage_progress(stage, points, run, before) as counter,
+        stage_progress(job.stage, job.rows, run, before) as counter,
         bounded_restarts(
             config.resources, lower="resources.decoder_actors", counter=counter
         ) as restarts,
     ):
         decoder = {
-            "actor": actors.decode,
+            "actor": job.actor,
             "given": {
                 "config": config,
                 "counter": counter,
-                "points": math.ceil(points / decoders.actors),
-                **of_decoder,
+                "points": math.ceil(job.rows / decoders.actors),
+                **job.arguments,
             },
             "run_uri": run.address,
-            "attempts": notes,
+            "attempts": attempts,
             "max_attempts": config.resources.max_attempts,
             "restarts": restarts,
         }
         gate = {
             "config": config,
             "run_uri": run.address,
-            "labels": classes,
+            "labels": job.labels,
             "label_type": label_type,
             "counter": counter,
         }
@@ -124,12 +86,12 @@ def decode_directory(
         )
         gated = map_blocks(
             decoded,
-            **supervised(actors.gate, gate, "gate", restarts, config.resources),
+            **supervised(gate_actor, gate, "gate", restarts, config.resources),
             **pools.pool_options(gates),
         )
-        write(gated, run, samples, decoders)
+        write(gated, run, job.directory, decoders)
         tokens = _tokens(counter)
-    run.clear(notes)
+    run.clear(attempts)
     seconds = time.monotonic() - started
     return JobFacts(seconds=seconds, tokens=tokens, actors=decoders.actors)
 

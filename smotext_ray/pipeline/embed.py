@@ -12,15 +12,18 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.staging import stage_corpus
 from smotext_ray.corpus.survey import CorpusSummary
 from smotext_ray.errors import UserError
-from smotext_ray.pipeline.actors import ENCODE_CHUNK, REAL, Actors
-from smotext_ray.pipeline.complete import complete
+from smotext_ray.pipeline.actors import ENCODE_CHUNK
+from smotext_ray.pipeline.complete import complete_embed
 from smotext_ray.pipeline.executor import Executor
+from smotext_ray.pipeline.jobs import EmbedJob
+from smotext_ray.pipeline.needed import ChosenRows, choose_rows, rows_to_embed, whole_classes
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.preflight import Opened, has_epsilon, input_of, survey_input
 from smotext_ray.pipeline.release import release_corpus
+from smotext_ray.plan.strategy import targets
 from smotext_ray.privacy.promise import promise
 from smotext_ray.run.corpus_files import corpus_files
-from smotext_ray.run.directory import CLIPPED, Run
+from smotext_ray.run.directory import CLIPPED, TO_EMBED, Run
 from smotext_ray.run.facts import BadRows, InputFacts, StageFacts
 from smotext_ray.run.log import log_to_run
 from smotext_ray.run.manifest import Manifest
@@ -31,7 +34,7 @@ from smotext_ray.run.result import write_input_schema
 log = logging.getLogger("smotext_ray")
 
 
-def embed_corpus(opened: Opened, actors: Actors = REAL, executor: Executor = ON_RAY) -> Manifest:
+def embed_corpus(opened: Opened, executor: Executor = ON_RAY) -> Manifest:
     """Stage the corpus and embed it, or what is left of that; for who holds the run's lease."""
     config, run = opened.config, opened.run
     # Another process may have begun it since it was opened.
@@ -45,7 +48,10 @@ def embed_corpus(opened: Opened, actors: Actors = REAL, executor: Executor = ON_
     if not manifest.is_private:
         log_to_run(run)
     _stage_corpus(opened, manifest)
-    _embed(config, run, manifest, actors, executor)
+    if not manifest.is_private and not manifest.is_embedded:
+        _choose(config, run, manifest, executor)
+    _embed(config, run, manifest, executor)
+    run.clear(TO_EMBED)
     if manifest.is_private:
         release_corpus(config, run, manifest, executor)
         log_to_run(run)  # what was logged before tells of the corpus
@@ -67,6 +73,7 @@ def _begun(opened: Opened) -> Manifest:
         class_counts=survey.class_counts,
         bad_rows=_bad_rows(opened.config, survey),
         columns=survey.schema.names,
+        class_names=survey.class_names or None,
         digest=survey.digest,
     )
     now = datetime.now(UTC).isoformat()
@@ -97,7 +104,7 @@ def _stage_corpus(opened: Opened, manifest: Manifest) -> None:
         noted.digest not in (None, survey.digest)  # a run that began before has none
     ):
         raise UserError(
-            f"{config.input.path} has changed since the run started; use a new --output."
+            f"{config.input.shown} has changed since the run started; use a new --output."
         )
     rows = rows_per_file(config, survey.rows)
     stage_corpus(input_of(config), survey, run.fs, run.make("corpus"), rows_per_file=rows)
@@ -108,35 +115,69 @@ def _stage_corpus(opened: Opened, manifest: Manifest) -> None:
     manifest.save(run)
 
 
-def _embed(
-    config: RunConfig, run: Run, manifest: Manifest, actors: Actors, executor: Executor
-) -> None:
+def _choose(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> None:
+    """Choose the rows to embed; a stage that is done is to be done again if any are missing."""
+    if "choose" in manifest.stages:
+        return
+    started = time.monotonic()
+    missing = choose(config, run, manifest, executor)
+    seconds = time.monotonic() - started
+    if missing:
+        manifest.stages.pop("embed", None)
+        manifest.stages.pop("reference", None)
+    manifest.stages["choose"] = StageFacts(rows=missing, seconds=seconds)
+    manifest.save(run)
+
+
+def choose(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> int:
+    """Write the rows that are to be embedded to ``to_embed/``; their number."""
+    strategy = manifest.effective_config.plan.sampling_strategy
+    is_grown = bool(manifest.expansions)
+    names = manifest.input.class_names
+    points = {*targets(manifest.class_counts, strategy, is_grown, names), *manifest.planned()}
+    rows = sum(rows_to_embed(config, manifest.class_counts, points).values())
+    chosen: ChosenRows = executor.call(
+        choose_rows,
+        run,
+        manifest,
+        corpus_files(run, manifest),
+        whole_classes(config, manifest.labels, points),
+        rows_per_file(config, rows),
+    )
+    run.seal(chosen.files, TO_EMBED)
+    manifest.embedded = {label: chosen.counts[label] for label in manifest.labels}
+    return chosen.missing
+
+
+def _embed(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> None:
     if "embed" in manifest.stages:
         return
-    # An expansion has its own files and checkpoint: rows embedded earlier are not read again.
-    expansion = manifest.last_expansion
-    before = expansion.files_before if expansion else 0
-    job = f"embed-expansion-{expansion.number}" if expansion else "embed"
-    total = expansion.new_rows if expansion else manifest.input.rows
-    files = corpus_files(run, manifest)[before:]
+    rows: int | None = manifest.input.rows
+    files = corpus_files(run, manifest)
+    if not manifest.is_private:
+        rows, files = manifest.stages["choose"].rows, chosen_files(run)
     started = time.monotonic()
-    number = embed_files(config, run, manifest, actors, executor, files=files, job=job)
+    number = embed_files(config, run, manifest, executor, files=files, job="embed")
     seconds = time.monotonic() - started
-    manifest.stages["embed"] = StageFacts(rows=total, seconds=seconds, actors=number)
+    manifest.stages["embed"] = StageFacts(rows=rows, seconds=seconds, actors=number)
     manifest.save(run)
+
+
+def chosen_files(run: Run) -> list[str]:
+    """The files that `choose` has written."""
+    return [run.at(TO_EMBED, name) for name in run.sealed(TO_EMBED) or []]
 
 
 def embed_files(
     config: RunConfig,
     run: Run,
     manifest: Manifest,
-    actors: Actors,
     executor: Executor,
     *,
     files: list[str],
     job: str,
 ) -> int | None:
-    """Embed the rows of corpus files that have no embedding yet.
+    """Embed the rows of files that have no embedding yet.
 
     Returns
     -------
@@ -146,27 +187,11 @@ def embed_files(
     Raises
     ------
     RowsMissing
-        If not every row of the corpus has one embedding then.
+        If not every row that is to have an embedding has one then.
     """
     directory = CLIPPED if has_epsilon(config) else "embeddings"
-    return complete(
-        run,
-        directory,
-        "id",
-        rows=manifest.input.rows,
-        job=job,
-        call=executor.call,
-        work=lambda done: executor.embed(
-            config,
-            run,
-            actors,
-            files=files,
-            directory=directory,
-            done=done,
-            rows=manifest.input.rows,
-        ),
-        nothing=None,
-    )
+    work = EmbedJob(name=job, files=files, directory=directory, rows=manifest.embedded_rows)
+    return complete_embed(config, run, work, executor)
 
 
 def _reference(run: Run, manifest: Manifest, executor: Executor) -> None:
@@ -175,8 +200,9 @@ def _reference(run: Run, manifest: Manifest, executor: Executor) -> None:
 
 
 def build_run_reference(run: Run, manifest: Manifest, executor: Executor) -> None:
-    """Build the gate's reference from the embeddings."""
+    """Build the gate's reference from the embeddings, and from the texts of the whole corpus."""
     started = time.monotonic()
-    executor.call(build_reference, run, manifest.labels)
+    corpus = None if manifest.is_private else corpus_files(run, manifest)
+    executor.call(build_reference, run, manifest.labels, corpus)
     manifest.stages["reference"] = StageFacts(seconds=time.monotonic() - started)
     manifest.save(run)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline.actors import Actors
+from smotext_ray.pipeline.jobs import DecodeJob, EmbedJob, PlanJob
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import JobFacts
 from smotext_ray.utils.cpu import Dtype
@@ -17,6 +18,10 @@ class Executor(Protocol):
 
     Every job may be killed and called again: what is written whole is kept, the rest is made.
     """
+
+    @property
+    def actors(self) -> Actors:
+        """The classes that do the work."""
 
     def encoder_dtype(self, config: RunConfig) -> Dtype:
         """What ``encoder.dtype=auto`` means here.
@@ -30,90 +35,41 @@ class Executor(Protocol):
     def call(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """The function's result; it may take memory that grows with the corpus."""
 
-    def embed(
-        self,
-        config: RunConfig,
-        run: Run,
-        actors: Actors,
-        *,
-        files: list[str],
-        directory: str,
-        done: str,
-        rows: int,
-    ) -> int:
-        """Embed the rows of corpus files into a directory of the run.
+    def embed(self, config: RunConfig, run: Run, job: EmbedJob, done: str) -> int:
+        """Embed the rows that are not done.
 
         Parameters
         ----------
         config : RunConfig
         run : Run
-        actors : Actors
-        files : list of str
-            Paths for ``run.fs``.
-        directory : str
-            Of the run, which may hold some of the rows.
+        job : EmbedJob
         done : str
             Directory of the run with the ids of finished rows; none if it does not exist.
-        rows : int
-            Rows that the directory is to hold.
 
         Returns
         -------
         int
-            Actors that worked on it.
+            Number of actors that worked on it.
         """
 
-    def plan(
-        self,
-        config: RunConfig,
-        run: Run,
-        actor: Any,
-        items: list[dict[str, str]],
-        *,
-        stage: str,
-        rows: int,
-        memory_gib: float,
-        **given: Any,
-    ) -> list[dict[str, str]]:
-        """Write a file for each item.
-
-        Parameters
-        ----------
-        config : RunConfig
-        run : Run
-        actor : class
-            Item -> row of at least ``file`` and ``sha256``.
-        items : list of dict
-            See `smotext_ray.pipeline.plan_files.group_item`.
-        stage : str
-        rows : int
-            Of all files.
-        memory_gib : float
-            What one actor takes; 0 if the work is less than the start of a pool.
-        **given
-            For the actor's constructor.
+    def plan(self, config: RunConfig, run: Run, job: PlanJob) -> list[dict[str, str]]:
+        """Write the file of each group.
 
         Returns
         -------
         list of dict
-            A row a file, by its name.
+            The actor's row of each file, by file name.
         """
 
-    def decode(
-        self,
-        config: RunConfig,
-        run: Run,
-        actors: Actors,
-        *,
-        classes: list[Any],
-        plan: str,
-        samples: str,
-        job: str,
-        done: str,
-        stage: str,
-        points: int,
-    ) -> JobFacts:
-        """Decode a directory of plan rows and let the gate judge the texts.
+    def decode(self, config: RunConfig, run: Run, job: DecodeJob, done: str) -> JobFacts:
+        """Decode the plan rows that are not done and let the gate judge the texts.
 
-        See `smotext_ray.pipeline.decode.decode_directory`.
+        Parameters
+        ----------
+        config : RunConfig
+            Its ``decoder`` and ``gate`` settings apply to this job.
+        run : Run
+        job : DecodeJob
+        done : str
+            As in `embed`.
         """

@@ -17,7 +17,6 @@ from smotext_ray.config.choices import OnProblem
 from smotext_ray.config.load import load_config
 from smotext_ray.config.schema import InputConfig, RunConfig
 from smotext_ray.errors import UserError
-from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.pipeline.embed import embed_corpus, rows_per_file
 from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.new_rows import NewRows, stage_unseen
@@ -62,7 +61,6 @@ def expand(
     uri: str,
     wish: ExpansionRequest,
     overrides: Sequence[str] = (),
-    actors: Actors = REAL,
     executor: Executor = ON_RAY,
 ) -> tuple[Run, bool]:
     """Embed rows that are new to a run, and top every class up to its target.
@@ -74,7 +72,6 @@ def expand(
     wish : ExpansionRequest
     overrides : sequence of str
         ``section.key=value``, for settings that a run may change.
-    actors : Actors
     executor : Executor
 
     Returns
@@ -97,17 +94,17 @@ def expand(
             f"{uri} has an epsilon and has forgotten its rows; omit --input, or start a new run, "
             "which is another release of the rows."
         )
-    opened = open_checked(config, uri, actors, executor)
+    opened = open_checked(config, uri, executor)
     with hold(opened.run, "expand"):
         # Only now: another process may have begun or finished an expansion in the meantime.
         manifest = Manifest.read(opened.run)
         if not manifest.is_finished(config):
             log.info("%s is not finished; finishing it first", uri)
-            manifest = _finish(wish, opened, manifest, actors, executor)
+            manifest = _finish(wish, opened, manifest, executor)
         if not _begin(wish, opened, manifest):
             return opened.run, False
-        manifest = embed_corpus(opened, actors, executor)
-        make_texts(manifest.effective_config, opened.run, manifest, actors, executor)
+        manifest = embed_corpus(opened, executor)
+        make_texts(manifest.effective_config, opened.run, manifest, executor)
     return opened.run, True
 
 
@@ -115,7 +112,6 @@ def _finish(
     wish: ExpansionRequest,
     opened: Opened,
     manifest: Manifest,
-    actors: Actors,
     executor: Executor,
 ) -> Manifest:
     run = opened.run
@@ -123,8 +119,8 @@ def _finish(
         # It may be what the expansion stopped at.
         manifest.last_expansion.on_singleton_class = wish.on_singleton_class
         manifest.save(run)
-    manifest = embed_corpus(opened, actors, executor)
-    make_texts(manifest.effective_config, run, manifest, actors, executor)
+    manifest = embed_corpus(opened, executor)
+    make_texts(manifest.effective_config, run, manifest, executor)
     return manifest
 
 
@@ -150,12 +146,17 @@ def _stage(
 ) -> NewRows:
     if wish.input is None:
         _check_own(run, manifest)
+        if config.input.is_standard_input:
+            raise UserError(
+                f"{run.uri} was begun from standard input; name the new rows with --input (- for "
+                "standard input)."
+            )
     given = {"path": wish.input, "on_bad_row": wish.on_bad_row}
     changed = {key: value for key, value in given.items() if value is not None}
     source = InputConfig.model_validate(config.input.model_dump() | changed)
     rows = rows_per_file(config, manifest.input.rows)
     found = stage_unseen(source, run, files, rows)
-    log.info("%s: %d rows, %d of them new", source.path, found.read, found.new)
+    log.info("%s: %d rows, %d of them new", source.shown, found.read, found.new)
     return found
 
 
@@ -208,12 +209,18 @@ def _note(entry: Expansion, run: Run, manifest: Manifest, found: NewRows) -> Non
     counts.update(found.class_counts)
     ordered = dict(sorted(counts.items(), key=lambda item: str(item[0])))
     manifest.expansions = [*(manifest.expansions or []), entry]
-    check_feasible(ordered, manifest.effective_config, allow_reached=True)
+    check_feasible(
+        ordered,
+        manifest.effective_config,
+        allow_reached=True,
+        names=manifest.input.class_names,
+    )
     del manifest.stages["result"]
     if found.new:
         manifest.input.rows += found.new
         manifest.input.class_counts = ordered
         manifest.input.files = entry.files_before + found.files
         del manifest.stages["embed"], manifest.stages["reference"]
+    manifest.stages.pop("choose", None)  # a class that now gets points needs all of its rows
     manifest.targets = None
     manifest.save(run)

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -18,16 +19,21 @@ import pyarrow.parquet as pq
 
 from smotext_ray.cluster.progress import Counter, log_begin, log_end
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.pipeline.actors import Actors
+from smotext_ray.pipeline.actors import REAL, Actors
+from smotext_ray.pipeline.jobs import DecodeJob, EmbedJob, PlanJob
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import JobFacts
+from smotext_ray.utils.bars import polled_bar
 from smotext_ray.utils.cpu import Dtype
 
 DECODE_ROWS = 2048  # of a block, which is what a kill loses
 
 
+@dataclass(frozen=True)
 class Local:
     """An `Executor` in this process, for inputs that are small."""
+
+    actors: Actors = REAL
 
     def encoder_dtype(self, config: RunConfig) -> Dtype:
         from smotext_ray.models.encoder import default_device, fastest_dtype
@@ -37,70 +43,39 @@ class Local:
     def call(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         return function(*arguments, **named)
 
-    def embed(
-        self,
-        config: RunConfig,
-        run: Run,
-        actors: Actors,
-        *,
-        files: list[str],
-        directory: str,
-        done: str,
-        rows: int,
-    ) -> int:
+    def embed(self, config: RunConfig, run: Run, job: EmbedJob, done: str) -> int:
         encode: Any = None
-        with _logged("embed", rows) as counter:
-            for block in _blocks(run, files, done, "id", ["id", "text", "label"]):
-                encode = encode or actors.encode(config=config, counter=counter)
-                _keep(run, encode(block), directory, "id")
+        with _logged("embed", job.rows) as counter:
+            for block in _blocks(run, job.files, done, job.id_column, ["id", "text", "label"]):
+                encode = encode or self.actors.encode(config=config, counter=counter)
+                _keep(run, encode(block), job.directory, job.id_column)
         return 1
 
-    def plan(
-        self,
-        config: RunConfig,
-        run: Run,
-        actor: Any,
-        items: list[dict[str, str]],
-        *,
-        stage: str,
-        rows: int,
-        memory_gib: float,
-        **given: Any,
-    ) -> list[dict[str, str]]:
-        with _logged(stage, rows) as counter:
-            write = actor(config=config, run_uri=run.address, counter=counter, **given)
-            return [write(item) for item in items]
+    def plan(self, config: RunConfig, run: Run, job: PlanJob) -> list[dict[str, str]]:
+        with _logged(job.stage, job.rows) as counter:
+            write = job.actor(config=config, run_uri=run.address, counter=counter, **job.arguments)
+            return [write(group) for group in job.groups]
 
-    def decode(
-        self,
-        config: RunConfig,
-        run: Run,
-        actors: Actors,
-        *,
-        classes: list[Any],
-        plan: str,
-        samples: str,
-        job: str,
-        done: str,
-        stage: str,
-        points: int,
-    ) -> JobFacts:
+    def decode(self, config: RunConfig, run: Run, job: DecodeJob, done: str) -> JobFacts:
         started = time.monotonic()
         decode: Any = None
         gate: Any = None
-        files = sorted(run.table(plan).files)
-        with _logged(stage, points) as counter:
-            for block in _blocks(run, files, done, "sample_id", None, DECODE_ROWS):
+        files = sorted(run.table(job.plan).files)
+        with _logged(job.stage, job.rows) as counter:
+            for block in _blocks(run, files, done, job.id_column, None, DECODE_ROWS):
                 if gate is None:
-                    decode = actors.decode(config=config, counter=counter, points=points)
-                    gate = actors.gate(
+                    decode = job.actor(
+                        config=config, counter=counter, points=job.rows, **job.arguments
+                    )
+                    counter.follow(getattr(decode, "decoder", None))
+                    gate = self.actors.gate(
                         config=config,
                         run_uri=run.address,
-                        labels=classes,
+                        labels=job.labels,
                         label_type=run.table("embeddings").schema.field("label").type,
                         counter=counter,
                     )
-                _keep(run, gate(decode(block)), samples, "sample_id")
+                _keep(run, gate(decode(block)), job.directory, job.id_column)
         _, tokens = counter.counter.get()
         return JobFacts(seconds=time.monotonic() - started, tokens=tokens, actors=1)
 
@@ -110,6 +85,18 @@ class LocalCounter:
 
     def __init__(self) -> None:
         self.counter = Counter()
+
+        self._decoder: Any = None
+
+    def follow(self, decoder: Any) -> None:
+        """Count the decoder's points as they are finished, if it tells: a block is many."""
+        if hasattr(decoder, "finished"):
+            self._decoder, self._before = decoder, decoder.finished
+
+    def rows(self) -> int:
+        """Rows so far, for a bar; those that are only decoded too."""
+        decoded = 0 if self._decoder is None else self._decoder.finished - self._before
+        return max(decoded, self.counter.get()[0])
 
     def __getattr__(self, name: str) -> _Method:
         return _Method(getattr(self.counter, name))
@@ -125,7 +112,8 @@ def _logged(stage: str, rows: int) -> Iterator[LocalCounter]:
     """Log a stage as the cluster's progress does; yields its counter."""
     counter, started = LocalCounter(), time.monotonic()
     log_begin(stage, rows, before=0)
-    yield counter
+    with polled_bar(stage, rows, counter.rows):
+        yield counter
     log_end(stage, *counter.counter.get(), started)
 
 

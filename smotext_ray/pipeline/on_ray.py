@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,8 +19,9 @@ from smotext_ray.cluster.ray_data import (
 )
 from smotext_ray.cluster.restarts import bounded_restarts, supervised
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.pipeline.actors import Actors
+from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.pipeline.decode import decode_directory
+from smotext_ray.pipeline.jobs import DecodeJob, EmbedJob, PlanJob
 from smotext_ray.pipeline.plan_files import write_groups
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import JobFacts
@@ -27,8 +29,11 @@ from smotext_ray.run.throughput import write_progress
 from smotext_ray.utils.cpu import Dtype, cpu_dtype
 
 
+@dataclass(frozen=True)
 class OnRay:
     """An `Executor` on the cluster of ``RAY_ADDRESS``, or on a Ray of this machine."""
+
+    actors: Actors = REAL
 
     def encoder_dtype(self, config: RunConfig) -> Dtype:
         resources = session.connect()
@@ -40,111 +45,59 @@ class OnRay:
         session.connect()
         return in_task(partial(function, **named), *arguments)
 
-    def embed(
-        self,
-        config: RunConfig,
-        run: Run,
-        actors: Actors,
-        *,
-        files: list[str],
-        directory: str,
-        done: str,
-        rows: int,
-    ) -> int:
+    def embed(self, config: RunConfig, run: Run, job: EmbedJob, done: str) -> int:
         resources = session.connect()
-        pool = pools.encoder_pool(resources, config, len(files))
-        there = write_progress(run, directory, footers=None).rows
+        pool = pools.encoder_pool(resources, config, len(job.files))
+        there = write_progress(run, job.directory, footers=None).rows
         with (
-            stage_progress("embed", rows, run, before=there) as counter,
+            stage_progress("embed", job.rows, run, before=there) as counter,
             bounded_restarts(
                 config.resources, lower="resources.encoder_actors", counter=counter
             ) as restarts,
         ):
             encoder = {"config": config, "counter": counter}
             columns = ["id", "text", "label"]
-            corpus = read_checkpointed(run, files, len(files), columns, done, pool)
+            corpus = read_checkpointed(run, job.files, len(job.files), columns, done, pool)
             embedded = map_blocks(
                 corpus,
-                **supervised(actors.encode, encoder, "encoder", restarts, config.resources),
+                **supervised(self.actors.encode, encoder, "encoder", restarts, config.resources),
                 **pools.pool_options(pool),
             )
-            write(embedded, run, directory, pool)
+            write(embedded, run, job.directory, pool)
         return pool.actors
 
-    def plan(
-        self,
-        config: RunConfig,
-        run: Run,
-        actor: Any,
-        items: list[dict[str, str]],
-        *,
-        stage: str,
-        rows: int,
-        memory_gib: float,
-        **given: Any,
-    ) -> list[dict[str, str]]:
-        if not memory_gib:
-            with task_progress(stage, rows, run):
-                light: list[dict[str, str]] = self.call(write_groups, run, config, items, **given)
-            return light
-        return _in_planners(config, run, actor, items, stage, rows, memory_gib, given)
+    def plan(self, config: RunConfig, run: Run, job: PlanJob) -> list[dict[str, str]]:
+        if job.memory_gib:
+            return _in_planners(config, run, job)
+        with task_progress(job.stage, job.rows, run):
+            light: list[dict[str, str]] = self.call(
+                write_groups, run, config, job.groups, **job.arguments
+            )
+        return light
 
-    def decode(
-        self,
-        config: RunConfig,
-        run: Run,
-        actors: Actors,
-        *,
-        classes: list[Any],
-        plan: str,
-        samples: str,
-        job: str,
-        done: str,
-        stage: str,
-        points: int,
-    ) -> JobFacts:
-        return decode_directory(
-            config,
-            run,
-            classes,
-            plan=plan,
-            samples=samples,
-            job=job,
-            done=done,
-            stage=stage,
-            points=points,
-            actors=actors,
-        )
+    def decode(self, config: RunConfig, run: Run, job: DecodeJob, done: str) -> JobFacts:
+        return decode_directory(config, run, job, done, self.actors.gate)
 
 
 ON_RAY = OnRay()
 
 
-def _in_planners(
-    config: RunConfig,
-    run: Run,
-    actor: Any,
-    items: list[dict[str, str]],
-    stage: str,
-    rows: int,
-    memory_gib: float,
-    given: dict[str, Any],
-) -> list[dict[str, str]]:
-    """Write a file for each item, spread over a pool of planners."""
+def _in_planners(config: RunConfig, run: Run, job: PlanJob) -> list[dict[str, str]]:
+    """Write the file of each group, spread over a pool of planners."""
     import ray
 
     resources = session.connect()
-    pool = pools.planner_pool(resources, config, len(items), memory_gib)
+    pool = pools.planner_pool(resources, config, len(job.groups), job.memory_gib)
     with (
-        stage_progress(stage, rows, run) as counter,
+        stage_progress(job.stage, job.rows, run) as counter,
         bounded_restarts(config.resources, counter=counter) as restarts,
     ):
-        planner = {"config": config, "run_uri": run.address, "counter": counter, **given}
+        planner = {"config": config, "run_uri": run.address, "counter": counter, **job.arguments}
         set_up_data(None, None)
         written = (
-            ray.data.from_items(items, override_num_blocks=len(items))
+            ray.data.from_items(job.groups, override_num_blocks=len(job.groups))
             .map(
-                **supervised(actor, planner, "planner", restarts, config.resources),
+                **supervised(job.actor, planner, "planner", restarts, config.resources),
                 **pools.pool_options(pool),
             )
             .take_all()  # one row a file

@@ -8,12 +8,13 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from smotext_ray.cluster import session
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.pipeline.executor import Executor
+from smotext_ray.pipeline.jobs import PlanJob
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.plan_files import (
     group_item,
@@ -42,12 +43,11 @@ def plan(
     config: RunConfig,
     run: Run,
     manifest: Manifest,
-    actors: Actors = REAL,
     executor: Executor = ON_RAY,
 ) -> bool:
     """Plan the next round; False if nothing is left to plan."""
     if manifest.targets is None:
-        settle_targets(config, run, manifest, actors, executor)
+        settle_targets(config, run, manifest, executor)
     to_plan = points_to_plan(config, manifest)
     if not to_plan or manifest.rounds_used >= config.plan.max_rounds:
         return False
@@ -57,7 +57,7 @@ def plan(
     made_of = f"{plan_source(config, manifest)}\n{sorted(weights.items())}"
     items = [group_item(round_, i, group, made_of) for i, group in enumerate(groups)]
     started = time.monotonic()
-    written = _write_plan(config, run, manifest, groups, items, to_plan, actors, executor)
+    written = executor.plan(config, run, _plan_job(config, run, manifest, groups, items, executor))
     run.seal([row["file"].rpartition("/")[2] for row in written], "plan", f"round-{round_}")
     manifest.rounds.append(
         Round(
@@ -76,7 +76,6 @@ def plan_again(
     run: Run,
     manifest: Manifest,
     entry: Round,
-    actors: Actors = REAL,
     executor: Executor = ON_RAY,
 ) -> dict[str, str]:
     """Write the files of a planned round that are missing; their digests by name.
@@ -89,7 +88,7 @@ def plan_again(
         group_item(entry.round, 0, group) | {"file": file}
         for file, group in zip(sorted(entry.plan_files), groups, strict=True)
     ]
-    written = _write_plan(config, run, manifest, groups, items, entry.planned, actors, executor)
+    written = executor.plan(config, run, _plan_job(config, run, manifest, groups, items, executor))
     return {row["file"]: row["sha256"] for row in written}
 
 
@@ -114,7 +113,6 @@ def settle_targets(
     config: RunConfig,
     run: Run,
     manifest: Manifest,
-    actors: Actors = REAL,
     executor: Executor = ON_RAY,
 ) -> None:
     """Settle how many new texts each class is to get, and weigh its texts if the variant does.
@@ -132,10 +130,11 @@ def settle_targets(
         _wanted(config, manifest),
         config.neighbors.k_neighbors,
         config.neighbors.on_singleton_class,
+        manifest.input.class_names,
     )
     if config.plan.variant != "smote" and kept:
-        manifest.weights, sources = _weigh(config, run, manifest, kept, actors, executor)
-        kept, sourceless = without_sources(kept, sources, config)
+        manifest.weights, sources = _weigh(config, run, manifest, kept, executor)
+        kept, sourceless = without_sources(kept, sources, config, manifest.input.class_names)
         warnings += sourceless
     for warning in warnings:
         log.warning(warning)
@@ -145,39 +144,39 @@ def settle_targets(
 
 def _wanted(config: RunConfig, manifest: Manifest) -> dict[Any, int]:
     counts, strategy = manifest.class_counts, config.plan.sampling_strategy
+    names = manifest.input.class_names
     if manifest.is_private:
-        return synthetic_targets(counts, strategy, allow_unknown=True)
-    return targets(counts, strategy, allow_reached=bool(manifest.expansions))
+        return synthetic_targets(counts, strategy, names, allow_unknown=True)
+    return targets(counts, strategy, bool(manifest.expansions), names)
 
 
-def _write_plan(
+def _plan_job(
     config: RunConfig,
     run: Run,
     manifest: Manifest,
     groups: list[list[Shard]],
     items: list[dict[str, str]],
-    to_plan: Mapping[Any, int],
-    actors: Actors,
     executor: Executor,
-) -> list[dict[str, str]]:
-    """Write a file per group, by one task or a pool; rows of ``file`` and ``sha256``."""
-    points, counts, dim = sum(to_plan.values()), manifest.class_counts, _dim(run)
-    weights = None if config.plan.variant == "smote" else weights_directory(manifest)
+) -> PlanJob:
+    """The job that writes a file per group, by one task or a pool."""
+    points: Counter[Any] = Counter()
+    for shard in chain.from_iterable(groups):
+        points[shard.label] += shard.stop - shard.start
+    counts, dim = manifest.embedded_counts, _dim(run)
     largest = max(sum(counts[shard.label] for shard in group) for group in groups)
     memory_gib = planner_gib(sum(counts.values()), largest, dim)
     if config.plan.variant == "kmeans":  # neighbors are searched in a copy of their cluster
         memory_gib += 4 * largest * dim / session.GIB
-    if len(items) <= LIGHT_FILES and fits_one_task(counts, to_plan, dim):
+    if len(items) <= LIGHT_FILES and fits_one_task(counts, points, dim):
         memory_gib = 0.0
-    return executor.plan(
-        config,
-        run,
-        actors.plan,
-        items,
+    weights = None if config.plan.variant == "smote" else weights_directory(manifest)
+    return PlanJob(
+        actor=executor.actors.plan,
+        arguments={"weights": weights},
+        groups=items,
         stage="plan",
-        rows=points,
+        rows=sum(points.values()),
         memory_gib=memory_gib,
-        weights=weights,
     )
 
 
@@ -187,7 +186,7 @@ def fits_one_task(counts: Mapping[Any, int], points: Mapping[Any, int], dim: int
     Parameters
     ----------
     counts : mapping of label to int
-        Number of rows of all classes.
+        Number of embedded rows of all classes.
     points : mapping of label to int
         Points to plan.
     dim : int
@@ -198,7 +197,7 @@ def fits_one_task(counts: Mapping[Any, int], points: Mapping[Any, int], dim: int
 
 
 def planner_gib(corpus: int, classes: int, dim: int) -> float:
-    """Memory of a planner, from the rows of the corpus and of the classes of its largest file.
+    """Memory of a planner, from all embedded rows and those of the classes of its largest file.
 
     Includes libraries, embeddings not kept on disk, and per-row data (benchmarks/growth.py measures
     the memory of planners).
@@ -215,7 +214,6 @@ def _weigh(
     run: Run,
     manifest: Manifest,
     points: dict[Any, int],
-    actors: Actors,
     executor: Executor,
 ) -> tuple[WeightFacts, dict[Any, int]]:
     """Write a variant's source weights of the classes that get points.
@@ -229,17 +227,15 @@ def _weigh(
     started = time.monotonic()
     counts = manifest.class_counts
     corpus = sum(counts.values())
-    written = executor.plan(
-        config,
-        run,
-        actors.weigh,
-        weight_items(config, manifest, points),
+    job = PlanJob(
+        actor=executor.actors.weigh,
+        arguments={"counts": counts, "points": points},
+        groups=weight_items(config, manifest, points),
         stage="weigh",
         rows=sum(counts[label] for label in points),
         memory_gib=planner_gib(corpus, corpus, _dim(run)),
-        counts=counts,
-        points=points,
     )
+    written = executor.plan(config, run, job)
     sources: Counter[Any] = Counter()
     for row in written:
         sources.update(dict(json.loads(row["sources"])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,6 @@ from smotext_ray.config.schema import InputConfig, RunConfig
 from smotext_ray.corpus.staging import without_other_columns
 from smotext_ray.corpus.survey import CorpusSummary, survey_corpus
 from smotext_ray.errors import UserError
-from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.plan.strategy import check_class_sizes, synthetic_targets, targets
@@ -50,16 +49,14 @@ class Opened:
     survey: CorpusSummary | None
 
 
-def open_checked(
-    config: RunConfig, uri: str, actors: Actors = REAL, executor: Executor = ON_RAY
-) -> Opened:
+def open_checked(config: RunConfig, uri: str, executor: Executor = ON_RAY) -> Opened:
     """Open a run and check everything that can be checked before writing.
 
     Raises
     ------
     UserError
     """
-    models = actors.check_models(config)
+    models = executor.actors.check_models(config)
     if has_epsilon(config):
         digest = models["encoder"]["sha256"]
         models["directions"] = check_directions(config.privacy, config.encoder, digest)
@@ -72,7 +69,9 @@ def open_checked(
         return Opened(run, config, models, manifest, None)
     check_output(config.input.path, run)
     survey = survey_input(config)
-    check_feasible(survey.class_counts, config, singletons=survey.singletons)
+    check_feasible(
+        survey.class_counts, config, singletons=survey.singletons, names=survey.class_names
+    )
     for sentence in survey.warnings:
         log.warning("%s", sentence)
     config = _with_dtype(config, executor.encoder_dtype(config))
@@ -123,6 +122,7 @@ def check_feasible(
     config: RunConfig,
     allow_reached: bool = False,
     singletons: Set[Any] = frozenset(),
+    names: Mapping[Any, str] | None = None,
 ) -> dict[Any, int]:
     """New points per class; rejects an invalid strategy, or a class with one distinct text.
 
@@ -131,13 +131,14 @@ def check_feasible(
     """
     check_rows(config.plan.variant, sum(class_counts.values()))
     if has_epsilon(config):
-        return synthetic_targets(class_counts, config.plan.sampling_strategy)
+        return synthetic_targets(class_counts, config.plan.sampling_strategy, names)
     distinct = {label: 1 if label in singletons else n for label, n in class_counts.items()}
     points, _ = check_class_sizes(
         distinct,
-        targets(class_counts, config.plan.sampling_strategy, allow_reached),
+        targets(class_counts, config.plan.sampling_strategy, allow_reached, names),
         config.neighbors.k_neighbors,
         config.neighbors.on_singleton_class,
+        names,
     )
     return points
 

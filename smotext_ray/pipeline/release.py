@@ -126,5 +126,8 @@ def _forget_counts(manifest: Manifest, found: Release) -> None:
     facts = manifest.input
     facts.class_counts, facts.rows = counts, sum(counts.values())
     facts.bad_rows, facts.files, facts.digest = {}, None, None
+    if facts.class_names is not None:
+        names = facts.class_names
+        facts.class_names = {label: names[label] for label in found.labels if label in names}
     for name in ("corpus", "embed"):
         manifest.stages[name] = StageFacts(seconds=0.0)

@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from smotext_ray.errors import UserError
-from smotext_ray.pipeline.actors import REAL, Actors
-from smotext_ray.pipeline.embed import build_run_reference, embed_files
+from smotext_ray.pipeline.embed import build_run_reference, choose, chosen_files, embed_files
 from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.plan import plan_again, settle_targets
 from smotext_ray.pipeline.preflight import Opened, open_checked
 from smotext_ray.pipeline.release import write_points
 from smotext_ray.pipeline.rounds import decode, finish
-from smotext_ray.run.corpus_files import corpus_files
-from smotext_ray.run.directory import Run, file_sha256
+from smotext_ray.run.directory import TO_EMBED, Run, file_sha256
 from smotext_ray.run.facts import Round
 from smotext_ray.run.lease import hold
 from smotext_ray.run.manifest import Manifest
@@ -25,7 +23,7 @@ from smotext_ray.run.verify import Finding, verify
 log = logging.getLogger("smotext_ray")
 
 
-def repair(run: Run, actors: Actors = REAL, executor: Executor = ON_RAY) -> list[Finding]:
+def repair(run: Run, executor: Executor = ON_RAY) -> list[Finding]:
     """Make again the files of a run that are missing or damaged, and what was made of them.
 
     Rows that are there are kept. Plan files are only accepted with the digests that the manifest
@@ -34,7 +32,6 @@ def repair(run: Run, actors: Actors = REAL, executor: Executor = ON_RAY) -> list
     Parameters
     ----------
     run : Run
-    actors : Actors
     executor : Executor
 
     Returns
@@ -47,15 +44,15 @@ def repair(run: Run, actors: Actors = REAL, executor: Executor = ON_RAY) -> list
     UserError
         If something cannot be made again, or another process is working on the run.
     """
-    opened = open_checked(Manifest.read(run).config, run.uri, actors, executor)
+    opened = open_checked(Manifest.read(run).config, run.uri, executor)
     with hold(opened.run, "verify --repair"):
         failed = [finding for finding in verify(opened.run) if not finding.ok]
         if failed:
-            _repair(opened, failed, actors, executor)
+            _repair(opened, failed, executor)
     return verify(run)
 
 
-def _repair(opened: Opened, failed: Sequence[Finding], actors: Actors, executor: Executor) -> None:
+def _repair(opened: Opened, failed: Sequence[Finding], executor: Executor) -> None:
     run, manifest = opened.run, Manifest.read(opened.run)
     tables = {finding.check.partition(":")[0] for finding in failed}
     had_result = "result" in manifest.stages
@@ -65,12 +62,12 @@ def _repair(opened: Opened, failed: Sequence[Finding], actors: Actors, executor:
             "restore its files from a copy, or begin again in another directory."
         )
     if "embeddings" in tables:
-        _embeddings(opened, manifest, actors, executor)
+        _embeddings(opened, manifest, executor)
     if "weights" in tables:
-        _weights(opened, manifest, actors, executor)
+        _weights(opened, manifest, executor)
     for entry in manifest.rounds:
         if f"plan {entry.name}" in tables:
-            _plan(opened, manifest, entry, actors, executor)
+            _plan(opened, manifest, entry, executor)
     first = min((e.round for e in manifest.rounds if f"samples {e.name}" in tables), default=None)
     for entry in manifest.rounds:
         if first is not None and entry.round >= first:
@@ -80,12 +77,12 @@ def _repair(opened: Opened, failed: Sequence[Finding], actors: Actors, executor:
     manifest.stages.pop("result", None)
     manifest.save(run)
     while manifest.undecoded_round is not None and (first is not None or not had_result):
-        decode(manifest.effective_config, run, manifest, actors, executor)
+        decode(manifest.effective_config, run, manifest, executor)
     if had_result:
         finish(run, manifest, executor)
 
 
-def _embeddings(opened: Opened, manifest: Manifest, actors: Actors, executor: Executor) -> None:
+def _embeddings(opened: Opened, manifest: Manifest, executor: Executor) -> None:
     run, config = opened.run, opened.config
     if manifest.is_private:
         log.info("drawing the points again from the release")
@@ -93,18 +90,19 @@ def _embeddings(opened: Opened, manifest: Manifest, actors: Actors, executor: Ex
         build_run_reference(run, manifest, executor)
         return
     log.info("making the missing embeddings again")
-    embed_files(
-        config, run, manifest, actors, executor, files=corpus_files(run, manifest), job="repair"
-    )
+    choose(config, run, manifest, executor)
+    manifest.save(run)
+    embed_files(config, run, manifest, executor, files=chosen_files(run), job="repair")
+    run.clear(TO_EMBED)
     build_run_reference(run, manifest, executor)
 
 
-def _weights(opened: Opened, manifest: Manifest, actors: Actors, executor: Executor) -> None:
+def _weights(opened: Opened, manifest: Manifest, executor: Executor) -> None:
     run = opened.run
     log.info("weighing the texts again")
     noted, files = manifest.targets, manifest.weights.files if manifest.weights else {}
     _remove_changed(run, "", files)
-    settle_targets(manifest.effective_config, run, manifest, actors, executor)
+    settle_targets(manifest.effective_config, run, manifest, executor)
     if manifest.targets != noted or manifest.weights is None or manifest.weights.files != files:
         raise UserError(
             f"The weights of {run.shown} cannot be made again as they were; restore weights/ from "
@@ -112,13 +110,11 @@ def _weights(opened: Opened, manifest: Manifest, actors: Actors, executor: Execu
         )
 
 
-def _plan(
-    opened: Opened, manifest: Manifest, entry: Round, actors: Actors, executor: Executor
-) -> None:
+def _plan(opened: Opened, manifest: Manifest, entry: Round, executor: Executor) -> None:
     run = opened.run
     log.info("planning %s again", entry.name)
     _remove_changed(run, "plan", entry.plan_files)
-    made = plan_again(manifest.effective_config, run, manifest, entry, actors, executor)
+    made = plan_again(manifest.effective_config, run, manifest, entry, executor)
     if made != entry.plan_files:
         raise UserError(
             f"The plan of {entry.name} in {run.shown} cannot be made again as it was: the run has "

@@ -7,15 +7,15 @@ import time
 from datetime import UTC, datetime
 
 from smotext_ray.config.schema import RunConfig
-from smotext_ray.pipeline.actors import REAL, Actors
-from smotext_ray.pipeline.complete import complete
+from smotext_ray.pipeline.complete import complete_decode
 from smotext_ray.pipeline.embed import embed_corpus
 from smotext_ray.pipeline.executor import Executor
+from smotext_ray.pipeline.jobs import DecodeJob
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.plan import plan
 from smotext_ray.pipeline.preflight import open_checked
 from smotext_ray.run.directory import Run
-from smotext_ray.run.facts import Decoded, JobFacts, StageFacts
+from smotext_ray.run.facts import Decoded, StageFacts
 from smotext_ray.run.lease import hold
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.result import write_result
@@ -24,7 +24,7 @@ from smotext_ray.run.samples import summarize_round
 log = logging.getLogger("smotext_ray")
 
 
-def augment(config: RunConfig, uri: str, actors: Actors = REAL, executor: Executor = ON_RAY) -> Run:
+def augment(config: RunConfig, uri: str, executor: Executor = ON_RAY) -> Run:
     """Run or resume all stages: implements ``smotext augment``.
 
     Parameters
@@ -32,7 +32,6 @@ def augment(config: RunConfig, uri: str, actors: Actors = REAL, executor: Execut
     config : RunConfig
     uri : str
         The run directory. An interrupted expansion is finished too.
-    actors : Actors
     executor : Executor
 
     Returns
@@ -41,39 +40,36 @@ def augment(config: RunConfig, uri: str, actors: Actors = REAL, executor: Execut
         Its manifest tells the outcome: ``Manifest.read(run).shortfall`` has the classes that
         fell short of their targets.
     """
-    opened = open_checked(config, uri, actors, executor)
+    opened = open_checked(config, uri, executor)
     if opened.manifest is not None and opened.manifest.is_finished(opened.config):
         log.info("%s is already finished", uri)
         return opened.run
     with hold(opened.run, "augment"):
-        manifest = embed_corpus(opened, actors, executor)
+        manifest = embed_corpus(opened, executor)
         # Another process may have finished it in the meantime.
         if not manifest.is_finished(opened.config):
-            make_texts(manifest.effective_config, opened.run, manifest, actors, executor)
+            make_texts(manifest.effective_config, opened.run, manifest, executor)
     return opened.run
 
 
-def embed(
-    config: RunConfig, uri: str, actors: Actors = REAL, executor: Executor = ON_RAY
-) -> tuple[Run, Manifest]:
+def embed(config: RunConfig, uri: str, executor: Executor = ON_RAY) -> tuple[Run, Manifest]:
     """Stage the corpus and embed it."""
-    opened = open_checked(config, uri, actors, executor)
+    opened = open_checked(config, uri, executor)
     with hold(opened.run, "embed"):
-        return opened.run, embed_corpus(opened, actors, executor)
+        return opened.run, embed_corpus(opened, executor)
 
 
 def make_texts(
     config: RunConfig,
     run: Run,
     manifest: Manifest,
-    actors: Actors = REAL,
     executor: Executor = ON_RAY,
 ) -> None:
     """Plan and decode round by round until nothing is missing; then write the result."""
     while True:
         if manifest.undecoded_round is not None:
-            decode(config, run, manifest, actors, executor)
-        elif not plan(config, run, manifest, actors, executor):
+            decode(config, run, manifest, executor)
+        elif not plan(config, run, manifest, executor):
             break
     finish(run, manifest, executor)
 
@@ -82,35 +78,22 @@ def decode(
     config: RunConfig,
     run: Run,
     manifest: Manifest,
-    actors: Actors = REAL,
     executor: Executor = ON_RAY,
 ) -> bool:
     """Decode the planned round; False if there is none."""
     entry = manifest.undecoded_round
     if entry is None:
         return False
-    samples, job = f"samples/{entry.name}", f"decode-{entry.round}"
-    facts = complete(
-        run,
-        samples,
-        "sample_id",
+    job = DecodeJob(
+        name=f"decode-{entry.round}",
+        stage=f"decode {entry.name}",
+        plan=f"plan/{entry.name}",
+        directory=f"samples/{entry.name}",
         rows=entry.points,
-        job=job,
-        call=executor.call,
-        work=lambda done: executor.decode(
-            config,
-            run,
-            actors,
-            classes=manifest.labels,
-            plan=f"plan/{entry.name}",
-            samples=samples,
-            job=job,
-            done=done,
-            stage=f"decode {entry.name}",
-            points=entry.points,
-        ),
-        nothing=JobFacts(seconds=0.0, tokens=0, actors=0),
+        labels=manifest.labels,
+        actor=executor.actors.decode,
     )
+    facts = complete_decode(config, run, job, executor)
     so_far = [number for number in manifest.round_numbers if number <= entry.round]
     outcome = executor.call(summarize_round, run, so_far)
     entry.decode = Decoded(**dict(facts), **dict(outcome))

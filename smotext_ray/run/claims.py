@@ -52,9 +52,11 @@ class Claim:
 
     def is_over(self, now: float) -> bool:
         """Whether it has expired, or its process is known to have died on this machine."""
-        return now - self.renewed > TTL_SECONDS or self._has_died()
+        return now - self.renewed > TTL_SECONDS or self.has_died
 
-    def _has_died(self) -> bool:
+    @property
+    def has_died(self) -> bool:
+        """Whether its process is known to have died on this machine."""
         process = self.facts.get("process", "").split()
         own = identity(os.getpid()).split()
         if len(process) < 3 or process[:2] != own[:2]:

@@ -16,6 +16,11 @@ def corpus_files(run: Run, manifest: Manifest) -> list[str]:
 
 def corpus_table(run: Run, manifest: Manifest) -> ds.Dataset:
     """The rows of those files."""
-    table = ds.dataset(corpus_files(run, manifest), format="parquet", filesystem=run.fs)
+    return rows_of(run, corpus_files(run, manifest))
+
+
+def rows_of(run: Run, files: list[str]) -> ds.Dataset:
+    """The rows of some files of ``corpus/``."""
+    table = ds.dataset(files, format="parquet", filesystem=run.fs)
     check_plain_types(table.schema, run.at("corpus"))
     return table

@@ -1,6 +1,7 @@
 """The run directory: a run's tables and manifest, on any file system.
 
     RUN/corpus/            the validated input: id, text, label, extra columns
+    RUN/to_embed/          rows that are to get an embedding, until they have it
     RUN/embeddings/        id, text, label, embedding
     RUN/reference/         the gate's reference
     RUN/weights/           source weights of texts, if plan.variant is not smote
@@ -43,6 +44,7 @@ from smotext_ray.utils.filesystems import open_filesystem
 from smotext_ray.utils.plain_types import check_plain_types
 
 CLIPPED = "clipped"
+TO_EMBED = "to_embed"
 
 MANIFEST = "manifest.json"
 LEASE = "lease"

@@ -136,15 +136,15 @@ class Ledger:
 
 
 def default_place(path: str) -> str:
-    """The directory of the ledger of an input: beside it, or in the cache for one of a hub.
+    """The directory of the ledger of an input: beside it, or in the cache if it has no place here.
 
     Parameters
     ----------
     path : str
         ``input.path``.
     """
-    is_hub = not path.startswith(DEMO) and "://" not in path and find_files(path) is None
-    if path.startswith(DEMO) or is_hub:
+    has_no_place = path.startswith(DEMO) or path == "-"
+    if has_no_place or ("://" not in path and find_files(path) is None):
         return str(cache_dir() / "ledgers" / (re.sub(r"[^\w.-]", "_", path) + SUFFIX))
     query = ""
     if "://" in path:

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError, one_line
+from smotext_ray.plan.strategy import called
 from smotext_ray.privacy.promise import Promise
 from smotext_ray.run.directory import MANIFEST, Run
 from smotext_ray.run.facts import (
@@ -34,7 +35,7 @@ from smotext_ray.run.versions import read_newest, save_version
 FORMAT: Literal[1] = 1
 
 # "denoise" is in runs of earlier versions with epsilon.
-StageName = Literal["corpus", "embed", "denoise", "release", "reference", "result"]
+StageName = Literal["corpus", "choose", "embed", "denoise", "release", "reference", "result"]
 
 
 class Manifest(Facts):
@@ -42,7 +43,8 @@ class Manifest(Facts):
 
     A stage is done if it is in ``stages``. ``weights`` to ``warnings`` are set once the run knows
     its targets, ``shortfall`` and ``result`` once it has a result; an expansion resets the targets
-    and the result's stage. ``privacy`` is set in a run with epsilon.
+    and the result's stage. ``privacy`` is set in a run with epsilon. ``embedded`` has the rows of
+    each class that get an embedding; None means all.
     """
 
     format: Literal[1] = FORMAT
@@ -54,6 +56,7 @@ class Manifest(Facts):
     stages: dict[StageName, StageFacts] = Field(default_factory=dict)
     rounds: list[Round] = Field(default_factory=list)
     input: InputFacts
+    embedded: Counts | None = None
     privacy: Promise | None = None
     weights: WeightFacts | None = None
     targets: Counts | None = None
@@ -107,9 +110,32 @@ class Manifest(Facts):
         return self.input.class_counts
 
     @property
+    def embedded_counts(self) -> dict[Any, int]:
+        """Number of rows per class in ``embeddings/``, once its stage is done."""
+        return self.class_counts if self.embedded is None else self.embedded
+
+    @property
+    def embedded_rows(self) -> int:
+        """Number of rows in ``embeddings/``, once its stage is done."""
+        return sum(self.embedded_counts.values())
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether all rows that the run needs have an embedding.
+
+        An expansion with another target leaves the stage as done, but chooses rows again.
+        """
+        is_chosen = "choose" in self.stages or self.embedded is None
+        return "embed" in self.stages and is_chosen
+
+    @property
     def labels(self) -> list[Any]:
         """All classes, in the order of the reference."""
         return list(self.input.class_counts)
+
+    def called(self, label: Any) -> Any:
+        """The name of a class; its label, if it has none."""
+        return called(label, self.input.class_names)
 
     @property
     def is_private(self) -> bool:

@@ -1,4 +1,4 @@
-"""Build and load the gate's reference, in one pass over the corpus."""
+"""Build and load the gate's reference."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from safetensors.numpy import load, save
 
 from smotext_ray.gate.reference import ClassReference, sum_up
+from smotext_ray.run.corpus_files import rows_of
 from smotext_ray.run.directory import Run
 from smotext_ray.run.tables import embeddings_table
 
@@ -16,16 +17,20 @@ TENSORS = "reference.safetensors"
 DISTINCT = "distinct.json"
 
 
-def build_reference(run: Run, labels: list[Any]) -> None:
-    """Write ``reference/`` from ``embeddings/``: see `sum_up`.
+def build_reference(run: Run, labels: list[Any], corpus: list[str] | None = None) -> None:
+    """Write ``reference/`` from ``embeddings/`` and the texts of the corpus: see `sum_up`.
 
     Parameters
     ----------
     run : Run
     labels : list
         Row i of the class means is for ``labels[i]``.
+    corpus : list of str, optional
+        The files of ``corpus/``; by default the embedded rows are the corpus.
     """
-    reference, distinct = sum_up(embeddings_table(run), labels)
+    embeddings = embeddings_table(run)
+    texts = embeddings if corpus is None else rows_of(run, corpus)
+    reference, distinct = sum_up(embeddings, labels, texts)
     tensors = {
         "means": reference.means,
         "whitener": reference.whitener,

@@ -74,7 +74,8 @@ def stages(run: Run, manifest: Manifest, now: float | None = None) -> list[Stage
     """
     now = time.time() if now is None else now
     rows = manifest.input.rows
-    found = [_once("corpus", manifest, rows), _embed(run, manifest, rows, now)]
+    embedded = manifest.embedded_rows
+    found = [_once("corpus", manifest, rows), _embed(run, manifest, embedded, now)]
     if manifest.is_private:
         found.append(_once("release", manifest, rows))
     found.append(_once("reference", manifest, rows))
@@ -91,10 +92,18 @@ def stages(run: Run, manifest: Manifest, now: float | None = None) -> list[Stage
 
 
 def worker(run: Run) -> dict[str, Any] | None:
-    """The process that is working on the run: what, host, pid and since when."""
+    """The process that is working on the run: what, host, pid and since when.
+
+    ``silent_seconds`` is there if its claim has expired by this machine's clock: it has ended on
+    another machine without a word, or the clocks differ.
+    """
+    now = time.time()
     for claim in read_claims(run):
-        if claim.facts.get("held") and not claim.is_over(time.time()):
-            return {key: claim.facts.get(key) for key in ("what", "host", "pid", "since")}
+        if not claim.facts.get("held") or claim.has_died:
+            continue
+        found = {key: claim.facts.get(key) for key in ("what", "host", "pid", "since")}
+        silent = now - claim.renewed
+        return found | ({"silent_seconds": round(silent)} if claim.is_over(now) else {})
     return None
 
 

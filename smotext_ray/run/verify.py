@@ -86,20 +86,18 @@ def _tried(what: str, check: Callable[..., list[Finding]], *arguments: Any) -> l
 def _check_embeddings(run: Run, manifest: Manifest) -> list[Finding]:
     table = run.table("embeddings")
     ids = _ids(table, "id")
-    wanted = manifest.input.rows
+    wanted = manifest.embedded_rows
     counts = _count(table, "label")
-    expected = manifest.class_counts
+    expected = manifest.embedded_counts
     unfit = sum(
         int((~np.isfinite(batch["embedding"].flatten().to_numpy())).sum())
         for batch in table.to_batches(columns=["embedding"])
     )
-    if manifest.is_private:
-        once = len(np.unique(ids)) == len(ids) == wanted
-    else:
-        corpus = corpus_table(run, manifest)
-        once = _same(ids, _ids(corpus, "id"))
+    once = len(np.unique(ids)) == len(ids) == wanted
+    if not manifest.is_private:
+        once = once and _are_among(ids, _ids(corpus_table(run, manifest), "id"))
     return [
-        Finding("embeddings: every corpus row once", once, f"{len(ids)} of {wanted} rows"),
+        Finding("embeddings: every needed row once", once, f"{len(ids)} of {wanted} rows"),
         Finding("embeddings: rows per class", counts == expected, f"{len(counts)} classes"),
         Finding("embeddings: finite numbers", unfit == 0, f"{unfit} not finite"),
     ]
@@ -200,6 +198,11 @@ def _changed(run: Run, digests: dict[str, str], *directory: str) -> list[str]:
 def _ids(table: Any, column: str) -> np.ndarray:
     parts = [b[column].to_numpy(zero_copy_only=False) for b in table.to_batches(columns=[column])]
     return np.sort(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+
+
+def _are_among(some: np.ndarray, sorted_: np.ndarray) -> bool:
+    place = np.minimum(np.searchsorted(sorted_, some), len(sorted_) - 1)
+    return _same(sorted_[place], some)
 
 
 def _same(left: np.ndarray, right: np.ndarray) -> bool:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smotext_ray.run.directory import Run
+from smotext_ray.utils.hashes import id_hashes
 
 READERS = 16
 ROWS_PER_FILE = 1_000_000  # of the list of finished ids
@@ -92,7 +92,8 @@ def _ids(run: Run, parts: list[str], id_column: str) -> pa.ChunkedArray | None:
 
 def _repeated(columns: dict[str, pa.ChunkedArray]) -> set[str]:
     """Files with a row that is in an earlier file too, or twice in the same."""
-    hashes = {name: _hashes(ids) for name, ids in columns.items()}
+    # A collision repeats work and loses none.
+    hashes = {name: id_hashes(ids) for name, ids in columns.items()}
     every = np.sort(np.concatenate([np.empty(0, np.uint64), *hashes.values()]))
     twice = np.unique(every[1:][every[1:] == every[:-1]])
     taken: set[int] = set()
@@ -104,11 +105,6 @@ def _repeated(columns: dict[str, pa.ChunkedArray]) -> set[str]:
         else:
             taken.update(suspects)
     return found
-
-
-def _hashes(ids: pa.ChunkedArray) -> np.ndarray:
-    """64 bits per id; a collision, improbable below a billion rows, repeats work and loses none."""
-    return np.asarray(pd.util.hash_array(ids.to_numpy(), categorize=False), np.uint64)
 
 
 def _write_done(run: Run, directory: str, id_column: str, columns: list[Any]) -> None:

@@ -118,6 +118,8 @@ def evaluate_bridge(
         bridge,
         lora=lora,
         max_tokens=config.decoder.max_tokens,
+        min_length=config.decoder.min_length,
+        no_repeat_ngram=config.decoder.no_repeat_ngram,
         top_p=config.decoder.top_p,
         dtype=config.decoder.dtype,
         tensor_parallel_size=config.decoder.tensor_parallel_size,
@@ -197,8 +199,9 @@ def evaluate(
     Evaluation
     """
     x = unit(encoder.encode(texts))
+    lengths = np.asarray(decoder.count_tokens(texts), np.float64)
     decoder.set_sampling(num_candidates=1, temperature=0.0)
-    greedy = _decoded(decoder, x)
+    greedy = _decoded(decoder, x, lengths)
     y = unit(encoder.encode([found[0] for found in greedy]))
     near = y @ x.T
     return Evaluation(
@@ -212,13 +215,13 @@ def evaluate(
         class_agreement=None if labels is None else _class_agreement(x, y, labels),
         verbatim_share=_verbatim(texts, [found[0] for found in greedy]),
         by_length=_by_length(texts, [found[0] for found in greedy], near),
-        interpolated=_interpolated(texts, labels, x, encoder, decoder),
-        cosine_best_of_4=_best(decoder, encoder, x),
+        interpolated=_interpolated(texts, labels, x, lengths, encoder, decoder),
+        cosine_best_of_4=_best(decoder, encoder, x, lengths),
     )
 
 
-def _decoded(decoder: Any, points: np.ndarray) -> list[list[str]]:
-    found = decoder.decode(points, range(len(points)))
+def _decoded(decoder: Any, points: np.ndarray, lengths: np.ndarray) -> list[list[str]]:
+    found = decoder.decode(points, range(len(points)), lengths)
     failed = [candidates.error for candidates in found if candidates.error]
     if failed:
         raise RuntimeError(
@@ -227,9 +230,9 @@ def _decoded(decoder: Any, points: np.ndarray) -> list[list[str]]:
     return [candidates.texts for candidates in found]
 
 
-def _best(decoder: Any, encoder: Any, x: np.ndarray) -> float:
+def _best(decoder: Any, encoder: Any, x: np.ndarray, lengths: np.ndarray) -> float:
     decoder.set_sampling(CANDIDATES, TEMPERATURE)
-    sampled = _decoded(decoder, x)
+    sampled = _decoded(decoder, x, lengths)
     y = unit(encoder.encode([text for found in sampled for text in found]))
     cosines = (y.reshape(len(x), CANDIDATES, -1) * x[:, None, :]).sum(-1)
     return float(cosines.max(1).mean())
@@ -273,14 +276,20 @@ def _verbatim(texts: Sequence[str], decoded: Sequence[str]) -> float:
 
 
 def _interpolated(
-    texts: Sequence[str], labels: Sequence[Any] | None, x: np.ndarray, encoder: Any, decoder: Any
+    texts: Sequence[str],
+    labels: Sequence[Any] | None,
+    x: np.ndarray,
+    lengths: np.ndarray,
+    encoder: Any,
+    decoder: Any,
 ) -> dict[str, float]:
     pairs = _neighbor_pairs(texts, labels, x)
     cosines = {}
     for lam in LAMS:
         lams = np.full(len(pairs), lam, np.float32)
         points = interpolate(x[pairs[:, 0]], x[pairs[:, 1]], lams, True)
-        decoded = _decoded(decoder, points)
+        between = lengths[pairs[:, 0]] + lam * (lengths[pairs[:, 1]] - lengths[pairs[:, 0]])
+        decoded = _decoded(decoder, points, between)
         y = unit(encoder.encode([found[0] for found in decoded]))
         cosines[str(lam)] = float((y * unit(points)).sum(1).mean())
     return cosines

@@ -46,6 +46,14 @@ def test_a_dataset_is_the_split_itself():
     assert one.lineage_["row"].tolist() == [28, 29]
 
 
+def test_a_strategy_may_name_the_classes():
+    one = smotext(sampling_strategy={"rare": 10})
+    made = augment_split(split(), one, label_column="topic")
+    assert made.features == FEATURES and made["topic"][28:] == [0, 0]
+    with pytest.raises(ValueError, match="'other'"):
+        augment_split(split(), smotext(sampling_strategy={"other": 10}), label_column="topic")
+
+
 def test_where_nothing_is_lacking_nothing_is_added():
     data = split(minority=6, majority=6)
     made = augment_split(data, smotext(), label_column="topic")

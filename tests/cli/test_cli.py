@@ -22,6 +22,7 @@ from smotext_ray.cluster.session import Cluster
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.actors import Actors
+from smotext_ray.pipeline.on_ray import OnRay
 from smotext_ray.run.directory import MANIFEST
 from smotext_ray.run.manifest import Manifest
 
@@ -32,7 +33,7 @@ ROWS = [
     *(("a vessel sank", "ship"), ("the port is shut", "ship"), ("two tankers met", "ship")),
 ]
 
-NO_MODELS = Actors(check_models=lambda config: MODELS)
+NO_MODELS = OnRay(Actors(check_models=lambda config: MODELS))
 
 
 @pytest.fixture(autouse=True)

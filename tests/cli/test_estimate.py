@@ -10,6 +10,7 @@ from rich.console import Console
 
 from smotext_ray.cli import estimate
 from smotext_ray.cli.estimate import cautions, show_estimate
+from smotext_ray.cluster.progress import time_in_words
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.survey import BadRows, CorpusSummary
 
@@ -39,9 +40,16 @@ def test_classes_before_and_after():
     text = printed(survey({"grain": 41, "ship": 108}), {"grain": 67})
     assert "grain 41 67 108" in text
     assert "ship 108 0 108" in text
-    assert "embed 149 texts" in text
+    assert "embed 149 of 149 texts" in text
     assert "plan 67 points" in text
     assert "Nothing was written." in text
+
+
+def test_of_a_class_without_points_only_the_reference_is_embedded():
+    counts = {"grain": 41, "earn": 2840}
+    assert "embed 1041 of 2881 texts" in printed(survey(counts), {"grain": 67})
+    text = printed(survey(counts), {"grain": 67}, gate={"cleaning": "tomek"})
+    assert "embed 2881 of 2881 texts" in text
 
 
 def test_tokens():
@@ -114,4 +122,4 @@ def test_markup_in_labels_and_ids_is_shown(mark):
     [(0, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h")],
 )
 def test_times(seconds, told):
-    assert estimate._time(seconds) == told
+    assert time_in_words(seconds) == told

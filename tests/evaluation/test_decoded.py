@@ -20,6 +20,8 @@ from smotext_ray.evaluation.controls.prompts import PromptActor
 from smotext_ray.gate.reference import class_reference
 from smotext_ray.gate.rules import Candidate, choose_candidate
 from smotext_ray.models.load import load_encoder
+from smotext_ray.pipeline.jobs import DecodeJob
+from smotext_ray.pipeline.local import Local
 from smotext_ray.privacy.promise import promise
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import BegunControl, JobFacts
@@ -34,38 +36,37 @@ def encode(texts):
     return np.array([[len(text), 1] for text in texts], np.float32).reshape(-1, 2)
 
 
-class Jobs:
-    """Stands for the decode job: accepts all but a few, and notes what it was asked."""
+class Jobs(Local):
+    """Decodes none: accepts all but a few, and notes what it was asked."""
 
     def __init__(self):
-        self.asked: list[tuple[RunConfig, dict]] = []
+        super().__init__()
+        self.asked: list[tuple[RunConfig, DecodeJob]] = []
         self.dies = False
 
-    def __call__(self, config, run, classes, **asked):
-        self.asked.append((config, asked))
+    def decode(self, config, run, job, done):
+        self.asked.append((config, job))
         if self.dies:
             raise RuntimeError("killed")
-        plan = run.table(asked["plan"]).to_table()
-        assert len(plan) == asked["points"]
+        plan = run.table(job.plan).to_table()
+        assert len(plan) == job.rows
         ids = plan["sample_id"].to_pylist()
         table = plan.drop_columns(["point", "source_text", "neighbor_text"])
         columns = {
-            "text": [f"{asked['stage']} {i}" for i in ids],
+            "text": [f"{job.stage} {i}" for i in ids],
             "cosine_to_point": pa.array([0.5] * len(ids), pa.float32()),
             "status": ["rejected" if i in FALSE else "accepted" for i in ids],
             "reason": ["truncated" if i in FALSE else "" for i in ids],
         }
         for name, column in columns.items():
             table = table.append_column(name, pa.array(column))
-        pq.write_table(table, run.make(asked["samples"]) + "/0.parquet", filesystem=run.fs)
+        pq.write_table(table, run.make(job.directory) + "/0.parquet", filesystem=run.fs)
         return JobFacts(seconds=1.5, tokens=80, actors=1)
 
 
 @pytest.fixture
-def jobs(monkeypatch):
-    found = Jobs()
-    monkeypatch.setattr(module, "decode_directory", found)
-    return found
+def jobs():
+    return Jobs()
 
 
 @pytest.fixture
@@ -86,15 +87,15 @@ def quiet(line):
 
 def test_every_control_decodes_every_point_once(run, config, jobs):
     lines = []
-    found = decode_controls(run, config, encode, log=lines.append)
+    found = decode_controls(run, config, encode, executor=jobs, log=lines.append)
     assert tuple(found) == NAMES
-    for name, (_, asked) in zip(NAMES, jobs.asked, strict=True):
-        assert (asked["plan"], asked["samples"]) == (
+    for name, (_, job) in zip(NAMES, jobs.asked, strict=True):
+        assert (job.plan, job.directory) == (
             f"controls/{name}/plan",
             f"controls/{name}/samples",
         )
         assert (found[name].asked, found[name].accepted, found[name].tokens) == (8, 6, 80)
-    assert len({asked["job"] for _, asked in jobs.asked}) == len(NAMES)
+    assert len({job.name for _, job in jobs.asked}) == len(NAMES)
     assert lines[0] == "control shuffled: 6 of 8 texts accepted"
     noted = Manifest.read(run).controls["lam_0"]
     assert (noted.points, noted.tokens, noted.seconds) == (8, 80, 1.5)
@@ -109,12 +110,12 @@ def test_the_encoder_is_not_needed_before_all_are_decoded(run, config, jobs):
         decoded_before.append(len(jobs.asked))
         return encode(texts)
 
-    decode_controls(run, config, noted, log=quiet)
+    decode_controls(run, config, noted, executor=jobs, log=quiet)
     assert decoded_before == [len(NAMES)] * len(NAMES)
 
 
 def test_no_more_texts_of_a_class_than_the_run_has(run, config, jobs):
-    for control in decode_controls(run, config, encode, log=quiet).values():
+    for control in decode_controls(run, config, encode, executor=jobs, log=quiet).values():
         assert [int(text.split()[-1]) for text in control.rows.texts] == [0, 1, 3, 5]
         assert control.rows.labels == ["grain"] * 3 + ["ship"]
         np.testing.assert_array_equal(
@@ -123,7 +124,7 @@ def test_no_more_texts_of_a_class_than_the_run_has(run, config, jobs):
 
 
 def test_parents_are_those_of_the_vector(run, config, jobs):
-    found = decode_controls(run, config, encode, log=quiet)
+    found = decode_controls(run, config, encode, executor=jobs, log=quiet)
     ids = run.table("embeddings").to_table().sort_by("id")["id"].to_pylist()
     for name in ("shuffled", "lam_0", "parents_as_text"):
         plan = run.table("controls", name, "plan").to_table().to_pylist()
@@ -135,16 +136,19 @@ def test_parents_are_those_of_the_vector(run, config, jobs):
 
 
 def test_each_has_its_gate_and_only_words_their_own_actor(run, config, jobs):
-    decode_controls(run, config, encode, log=quiet)
-    (shuffled, of_shuffled), (lam_0, of_lam_0), (label_only, of_label), parents = jobs.asked
+    decode_controls(run, config, encode, executor=jobs, log=quiet)
+    (shuffled, of_shuffled), (lam_0, of_lam_0), (label_only, of_label), (parents, of_parents) = (
+        jobs.asked
+    )
     assert shuffled.gate == config.gate.model_copy(update={"same_class": False})
     assert lam_0 == config
     assert label_only.gate.same_class and label_only.gate.reject_truncated
     assert label_only.decoder == shuffled.decoder == config.decoder
-    assert "actors" not in of_shuffled and "actors" not in of_lam_0
-    assert of_label["actors"].decode is PromptActor
-    assert sorted(of_label["labels"]) == ["grain", "ship"] and not of_label["of_parents"]
-    assert parents[0] == config and parents[1]["of_parents"]
+    assert of_shuffled.actor is of_lam_0.actor is jobs.actors.decode
+    assert of_label.actor is of_parents.actor is PromptActor
+    assert sorted(of_label.arguments["labels"]) == ["grain", "ship"]
+    assert [job.arguments["of_parents"] for job in (of_label, of_parents)] == [False, True]
+    assert parents == config
     plan = run.table("controls", "parents_as_text", "plan").to_table().sort_by("sample_id")
     assert plan.equals(run.table("plan", "round-1").to_table().sort_by("sample_id"))
 
@@ -161,8 +165,8 @@ def test_without_a_point_the_gate_keeps_the_first_that_passes(config):
 
 
 def test_a_second_call_only_reads(run, config, jobs):
-    first = decode_controls(run, config, encode, log=quiet)
-    again = decode_controls(run, config, encode, log=quiet)
+    first = decode_controls(run, config, encode, executor=jobs, log=quiet)
+    again = decode_controls(run, config, encode, executor=jobs, log=quiet)
     assert len(jobs.asked) == len(NAMES)
     for name in NAMES:
         assert again[name].rows.texts == first[name].rows.texts
@@ -171,18 +175,23 @@ def test_a_second_call_only_reads(run, config, jobs):
 def test_an_unfinished_control_goes_on_with_its_plan(run, config, jobs):
     jobs.dies = True
     with pytest.raises(RuntimeError, match="killed"):
-        decode_controls(run, config, encode, ["shuffled"], log=quiet)
+        decode_controls(run, config, encode, ["shuffled"], executor=jobs, log=quiet)
     (file, *_) = run.table("controls", "shuffled", "plan").files
     written = run.fs.get_file_info(file).mtime_ns
     run.make("checkpoints", "control-shuffled-attempts", "noted")
     jobs.dies = False
-    assert decode_controls(run, config, encode, ["shuffled"], log=quiet)["shuffled"].accepted == 6
+    assert (
+        decode_controls(run, config, encode, ["shuffled"], executor=jobs, log=quiet)[
+            "shuffled"
+        ].accepted
+        == 6
+    )
     assert run.fs.get_file_info(file).mtime_ns == written
     assert run.has("checkpoints", "control-shuffled-attempts", "noted")
 
 
 def test_a_run_that_got_more_rounds_has_its_controls_made_anew(tmp_path, run, config, jobs):
-    decode_controls(run, config, encode, ["shuffled"], log=quiet)
+    decode_controls(run, config, encode, ["shuffled"], executor=jobs, log=quiet)
     controls = Manifest.read(run).controls
     longer = build(tmp_path / "longer", WANTED, rounds=2, corpus=corpus_table(grain=9, ship=8))
     run.fs.copy_file(run.at("controls/shuffled/samples/0.parquet"), f"{tmp_path}/old.parquet")
@@ -194,7 +203,9 @@ def test_a_run_that_got_more_rounds_has_its_controls_made_anew(tmp_path, run, co
     manifest = Manifest.read(longer)
     manifest.controls = controls
     manifest.save(longer)
-    found = decode_controls(longer, config, encode, ["shuffled"], log=quiet)["shuffled"]
+    found = decode_controls(longer, config, encode, ["shuffled"], executor=jobs, log=quiet)[
+        "shuffled"
+    ]
     assert found.asked == 16 and len(jobs.asked) == 2
     assert Manifest.read(longer).controls["shuffled"].points == 16
     assert not longer.has("checkpoints", "control-shuffled", "done")
@@ -204,7 +215,7 @@ def test_a_run_that_got_more_rounds_has_its_controls_made_anew(tmp_path, run, co
 def test_points_of_one_class_are_not_shuffled(tmp_path, config, jobs):
     one = build(tmp_path / "one", {"grain": 4}, corpus=corpus_table(grain=9, ship=8))
     lines = []
-    found = decode_controls(one, config, encode, log=lines.append)
+    found = decode_controls(one, config, encode, executor=jobs, log=lines.append)
     assert set(found) == set(NAMES) - {"shuffled"}
     assert "skipped, all points are of one class" in lines[0]
 
@@ -214,7 +225,9 @@ def test_parents_that_a_run_may_not_keep_are_not_shown(run, config, jobs):
     manifest.privacy = promise(RunConfig(privacy=PrivacyConfig(epsilon=8.0)), {"name": "made"})
     manifest.save(run)
     lines = []
-    found = decode_controls(run, config, encode, ["parents_as_text", "lam_0"], log=lines.append)
+    found = decode_controls(
+        run, config, encode, ["parents_as_text", "lam_0"], executor=jobs, log=lines.append
+    )
     assert set(found) == {"lam_0"} and "has not kept the texts" in lines[0]
 
 
@@ -226,7 +239,7 @@ def test_a_run_without_texts_is_refused(tmp_path, config, jobs):
 
 def test_a_run_with_controls_is_still_sound(run, config, jobs):
     before = verify(run)
-    decode_controls(run, config, encode, log=quiet)
+    decode_controls(run, config, encode, executor=jobs, log=quiet)
     assert verify(run) == before
     assert all(finding.ok for finding in before)
 

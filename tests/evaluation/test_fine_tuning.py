@@ -1,4 +1,4 @@
-"""Fine-tuning a tiny BERT: it learns, repeats, and takes weights and soft labels."""
+"""Fine-tuning a tiny BERT: it learns, repeats, and takes weights, soft labels and pairs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from made_rows import rows_of, topics
 from tiny_models import tiny_encoder
 
-from smotext_ray.evaluation.utility.classifiers import score
+from smotext_ray.evaluation.utility.classifiers import baselines, score
+from smotext_ray.evaluation.utility.contrastive import Contrastive
 from smotext_ray.evaluation.utility.fine_tuning import FineTuned, logits, tokens_of
 from smotext_ray.evaluation.utility.training_sets import of_real
 
@@ -80,3 +81,39 @@ def test_steps_and_rate_are_chosen_on_the_real_rows(tuned, monkeypatch):
     real = of_real(topics(36))
     chosen = tuned().settled(real, 0)
     assert (chosen.steps, chosen.learning_rate) == (60, 5e-3)
+
+
+def test_the_share_of_a_class_is_taken_from_its_logit(tuned):
+    train = rows_of(["corn1 corn2"] * 24, ["a"] * 20 + ["b"] * 4)
+    assert set(tuned(steps=24)(of_real(train), train, 0)) == {"a"}
+    uncorrected = tuned(steps=24, learning_rate=0.0)
+    corrected = tuned(steps=24, learning_rate=0.0, correct_priors=True)
+    # Untrained logits are nearly equal, so the rarer class wins once its share is taken away.
+    assert set(corrected(of_real(train), train, 0)) == {"b"}
+    assert len(set(uncorrected(of_real(train), train, 0))) == 1
+
+
+def test_pairs_pull_few_rows_of_a_class_together(tuned):
+    train, test = topics(12), topics(60, seed=1)
+    classifier = Contrastive(tuned().model, steps=60, learning_rate=2e-3, device="cpu")
+    before = torch.random.get_rng_state()
+    found = score(of_real(train), test, classifier, seed=0)
+    assert found.accuracy > 0.9
+    assert found == score(of_real(train), test, classifier, seed=0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_pairs_are_half_alike_and_of_all_classes_equally():
+    labels = ["a"] * 40 + ["b"] * 2 + ["c"] * 8
+    pairs = Contrastive("", steps=100)._pairs(labels, np.random.default_rng(0))
+    left, right, alike = map(np.concatenate, zip(*pairs, strict=True))
+    of = np.array(labels)
+    assert ((of[left] == of[right]) == alike).all() and alike.mean() == 0.5
+    counts = np.unique(of[left], return_counts=True)[1]
+    assert counts.min() > 0.8 * counts.max()
+
+
+def test_the_baselines_take_as_many_steps(tuned):
+    beside = baselines("bert", tuned(steps=7))
+    assert beside["prior_corrected"] == tuned(steps=7, correct_priors=True)
+    assert beside["contrastive"].steps == 7

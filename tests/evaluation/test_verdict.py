@@ -19,7 +19,8 @@ from smotext_ray.evaluation.report.verdict import call, sentence, verdicts
 from smotext_ray.evaluation.report.warnings import warnings
 from smotext_ray.evaluation.report.words import ARMS as ARM_WORDS
 from smotext_ray.evaluation.utility.arms import ARMS
-from smotext_ray.evaluation.utility.classifiers import OF_REAL_ROWS
+from smotext_ray.evaluation.utility.classifiers import OF_REAL_ROWS, baselines
+from smotext_ray.evaluation.utility.fine_tuning import FineTuned
 from smotext_ray.evaluation.utility.trials import AS_MANY_AS, OWN, SYNTHETIC
 
 
@@ -120,7 +121,8 @@ def test_the_fine_tuned_classifier_comes_first():
 
 def test_every_arm_has_words():
     arms = {*ARMS, *(f"embedding_{name}" for name in get_args(OtherVariant))}
-    arms |= {arm for baselines in OF_REAL_ROWS.values() for arm in baselines}
+    arms |= {arm for beside in OF_REAL_ROWS.values() for arm in beside}
+    arms |= baselines("bert", FineTuned("")).keys()
     arms |= {*NAMES, *(AS_MANY_AS + name for name in NAMES), SYNTHETIC, OWN}
     assert arms <= ARM_WORDS.keys()
 

@@ -170,3 +170,25 @@ def test_sampling_can_be_changed(decoder):
 def test_a_bridge_for_another_llm_is_refused(llm):
     with pytest.raises(UserError, match=rf"48 dimensions for an-llm, but .* expects {HIDDEN}"):
         Decoder(llm, bridge_of(hidden=48))
+
+
+def test_least_tokens_are_a_share_of_the_length_that_fits(llm, monkeypatch):
+    decoder = Decoder(llm, bridge_of(), max_tokens=10, min_length=0.8, dtype="float32")
+    asked = []
+    enqueue = decoder._engine.llm.enqueue
+
+    def noting(prompts, sampling, **others):
+        asked.append(sampling[0].min_tokens)
+        return enqueue(prompts, sampling, **others)
+
+    monkeypatch.setattr(decoder._engine.llm, "enqueue", noting)
+    spoilt = points(5, np.nan, 3, 4)
+    decoder.decode(spoilt, [1, 2, 3, 4], [5.0, 7.0, 40.0, 0.0])
+    decoder.decode(points(5), [1])
+    assert asked == [4, 8, 0, 0]
+
+
+def test_tokens_are_those_of_the_llm(decoder):
+    one, two, none = decoder.count_tokens(["corn0", "corn0 ship1", ""])
+    assert none == 0 < one < two
+    assert decoder.count_tokens([]) == []

@@ -107,6 +107,15 @@ def test_top_p_is_ours_where_vllm_sorts_the_vocabulary():
     assert other._sampling["top_p"] == 0.5
 
 
+def test_repetition_is_forbidden_in_any_process():
+    for own in (False, True):
+        engine = Engine("an-llm", 5, top_p=1.0, no_repeat_ngram=4, own_process=own)
+        (name,) = engine.llm.settings["logits_processors"]
+        assert name == "smotext_ray.models.no_repeat:NoRepeatedNgram"
+        assert engine._sampling["extra_args"] == {"no_repeat_ngram": 4}
+    assert len(Engine("an-llm", 5, no_repeat_ngram=4).llm.settings["logits_processors"]) == 2
+
+
 @pytest.mark.parametrize(("temperature", "n"), [(0.0, 1), (1e-6, 1), (0.5, 3)])
 def test_greedy_decoding_asks_for_one_text(temperature, n):
     engine = Engine("an-llm", 5, num_candidates=3, temperature=temperature)

@@ -86,3 +86,16 @@ def test_texts_in_int8_are_near_their_points(findings):
     # Rounding changes words; the mean over three texts in bfloat16 is about 0.7.
     assert min(found["cosines"]) > 0.3
     assert np.mean(found["cosines"]) > 0.5
+
+
+def test_no_text_ends_before_the_length_it_is_given(findings):
+    found = found_by("int8", findings)
+    assert found["num_tokens_at_least"][0] == found["num_tokens"][0] < 20
+    assert found["num_tokens_at_least"][1] >= 20
+    assert found["num_tokens_at_least"][2] == 24  # no more than max_tokens
+
+
+def test_no_two_tokens_follow_each_other_twice(findings):
+    found = found_by("int8", findings)
+    assert "la la la la" in found["with_repetition"]
+    assert "la la la" not in found["without_repetition"]

@@ -68,6 +68,19 @@ def test_blocks_of_whole_chunks_give_what_one_block_gives(chunks):
     assert pa.concat_tables(cut).combine_chunks().equals(whole.combine_chunks())
 
 
+def test_a_text_that_occurs_again_in_a_chunk_is_embedded_once():
+    once, actor = corpus(100), encode_actor()
+    twice = pa.concat_tables([once, once]).take(np.random.default_rng(0).permutation(200))
+    given: list[str] = []
+    encode = actor.encoder.encode
+    actor.encoder.encode = lambda texts, size: given.extend(texts) or encode(texts, size)
+    out = actor(twice)
+    assert len(given) == 100 and set(given) == {*once["text"].to_pylist()}
+    assert out.drop_columns(["embedding"]).equals(twice) and actor.counter.rows == 200
+    lengths = [len(text) for text in twice["text"].to_pylist()]
+    assert matrix(out["embedding"])[:, 0].tolist() == lengths
+
+
 def test_a_block_in_pieces_gives_what_one_piece_gives():
     table = corpus(700)
     pieces = pa.concat_tables([table.slice(0, 10), table.slice(10, 600), table.slice(610)])

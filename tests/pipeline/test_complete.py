@@ -10,6 +10,8 @@ from handmade_run import build
 from smotext_ray.pipeline import complete as module
 from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.complete import RowsMissing, complete
+from smotext_ray.pipeline.jobs import EmbedJob
+from smotext_ray.pipeline.local import Local
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import JobFacts
 from smotext_ray.run.manifest import Manifest
@@ -39,16 +41,8 @@ def finished(run: Run, done: str) -> set[int]:
 
 
 def completed(run: Run, work) -> str:
-    return complete(
-        run,
-        "samples",
-        "id",
-        rows=ROWS,
-        job="decode",
-        call=lambda function, *arguments: function(*arguments),
-        work=work,
-        nothing="nothing",
-    )
+    job = EmbedJob(name="decode", files=[], directory="samples", rows=ROWS)
+    return complete(run, job, Local(), work, "nothing")
 
 
 def ids(run: Run) -> list[int]:
@@ -156,11 +150,8 @@ def test_a_listing_that_is_late_is_waited_for(run, monkeypatch):
 def test_decode_notes_no_round_with_a_file_missing(tmp_path, monkeypatch):
     run = build(tmp_path, {"grain": 4, "ship": 2}, until="plan")
 
-    class Loses:
-        def call(self, function, *arguments):
-            return function(*arguments)
-
-        def decode(self, *arguments, **named):
+    class Loses(Local):
+        def decode(self, config, run, job, done):
             return JobFacts(seconds=1.0, tokens=1, actors=1)
 
     manifest = Manifest.read(run)

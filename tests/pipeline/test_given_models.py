@@ -29,7 +29,7 @@ def test_given_models_are_asked_for_when_a_stage_needs_them(tmp_path):
 
     actors = given_models(encoder, decoder, fake_stages.MODELS)
     config, home = fake_config(corpus), str(tmp_path / "run")
-    rounds.augment(config, home, actors, Local())
+    rounds.augment(config, home, Local(actors))
     assert asked == ["encoder", "decoder", "encoder"]  # the gate has the second
-    rounds.augment(config, home, actors, Local())
+    rounds.augment(config, home, Local(actors))
     assert len(asked) == 3  # a finished run needs none

@@ -107,10 +107,10 @@ def finished(setting, tmp_path_factory):
         patch.setattr(release_job, "write_points", fail)
         try:
             with pytest.raises(Exception, match="the disk is full"):
-                rounds.augment(config, uri, actors, Local())
+                rounds.augment(config, uri, Local(actors))
             first = Run(uri).read("release.json")
             patch.setattr(release_job, "write_points", whole)
-            run = rounds.augment(config, uri, actors, Local())
+            run = rounds.augment(config, uri, Local(actors))
         finally:
             log.setLevel(level)
     assert run.read("release.json") == first
@@ -197,9 +197,9 @@ def test_a_second_release_of_the_corpus_needs_a_budget(finished, setting, tmp_pa
     models = {name: {"name": name, "sha256": digest} for name in ("encoder", "llm", "bridge")}
     actors = Actors(decode=WordsActor, check_models=lambda config: models)
     with pytest.raises(UserError, match=r"released 1 time before; once more makes epsilon 1\d"):
-        rounds.augment(config, str(tmp_path / "second"), actors, Local())
+        rounds.augment(config, str(tmp_path / "second"), Local(actors))
     assert not Run(str(tmp_path / "second")).has("release.json")
     privacy = config.privacy.model_copy(update={"budget": 13.0})
     config = config.model_copy(update={"privacy": privacy})
-    run = rounds.augment(config, str(tmp_path / "second"), actors, Local())
+    run = rounds.augment(config, str(tmp_path / "second"), Local(actors))
     assert run.read("release.json") != finished.read("release.json")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fake_run import HERE, fake_config, fakes_told
+from fake_stages import FAKES
 from test_expansion import _config_of, is_sound, labels_of, rows, write
 
 from smotext_ray.errors import UserError
@@ -64,11 +65,11 @@ def test_a_small_plan_needs_no_actors_of_its_own(tmp_path):
     asked: dict[str, float] = {}
 
     class Watched(Local):
-        def plan(self, *arguments, stage, memory_gib, **rest):
-            asked[stage] = memory_gib
-            return super().plan(*arguments, stage=stage, memory_gib=memory_gib, **rest)
+        def plan(self, config, run, job):
+            asked[job.stage] = job.memory_gib
+            return super().plan(config, run, job)
 
-    run = planned(tmp_path, points_per_file=20, executor=Watched(), variant="borderline")
+    run = planned(tmp_path, points_per_file=20, executor=Watched(FAKES), variant="borderline")
     assert len(run.table("plan", "round-1").files) == 2 <= plan_module.LIGHT_FILES
     assert asked["plan"] == 0 and asked["weigh"] > 1
     assert is_that_of_one_process(run, {"ship": 25}) and is_sound(run)

@@ -72,7 +72,7 @@ def test_it_is_sound_until_a_text_turns_up(run):
 def test_a_row_that_is_there_twice_is_found(run):
     rows = run.table("embeddings").to_table()
     pq.write_table(rows.slice(0, 1), run.at("embeddings/again.parquet"))
-    assert "embeddings: every corpus row once" in failed(run)
+    assert "embeddings: every needed row once" in failed(run)
 
 
 def test_samples_are_shown_without_parents(run):

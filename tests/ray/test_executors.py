@@ -10,13 +10,14 @@ from fake_stages import FAKES
 
 from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.expand import ExpansionRequest, expand
+from smotext_ray.pipeline.on_ray import OnRay
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
-ON_RAY = {"actors": FAKES}
+ON_RAY = {"executor": OnRay(FAKES)}
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from smotext_ray.api.ray_data import decode, embed
 from smotext_ray.cluster.gpus import VISIBLE, loading_alone, reserved_gpus
 from smotext_ray.cluster.ray_data import in_task
 from smotext_ray.pipeline import rounds
+from smotext_ray.pipeline.on_ray import OnRay
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import verify
@@ -49,7 +50,7 @@ def run(stage, tmp_path):
         pq.write_table(pa.table({"text": texts, "label": labels}), corpus)
         sizes = {"encoder_actors": 0, "decoder_actors": 0, "plan_points_per_file": 5}
         config = fake_config(corpus, resources=sizes | resources)
-        made = rounds.augment(config, str(tmp_path / "run"), actors=FAKES)
+        made = rounds.augment(config, str(tmp_path / "run"), OnRay(FAKES))
         assert all(finding.ok for finding in verify(made)), verify(made)
         return made
 

@@ -45,7 +45,11 @@ def test_what_is_read_is_written_again_key_for_key(manifest, run):
 
 
 @pytest.mark.parametrize(
-    "missing", ["privacy", "weights", "expansions", "controls", "targets", "result", "shortfall"]
+    "missing",
+    [
+        *("privacy", "embedded", "weights", "expansions"),
+        *("controls", "targets", "result", "shortfall"),
+    ],
 )
 def test_a_key_that_is_not_there_is_not_written(tmp_path, missing):
     content = {key: value for key, value in STORED.items() if key != missing}

@@ -163,6 +163,17 @@ def test_who_works_on_it(tmp_path):
     assert json.loads(status_json(run))["worker"] is None
 
 
+def test_a_claim_that_looks_expired_is_told_and_not_hidden(tmp_path):
+    run = build(tmp_path, WANTED, until="plan")
+    with hold(run, "augment"):
+        ahead = time.time() + 600  # of a machine whose clock is ten minutes ahead
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("smotext_ray.run.status.time.time", lambda: ahead)
+            text, found = printed(run), json.loads(status_json(run))["worker"]
+    assert "has not been heard of for 10 minutes, unless the clocks differ" in text
+    assert found["pid"] == os.getpid() and 500 < found["silent_seconds"] < 700
+
+
 def test_for_machines(decoding, capsys):
     assert main(["status", decoding.uri, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

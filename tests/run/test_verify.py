@@ -54,7 +54,7 @@ def test_a_sound_run(run):
     findings = verify(run)
     assert failed(run) == []
     assert [finding.check for finding in findings] == [
-        "embeddings: every corpus row once",
+        "embeddings: every needed row once",
         "embeddings: rows per class",
         "embeddings: finite numbers",
         "plan round-1: unique ids",
@@ -169,7 +169,7 @@ def test_a_file_is_no_parquet_any_more(run, name):
 
 def test_an_embeddings_row_is_missing(run):
     rewrite(run, ("embeddings",), lambda table: table.slice(1))
-    assert failed(run) == ["embeddings: every corpus row once", "embeddings: rows per class"]
+    assert failed(run) == ["embeddings: every needed row once", "embeddings: rows per class"]
 
 
 def test_all_embeddings_are_gone(run):

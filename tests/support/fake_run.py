@@ -19,9 +19,10 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline import expand as expand_module
 from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.local import Local
+from smotext_ray.pipeline.on_ray import OnRay
 
 # For `augment` and its kin: the same stages without Ray.
-HERE: dict[str, Any] = {"actors": fake_stages.FAKES, "executor": Local()}
+HERE: dict[str, Any] = {"executor": Local(fake_stages.FAKES)}
 
 
 def stage_environment(directory: Path) -> dict[str, str]:
@@ -60,11 +61,12 @@ def fake_pipeline(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def fakes_by_default() -> Iterator[None]:
-    """Use the fakes for callers that can name no actors: the public functions and the examples."""
+    """Use the fakes for callers that can name no executor: public functions and examples."""
+    on_ray = OnRay(fake_stages.FAKES)
     with pytest.MonkeyPatch.context() as patch:
-        augment = functools.partial(rounds.augment, actors=fake_stages.FAKES)
+        augment = functools.partial(rounds.augment, executor=on_ray)
         patch.setattr(rounds, "augment", augment)
-        expand = functools.partial(expand_module.expand, actors=fake_stages.FAKES)
+        expand = functools.partial(expand_module.expand, executor=on_ray)
         patch.setattr(expand_module, "expand", expand)
         yield
 

@@ -37,8 +37,9 @@ HUNGER = 1536  # MiB that a hungry decoder takes at most
 def main(arguments: list[str]) -> int:
     """The command line, on these."""
     from smotext_ray.cli import main as cli_main
+    from smotext_ray.pipeline.on_ray import OnRay
 
-    return cli_main.main(arguments, FAKES)
+    return cli_main.main(arguments, OnRay(FAKES))
 
 
 class Encoder:

@@ -91,12 +91,28 @@ def beside(found: Path) -> None:
 
 
 def int8(found: Path) -> None:
-    """How near greedy texts of an LLM in int8 come to their points."""
+    """How near greedy texts of an LLM in int8 come to their points; lengths and repetition."""
     points = encoder().encode(TEXTS)[[0, 2, 3]]
-    decoder = real_decoder(Bridge.from_pretrained(DEFAULT_BRIDGE), temperature=0.0, int8=True)
+    settings = {"temperature": 0.0, "int8": True, "min_length": 1.0, "no_repeat_ngram": 2}
+    decoder = real_decoder(Bridge.from_pretrained(DEFAULT_BRIDGE), **settings)
     texts = [answer.texts[0] for answer in decoder.decode(points, [1, 2, 3])]
     cosines = (encoder().encode(texts) * points).sum(1)
-    found.write_text(json.dumps({"texts": texts, "cosines": cosines.tolist()}))
+    lengths = [0.0, 20.0, 900.0]
+    song = {"prompt_token_ids": decoder._tokenizer(" la la la la la la la la")["input_ids"]}
+    without_repetition = decoder._engine.generate([song], [1])[0].texts[0]
+    del decoder._engine._sampling["extra_args"]
+    report = {
+        "texts": texts,
+        "cosines": cosines.tolist(),
+        "counted": decoder.count_tokens(texts),
+        "num_tokens": [r.num_tokens[0] for r in decoder.decode(points, [1, 2, 3])],
+        "num_tokens_at_least": [
+            r.num_tokens[0] for r in decoder.decode(points, [1, 2, 3], lengths)
+        ],
+        "without_repetition": without_repetition,
+        "with_repetition": decoder._engine.generate([song], [1])[0].texts[0],
+    }
+    found.write_text(json.dumps(report))
 
 
 def encoder() -> Encoder:

@@ -42,8 +42,11 @@ class Decoder:
         assert temperature == 0.0 or num_candidates > 1
         self.n = num_candidates
 
-    def decode(self, points, seeds):
-        assert len(points) == len(list(seeds))
+    def count_tokens(self, texts):
+        return [len(text.split()) for text in texts]
+
+    def decode(self, points, seeds, lengths):
+        assert len(points) == len(list(seeds)) == len(lengths)
         known = WordCounts().encode(TEXTS)
         known /= np.linalg.norm(known, axis=1, keepdims=True)
         said = [self.always or TEXTS[int((known @ point).argmax())] for point in points]
@@ -106,7 +109,7 @@ def test_without_labels_there_is_no_class_agreement():
 
 def test_a_decoder_that_fails_is_no_low_figure():
     class Failing(Decoder):
-        def decode(self, points, seeds):
+        def decode(self, points, seeds, lengths):
             return [SimpleNamespace(texts=[], error="out of memory") for _ in points]
 
     with pytest.raises(
@@ -143,7 +146,7 @@ def test_one_encoder_and_one_llm_are_loaded_at_a_time(tmp_path, monkeypatch, lor
             super().__init__(always="corn0 ship1")
             engines.append((llms[0](), settings["own_process"], bridge.output_scale.device.type))
 
-        def decode(self, points, seeds):
+        def decode(self, points, seeds, lengths):
             return [SimpleNamespace(texts=[self.always] * self.n, error="") for _ in points]
 
     monkeypatch.setattr("smotext_ray.training.frozen.FrozenModels", Frozen)

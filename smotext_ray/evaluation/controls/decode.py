@@ -15,19 +15,19 @@ from typing import Any, get_args
 
 import numpy as np
 
-from smotext_ray.cluster.ray_data import in_task
 from smotext_ray.config.choices import ControlName
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.controls.plans import write_plan
 from smotext_ray.evaluation.controls.prompts import PromptActor
-from smotext_ray.evaluation.inputs import parent_rows
+from smotext_ray.evaluation.inputs import parent_rows, row_numbers
 from smotext_ray.evaluation.rows import Rows
-from smotext_ray.pipeline.actors import Actors
-from smotext_ray.pipeline.complete import complete
-from smotext_ray.pipeline.decode import decode_directory
+from smotext_ray.pipeline.complete import complete_decode
+from smotext_ray.pipeline.executor import Executor
+from smotext_ray.pipeline.jobs import DecodeJob
+from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.run.directory import Run
-from smotext_ray.run.facts import BegunControl, DecodedControl, JobFacts, Round
+from smotext_ray.run.facts import BegunControl, DecodedControl, Round
 from smotext_ray.run.lease import hold
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.samples import accepted_unique, summarize_samples
@@ -72,6 +72,7 @@ def decode_controls(
     encode: Callable[[list[str]], np.ndarray],
     names: Sequence[ControlName] = NAMES,
     log: Callable[[str], Any] = print,
+    executor: Executor = ON_RAY,
 ) -> dict[str, Control]:
     """Decode every planned point of a run again, once for each control.
 
@@ -92,6 +93,7 @@ def decode_controls(
     names : sequence of {"shuffled", "lam_0", "label_only", "parents_as_text"}
     log : callable
         Called with one line per control.
+    executor : Executor
 
     Returns
     -------
@@ -120,7 +122,7 @@ def decode_controls(
             log("control shuffled: skipped, all points are of one class")
             continue
         with hold(run, "evaluate"):
-            noted = _decode(run, config, name, rounds, labels)
+            noted = _decode(run, config, name, rounds, labels, executor)
         number = sum(noted.accepted.values())
         log(f"control {name}: {number} of {noted.points} texts accepted")
         done[name] = noted
@@ -145,7 +147,12 @@ def first_of_classes(labels: Iterable[str], most: Mapping[str, int]) -> list[int
 
 
 def _decode(
-    run: Run, config: RunConfig, name: str, rounds: list[Round], labels: list[Any]
+    run: Run,
+    config: RunConfig,
+    name: str,
+    rounds: list[Round],
+    labels: list[Any],
+    executor: Executor,
 ) -> DecodedControl:
     """Create ``controls/<name>``, unless it already covers all of these rounds."""
     points = sum(entry.points for entry in rounds)
@@ -161,32 +168,19 @@ def _decode(
         return noted
     files = sorted(file for entry in rounds for file in entry.plan_files)
     write_plan(run, name, files, config.plan.seed)
-    of_prompts: dict[str, Any] = {}
-    if name in ("label_only", "parents_as_text"):
-        of_prompts = {"actors": Actors(decode=PromptActor), "labels": labels}
-        of_prompts["of_parents"] = name == "parents_as_text"
-    directory, job = f"controls/{name}/samples", f"control-{name}"
-    facts = complete(
-        run,
-        directory,
-        "sample_id",
+    job = DecodeJob(
+        name=f"control-{name}",
+        stage=f"decode control {name}",
+        plan=f"controls/{name}/plan",
+        directory=f"controls/{name}/samples",
         rows=points,
-        job=job,
-        call=in_task,
-        work=lambda done: decode_directory(
-            _gated(config, name),
-            run,
-            manifest.labels,
-            plan=f"controls/{name}/plan",
-            samples=directory,
-            job=job,
-            done=done,
-            stage=f"decode control {name}",
-            points=points,
-            **of_prompts,
-        ),
-        nothing=JobFacts(seconds=0.0, tokens=0, actors=0),
+        labels=manifest.labels,
+        actor=executor.actors.decode,
     )
+    if name in ("label_only", "parents_as_text"):
+        prompts = {"labels": labels, "of_parents": name == "parents_as_text"}
+        job = replace(job, actor=PromptActor, arguments=prompts)
+    facts = complete_decode(_gated(config, name), run, job, executor)
     samples = run.table("controls", name, "samples")
     (texts,) = accepted_unique([samples])
     decoded = DecodedControl(
@@ -231,6 +225,4 @@ def _read(
 
 def parents_of(run: Run, samples: Any) -> np.ndarray:
     """The parents of samples as numbers of corpus rows, see `inputs.parent_rows`."""
-    ids = run.table("embeddings").to_table(columns=["id"]).sort_by("id")["id"].to_pylist()
-    row_of = {id_: row for row, id_ in enumerate(ids)}
-    return parent_rows(samples, row_of)
+    return parent_rows(samples, row_numbers(run))

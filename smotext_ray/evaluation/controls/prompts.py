@@ -61,7 +61,7 @@ class PromptActor:
         self.prompt = partial(write, tokenizer=tokenizer)
         absent = {"source_text": "", "neighbor_text": ""}
         longest = max(len(self.prompt({"label": label} | absent)) for label in labels)
-        settings = config.decoder.model_dump(exclude={"model", "int8"})
+        settings = config.decoder.model_dump(exclude={"model", "int8", "min_length"})
         settings |= {
             "expected_texts": points,
             "engines_per_gpu": config.resources.decoders_per_gpu,

@@ -18,6 +18,7 @@ ARM_GROUPS: dict[str, dict[str, str]] = {
         "markov": "Markov chain of each class",
         "nearest_centroid": "nearest class mean",
         "prior_corrected": "corrected class priors",
+        "contrastive": "fine-tuned on pairs (SetFit)",
         "gate_alone": "the gate's class check as classifier",
     },
     "Controls for interpolation": {

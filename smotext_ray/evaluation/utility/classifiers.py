@@ -13,7 +13,9 @@ import numpy as np
 
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.rows import Rows, encoded
+from smotext_ray.evaluation.utility.contrastive import Contrastive
 from smotext_ray.evaluation.utility.features import unit_rows
+from smotext_ray.evaluation.utility.fine_tuning import FineTuned
 from smotext_ray.evaluation.utility.scores import Scores, measure
 from smotext_ray.evaluation.utility.training_sets import TrainingSet
 from smotext_ray.evaluation.utility.tuned import CENTROIDS, PRIOR_CORRECTED, TUNED
@@ -36,7 +38,7 @@ def fit_gate(training: TrainingSet, test: Rows, seed: int) -> list[str]:
     return [str(name) for name in names[reference.nearest_class(unit_rows(test))]]
 
 
-# Baselines of the real rows alone, by classifier and arm.
+# Baselines of the real rows alone, by classifier and arm; see `baselines`.
 OF_REAL_ROWS: dict[str, dict[str, Classifier]] = {
     "embedding": {
         "nearest_centroid": CENTROIDS["embedding"],
@@ -45,6 +47,25 @@ OF_REAL_ROWS: dict[str, dict[str, Classifier]] = {
     },
     "tfidf": {"nearest_centroid": CENTROIDS["tfidf"]},
 }
+
+
+def baselines(name: str, classifier: Classifier) -> dict[str, Classifier]:
+    """Classifiers of the real rows alone to set beside one, by the name of their arm.
+
+    Those beside a fine-tuned one take as many steps.
+    """
+    if isinstance(classifier, FineTuned):
+        pairs = Contrastive(
+            classifier.model,
+            classifier.steps,
+            max_length=classifier.max_length,
+            device=classifier.device,
+        )
+        return {
+            "prior_corrected": replace(classifier, correct_priors=True),
+            "contrastive": pairs,
+        }
+    return OF_REAL_ROWS.get(name, {})
 
 
 def score(training: TrainingSet, test: Rows, classifier: str | Classifier, seed: int) -> Scores:

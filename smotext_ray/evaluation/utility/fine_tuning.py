@@ -38,11 +38,14 @@ class FineTuned:
         Maximum number of tokens read per text.
     device : str, optional
         Default: ``"cuda"`` if there is a GPU, else ``"cpu"``.
+    correct_priors : bool, default=False
+        Take each class's log share of the training rows from its logit [2]_.
 
     References
     ----------
     .. [1] Devlin, Chang, Lee, Toutanova: BERT: pre-training of deep bidirectional
        transformers for language understanding. NAACL 2019.
+    .. [2] Menon and others: Long-tail learning via logit adjustment. ICLR 2021.
     """
 
     model: str
@@ -51,6 +54,7 @@ class FineTuned:
     learning_rate: float = 1e-4
     max_length: int = 128
     device: str | None = None
+    correct_priors: bool = False
 
     def __call__(self, training: TrainingSet, test: Rows, seed: int) -> list[str]:
         """Fit on the training rows and predict the test rows."""
@@ -100,7 +104,10 @@ class FineTuned:
             tokenizer, model = self._load(targets.shape[1])
             tokens = tokens_of(tokenizer, model.device, self.max_length)
             self._fit(model, tokens, train.texts, targets)
-            return np.asarray(logits(model, tokens, test.texts).argmax(axis=1))
+            found = logits(model, tokens, test.texts)
+        if self.correct_priors:
+            found = found - np.log(targets.sum(axis=0) / targets.sum())
+        return np.asarray(found.argmax(axis=1))
 
     def _load(self, classes: int) -> tuple[Any, Any]:
         import torch

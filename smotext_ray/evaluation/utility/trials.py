@@ -20,8 +20,8 @@ from smotext_ray.evaluation.inputs import EvaluationData
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.arms import ARMS, VARIANT_ARMS, Arm
 from smotext_ray.evaluation.utility.classifiers import (
-    OF_REAL_ROWS,
     Classifier,
+    baselines,
     score,
     with_embeddings,
 )
@@ -131,8 +131,8 @@ def _pairs(
             if name == "embedding" or training.rows.has_text:  # SMOTE's points have no text
                 found.append((name, arm, training, classifier))
     if REAL in arms:
-        for name in classifiers:
-            for arm, baseline in OF_REAL_ROWS.get(name, {}).items():
+        for name, classifier in classifiers.items():
+            for arm, baseline in baselines(name, classifier).items():
                 found.append((name, arm, arms[REAL], baseline))
     return found
 

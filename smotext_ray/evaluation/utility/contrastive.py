@@ -1,0 +1,130 @@
+"""A classifier for few rows: an encoder fine-tuned on pairs of texts, then logistic regression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from smotext_ray.evaluation.rows import Rows, need_texts
+from smotext_ray.evaluation.utility.fine_tuning import BATCH, tokens_of
+from smotext_ray.evaluation.utility.training_sets import TrainingSet
+from smotext_ray.models.encoder import pool
+from smotext_ray.models.pretrained import load_pretrained
+
+
+@dataclass(frozen=True)
+class Contrastive:
+    """Fine-tunes an encoder as SetFit does [1]_, and fits logistic regression to its embeddings.
+
+    Pairs of one class are drawn to a cosine similarity of 1, pairs of two classes to 0. Half of the
+    pairs are of one class, and all classes occur equally often, however many rows they have. Row
+    weights are ignored. Seeded, without changing torch's global random state.
+
+    Parameters
+    ----------
+    model : str
+        Directory or hub name of a Hugging Face encoder.
+    steps : int, default=400
+    pairs : int, default=16
+        Per step.
+    learning_rate : float, default=2e-5
+        After a warm-up of a tenth of the steps; decays to zero.
+    max_length : int, default=128
+        Maximum number of tokens read per text.
+    device : str, optional
+        Default: ``"cuda"`` if there is a GPU, else ``"cpu"``.
+
+    References
+    ----------
+    .. [1] Tunstall and others: Efficient few-shot learning without prompts. arXiv:2209.11055,
+       2022.
+    """
+
+    model: str
+    steps: int = 400
+    pairs: int = 16
+    learning_rate: float = 2e-5
+    max_length: int = 128
+    device: str | None = None
+
+    def __call__(self, training: TrainingSet, test: Rows, seed: int) -> list[str]:
+        """Fit on the training rows and predict the test rows."""
+        import torch
+        from sklearn.linear_model import LogisticRegression
+
+        rows = training.rows
+        need_texts(rows, test)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            encode, model = self._load()
+            self._fit(model, encode, rows, np.random.default_rng([seed, 31]))
+            model.eval()
+            x, unseen = (_embed(encode, texts) for texts in (rows.texts, test.texts))
+        head = LogisticRegression(max_iter=2000, class_weight="balanced").fit(x, rows.labels)
+        return [str(label) for label in head.predict(unseen)]
+
+    def _load(self) -> tuple[Callable[[Sequence[str]], Any], Any]:
+        """A function from texts to embeddings of length 1, and the model that it calls."""
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+
+        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        model = load_pretrained(AutoModel, self.model, dtype=torch.float32).to(device)
+        tokens = tokens_of(load_pretrained(AutoTokenizer, self.model), device, self.max_length)
+
+        def encode(texts: Sequence[str]) -> Any:
+            batch = tokens(list(texts))
+            hidden = model(**batch).last_hidden_state
+            return torch.nn.functional.normalize(pool(hidden, batch["attention_mask"], "mean"))
+
+        return encode, model
+
+    def _fit(
+        self, model: Any, encode: Callable[[Sequence[str]], Any], rows: Rows, rng: Any
+    ) -> None:
+        import torch
+        from transformers import get_linear_schedule_with_warmup
+
+        optimizer = torch.optim.AdamW(model.parameters(), lr=self.learning_rate)
+        schedule = get_linear_schedule_with_warmup(optimizer, self.steps // 10, self.steps)
+        model.train()
+        for left, right, alike in self._pairs(rows.labels, rng):
+            found = encode([rows.texts[i] for i in (*left, *right)])
+            cosine = (found[: len(left)] * found[len(left) :]).sum(1)
+            wanted = torch.as_tensor(alike, dtype=torch.float32, device=cosine.device)
+            loss = torch.nn.functional.mse_loss(cosine, wanted)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+
+    def _pairs(
+        self, labels: Sequence[str], rng: Any
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """For each step, two arrays of row numbers and whether each pair is of one class."""
+        names, codes = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
+        rows_of = [np.flatnonzero(codes == k) for k in range(len(names))]
+        for _ in range(self.steps):
+            alike = np.arange(self.pairs) % 2 == 0
+            first = rng.integers(len(names), size=self.pairs)
+            step = rng.integers(1, max(len(names), 2), size=self.pairs)
+            second = np.where(alike, first, (first + step) % len(names))
+            left, right = ([rng.choice(rows_of[k]) for k in of] for of in (first, second))
+            yield np.array(left), np.array(right), alike
+
+
+def _embed(encode: Callable[[Sequence[str]], Any], texts: Sequence[str]) -> np.ndarray:
+    import torch
+
+    order = np.argsort([-len(text) for text in texts], kind="stable")
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(texts), BATCH):
+            part = [texts[i] for i in order[start : start + BATCH]]
+            parts.append(encode(part).cpu().numpy())
+    found = np.concatenate(parts)
+    return np.asarray(found[np.argsort(order)])
