@@ -7,7 +7,7 @@ from collections import Counter
 import datasets
 import pytest
 from datasets import ClassLabel, Features, Value
-from test_sampler import rows, sampler
+from given_sampler import rows, sampler
 
 from smotext_ray import augment_split
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Features, Value
 from fake_run import HERE, fake_config, fakes_told
-from handmade_run import MODELS
+from fake_stages import MODELS
 
 from smotext_ray.cli.main import main
 from smotext_ray.errors import UserError

@@ -6,7 +6,8 @@ import io
 
 import pyarrow.parquet as pq
 import pytest
-from handmade_run import MODELS, build, config_for, corpus_table
+from fake_stages import MODELS
+from handmade_run import build, config_for, corpus_table
 from rich.console import Console
 
 from smotext_ray.cli.show import show_outcome, show_samples
