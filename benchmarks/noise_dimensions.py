@@ -3,7 +3,7 @@
     python benchmarks/noise_dimensions.py --epsilon 8
 
 Logistic regression trained on Reuters R8's training texts as a run with epsilon would know
-them, tested on plain embeddings of its test texts: without noise in so many directions, as
+them, tested on plain embeddings of its test texts: without noise in that many directions, as
 noised, and denoised. Accuracy, macro F1; means over the draws of the noise.
 """
 

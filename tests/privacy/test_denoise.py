@@ -41,7 +41,7 @@ def test_sums_of_two_blocks_are_those_of_one(codes, cut):
 def test_where_there_is_no_noise_a_row_is_what_it_was():
     _, codes, rows, noised = made([20, 30], spread=0.6, noise=1e-9)
     denoised = fitted(noised, codes, 1e-9)(noised, codes)
-    # But for a class's own mean, which is drawn a little to the public one.
+    # Except for a class's own mean, which is drawn a little to the public one.
     within = np.concatenate([rows[codes == c] - rows[codes == c].mean(0) for c in (0, 1)])
     again = np.concatenate([denoised[codes == c] - denoised[codes == c].mean(0) for c in (0, 1)])
     np.testing.assert_allclose(again, within, atol=1e-6)
