@@ -22,6 +22,7 @@ from smotext_ray.config.choices import (
     OnProblem,
     Pooling,
     Quoting,
+    Relation,
     TextFormat,
     Variant,
 )
@@ -190,15 +191,40 @@ class GateConfig(Section):
 class PrivacyConfig(Section):
     """Differential privacy for each record of the corpus; off without an epsilon.
 
-    ``directions`` is a file from ``smotext directions``; ``default`` is the one in the package, for
-    the encoder of the preset ``offline``.
+    Neighboring corpora differ in one record that one of them has and the other has not, or, with
+    ``neighbors`` "replace", in one record that is another one. ``classes`` declares the class names
+    public; otherwise small classes are left out. ``spread`` is how far points are drawn from the
+    mean of their class, as a share of the standard deviations of public texts.
+
+    ``budget`` is the epsilon that all releases of this corpus may reach together; default: this
+    run's, so that a second release is refused. ``ledger`` is the directory that lists them;
+    default: one beside the input.
+
+    ``dimensions`` is the number of public directions in which embeddings are released; default: 128
+    below epsilon 3, else 384, or as many as there are. ``directions`` is a file from ``smotext
+    directions``; ``default`` is the one in the package, for the encoder of the preset ``offline``.
     """
 
     epsilon: float | None = Field(None, gt=0)
     delta: float = Field(1e-5, gt=0, lt=1)
+    neighbors: Relation = "add_or_remove"
+    classes: tuple[str, ...] | None = None
+    spread: float = Field(0.5, ge=0)
+    budget: float | None = Field(None, gt=0)
+    ledger: str | None = None
     clip_norm: float = Field(0.5, gt=0)
-    dimensions: int = Field(64, ge=1)
+    dimensions: int | None = Field(None, ge=1)
     directions: str = "default"
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _names(cls, given: Any) -> Any:
+        # YAML parses the class in [1, 2] as a number.
+        if isinstance(given, (list, tuple)):
+            given = tuple(map(str, given))
+            if len(set(given)) < max(2, len(given)):
+                raise ValueError("name at least two classes, each once")
+        return given
 
 
 class ResourcesConfig(Section):

@@ -13,6 +13,8 @@ from smotext_ray.corpus.plain import plain, plain_type
 from smotext_ray.errors import UserError
 from smotext_ray.tables import RESERVED
 
+NO_TEXT = "-"  # stands for a text that cannot be used, where no text may change what is visible
+
 # A row counts once, with the first reason that applies.
 REASONS = (
     "text is null",
@@ -59,6 +61,9 @@ def validate_rows(block: Block, config: InputConfig) -> tuple[pa.Array, pa.Array
         _check_label_type(label.type, config)
     no = np.zeros(len(text), bool)
     is_other = no if not_text is None else _mask(not_text)
+    if config.on_bad_row == "replace":
+        bad = _mask(text.is_null()) | _is_blank(text) | is_other
+        text, is_other = pc.if_else(pa.array(bad), NO_TEXT, text), no
     masks = {
         "text is null": _mask(text.is_null()) & ~is_other,
         "text is empty": _is_blank(text),

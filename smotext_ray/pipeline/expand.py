@@ -91,8 +91,8 @@ def expand(
     config = load_config(overrides=overrides, base=manifest.config)
     if manifest.is_private and wish.input is not None:
         raise UserError(
-            f"{uri} has an epsilon, so it cannot tell new rows from old ones; "
-            "omit --input, or start a new run with only the new rows."
+            f"{uri} has an epsilon and has forgotten its rows; omit --input, or start a new run, "
+            "which is another release of the rows."
         )
     opened = open_checked(config, uri, executor)
     with hold(opened.run, "expand"):

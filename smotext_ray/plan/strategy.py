@@ -85,6 +85,59 @@ def targets(
     return {labels[code]: int(count) for code, count in new_points.items() if count > 0}
 
 
+def synthetic_targets(
+    class_counts: Mapping[Any, int],
+    sampling_strategy: str | float | Mapping[Any, int],
+    names: Mapping[Any, str] | None = None,
+    *,
+    allow_unknown: bool = False,
+) -> dict[Any, int]:
+    """Texts per class of a result that holds no original: as many rows as the class is to have.
+
+    Parameters
+    ----------
+    class_counts : mapping of label to int
+        Rows per class, possibly noised.
+    sampling_strategy : str, float or mapping
+        As in `targets`. The counts of a mapping are those of the result, above or below the
+        class's own; classes that it does not name get their own count.
+    names : mapping of label to str, optional
+        As in `targets`.
+    allow_unknown : bool, default=False
+        Leave out what a mapping asks of classes that are not there.
+
+    Returns
+    -------
+    dict of label to int
+
+    Raises
+    ------
+    UserError
+        As in `targets`.
+
+    Examples
+    --------
+    >>> synthetic_targets({"grain": 20, "ship": 50}, "auto")
+    {'grain': 50, 'ship': 50}
+    >>> synthetic_targets({"grain": 20, "ship": 50}, {"ship": 30})
+    {'grain': 20, 'ship': 30}
+    """
+    strategy = _read_strategy(sampling_strategy)
+    if isinstance(strategy, dict):
+        labels = _ordered(class_counts)
+        shown = [called(label, names) for label in labels]
+        if allow_unknown:
+            known = {name for name in strategy if _is_known(str(name), labels, shown)}
+            strategy = {name: number for name, number in strategy.items() if name in known}
+        final = _final_counts(strategy, labels, shown, [0] * len(labels), True)
+        named = {labels[code]: number for code, number in final.items()}
+        wanted = {label: named.get(label, count) for label, count in class_counts.items()}
+    else:
+        more = targets(class_counts, strategy, True, names)
+        wanted = {label: count + more.get(label, 0) for label, count in class_counts.items()}
+    return {label: number for label, number in wanted.items() if number}
+
+
 def check_class_sizes(
     distinct: Mapping[Any, int],
     new_points: Mapping[Any, int],
@@ -264,6 +317,14 @@ def _code_of(name: str, labels: list[Any], shown: list[Any]) -> int:
         f"The sampling strategy has the unknown class {name!r}; {advice} corpus has: "
         f"{_listed(shown)}."
     )
+
+
+def _is_known(name: str, labels: list[Any], shown: list[Any]) -> bool:
+    try:
+        _code_of(name, labels, shown)
+    except UserError:
+        return False
+    return True
 
 
 def _is_reached(ratio: float, labels: list[Any], counts: list[int], allow_reached: bool) -> bool:

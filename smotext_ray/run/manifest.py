@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError, one_line
 from smotext_ray.plan.strategy import called
-from smotext_ray.privacy.mechanism import Promise
+from smotext_ray.privacy.promise import Promise
 from smotext_ray.run.directory import MANIFEST, Run
 from smotext_ray.run.facts import (
     BegunControl,
@@ -34,7 +34,8 @@ from smotext_ray.run.versions import read_newest, save_version
 
 FORMAT: Literal[1] = 1
 
-StageName = Literal["corpus", "choose", "embed", "denoise", "reference", "result"]
+# "denoise" is in runs of earlier versions with epsilon.
+StageName = Literal["corpus", "choose", "embed", "denoise", "release", "reference", "result"]
 
 
 class Manifest(Facts):

@@ -1,4 +1,4 @@
-"""vLLM on CPU is killed while it decodes: Ray starts it again, and no row is lost."""
+"""vLLM on CPU is killed while it decodes: Ray restarts it, and no row is lost."""
 
 from __future__ import annotations
 
