@@ -88,7 +88,7 @@ def test_outcome_without_rejections(tmp_path):
 # Samples
 
 
-def test_a_sample_stands_beside_its_parents(finished):
+def test_a_sample_stands_with_its_parents(finished):
     plan = finished.table("plan").to_table().to_pylist()
     planned = {row["sample_id"]: row for row in plan}
     text = words(printed(show_samples, finished, rows=1, order="best"))
@@ -222,7 +222,7 @@ def test_a_class_whose_label_is_a_number(tmp_path):
     assert "7 (sample 1;" in words(printed(show_samples, run, label="7"))
 
 
-def test_all_neighbours_of_a_mixture_are_shown(tmp_path):
+def test_all_neighbors_of_a_mixture_are_shown(tmp_path):
     run = build(tmp_path, WANTED, plan={"neighbors_per_point": 3})
     text = printed(show_samples, run, rows=5)
     assert text.count("neighbor") == 5 * 3 and text.count("source") == 5
