@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from smotext_ray.cli.exit_codes import DONE, INTERNAL_ERROR, SHORT
 from smotext_ray.cli.terminal import say
 from smotext_ray.errors import UserError
+from smotext_ray.utils.unique_keys import KeyTwice, unique_keys
 
 if TYPE_CHECKING:
     from smotext_ray.config.schema import RunConfig
@@ -254,7 +255,11 @@ def _strategy(text: str | None) -> Any:
     if text is None:
         return None
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=unique_keys)
+    except KeyTwice as error:
+        from smotext_ray.plan.strategy import twice_sentence
+
+        raise UserError(twice_sentence(error.args[0])) from None
     except ValueError:
         if text.lstrip().startswith("{"):
             raise UserError(

@@ -39,6 +39,7 @@ from smotext_ray.cli.evaluation import add_evaluation_commands
 from smotext_ray.cli.exit_codes import INTERNAL_ERROR, INTERRUPTED, USER_ERROR
 from smotext_ray.cli.failures import innermost, users_error
 from smotext_ray.cli.help import DESCRIPTION, EXAMPLES, OverviewFormatter, overview
+from smotext_ray.cli.play import add_play_command
 from smotext_ray.cli.terminal import SafeFormatter, say
 from smotext_ray.config.choices import Decided, OnProblem, Order, TextFormat
 from smotext_ray.errors import UserError
@@ -180,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
                 help="by cosine to the point, or a random draw (default random)",
             )
     add_interpolate_command(commands, _command)
+    add_play_command(commands, _command)
     check = _command(commands, "doctor", doctor, "check whether the main job can run here")
     check.add_argument(
         "--preset", default="offline", help="preset: offline or xrag-7b (default offline)"

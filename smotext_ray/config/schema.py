@@ -7,6 +7,7 @@ file, ``section.key=value`` overrides, and command-line options.
 from __future__ import annotations
 
 import json
+from numbers import Real
 from typing import Any, Literal
 
 from pydantic import (
@@ -138,7 +139,13 @@ class PlanConfig(Section):
     @classmethod
     def _labels_as_text(cls, given: Any) -> Any:
         # YAML parses the label in {1: 50} as a number; JSON and the manifest have strings.
-        return {str(k): v for k, v in given.items()} if isinstance(given, dict) else given
+        if not isinstance(given, dict):
+            return given
+        for label, count in given.items():
+            is_number = isinstance(count, Real) and not isinstance(count, bool)
+            if not is_number or count != count // 1:
+                raise ValueError(f"class {str(label)!r} needs a whole number of rows")
+        return {str(k): v for k, v in given.items()}
 
 
 class BridgeSection(Section):

@@ -175,7 +175,8 @@ def _mask(bools: pa.Array) -> np.ndarray:
 
 
 def _is_blank(strings: pa.Array) -> np.ndarray:
-    return _mask(pc.equal(pc.utf8_trim_whitespace(strings), "").fill_null(False))
+    # Separators, control and format characters: nothing that is seen.
+    return _mask(pc.match_substring_regex(strings, r"^[\pZ\p{Cc}\p{Cf}]*$").fill_null(False))
 
 
 def _check_encoding(strings: pa.Array, name: str, block: Block) -> None:

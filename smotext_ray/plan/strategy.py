@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import json
 import math
@@ -15,6 +14,7 @@ import numpy as np
 from smotext_ray.config.choices import OnProblem
 from smotext_ray.errors import UserError
 from smotext_ray.utils.text import alike
+from smotext_ray.utils.unique_keys import KeyTwice, unique_keys
 
 STRATEGIES = ("auto", "minority", "not minority", "not majority", "all")
 LISTED = 10
@@ -236,6 +236,11 @@ def singleton_sentence(labels: list[Any], skip: str = "--on-singleton-class skip
     )
 
 
+def twice_sentence(name: str) -> str:
+    """The error message for a class that a strategy has twice."""
+    return f"The sampling strategy has the class {name!r} twice; name it once."
+
+
 def _ordered(labels: Iterable[Any]) -> list[Any]:
     found = list(labels)
     try:
@@ -253,8 +258,12 @@ def _listed(labels: Iterable[Any]) -> str:
 def _read_strategy(given: Any) -> str | float | dict[Any, Any]:
     strategy = given
     if isinstance(given, str) and given not in STRATEGIES:
-        with contextlib.suppress(ValueError):  # reported below
-            strategy = json.loads(given)
+        try:
+            strategy = json.loads(given, object_pairs_hook=unique_keys)
+        except KeyTwice as error:
+            raise UserError(twice_sentence(error.args[0])) from None
+        except ValueError:
+            pass  # reported below
     if isinstance(strategy, Mapping):
         return dict(strategy)
     if isinstance(strategy, (int, float, np.number)) and not isinstance(strategy, bool):
