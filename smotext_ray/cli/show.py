@@ -20,6 +20,7 @@ from smotext_ray.gate.reasons import REJECTED_IN_WORDS
 from smotext_ray.run.class_outcomes import class_outcomes
 from smotext_ray.run.corpus_files import corpus_table
 from smotext_ray.run.directory import Run
+from smotext_ray.run.facts import Result
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.run.tables import samples_table
@@ -33,10 +34,14 @@ ORDERS: dict[Order, str] = {
     "worst": "farthest from their points first",
 }
 
+SHORTER = 2.0  # from this ratio of the medians on, it is said
+
 
 def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int = 3) -> None:
     """Print the closing tables: classes, rejections, speed, some texts."""
     console.print(_class_table(manifest))
+    for sentence in _in_words(manifest):
+        print_line(console, sentence)
     reasons = manifest.rejections()
     if reasons:
         table = Table("reason", "meaning", "texts", title="Rejected (kept in samples/)")
@@ -51,8 +56,24 @@ def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int =
     for warning in manifest.warnings or []:
         print_line(console, f"Note: {warning}")
     result = manifest.written_result
+    _print_lengths(result, console)
     print_line(console, f"Result: {run.shown.rstrip('/')}/{result.path} ({result.rows} rows).")
     print_promise(manifest, console)
+    print_line(console, "Next:")
+    print_line(console, f"  smotext show {run.shown} --order worst")
+    print_line(console, f"  smotext evaluate --run {run.shown} --test FILE --output report")
+
+
+def _print_lengths(result: Result, console: Console) -> None:
+    lengths, shorter = result.lengths_in_words(), result.times_shorter
+    if lengths is not None:
+        print_line(console, lengths)
+    if shorter is not None and shorter >= SHORTER:
+        print_line(
+            console,
+            f"Note: the synthetic texts are {shorter:.1f} times shorter than the real ones; "
+            "decoder.min_length=0.8 makes them longer.",
+        )
 
 
 def show_samples(
@@ -126,6 +147,26 @@ def _class_table(manifest: Manifest) -> Table:
     for found in class_outcomes(manifest):
         add_row(table, *astuple(found))
     return table
+
+
+def _in_words(manifest: Manifest) -> Iterator[str]:
+    """How the numbers of the table of classes go together, and what the gate decided."""
+    grown = [found for found in class_outcomes(manifest) if found.asked]
+    if grown:
+        first = max(grown, key=lambda found: found.asked)
+        kept = first.after - min(first.asked, first.accepted)
+        spare = sum(max(0, found.accepted - found.asked) for found in grown)
+        left_out = f"; {spare} more accepted than requested, left out" if spare else ""
+        yield (
+            f"Class {first.label!r}: {kept} + {first.after - kept} = {first.after} rows{left_out}."
+        )
+    decoded = sum(entry.points for entry in manifest.rounds if entry.decode is not None)
+    if decoded:
+        got = sum(manifest.accepted().values())
+        yield (
+            f"The gate accepted {got} of {decoded} decoded texts ({100 * got // decoded}%): these "
+            "match their points and classes, and copy no text of the corpus."
+        )
 
 
 def _speed_table(manifest: Manifest) -> Table:

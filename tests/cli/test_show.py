@@ -11,7 +11,7 @@ from rich.console import Console
 
 from smotext_ray.cli.show import show_findings, show_outcome, show_samples
 from smotext_ray.run.directory import Run
-from smotext_ray.run.facts import WeightFacts
+from smotext_ray.run.facts import TextLengths, WeightFacts
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import Finding, verify
 
@@ -62,6 +62,15 @@ def test_outcome(finished):
     assert text.count("synthetic new text") == 3
     assert "augmented.parquet (15 rows)." in text
     assert "short of its target" not in text
+
+
+def test_outcome_explains_its_numbers_and_names_the_next_commands(finished, tmp_path):
+    text = words(printed(show_outcome, finished))
+    # Grain has 3 of the 3 that were asked for, of 6 points.
+    assert "Class 'grain': 4 + 3 = 7 rows; 1 more accepted than requested, left out." in text
+    assert "The gate accepted 6 of 10 decoded texts (60%): these match" in text
+    assert f"Next: smotext show {finished.uri} --order worst smotext evaluate --run" in text
+    assert "left out" not in words(printed(show_outcome, build(tmp_path, WANTED)))
 
 
 def test_the_weights_of_a_variant_are_in_the_table_of_times(tmp_path):
@@ -190,6 +199,23 @@ def test_markup_in_the_address_of_a_run(tmp_path):
 def test_a_long_path_is_printed_in_one_piece(tmp_path):
     run = build(tmp_path / ("long" * 20), WANTED)
     assert f"Result: {run.path}/augmented.parquet (15 rows)." in printed(show_outcome, run)
+
+
+def test_texts_that_are_far_shorter_than_the_real_ones_are_noted(tmp_path):
+    run = build(tmp_path, WANTED)
+    manifest = Manifest.read(run)
+    assert "times shorter" not in printed(show_outcome, run)
+    result = manifest.result.model_copy(
+        update={
+            "real_words": TextLengths(low=40, median=90, high=200),
+            "synthetic_words": TextLengths(low=9, median=20, high=30),
+        }
+    )
+    manifest.result = result
+    manifest.save(run)
+    text = printed(show_outcome, run)
+    assert "real (of these classes) 40 / 90 / 200, synthetic 9 / 20 / 30." in text
+    assert "Note: the synthetic texts are 4.5 times shorter" in text
 
 
 def test_findings(finished):
