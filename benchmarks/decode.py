@@ -26,16 +26,15 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from decode_job import measure_job
 from figures import Target, save, show, show_ratios
 
 BATCH = 64
@@ -263,50 +262,6 @@ def engine(uri: str, how: dict[str, Any], threads: int) -> Decode:
         return [c.texts[0] for c in found], sum(sum(c.num_tokens) for c in found)
 
     return decode
-
-
-def measure_job(uri: str, decoders: int) -> dict[str, Any]:
-    """The whole job: its warm phase begins with the first block that a decoder takes up."""
-    import pyarrow.parquet as pq
-
-    from smotext_ray.config.load import load_config
-    from smotext_ray.pipeline import rounds
-    from smotext_ray.run.directory import Run
-
-    home = f"{uri}-{decoders}"
-    shutil.rmtree(home, ignore_errors=True)
-    shutil.copytree(uri, home)
-    run = Run(home)
-    config = load_config(options={"resources.decoder_actors": decoders}, base=_config(uri))
-    started = time.time()
-    with first_try_seen(Path(home, "checkpoints", "decode-1-attempts")) as seen:
-        rounds.decode(config, run)
-    files = list(Path(home, "samples", "round-1").glob("*.parquet"))
-    table = pa.concat_tables(
-        pq.read_table(file, columns=["num_tokens", "cosine_to_point"]) for file in files
-    )
-    tokens = sum(table["num_tokens"].to_pylist())
-    return {
-        "speed": tokens / (max(map(os.path.getmtime, files)) - seen[0]),
-        "tokens": tokens,
-        "start": seen[0] - started,
-        "cosine": float(np.mean(table["cosine_to_point"].to_numpy())),
-    }
-
-
-@contextmanager
-def first_try_seen(notes: Path) -> Iterator[list[float]]:
-    """When the first decoder began: it notes each block before it takes it up."""
-    seen: list[float] = []
-
-    def look() -> None:
-        while not seen:
-            if notes.exists() and any(notes.iterdir()):
-                seen.append(time.time())
-            time.sleep(0.02)
-
-    threading.Thread(target=look, daemon=True).start()
-    yield seen
 
 
 def mean_cosine(uri: str, texts: Sequence[str], plan: pa.Table) -> float:

@@ -62,7 +62,7 @@ PARTS = {
         Part("FAISS, CPU", "gpu_engine", 600, "search_on_cpu"),
         Part("encoder, float32", "gpu_engine", 300, "encode_in_float32"),
         Part("encoder, bfloat16", "gpu_engine", 300, "encode_in_bfloat16"),
-        Part("7B", "gpu_engine", 900, "large_shape"),
+        Part("7B", "gpu_large_llm", 900, "large_shape"),
     ],
 }
 TOY_PATIENCE = 10  # a busy laptop is no GPU

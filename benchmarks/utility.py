@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from utility_tables import CLASSIFIERS, show, write_scores
 
@@ -72,7 +73,7 @@ def main() -> int:
 
 
 def read_split(options: argparse.Namespace, split: Any) -> pa.Table:
-    """Columns text and label."""
+    """Columns text and label, without empty texts."""
     if options.dataset in PACKAGED:
         from smotext_ray.corpus.demo import load_dataset
 
@@ -81,6 +82,7 @@ def read_split(options: argparse.Namespace, split: Any) -> pa.Table:
     if not file.exists():
         raise UserError(f"{file} is not there; name the directory that holds it with --data.")
     table = pq.read_table(file, columns=["text", "label"])
+    table = table.filter(pc.not_equal(pc.utf8_trim_whitespace(table["text"]), ""))
     return table.set_column(1, "label", table["label"].cast(pa.string()))
 
 

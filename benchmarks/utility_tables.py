@@ -31,6 +31,7 @@ ARMS = (
     "ungated",
     "labeled_by_gate",
     "real_and_synthetic",
+    "nearest_centroid_of_both",
     "weighted_by_class",
     "weighted_by_constant",
     "weighted_by_teacher",

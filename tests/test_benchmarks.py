@@ -36,7 +36,7 @@ def test_figures_are_kept_with_the_machine_that_they_are_of(tmp_path):
 
 
 def test_the_weights_that_a_step_reads_are_those_of_the_published_model():
-    from gpu_engine import _weights
+    from gpu_large_llm import _weights
     from transformers import MistralConfig
 
     shape = MistralConfig()

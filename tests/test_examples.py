@@ -1,11 +1,12 @@
-"""The examples run as they stand."""
+"""The examples on Ray run as they stand, with stand-ins for the models.
+
+`models_real/test_one_process.py` has the others.
+"""
 
 from __future__ import annotations
 
 import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,48 +14,7 @@ from fake_run import fakes_by_default
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_log")]
-
-
-SAMPLERS = ("cross_validate.py", "balance_table.py")
-# In one process, where the second finds the engine that the first has loaded.
-IN_TURN = """
-import runpy, sys
-for file in sys.argv[1:]:
-    runpy.run_path(file, run_name="__main__")
-    print("-" * 80)
-"""
-
-
-@pytest.fixture(scope="module")
-def output_of() -> dict[str, str]:
-    """What the examples of the sampler print, with the real models."""
-    done = subprocess.run(
-        [sys.executable, "-c", IN_TURN, *(EXAMPLES / name for name in SAMPLERS)],
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(zip(SAMPLERS, done.stdout.split("-" * 80 + "\n"), strict=False))
-
-
-def test_a_pipeline_with_the_sampler_is_cross_validated(output_of):
-    said = output_of["cross_validate.py"]
-    scores = re.findall(r"^(.+): macro-F1 (0\.\d+), by fold", said, re.MULTILINE)
-    assert [name for name, _ in scores] == ["real texts alone", "with SMOTExT"]
-    # Texts of the rare class that are about nothing would spoil it; chance is a third.
-    assert all(float(score) > 0.5 for _, score in scores)
-
-
-def test_a_table_is_balanced_and_a_classifier_trained(output_of):
-    said = output_of["balance_table.py"]
-    assert "68 texts became 80" in said
-    scores = re.findall(r"^(.+): macro-F1 ([01]\.\d+)$", said, re.MULTILINE)
-    assert [name for name, _ in scores] == ["real texts alone", "with new texts"]
-    assert all(float(score) > 0.5 for _, score in scores)
-    texts = re.findall(r"^  (?:source_id|row|neighbor_id): (.+)$", said, re.MULTILINE)
-    assert len(set(texts)) == 3
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.usefixtures("own_log")]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +28,6 @@ def stand_ins(shared_ray):
 LET_PASS = ("gate.min_cosine=-1", "gate.same_class=false")
 
 
-@pytest.mark.cluster
 def test_a_ray_data_pipeline_goes_on_with_the_new_texts(stand_ins, capsys):
     runpy.run_path(str(EXAMPLES / "ray_data.py"))["main"](*LET_PASS)
     said = capsys.readouterr().out
@@ -76,7 +35,6 @@ def test_a_ray_data_pipeline_goes_on_with_the_new_texts(stand_ins, capsys):
     assert counts == [("crude", "16", "0"), ("grain", "16", "4")]
 
 
-@pytest.mark.cluster
 def test_a_corpus_that_grows_is_expanded_once(stand_ins, capsys):
     runpy.run_path(str(EXAMPLES / "growing_corpus.py"))["main"](*LET_PASS)
     said = capsys.readouterr().out

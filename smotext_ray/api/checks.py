@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from smotext_ray.api.labels import plain_label
 from smotext_ray.errors import UserError
 from smotext_ray.plan.strategy import singleton_sentence
-from smotext_ray.utils.text import distinct_part
+from smotext_ray.utils.text import distinct_part, is_blank
 
 
 def check_texts(texts: list[Any], labels: NDArray[Any]) -> None:
@@ -23,7 +23,7 @@ def check_texts(texts: list[Any], labels: NDArray[Any]) -> None:
     if len(texts) != len(labels):
         raise ValueError(f"There are {len(texts)} texts and {len(labels)} labels.")
     for row, text in enumerate(texts):
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(text, str) or is_blank(text):
             what = "empty" if isinstance(text, str) else f"of type {type(text).__name__}"
             raise ValueError(f"Row {row} of X is {what}; give a non-empty string.")
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from smotext_ray.api.containers import more_dataset
 
@@ -28,7 +29,8 @@ def augment_split(
         A Dataset is treated as the split itself.
     sampler : SMOTExT
         Its ``text_column`` is used; afterwards its ``lineage_`` has one row per synthetic text. Its
-        classes are the values of the label column: numbers for a `datasets.ClassLabel`.
+        ``sampling_strategy`` may name the classes of a `datasets.ClassLabel`, or have their
+        numbers.
     split : str, default="train"
     label_column : str, default="label"
 
@@ -64,7 +66,25 @@ def augment_split(
             )
     rows = len(data)
     plain = data.with_format(None)
-    texts, labels = sampler.fit_resample(
-        list(plain[sampler.text_column]), list(plain[label_column])
-    )
-    return more_dataset(data, {sampler.text_column: texts[rows:], label_column: labels[rows:]})
+    given = list(plain[label_column])
+    names = _names(data.features[label_column]) if _has_names(sampler) else None
+    if names is not None:
+        given = [
+            names.int2str(label) if label is not None and label >= 0 else label for label in given
+        ]
+    texts, labels = sampler.fit_resample(list(plain[sampler.text_column]), given)
+    new = labels[rows:] if names is None else names.str2int(labels[rows:])
+    return more_dataset(data, {sampler.text_column: texts[rows:], label_column: new})
+
+
+def _has_names(sampler: SMOTExT) -> bool:
+    """Whether the sampler's strategy has classes by name."""
+    strategy = sampler.sampling_strategy
+    return isinstance(strategy, Mapping) and any(isinstance(name, str) for name in strategy)
+
+
+def _names(feature: Any) -> Any:
+    """The feature, if it is a ClassLabel; else None."""
+    from datasets import ClassLabel
+
+    return feature if isinstance(feature, ClassLabel) else None

@@ -13,6 +13,7 @@ from smotext_ray.api.loaded import decoder_of, encoder_of
 from smotext_ray.config.load import load_config
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
+from smotext_ray.models.engine import Candidates
 from smotext_ray.models.load import check_models
 from smotext_ray.plan.interpolation import interpolate as points_between
 from smotext_ray.plan.vectors import unit
@@ -73,6 +74,28 @@ def interpolated(
     a: str, b: str, lams: Sequence[float], config: RunConfig, random_state: int = 0
 ) -> pd.DataFrame:
     """As `interpolate`, with the settings as a configuration."""
+    points, lengths = target_points(a, b, lams, config)
+    made = decoded(points, config, range(random_state, random_state + len(points)), lengths)
+    made.insert(0, "lam", np.asarray(lams, float))
+    return made
+
+
+def target_points(
+    a: str, b: str, lams: Sequence[float], config: RunConfig
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """The points between two texts, and how long their texts are to be.
+
+    Returns
+    -------
+    points : ndarray of float32, shape (n, d)
+    lengths : ndarray of float32, shape (n,), or None
+        In tokens, with ``decoder.min_length``.
+
+    Raises
+    ------
+    UserError
+        If a text is empty, or a position is no finite number.
+    """
     if not a.strip() or not b.strip():
         raise UserError("Both texts must have words; give two texts that are not empty.")
     check_models(config)
@@ -87,9 +110,7 @@ def interpolated(
     if config.decoder.min_length:
         own, other = decoder_of(config).count_tokens([a, b])
         lengths = own + lam * (other - own)
-    made = decoded(points, config, range(random_state, random_state + len(lam)), lengths)
-    made.insert(0, "lam", np.asarray(lams, float))
-    return made
+    return points, lengths
 
 
 def decoded(
@@ -115,8 +136,7 @@ def decoded(
     DataFrame
         ``text``, None for a point that could not be decoded, and ``cosine_to_point``, NaN then.
     """
-    settings = [] if lengths is None else [np.maximum(lengths, 0)]
-    candidates = decoder_of(config).decode(points, list(seeds), *settings)
+    candidates = candidates_of(points, config, seeds, lengths)
     flat = [text for each in candidates for text in each.texts]
     embeddings = unit(encoder_of(config).encode(flat, config.encoder.batch_size))
     texts, cosines, start = [], [], 0
@@ -128,3 +148,15 @@ def decoded(
         texts.append(None if best is None else each.texts[best].strip())
         cosines.append(np.nan if best is None else float(cosine[best]))
     return pd.DataFrame({"text": pd.Series(texts, dtype=object), "cosine_to_point": cosines})
+
+
+def candidates_of(
+    points: NDArray[np.float32],
+    config: RunConfig,
+    seeds: Iterable[int],
+    lengths: NDArray[np.float32] | None = None,
+) -> list[Candidates]:
+    """All texts that the decoder made of each point; the parameters are those of `decoded`."""
+    settings = [] if lengths is None else [np.maximum(lengths, 0)]
+    candidates: list[Candidates] = decoder_of(config).decode(points, list(seeds), *settings)
+    return candidates

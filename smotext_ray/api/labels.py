@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from smotext_ray.utils.text import is_blank
+
 
 def read_labels(y: Any) -> Any:
     """Labels that scikit-learn can check.
@@ -36,7 +38,7 @@ def read_labels(y: Any) -> Any:
         if missing.size:
             raise ValueError(f"Row {missing[0]} of y has no label; fill it or drop the row.")
         for row, label in enumerate(values):
-            if isinstance(label, str) and not label.strip():
+            if isinstance(label, str) and is_blank(label):
                 raise ValueError(f"Row {row} of y has an empty label; fill it or drop the row.")
     return values
 

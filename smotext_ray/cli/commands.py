@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from smotext_ray.cli.exit_codes import DONE, INTERNAL_ERROR, SHORT
 from smotext_ray.cli.terminal import say
 from smotext_ray.errors import UserError
+from smotext_ray.utils.unique_keys import KeyTwice, unique_keys
 
 if TYPE_CHECKING:
     from smotext_ray.config.schema import RunConfig
@@ -218,7 +219,9 @@ def _dry_run(config: RunConfig, output: str | None) -> int:
     if output and not has_manifest(Run(output)):
         check_output(config.input.path, Run(output))
     survey = survey_input(config)
-    points = check_feasible(survey.class_counts, config, singletons=survey.singletons)
+    points = check_feasible(
+        survey.class_counts, config, singletons=survey.singletons, names=survey.class_names
+    )
     show_estimate(survey, points, config, Console())
     return DONE
 
@@ -228,6 +231,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
 
     given = {
         "input.path": options.input,
+        "input.format": options.input_format,
         "input.text_column": options.text_column,
         "input.label_column": options.label_column,
         "input.id_column": options.id_column,
@@ -251,7 +255,11 @@ def _strategy(text: str | None) -> Any:
     if text is None:
         return None
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=unique_keys)
+    except KeyTwice as error:
+        from smotext_ray.plan.strategy import twice_sentence
+
+        raise UserError(twice_sentence(error.args[0])) from None
     except ValueError:
         if text.lstrip().startswith("{"):
             raise UserError(

@@ -8,10 +8,12 @@ from rich.console import Console
 from rich.table import Table
 
 from smotext_ray.cli.terminal import literal
+from smotext_ray.cluster.progress import time_in_words
 from smotext_ray.cluster.session import usable_cores
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.survey import CorpusSummary
 from smotext_ray.pipeline.needed import rows_to_embed
+from smotext_ray.plan.strategy import called
 from smotext_ray.utils.cpu import cpu_dtype
 
 CHARACTERS_PER_TOKEN = 4.0  # English text with the vocabularies of today's LLMs
@@ -33,7 +35,7 @@ def show_estimate(
     table = Table("class", "before", "new", "after", title="Classes")
     for label, before in survey.class_counts.items():
         new = new_points.get(label, 0)
-        shown = str(label).replace("\n", "\\n")
+        shown = str(called(label, survey.class_names)).replace("\n", "\\n")
         table.add_row(literal(shown), str(before), str(new), str(before + new))
     console.print(table)
     for reason, bad in survey.bad_rows.items():
@@ -52,12 +54,12 @@ def show_estimate(
     dtype = cpu_dtype() if config.decoder.dtype == "auto" else config.decoder.dtype
     decode = START_UP_SECONDS + tokens / (TOKENS_PER_SECOND_AND_CORE[dtype] * cores)
     stages = Table("stage", "work", "approximate time", title="Estimate (no GPU)")
-    stages.add_row("embed", f"{embedded} of {survey.rows} texts", _time(embed))
-    stages.add_row("plan", f"{points} points", _time(START_UP_SECONDS / 5))
+    stages.add_row("embed", f"{embedded} of {survey.rows} texts", time_in_words(embed))
+    stages.add_row("plan", f"{points} points", time_in_words(START_UP_SECONDS / 5))
     stages.add_row(
         "decode, round 1",
         f"{points} points, {config.decoder.num_candidates} texts each, {tokens} tokens",
-        _time(decode if points else 0),
+        time_in_words(decode if points else 0),
     )
     console.print(stages)
     more = config.plan.max_rounds - 1
@@ -75,8 +77,9 @@ def cautions(survey: CorpusSummary, new_points: dict[Any, int], config: RunConfi
     for label, new in new_points.items():
         before = survey.class_counts[label]
         if new > MANY_PER_ROW * before:
+            name = called(label, survey.class_names)
             found.append(
-                f"class {label!r} would get {new / before:.0f} new texts per real one; above "
+                f"class {name!r} would get {new / before:.0f} new texts per real one; above "
                 f"{MANY_PER_ROW} they repeat each other, so set a lower target."
             )
     tokens = survey.mean_characters / CHARACTERS_PER_TOKEN
@@ -97,9 +100,3 @@ def cautions(survey: CorpusSummary, new_points: dict[Any, int], config: RunConfi
 def _tokens_per_text(survey: CorpusSummary, config: RunConfig) -> float:
     tokens = min(config.decoder.max_tokens, survey.mean_characters / CHARACTERS_PER_TOKEN)
     return min(tokens, MOST_TOKENS_OF_DEFAULT) if config.bridge.path == "default" else tokens
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 DESCRIPTION = "Balance a text dataset with new labeled texts: SMOTExT on Ray."
 GROUPS = {
-    "Start": ("doctor", "interpolate"),
+    "Start": ("doctor", "interpolate", "play"),
     "Balance a dataset": ("augment", "expand", "embed", "plan", "decode"),
     "Look at a run": ("status", "show", "verify"),
     "Measure and share it": ("evaluate", "canaries", "card", "push"),

@@ -39,8 +39,9 @@ from smotext_ray.cli.evaluation import add_evaluation_commands
 from smotext_ray.cli.exit_codes import INTERNAL_ERROR, INTERRUPTED, USER_ERROR
 from smotext_ray.cli.failures import innermost, users_error
 from smotext_ray.cli.help import DESCRIPTION, EXAMPLES, OverviewFormatter, overview
+from smotext_ray.cli.play import add_play_command
 from smotext_ray.cli.terminal import SafeFormatter, say
-from smotext_ray.config.choices import Decided, OnProblem, Order
+from smotext_ray.config.choices import Decided, OnProblem, Order, TextFormat
 from smotext_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -180,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
                 help="by cosine to the point, or a random draw (default random)",
             )
     add_interpolate_command(commands, _command)
+    add_play_command(commands, _command)
     check = _command(commands, "doctor", doctor, "check whether the main job can run here")
     check.add_argument(
         "--preset", default="offline", help="preset: offline or xrag-7b (default offline)"
@@ -206,9 +208,16 @@ def _command(commands: Any, name: str, function: Callable[..., int], text: str) 
 def _add_run_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     where = add(
-        "--input", metavar="PATH", help="file, directory, glob, URI or Hugging Face dataset"
+        "--input",
+        metavar="PATH",
+        help="file, directory, glob, URI, Hugging Face dataset, or - for standard input",
     )
     where.complete = shtab.FILE  # type: ignore[attr-defined]
+    add(
+        "--input-format",
+        choices=get_args(TextFormat),
+        help="format of standard input, or of files without a known extension",
+    )
     where = add("--output", metavar="RUN", help="run directory; an existing run is resumed")
     where.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
     add("--text-column", metavar="NAME", help="default: text")

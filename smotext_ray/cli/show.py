@@ -46,10 +46,8 @@ def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int =
     console.print(_speed_table(manifest))
     show_samples(run, manifest, console, rows=examples)
     for label, number in (manifest.shortfall or {}).items():
-        print_line(
-            console,
-            f"Class {label!r} is {number} short of its target; {_why_short(manifest, label)}.",
-        )
+        name, why = manifest.called(label), _why_short(manifest, label)
+        print_line(console, f"Class {name!r} is {number} short of its target; {why}.")
     for warning in manifest.warnings or []:
         print_line(console, f"Note: {warning}")
     result = manifest.written_result
@@ -83,7 +81,7 @@ def show_samples(
         if row["status"] == "rejected":
             facts += f", rejected: {renamed_reason(row['reason'])}"
         table = Table(
-            title=literal(f"{row['label']} (sample {row['sample_id']}; {facts})"),
+            title=literal(f"{manifest.called(row['label'])} (sample {row['sample_id']}; {facts})"),
             title_justify="left",
             show_header=False,
             width=min(console.width, 110),
@@ -175,7 +173,7 @@ def _choose(
         samples = samples_table(run, "samples", entry.name)
         for batch in samples.to_batches(filter=pc.field("status") == status):
             for row in batch.to_pylist():
-                if label is None or str(row["label"]) == label:
+                if label in (None, str(row["label"]), manifest.called(row["label"])):
                     by_class.setdefault(str(row["label"]), []).append(row)
             for key, found in by_class.items():
                 by_class[key] = heapq.nsmallest(rows, found, key=partial(_rank, order))

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import collections
 import logging
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from smotext_ray.cluster.metrics import StageMetrics
 from smotext_ray.cluster.ray_data import surviving_actor
 from smotext_ray.cluster.restarts import Restarts
+from smotext_ray.utils.bars import is_shown, progress_bar
 
 if TYPE_CHECKING:
     from smotext_ray.run.directory import Run
@@ -44,6 +42,7 @@ class Counter:
         self.counts: Counts = collections.Counter()
         self.events: list[Event] = []
         self._finished: set[Any] = set()
+        self._phases: set[str] = set()
 
     def add(
         self,
@@ -84,6 +83,12 @@ class Counter:
         """Queue a message for the driver's log; never a text of the corpus."""
         if len(self.events) < MOST_EVENTS:
             self.events.append((message, facts))
+
+    def phase(self, what: str) -> None:
+        """Queue what the first of the stage's actors does, such as "loading the LLM"."""
+        if what not in self._phases:
+            self._phases.add(what)
+            self.log_event(what, {"phase": what})
 
     def get(self) -> tuple[int, int]:
         """Number of rows and tokens."""
@@ -177,17 +182,12 @@ class _Watch:
         self._counts: Counts = collections.Counter()
         self._events = 0
         self._logged = time.monotonic()
+        self._pace = Pace(total - before)
 
     def until_stopped(self) -> None:
         import ray
 
-        with tqdm(
-            total=self.total,
-            initial=self.before,
-            desc=self.stage,
-            unit="row",
-            disable=not sys.stderr.isatty(),
-        ) as bar:
+        with progress_bar(desc=self.stage, total=self.total, initial=self.before) as bar:
             stopped = False
             while not stopped:
                 stopped = self.stop.wait(POLL_SECONDS)  # poll once more after stopping
@@ -211,18 +211,69 @@ class _Watch:
         rows, tokens = counts[ROWS], counts[TOKENS]
         self.metrics.set_rows_to_do(max(0, self.total - self.before - rows))
         for message, facts in events:
-            log.warning("%s: %s", self.stage, message, extra={"stage": self.stage, **facts})
+            level = logging.INFO if "phase" in facts else logging.WARNING
+            log.log(level, "%s: %s", self.stage, message, extra={"stage": self.stage, **facts})
         self._events += len(events)
         bar.update(self.before + rows - bar.n)
         if tokens:
             bar.set_postfix_str(f"{tokens} tokens")
+        left = self._pace.seconds_left(rows, time.monotonic())
         if time.monotonic() - self._logged >= LOG_EVERY_SECONDS:
             self._logged = time.monotonic()
-            log.info(
-                "%s: %d rows to do; done: %s",
-                *(self.stage, self.total - self.before, _done(rows, tokens)),
+            log.log(
+                logging.DEBUG if is_shown() else logging.INFO,  # instead of the bar
+                "%s: %s",
+                self.stage,
+                pace_in_words(self.before + rows, self.total, tokens, left),
                 extra={"stage": self.stage, "rows": rows, "tokens": tokens},
             )
+
+
+class Pace:
+    """How fast a stage is since its first rows, which models have to be loaded for.
+
+    Parameters
+    ----------
+    total : int
+        Rows that the stage has to do.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._first: tuple[float, int] | None = None
+
+    def seconds_left(self, rows: int, now: float) -> float | None:
+        """Time left with ``rows`` done at ``now`` (seconds); None if there is no rate yet."""
+        if self._first is None:
+            self._first = (now, rows) if rows else None
+            return None
+        began, first = self._first
+        if rows <= first or now <= began:
+            return None
+        return (self.total - rows) * (now - began) / (rows - first)
+
+
+def pace_in_words(rows: int, total: int, tokens: int, seconds_left: float | None) -> str:
+    """How far a stage is.
+
+    Examples
+    --------
+    >>> pace_in_words(40, 120, 1400, 110.0)
+    '40 of 120 rows (33%), 1400 tokens, about 2 min left'
+    """
+    parts = [f"{rows} of {total} rows ({100 * rows // max(total, 1)}%)"]
+    if tokens:
+        parts.append(f"{tokens} tokens")
+    if seconds_left is not None:
+        parts.append(f"about {time_in_words(seconds_left)} left")
+    return ", ".join(parts)
+
+
+def time_in_words(seconds: float) -> str:
+    """A time to one digit or two: ``40 s``, ``2 min``, ``1.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _done(rows: int, tokens: int) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Literal
 
 OnProblem = Literal["error", "skip"]  # what becomes of a row or class that cannot be used
+OnBadRow = Literal[OnProblem, "replace"]  # "replace" puts another text in place of a bad one
+TextFormat = Literal["csv", "tsv", "jsonl"]  # of files whose extension tells none
 Quoting = Literal["quoted", "backslash", "none"]  # what a quote in a csv file is
 Pooling = Literal["mean", "cls", "last"]
 Metric = Literal["cosine", "euclidean"]
@@ -15,6 +17,7 @@ CleaningRule = Literal["enn", "tomek"]
 OtherVariant = Literal["borderline", "adasyn", "kmeans", "svm"]  # of SMOTE
 Variant = Literal["smote", OtherVariant]
 TrainingStage = Literal[1, 2]
+Relation = Literal["add_or_remove", "replace"]  # how neighboring corpora differ
 
 Decided = Literal["accepted", "rejected"]  # what the gate says of a sample
 SampleStatus = Literal[Decided, "error"]

@@ -7,6 +7,7 @@ file, ``section.key=value`` overrides, and command-line options.
 from __future__ import annotations
 
 import json
+from numbers import Real
 from typing import Any, Literal
 
 from pydantic import (
@@ -16,9 +17,20 @@ from pydantic import (
     field_validator,
 )
 
-from smotext_ray.config.choices import CleaningRule, Metric, OnProblem, Pooling, Quoting, Variant
+from smotext_ray.config.choices import (
+    CleaningRule,
+    Metric,
+    OnProblem,
+    Pooling,
+    Quoting,
+    Relation,
+    TextFormat,
+    Variant,
+)
 from smotext_ray.safe_text import without_keys
 from smotext_ray.utils.cpu import Dtype
+
+STANDARD_INPUT = "standard input"
 
 
 class Section(BaseModel):
@@ -30,7 +42,9 @@ class Section(BaseModel):
 class InputConfig(Section):
     """Location of the corpus, names of its columns, and how its text files are written.
 
-    A column may be a path into a JSON object or struct, such as ``ticket.body``.
+    A column may be a path into a JSON object or struct, such as ``ticket.body``. The path ``-`` is
+    standard input; ``format`` is that of files whose extension tells none, and of standard input,
+    where JSON lines are recognized.
 
     For csv and tsv, the ``delimiter`` is found from the header, and ``quoting`` "auto" refuses
     files in which a quote may have joined rows: "quoted" takes quotes as enclosing cells, with
@@ -45,10 +59,20 @@ class InputConfig(Section):
     label_column: str = "label"
     id_column: str | None = None
     on_bad_row: OnProblem = "error"
+    format: TextFormat | None = None
     delimiter: str | None = None
     quoting: Literal["auto", Quoting] = "auto"
     header: bool = True
     encoding: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The path, for messages."""
+        return STANDARD_INPUT if self.is_standard_input else self.path
+
+    @property
+    def is_standard_input(self) -> bool:
+        return self.path == "-"
 
     @field_validator("delimiter")
     @classmethod
@@ -116,7 +140,13 @@ class PlanConfig(Section):
     @classmethod
     def _labels_as_text(cls, given: Any) -> Any:
         # YAML parses the label in {1: 50} as a number; JSON and the manifest have strings.
-        return {str(k): v for k, v in given.items()} if isinstance(given, dict) else given
+        if not isinstance(given, dict):
+            return given
+        for label, count in given.items():
+            is_number = isinstance(count, Real) and not isinstance(count, bool)
+            if not is_number or count != count // 1:
+                raise ValueError(f"class {str(label)!r} needs a whole number of rows")
+        return {str(k): v for k, v in given.items()}
 
 
 class BridgeSection(Section):
@@ -169,15 +199,40 @@ class GateConfig(Section):
 class PrivacyConfig(Section):
     """Differential privacy for each record of the corpus; off without an epsilon.
 
-    ``directions`` is a file from ``smotext directions``; ``default`` is the one in the package, for
-    the encoder of the preset ``offline``.
+    Neighboring corpora differ in one record that one of them has and the other has not, or, with
+    ``neighbors`` "replace", in one record that is another one. ``classes`` declares the class names
+    public; otherwise small classes are left out. ``spread`` is how far points are drawn from the
+    mean of their class, as a share of the standard deviations of public texts.
+
+    ``budget`` is the epsilon that all releases of this corpus may reach together; default: this
+    run's, so that a second release is refused. ``ledger`` is the directory that lists them;
+    default: one beside the input.
+
+    ``dimensions`` is the number of public directions in which embeddings are released; default: 128
+    below epsilon 3, else 384, or as many as there are. ``directions`` is a file from ``smotext
+    directions``; ``default`` is the one in the package, for the encoder of the preset ``offline``.
     """
 
     epsilon: float | None = Field(None, gt=0)
     delta: float = Field(1e-5, gt=0, lt=1)
+    neighbors: Relation = "add_or_remove"
+    classes: tuple[str, ...] | None = None
+    spread: float = Field(0.5, ge=0)
+    budget: float | None = Field(None, gt=0)
+    ledger: str | None = None
     clip_norm: float = Field(0.5, gt=0)
-    dimensions: int = Field(64, ge=1)
+    dimensions: int | None = Field(None, ge=1)
     directions: str = "default"
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _names(cls, given: Any) -> Any:
+        # YAML parses the class in [1, 2] as a number.
+        if isinstance(given, (list, tuple)):
+            given = tuple(map(str, given))
+            if len(set(given)) < max(2, len(given)):
+                raise ValueError("name at least two classes, each once")
+        return given
 
 
 class ResourcesConfig(Section):
@@ -242,7 +297,7 @@ def config_json(config: RunConfig) -> dict[str, Any]:
     """
     content = dict(json.loads(config.model_dump_json()))
     content["input"]["path"] = without_keys(config.input.path)
-    for name in ("delimiter", "quoting", "header", "encoding"):
+    for name in ("format", "delimiter", "quoting", "header", "encoding"):
         if content["input"][name] == InputConfig.model_fields[name].default:
             del content["input"][name]
     if config.privacy.epsilon is None:

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 from pyarrow import fs
 
@@ -80,12 +81,25 @@ def read_csv(
             if ragged:
                 raise UserError(_ragged(filesystem, path, dialect, ragged[0]))
             table = pa.Table.from_batches([batch])
+            if dialect.has_header and _repeats_names(table):
+                raise UserError(
+                    f"{path} has the names of its columns again in a later line, as when files are "
+                    "joined with their headers; remove that line, or name the files by a pattern."
+                )
             if text_index is not None:
                 text = table.column(text_index).fill_null("")
                 table = table.set_column(text_index, config.text_column, text)
             yield Block(table, path, written=frozenset(names))
     if ragged:
         raise UserError(_ragged(filesystem, path, dialect, ragged[0]))
+
+
+def _repeats_names(table: pa.Table) -> bool:
+    """Whether a row has every column's name in that column."""
+    rows = pa.scalar(True)
+    for name in table.column_names:
+        rows = pc.and_(rows, pc.equal(table[name], name))
+    return bool(pc.any(rows).as_py())
 
 
 def _ragged(

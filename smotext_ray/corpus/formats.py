@@ -105,7 +105,7 @@ def read_file(
     ----------
     filesystem : pyarrow.fs.FileSystem
     path : str
-        Must have an extension known to ``split_ending``.
+        Must have an extension known to ``split_ending``, unless ``config.format`` is set.
     config : InputConfig
         Names of the required columns.
     types : pyarrow.Schema or None
@@ -122,7 +122,7 @@ def read_file(
     UserError
         If the file cannot be read, is damaged, or lacks a column.
     """
-    kind, _ = split_ending(path)
+    kind = split_ending(path)[0] or config.format
     told = path_values(path, path.rpartition("/")[0] if root is None else root)
     own = _without(config, told)
     try:

@@ -19,6 +19,7 @@ from smotext_ray.corpus import blocks
 from smotext_ray.corpus.blocks import Block, asked_columns
 from smotext_ray.corpus.text_files import UTF8, buffered, find_encoding, open_bytes
 from smotext_ray.errors import UserError, one_line
+from smotext_ray.utils.unique_keys import KeyTwice, unique_keys
 
 
 def read_json_lines(
@@ -60,8 +61,8 @@ def _parse_line(line: bytes | str, number: int, path: str) -> dict[str, Any]:
         # A byte order mark is not valid JSON, but some editors write one.
         line = line.decode("utf-8-sig" if number == 1 else "utf-8")
     try:
-        row = json.loads(line, object_pairs_hook=_object)
-    except _Twice as error:
+        row = json.loads(line, object_pairs_hook=unique_keys)
+    except KeyTwice as error:
         raise UserError(
             f"Line {number} of {path} has the key {error.args[0]!r} twice in one object; "
             "rename one of them."
@@ -82,18 +83,6 @@ def _parse_line(line: bytes | str, number: int, path: str) -> dict[str, Any]:
             "(for a list, use jq -c '.[]')."
         )
     return row
-
-
-class _Twice(Exception):
-    """A key comes twice, of which Python would keep the last in silence."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _Twice(next(name for name in names if names.count(name) > 1))
-    return made
 
 
 def block_of_rows(

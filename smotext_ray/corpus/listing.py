@@ -9,6 +9,7 @@ from pyarrow import fs
 from smotext_ray.errors import UserError
 
 MANIFEST = "manifest.json"  # of a run
+SAVED = ("state.json", "dataset_info.json")  # by Dataset.save_to_disk
 # Tables above parquet: some of their files are old versions, or hold rows that were deleted.
 TABLE_FORMATS = {"_delta_log": "Delta", ".hoodie": "Hudi"}
 
@@ -75,7 +76,7 @@ def _check_directory(filesystem: fs.FileSystem, directory: str) -> None:
             # pyarrow does not list these.
             if not entry.name.startswith((".", "_")) and not os.path.exists(entry.path):
                 raise UserError(f"{entry.path} is a link to nothing; remove or fix the link.")
-    names = [*TABLE_FORMATS, MANIFEST, "metadata", "corpus"]
+    names = [*TABLE_FORMATS, *SAVED, MANIFEST, "metadata", "corpus"]
     found = filesystem.get_file_info([f"{directory.rstrip('/')}/{name}" for name in names])
     there = {
         name: info
@@ -85,6 +86,11 @@ def _check_directory(filesystem: fs.FileSystem, directory: str) -> None:
     for name, kind in TABLE_FORMATS.items():
         if name in there:
             raise UserError(_other_table(directory, kind))
+    if all(name in there for name in SAVED):
+        raise UserError(
+            f"{directory} was written by save_to_disk of datasets; write it as parquet with "
+            f"datasets.load_from_disk({directory!r}).to_parquet('corpus.parquet')."
+        )
     if MANIFEST in there and "corpus" in there:
         raise UserError(
             f"{directory} is a run of smotext; name its result, {directory}/augmented.parquet, or "

@@ -83,6 +83,15 @@ def features(metadata: Metadata | None) -> dict[str, Any]:
     return {name: feature for name, feature in told.items() if isinstance(feature, dict)}
 
 
+def class_names(schema: pa.Schema, column: str) -> dict[int, str]:
+    """The names of a column's integers, if it is a ClassLabel of ``datasets``; else empty."""
+    feature = features(schema.metadata).get(column, {})
+    names = feature.get("names") if feature.get("_type") == "ClassLabel" else None
+    if not isinstance(names, list) or not pa.types.is_integer(schema.field(column).type):
+        return {}
+    return {number: name for number, name in enumerate(names) if isinstance(name, str)}
+
+
 def common(one: Metadata | None, other: Metadata | None) -> Metadata | None:
     """The entries that both have."""
     shared = {k: v for k, v in (one or {}).items() if (other or {}).get(k) == v}

@@ -1,4 +1,4 @@
-"""Input locations: files, directories, globs, URIs, Hugging Face datasets, ``demo:``.
+"""Input locations: files, directories, globs, URIs, Hugging Face datasets, ``demo:``, ``-``.
 
 Files are read in name order, so that the same input always gives the same rows in the same order.
 """
@@ -9,14 +9,15 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from urllib.parse import unquote
 
 import pyarrow as pa
 from pyarrow import fs
 
-from smotext_ray.config.schema import InputConfig
+from smotext_ray.config.choices import TextFormat
+from smotext_ray.config.schema import STANDARD_INPUT, InputConfig
 from smotext_ray.corpus import blocks
 from smotext_ray.corpus.blocks import Block, require_columns
 from smotext_ray.corpus.demo import load_dataset
@@ -28,6 +29,7 @@ from smotext_ray.corpus.formats import (
     with_struct_paths,
 )
 from smotext_ray.corpus.listing import check_listing
+from smotext_ray.corpus.standard_input import find_format, spooled
 from smotext_ray.errors import UserError, one_line
 from smotext_ray.utils.filesystems import with_retry_limit
 from smotext_ray.utils.plain_types import check_plain_types
@@ -77,7 +79,10 @@ def read_blocks(config: InputConfig, types: pa.Schema | None = None) -> Iterator
     if config.path.startswith(DEMO):
         yield from _read_demo(config)
         return
-    files = find_files(config.path)
+    if config.is_standard_input:
+        yield from _read_standard_input(config, types)
+        return
+    files = find_files(config.path, config.format)
     if files is None:
         yield from _read_hub(config)
         return
@@ -85,7 +90,7 @@ def read_blocks(config: InputConfig, types: pa.Schema | None = None) -> Iterator
         yield from read_file(files.filesystem, path, config, types, files.root)
 
 
-def find_files(path: str) -> Files | None:
+def find_files(path: str, told: TextFormat | None = None) -> Files | None:
     """Find the files of a path, directory, glob or URI.
 
     Parameters
@@ -93,6 +98,8 @@ def find_files(path: str) -> Files | None:
     path : str
         In directories (searched recursively) and for wildcards, names starting with ``.`` or ``_``
         are ignored. ``?`` is a wildcard in local paths only.
+    told : str, optional
+        Format of files whose extension tells none.
 
     Returns
     -------
@@ -124,7 +131,7 @@ def find_files(path: str) -> Files | None:
         if not is_uri and _may_be_hub_name(path):
             return None
         raise UserError(f"{path} does not exist; check the path.")
-    paths = _checked(path, check_listing(filesystem, root, infos))
+    paths = _checked(path, check_listing(filesystem, root, infos), told)
     is_file = not wildcards and paths == (root,)
     return Files(filesystem, paths, None if is_file else root)
 
@@ -227,7 +234,7 @@ def _with_directories(infos: list[fs.FileInfo], root: str) -> list[fs.FileInfo]:
     return list(found.values())
 
 
-def _checked(path: str, infos: list[fs.FileInfo]) -> tuple[str, ...]:
+def _checked(path: str, infos: list[fs.FileInfo], told: TextFormat | None) -> tuple[str, ...]:
     files = [info for info in infos if info.type != fs.FileType.Directory]
     if not files:
         raise UserError(f"The directory {path} has no files; use one that does.")
@@ -235,12 +242,12 @@ def _checked(path: str, infos: list[fs.FileInfo]) -> tuple[str, ...]:
     for info in files:
         if info.type != fs.FileType.File:
             raise UserError(f"{info.path} is not a regular file; write the corpus to one.")
-        kind, _ = split_ending(info.path)
+        kind = split_ending(info.path)[0] or told
         if kind is None:
             raise UserError(
                 f"{info.path} has an unknown extension; use {', '.join(FORMATS)}, text files "
                 f"also with {', '.join(COMPRESSIONS)} (select files with a pattern "
-                "such as 'DIR/*.csv')."
+                "such as 'DIR/*.csv'), or name the format with --input-format."
             )
         kinds.setdefault(kind, info.path)
         if info.size == 0:
@@ -282,6 +289,17 @@ def _read_hub(config: InputConfig) -> Iterator[Block]:
             f"There is no file or directory {config.path}, and no Hugging Face dataset "
             f"of that name could be read ({one_line(error)}); check the spelling and the network."
         ) from error
+
+
+def _read_standard_input(config: InputConfig, types: pa.Schema | None) -> Iterator[Block]:
+    path = spooled()
+    try:
+        told = config.format or find_format(path, config.encoding)
+        config = config.model_copy(update={"format": told})
+        for block in read_file(fs.LocalFileSystem(), path, config, types):
+            yield replace(block, where=STANDARD_INPUT)
+    except UserError as error:
+        raise UserError(str(error).replace(path, STANDARD_INPUT)) from error
 
 
 def _read_demo(config: InputConfig) -> Iterator[Block]:

@@ -14,7 +14,7 @@ from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.column_types import is_string
 from smotext_ray.corpus.conversion import converted, label_type
 from smotext_ray.corpus.digest import RowDigest
-from smotext_ray.corpus.plain import in_categories, restored
+from smotext_ray.corpus.plain import in_categories, plain_type, restored
 from smotext_ray.corpus.sources import read_blocks
 from smotext_ray.corpus.survey import CorpusSummary, roles
 from smotext_ray.corpus.validation import read_ids, validate_rows
@@ -71,9 +71,13 @@ def stage_corpus(
 
 
 def without_other_columns(survey: CorpusSummary, config: InputConfig) -> CorpusSummary:
-    """The survey as if the input had only text and label, so that nothing else is staged."""
-    names = (config.text_column, config.label_column)
-    return replace(survey, schema=pa.schema([survey.schema.field(name) for name in names]))
+    """The survey as if the input had only text and label, so that nothing else is staged.
+
+    Both are plain columns without metadata: the values of a dictionary would be texts.
+    """
+    kind = plain_type(survey.schema.field(config.label_column).type)
+    kinds = {config.text_column: pa.string(), config.label_column: kind}
+    return replace(survey, schema=pa.schema(list(kinds.items())), categories={})
 
 
 def original_columns(
@@ -181,4 +185,4 @@ def regrouped(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 
 def _changed(config: InputConfig) -> UserError:
-    return UserError(f"{config.path} changed while it was read; run the command again.")
+    return UserError(f"{config.shown} changed while it was read; run the command again.")

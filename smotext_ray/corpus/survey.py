@@ -23,6 +23,7 @@ from smotext_ray.corpus.column_types import ColumnTypes, is_string
 from smotext_ray.corpus.conversion import converted, label_type
 from smotext_ray.corpus.digest import RowDigest
 from smotext_ray.corpus.plain import plain_type, restored
+from smotext_ray.corpus.schema_metadata import class_names
 from smotext_ray.corpus.sources import read_blocks
 from smotext_ray.corpus.validation import REASONS, check_names, read_ids, validate_rows
 from smotext_ray.errors import UserError
@@ -70,6 +71,8 @@ class CorpusSummary:
         Labels of classes with several rows, but only one distinct text.
     warnings : tuple of str
         Sentences about what may not be meant.
+    class_names : dict of int to str
+        Names of the classes, if the labels are a ClassLabel of ``datasets``.
     """
 
     rows: int
@@ -81,6 +84,7 @@ class CorpusSummary:
     digest: str = ""
     singletons: frozenset[Any] = frozenset()
     warnings: tuple[str, ...] = ()
+    class_names: dict[int, str] = field(default_factory=dict)
 
 
 def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
@@ -113,10 +117,10 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
     schema = types.schema()
     if not tally.seen:
         if least_classes:
-            raise UserError(f"{config.path} has no rows; use a corpus that does.")
+            raise UserError(f"{config.shown} has no rows; use a corpus that does.")
         return CorpusSummary(0, {}, {}, schema, 0.0)
     # JSON lines and directories can only be checked after the last row.
-    require_columns(schema.names, config, config.path)
+    require_columns(schema.names, config, config.shown)
     _check_storable(schema, config)
     if types.is_mixed:
         check_fitting(schema, config)
@@ -134,6 +138,7 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
         digest=tally.digest.of_labels(lambda labels: _as_type(labels, kind)),
         singletons=_singletons(tally.distinct, class_counts, kind),
         warnings=tuple(look_alikes(class_counts)),
+        class_names=class_names(schema, config.label_column),
     )
     _check_rows(survey, tally.seen, config, least_classes)
     return survey
@@ -245,14 +250,14 @@ def _check_storable(schema: pa.Schema, config: InputConfig) -> None:
         name, kind = field_.name, field_.type
         if "struct<>" in str(kind):  # not supported by parquet
             raise UserError(
-                f"The column {name!r} of {config.path} has only empty objects; drop it."
+                f"The column {name!r} of {config.shown} has only empty objects; drop it."
             )
         try:
             values = restored(pa.array([], plain_type(kind)), kind)
             pq.write_table(pa.table([values], pa.schema([field_])), pa.BufferOutputStream())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
             raise UserError(
-                f"The column {name!r} of {config.path} has the type {kind}, which parquet cannot "
+                f"The column {name!r} of {config.shown} has the type {kind}, which parquet cannot "
                 "hold; drop it, or write it with another type."
             ) from error
 
@@ -289,17 +294,17 @@ def _check_rows(survey: CorpusSummary, seen: int, config: InputConfig, least_cla
     if listed and config.on_bad_row == "error":
         count = seen - survey.rows
         raise UserError(
-            f"{count} of the {seen} rows of {config.path} cannot be used: {listed}; fix them, "
+            f"{count} of the {seen} rows of {config.shown} cannot be used: {listed}; fix them, "
             "or drop them with --on-bad-row skip."
         )
     if survey.rows == 0 and least_classes:
         raise UserError(
-            f"{config.path} has no usable row: {listed}; fix the rows, or choose other columns."
+            f"{config.shown} has no usable row: {listed}; fix the rows, or choose other columns."
         )
     if len(survey.class_counts) < least_classes:
         (label,) = survey.class_counts
         raise UserError(
-            f"All rows of {config.path} are of one class, {label!r}; use a corpus with at least "
+            f"All rows of {config.shown} are of one class, {label!r}; use a corpus with at least "
             "two, or choose another column with --label-column."
         )
 

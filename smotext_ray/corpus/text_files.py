@@ -16,7 +16,7 @@ UTF8 = "utf-8"
 # The first bytes of a file say what it is, whatever its name.
 PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz"}
 OTHERS = {
-    b"PAR1": "a parquet file; give its name the extension .parquet",
+    b"PAR1": "a parquet file; give it a name with the extension .parquet",
     b"PK\x03\x04": "a zip archive or an Excel file; unpack it, or save it as csv",
     b"ARROW1": "an Arrow file; write it as parquet",
     b"\xd0\xcf\x11\xe0": "an old Excel file; save it as csv",

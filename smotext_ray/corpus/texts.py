@@ -72,7 +72,7 @@ def _rows(config: InputConfig, *names: str) -> list[tuple[Any, ...]]:
         nothing = [None] * len(block.table)
         columns = [block.table[name].to_pylist() if name in there else nothing for name in names]
         rows += zip(*columns, strict=True)
-    require_columns(sorted(seen), config, config.path)
+    require_columns(sorted(seen), config, config.shown)
     return rows
 
 

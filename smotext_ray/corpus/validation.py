@@ -13,6 +13,8 @@ from smotext_ray.corpus.plain import plain, plain_type
 from smotext_ray.errors import UserError
 from smotext_ray.tables import RESERVED
 
+NO_TEXT = "-"  # stands for a text that cannot be used, where no text may change what is visible
+
 # A row counts once, with the first reason that applies.
 REASONS = (
     "text is null",
@@ -59,6 +61,9 @@ def validate_rows(block: Block, config: InputConfig) -> tuple[pa.Array, pa.Array
         _check_label_type(label.type, config)
     no = np.zeros(len(text), bool)
     is_other = no if not_text is None else _mask(not_text)
+    if config.on_bad_row == "replace":
+        bad = _mask(text.is_null()) | _is_blank(text) | is_other
+        text, is_other = pc.if_else(pa.array(bad), NO_TEXT, text), no
     masks = {
         "text is null": _mask(text.is_null()) & ~is_other,
         "text is empty": _is_blank(text),
@@ -102,7 +107,7 @@ def read_ids(block: Block, config: InputConfig, first_row: int) -> pa.Array:
     if ids.null_count:
         row = first_row + int(np.flatnonzero(_mask(ids.is_null()))[0])
         raise UserError(
-            f"The id column {config.id_column!r} is null in row {row} of {config.path} "
+            f"The id column {config.id_column!r} is null in row {row} of {config.shown} "
             "(counted from 0); fill it, or omit --id-column to number the rows."
         )
     if is_string(ids.type):
@@ -170,7 +175,8 @@ def _mask(bools: pa.Array) -> np.ndarray:
 
 
 def _is_blank(strings: pa.Array) -> np.ndarray:
-    return _mask(pc.equal(pc.utf8_trim_whitespace(strings), "").fill_null(False))
+    # Separators, control and format characters: nothing that is seen.
+    return _mask(pc.match_substring_regex(strings, r"^[\pZ\p{Cc}\p{Cf}]*$").fill_null(False))
 
 
 def _check_encoding(strings: pa.Array, name: str, block: Block) -> None:

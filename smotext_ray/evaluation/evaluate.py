@@ -162,7 +162,10 @@ def _promise(manifest: Manifest) -> dict[str, Any]:
         "epsilon": "epsilon",
         "delta": "delta",
         "sensitivity": "sensitivity",
-        "labels": "assumes",
+        "neighbors": "unit",
+        "labels": "labels",
+        "public_data": "public_data",
+        "assumes": "assumes",
     }
     return {name: getattr(promise, key) for name, key in names.items()}
 

@@ -88,6 +88,11 @@ class Decoder:
         ids = self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         return [len(row) for row in ids]
 
+    @property
+    def finished(self) -> int:
+        """Number of points decoded so far, in calls in progress too."""
+        return self._engine.finished
+
     def decode(
         self,
         points: np.ndarray,

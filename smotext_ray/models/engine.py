@@ -162,6 +162,11 @@ class Engine:
         self._sampling["n"] = num_candidates if temperature >= GREEDY_BELOW else 1
         self._sampling["temperature"] = temperature
 
+    @property
+    def finished(self) -> int:
+        """Number of prompts answered so far."""
+        return self._loop.finished
+
     def generate(
         self,
         prompts: list[dict[str, Any]],

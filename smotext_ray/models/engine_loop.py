@@ -53,6 +53,7 @@ class EngineLoop:
         self._lora_request = lora_request
         self._calls: SimpleQueue[_Call] = SimpleQueue()
         self._running: dict[str, tuple[_Call, int]] = {}  # by vLLM's request id
+        self.finished = 0  # prompts
         self._why_dead = ""
         self._watch = EngineWatch(llm)
         threading.Thread(target=self._run, name="engine", daemon=True).start()
@@ -124,5 +125,6 @@ class EngineLoop:
     def _step(self) -> None:
         for output in self._llm.llm_engine.step():
             if output.finished:
+                self.finished += 1
                 call, place = self._running.pop(output.request_id)
                 call.put(place, output)

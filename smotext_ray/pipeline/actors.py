@@ -25,29 +25,31 @@ from smotext_ray.tables import candidates_schema, fixed_size_list, matrix
 if TYPE_CHECKING:
     from smotext_ray.models.engine import Candidates
     from smotext_ray.plan.neighbors import Nearest
-    from smotext_ray.privacy.release import Release
+    from smotext_ray.privacy.clipper import Clipper
 
 
 ENCODE_CHUNK = 512  # rows
 
 
 class EncodeActor:
-    """``id, text, label`` -> the same with ``embedding``; with epsilon, noised and without texts.
+    """``id, text, label`` -> the same with ``embedding``; with epsilon, clipped and without texts.
 
     The last bits of an embedding depend on which texts share a batch. So rows are batched in the
     same chunks for any number of blocks and actors: files contain whole chunks, and a block is a
-    file. A text that occurs several times in a chunk is embedded once.
+    file. A text that occurs several times in a chunk is embedded once. With epsilon, each text is a
+    batch of its own: no record may change another one's embedding.
     """
 
     def __init__(self, config: RunConfig, counter: Any) -> None:
+        counter.phase.remote("loading the encoder")
         self.encoder = self.load_encoder(config)
         self.batch_size = config.encoder.batch_size
         self.counter = counter
-        self.release: Release | None = None
+        self.clipper: Clipper | None = None
         if config.privacy.epsilon is not None:
-            from smotext_ray.privacy.release import Release
+            from smotext_ray.privacy.clipper import Clipper
 
-            self.release = Release(config)
+            self.clipper = Clipper(config.privacy)
 
     def load_encoder(self, config: RunConfig) -> Any:
         return load_encoder(config)
@@ -56,14 +58,20 @@ class EncodeActor:
         parts = []
         for start in range(0, len(table), ENCODE_CHUNK):
             texts = table["text"].slice(start, ENCODE_CHUNK).to_pylist()
-            distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-            embeddings = self.encoder.encode(list(distinct), self.batch_size)
-            parts.append(embeddings[[distinct[text] for text in texts]])
+            parts.append(self._encoded(texts))
             self.counter.add.remote(len(texts), first=table["id"][start].as_py())
         embeddings = np.concatenate(parts or [np.empty((0, self.encoder.dim), np.float32)])
-        if self.release is not None:
-            return self.release(table, embeddings)
+        if self.clipper is not None:
+            return self.clipper(table, embeddings)
         return table.append_column("embedding", fixed_size_list(embeddings))
+
+    def _encoded(self, texts: list[str]) -> np.ndarray:
+        distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        if self.clipper is None:
+            embeddings = self.encoder.encode(list(distinct), self.batch_size)
+        else:
+            embeddings = np.concatenate([self.encoder.encode([text], 1) for text in distinct])
+        return np.asarray(embeddings[[distinct[text] for text in texts]])
 
 
 class DecodeActor:
@@ -73,6 +81,7 @@ class DecodeActor:
     """
 
     def __init__(self, config: RunConfig, counter: Any, points: int) -> None:
+        counter.phase.remote("loading the LLM")
         with loading_alone():
             self.decoder = self.load_decoder(config, points)
         self.counter = counter

@@ -10,19 +10,20 @@ from datetime import UTC, datetime
 from smotext_ray.cluster.ray_data import MOST_BLOCKS
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.staging import stage_corpus
+from smotext_ray.corpus.survey import CorpusSummary
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline.actors import ENCODE_CHUNK
 from smotext_ray.pipeline.complete import complete_embed
-from smotext_ray.pipeline.denoise import denoise
 from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.jobs import EmbedJob
 from smotext_ray.pipeline.needed import ChosenRows, choose_rows, rows_to_embed, whole_classes
 from smotext_ray.pipeline.on_ray import ON_RAY
-from smotext_ray.pipeline.preflight import Opened, has_epsilon, survey_input
+from smotext_ray.pipeline.preflight import Opened, has_epsilon, input_of, survey_input
+from smotext_ray.pipeline.release import release_corpus
 from smotext_ray.plan.strategy import targets
-from smotext_ray.privacy.mechanism import promise
+from smotext_ray.privacy.promise import promise
 from smotext_ray.run.corpus_files import corpus_files
-from smotext_ray.run.directory import NOISED, TO_EMBED, Run
+from smotext_ray.run.directory import CLIPPED, TO_EMBED, Run
 from smotext_ray.run.facts import BadRows, InputFacts, StageFacts
 from smotext_ray.run.log import log_to_run
 from smotext_ray.run.manifest import Manifest
@@ -44,14 +45,16 @@ def embed_corpus(opened: Opened, executor: Executor = ON_RAY) -> Manifest:
         check_same(run, manifest, config, opened.models)
         manifest.config = config  # settings that may change may differ
     manifest.save(run)
-    log_to_run(run)
+    if not manifest.is_private:
+        log_to_run(run)
     _stage_corpus(opened, manifest)
     if not manifest.is_private and not manifest.is_embedded:
         _choose(config, run, manifest, executor)
     _embed(config, run, manifest, executor)
     run.clear(TO_EMBED)
     if manifest.is_private:
-        _denoise(config, run, manifest, executor)
+        release_corpus(config, run, manifest, executor)
+        log_to_run(run)  # what was logged before tells of the corpus
     _reference(run, manifest, executor)
     return manifest
 
@@ -68,18 +71,25 @@ def _begun(opened: Opened) -> Manifest:
     facts = InputFacts(
         rows=survey.rows,
         class_counts=survey.class_counts,
-        bad_rows={
-            reason: BadRows(count=bad.count, examples=list(bad.examples))
-            for reason, bad in survey.bad_rows.items()
-        },
+        bad_rows=_bad_rows(opened.config, survey),
         columns=survey.schema.names,
+        class_names=survey.class_names or None,
         digest=survey.digest,
     )
     now = datetime.now(UTC).isoformat()
     manifest = new_manifest(opened.config, opened.models, now, facts)
     if has_epsilon(opened.config):
-        manifest.privacy = promise(opened.config.privacy)
+        manifest.privacy = promise(opened.config, opened.models["directions"])
     return manifest
+
+
+def _bad_rows(config: RunConfig, survey: CorpusSummary) -> dict[str, BadRows]:
+    if has_epsilon(config):
+        return {}
+    return {
+        reason: BadRows(count=bad.count, examples=list(bad.examples))
+        for reason, bad in survey.bad_rows.items()
+    }
 
 
 def _stage_corpus(opened: Opened, manifest: Manifest) -> None:
@@ -94,10 +104,10 @@ def _stage_corpus(opened: Opened, manifest: Manifest) -> None:
         noted.digest not in (None, survey.digest)  # a run that began before has none
     ):
         raise UserError(
-            f"{config.input.path} has changed since the run started; use a new --output."
+            f"{config.input.shown} has changed since the run started; use a new --output."
         )
     rows = rows_per_file(config, survey.rows)
-    stage_corpus(config.input, survey, run.fs, run.make("corpus"), rows_per_file=rows)
+    stage_corpus(input_of(config), survey, run.fs, run.make("corpus"), rows_per_file=rows)
     write_input_schema(run, survey)
     manifest.input.files = len(run.table("corpus").files)
     manifest.input.digest = None  # it would help to guess the texts of a run with epsilon
@@ -123,7 +133,8 @@ def choose(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) 
     """Write the rows that are to be embedded to ``to_embed/``; their number."""
     strategy = manifest.effective_config.plan.sampling_strategy
     is_grown = bool(manifest.expansions)
-    points = {*targets(manifest.class_counts, strategy, is_grown), *manifest.planned()}
+    names = manifest.input.class_names
+    points = {*targets(manifest.class_counts, strategy, is_grown, names), *manifest.planned()}
     rows = sum(rows_to_embed(config, manifest.class_counts, points).values())
     chosen: ChosenRows = executor.call(
         choose_rows,
@@ -178,20 +189,9 @@ def embed_files(
     RowsMissing
         If not every row that is to have an embedding has one then.
     """
-    directory = NOISED if has_epsilon(config) else "embeddings"
+    directory = CLIPPED if has_epsilon(config) else "embeddings"
     work = EmbedJob(name=job, files=files, directory=directory, rows=manifest.embedded_rows)
     return complete_embed(config, run, work, executor)
-
-
-def _denoise(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> None:
-    if "denoise" not in manifest.stages:
-        run.clear("corpus")  # from now on no stage has access to its texts
-        started = time.monotonic()
-        files = executor.call(denoise, config, run, manifest.labels, manifest.input.rows)
-        run.seal(files, "embeddings")
-        manifest.stages["denoise"] = StageFacts(seconds=time.monotonic() - started)
-        manifest.save(run)
-    run.clear(NOISED)  # only after the stage is recorded as done, in case of a kill
 
 
 def _reference(run: Run, manifest: Manifest, executor: Executor) -> None:

@@ -91,8 +91,8 @@ def expand(
     config = load_config(overrides=overrides, base=manifest.config)
     if manifest.is_private and wish.input is not None:
         raise UserError(
-            f"{uri} has an epsilon, so it cannot tell new rows from old ones; "
-            "omit --input, or start a new run with only the new rows."
+            f"{uri} has an epsilon and has forgotten its rows; omit --input, or start a new run, "
+            "which is another release of the rows."
         )
     opened = open_checked(config, uri, executor)
     with hold(opened.run, "expand"):
@@ -146,12 +146,17 @@ def _stage(
 ) -> NewRows:
     if wish.input is None:
         _check_own(run, manifest)
+        if config.input.is_standard_input:
+            raise UserError(
+                f"{run.uri} was begun from standard input; name the new rows with --input (- for "
+                "standard input)."
+            )
     given = {"path": wish.input, "on_bad_row": wish.on_bad_row}
     changed = {key: value for key, value in given.items() if value is not None}
     source = InputConfig.model_validate(config.input.model_dump() | changed)
     rows = rows_per_file(config, manifest.input.rows)
     found = stage_unseen(source, run, files, rows)
-    log.info("%s: %d rows, %d of them new", source.path, found.read, found.new)
+    log.info("%s: %d rows, %d of them new", source.shown, found.read, found.new)
     return found
 
 
@@ -204,7 +209,12 @@ def _note(entry: Expansion, run: Run, manifest: Manifest, found: NewRows) -> Non
     counts.update(found.class_counts)
     ordered = dict(sorted(counts.items(), key=lambda item: str(item[0])))
     manifest.expansions = [*(manifest.expansions or []), entry]
-    check_feasible(ordered, manifest.effective_config, allow_reached=True)
+    check_feasible(
+        ordered,
+        manifest.effective_config,
+        allow_reached=True,
+        names=manifest.input.class_names,
+    )
     del manifest.stages["result"]
     if found.new:
         manifest.input.rows += found.new

@@ -23,6 +23,7 @@ from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.pipeline.jobs import DecodeJob, EmbedJob, PlanJob
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import JobFacts
+from smotext_ray.utils.bars import polled_bar
 from smotext_ray.utils.cpu import Dtype
 
 DECODE_ROWS = 2048  # of a block, which is what a kill loses
@@ -66,6 +67,7 @@ class Local:
                     decode = job.actor(
                         config=config, counter=counter, points=job.rows, **job.arguments
                     )
+                    counter.follow(getattr(decode, "decoder", None))
                     gate = self.actors.gate(
                         config=config,
                         run_uri=run.address,
@@ -84,6 +86,18 @@ class LocalCounter:
     def __init__(self) -> None:
         self.counter = Counter()
 
+        self._decoder: Any = None
+
+    def follow(self, decoder: Any) -> None:
+        """Count the decoder's points as they are finished, if it tells: a block is many."""
+        if hasattr(decoder, "finished"):
+            self._decoder, self._before = decoder, decoder.finished
+
+    def rows(self) -> int:
+        """Rows so far, for a bar; those that are only decoded too."""
+        decoded = 0 if self._decoder is None else self._decoder.finished - self._before
+        return max(decoded, self.counter.get()[0])
+
     def __getattr__(self, name: str) -> _Method:
         return _Method(getattr(self.counter, name))
 
@@ -98,7 +112,8 @@ def _logged(stage: str, rows: int) -> Iterator[LocalCounter]:
     """Log a stage as the cluster's progress does; yields its counter."""
     counter, started = LocalCounter(), time.monotonic()
     log_begin(stage, rows, before=0)
-    yield counter
+    with polled_bar(stage, rows, counter.rows):
+        yield counter
     log_end(stage, *counter.counter.get(), started)
 
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.column_types import is_string
+from smotext_ray.corpus.schema_metadata import SchemaMetadata
 from smotext_ray.corpus.staging import regrouped, staged_rows
 from smotext_ray.corpus.survey import check_fitting, survey_corpus
 from smotext_ray.errors import UserError
@@ -173,9 +174,12 @@ def _is_from_text(kind: pa.DataType) -> bool:
 
 def _check_schema(given: pa.Schema, own: pa.Schema, config: InputConfig) -> None:
     """Reject an input whose rows do not match the existing ones."""
+    metadata = SchemaMetadata()
+    metadata.add(own, "the run")
+    metadata.add(given, config.shown)
     for name, kind in zip(own.names, own.types, strict=True):
         if name not in given.names:
-            raise UserError(f"{config.path} lacks the column {name!r}, which the run has; add it.")
+            raise UserError(f"{config.shown} lacks the column {name!r}, which the run has; add it.")
         other = given.field(name).type
         fits = (
             other == kind
@@ -186,6 +190,6 @@ def _check_schema(given: pa.Schema, own: pa.Schema, config: InputConfig) -> None
         )
         if not fits:
             raise UserError(
-                f"The column {name!r} of {config.path} has {other} values, but the run has {kind}; "
-                "give it that type."
+                f"The column {name!r} of {config.shown} has {other} values, but the run has "
+                f"{kind}; give it that type."
             )

@@ -24,7 +24,7 @@ from smotext_ray.pipeline.plan_files import (
 )
 from smotext_ray.plan.classes import is_small, rows_gib
 from smotext_ray.plan.shards import Shard, shards
-from smotext_ray.plan.strategy import check_class_sizes, lacking, targets
+from smotext_ray.plan.strategy import check_class_sizes, lacking, synthetic_targets, targets
 from smotext_ray.plan.weights import without_sources
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import Round, WeightFacts
@@ -127,18 +127,27 @@ def settle_targets(
     counts = manifest.class_counts
     kept, warnings = check_class_sizes(
         distinct_texts(run, list(counts)),
-        targets(counts, config.plan.sampling_strategy, allow_reached=bool(manifest.expansions)),
+        _wanted(config, manifest),
         config.neighbors.k_neighbors,
         config.neighbors.on_singleton_class,
+        manifest.input.class_names,
     )
     if config.plan.variant != "smote" and kept:
         manifest.weights, sources = _weigh(config, run, manifest, kept, executor)
-        kept, sourceless = without_sources(kept, sources, config)
+        kept, sourceless = without_sources(kept, sources, config, manifest.input.class_names)
         warnings += sourceless
     for warning in warnings:
         log.warning(warning)
     manifest.targets, manifest.warnings = kept, warnings
     manifest.save(run)
+
+
+def _wanted(config: RunConfig, manifest: Manifest) -> dict[Any, int]:
+    counts, strategy = manifest.class_counts, config.plan.sampling_strategy
+    names = manifest.input.class_names
+    if manifest.is_private:
+        return synthetic_targets(counts, strategy, names, allow_unknown=True)
+    return targets(counts, strategy, bool(manifest.expansions), names)
 
 
 def _plan_job(

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
-from smotext_ray.config.schema import RunConfig
+from smotext_ray.config.schema import InputConfig, RunConfig
 from smotext_ray.corpus.staging import without_other_columns
 from smotext_ray.corpus.survey import CorpusSummary, survey_corpus
+from smotext_ray.errors import UserError
 from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.on_ray import ON_RAY
-from smotext_ray.plan.strategy import check_class_sizes, targets
+from smotext_ray.plan.strategy import check_class_sizes, synthetic_targets, targets
 from smotext_ray.plan.variants import check_rows
 from smotext_ray.privacy.directions import check_directions
-from smotext_ray.privacy.release import check_input
+from smotext_ray.privacy.promise import check_input
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.opening import check_same, existing_manifest
@@ -62,16 +63,28 @@ def open_checked(config: RunConfig, uri: str, executor: Executor = ON_RAY) -> Op
     run = Run(uri)
     manifest = existing_manifest(run)
     if manifest is not None:
+        _check_mechanism(run, manifest)
         config = _with_dtype(config, manifest.config.encoder.dtype)
         check_same(run, manifest, config, models)
         return Opened(run, config, models, manifest, None)
     check_output(config.input.path, run)
     survey = survey_input(config)
-    check_feasible(survey.class_counts, config, singletons=survey.singletons)
+    check_feasible(
+        survey.class_counts, config, singletons=survey.singletons, names=survey.class_names
+    )
     for sentence in survey.warnings:
         log.warning("%s", sentence)
     config = _with_dtype(config, executor.encoder_dtype(config))
     return Opened(run, config, models, None, survey)
+
+
+def _check_mechanism(run: Run, manifest: Manifest) -> None:
+    """Refuse to go on with a run of the mechanism that noised every record."""
+    if manifest.privacy is not None and manifest.privacy.neighbors is None:
+        raise UserError(
+            f"The run in {run.uri} was begun with an earlier mechanism of privacy.epsilon, which "
+            "this version does not have; begin it again with another --output."
+        )
 
 
 def _with_dtype(config: RunConfig, dtype: str) -> RunConfig:
@@ -83,11 +96,25 @@ def _with_dtype(config: RunConfig, dtype: str) -> RunConfig:
 
 def survey_input(config: RunConfig) -> CorpusSummary:
     """Check the input; with epsilon, as if it had only text and label columns."""
-    survey = survey_corpus(config.input)
+    survey = survey_corpus(input_of(config))
     if not has_epsilon(config):
         return survey
     check_input(config, survey.rows)
+    if survey.bad_rows:
+        count = sum(bad.count for bad in survey.bad_rows.values())
+        log.warning("%d rows have no label and count for nothing", count)
     return without_other_columns(survey, config.input)
+
+
+def input_of(config: RunConfig) -> InputConfig:
+    """How the input is read: with epsilon, no text is refused, and no row ends the run.
+
+    One that is null, empty or not a string is taken as another text, so that it changes neither
+    counts nor what is visible of the run.
+    """
+    if not has_epsilon(config):
+        return config.input
+    return config.input.model_copy(update={"on_bad_row": "replace"})
 
 
 def check_feasible(
@@ -95,20 +122,23 @@ def check_feasible(
     config: RunConfig,
     allow_reached: bool = False,
     singletons: Set[Any] = frozenset(),
+    names: Mapping[Any, str] | None = None,
 ) -> dict[Any, int]:
     """New points per class; rejects an invalid strategy, or a class with one distinct text.
 
-    Also rejects a corpus with more rows than the SMOTE variant supports. With epsilon, each row
-    counts as another text.
+    Also rejects a corpus with more rows than the SMOTE variant supports. With epsilon the points
+    are drawn, at least `smotext_ray.privacy.points.LEAST_POINTS` of a class.
     """
     check_rows(config.plan.variant, sum(class_counts.values()))
-    alone = frozenset() if has_epsilon(config) else singletons
-    distinct = {label: 1 if label in alone else rows for label, rows in class_counts.items()}
+    if has_epsilon(config):
+        return synthetic_targets(class_counts, config.plan.sampling_strategy, names)
+    distinct = {label: 1 if label in singletons else n for label, n in class_counts.items()}
     points, _ = check_class_sizes(
         distinct,
-        targets(class_counts, config.plan.sampling_strategy, allow_reached),
+        targets(class_counts, config.plan.sampling_strategy, allow_reached, names),
         config.neighbors.k_neighbors,
         config.neighbors.on_singleton_class,
+        names,
     )
     return points
 

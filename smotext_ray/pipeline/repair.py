@@ -12,6 +12,7 @@ from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.plan import plan_again, settle_targets
 from smotext_ray.pipeline.preflight import Opened, open_checked
+from smotext_ray.pipeline.release import write_points
 from smotext_ray.pipeline.rounds import decode, finish
 from smotext_ray.run.directory import TO_EMBED, Run, file_sha256
 from smotext_ray.run.facts import Round
@@ -84,10 +85,10 @@ def _repair(opened: Opened, failed: Sequence[Finding], executor: Executor) -> No
 def _embeddings(opened: Opened, manifest: Manifest, executor: Executor) -> None:
     run, config = opened.run, opened.config
     if manifest.is_private:
-        raise UserError(
-            f"The embeddings of {run.shown} cannot be made again: the texts of a run with an "
-            "epsilon are deleted; restore embeddings/ from a copy."
-        )
+        log.info("drawing the points again from the release")
+        run.seal(executor.call(write_points, config, run), "embeddings")
+        build_run_reference(run, manifest, executor)
+        return
     log.info("making the missing embeddings again")
     choose(config, run, manifest, executor)
     manifest.save(run)

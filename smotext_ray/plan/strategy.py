@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import json
 import math
@@ -15,6 +14,7 @@ import numpy as np
 from smotext_ray.config.choices import OnProblem
 from smotext_ray.errors import UserError
 from smotext_ray.utils.text import alike
+from smotext_ray.utils.unique_keys import KeyTwice, unique_keys
 
 STRATEGIES = ("auto", "minority", "not minority", "not majority", "all")
 LISTED = 10
@@ -26,6 +26,7 @@ def targets(
     class_counts: Mapping[Any, int],
     sampling_strategy: str | float | Mapping[Any, int],
     allow_reached: bool = False,
+    names: Mapping[Any, str] | None = None,
 ) -> dict[Any, int]:
     """New points per class, by imbalanced-learn's rules.
 
@@ -41,6 +42,8 @@ def targets(
     allow_reached : bool, default=False
         Treat a target below the current count as reached instead of an error: a growing corpus
         passes its targets.
+    names : mapping of label to str, optional
+        What the classes are called, if not by their labels; a strategy may use either.
 
     Returns
     -------
@@ -61,14 +64,15 @@ def targets(
     # imblearn resolves ties by the order of the labels, as sorted by np.unique.
     labels = _ordered(label for label, count in class_counts.items() if count > 0)
     counts = [class_counts[label] for label in labels]
+    shown = [called(label, names) for label in labels]
     if len(labels) < 2:
-        raise UserError(f"Balancing needs at least two classes; there are: {_listed(labels)}.")
+        raise UserError(f"Balancing needs at least two classes; there are: {_listed(shown)}.")
     strategy = _read_strategy(sampling_strategy)
     if isinstance(strategy, dict):
-        final = _final_counts(strategy, labels, counts, allow_reached)
+        final = _final_counts(strategy, labels, shown, counts, allow_reached)
         new = {code: number - counts[code] for code, number in sorted(final.items())}
         return {labels[code]: number for code, number in new.items() if number}
-    if isinstance(strategy, float) and _is_reached(strategy, labels, counts, allow_reached):
+    if isinstance(strategy, float) and _is_reached(strategy, shown, counts, allow_reached):
         return {}
     from imblearn.utils import (
         check_sampling_strategy,
@@ -82,11 +86,65 @@ def targets(
     return {labels[code]: int(count) for code, count in new_points.items() if count > 0}
 
 
+def synthetic_targets(
+    class_counts: Mapping[Any, int],
+    sampling_strategy: str | float | Mapping[Any, int],
+    names: Mapping[Any, str] | None = None,
+    *,
+    allow_unknown: bool = False,
+) -> dict[Any, int]:
+    """Texts per class of a result that holds no original: as many rows as the class is to have.
+
+    Parameters
+    ----------
+    class_counts : mapping of label to int
+        Rows per class, possibly noised.
+    sampling_strategy : str, float or mapping
+        As in `targets`. The counts of a mapping are those of the result, above or below the
+        class's own; classes that it does not name get their own count.
+    names : mapping of label to str, optional
+        As in `targets`.
+    allow_unknown : bool, default=False
+        Leave out what a mapping asks of classes that are not there.
+
+    Returns
+    -------
+    dict of label to int
+
+    Raises
+    ------
+    UserError
+        As in `targets`.
+
+    Examples
+    --------
+    >>> synthetic_targets({"grain": 20, "ship": 50}, "auto")
+    {'grain': 50, 'ship': 50}
+    >>> synthetic_targets({"grain": 20, "ship": 50}, {"ship": 30})
+    {'grain': 20, 'ship': 30}
+    """
+    strategy = _read_strategy(sampling_strategy)
+    if isinstance(strategy, dict):
+        labels = _ordered(class_counts)
+        shown = [called(label, names) for label in labels]
+        if allow_unknown:
+            known = {name for name in strategy if _is_known(str(name), labels, shown)}
+            strategy = {name: number for name, number in strategy.items() if name in known}
+        final = _final_counts(strategy, labels, shown, [0] * len(labels), True)
+        named = {labels[code]: number for code, number in final.items()}
+        wanted = {label: named.get(label, count) for label, count in class_counts.items()}
+    else:
+        more = targets(class_counts, strategy, True, names)
+        wanted = {label: count + more.get(label, 0) for label, count in class_counts.items()}
+    return {label: number for label, number in wanted.items() if number}
+
+
 def check_class_sizes(
     distinct: Mapping[Any, int],
     new_points: Mapping[Any, int],
     k_neighbors: int,
     on_singleton_class: OnProblem,
+    names: Mapping[Any, str] | None = None,
 ) -> tuple[dict[Any, int], list[str]]:
     """Skip or reject classes without neighbors; warn about those with few.
 
@@ -99,6 +157,8 @@ def check_class_sizes(
     k_neighbors : int
     on_singleton_class : {"error", "skip"}
         What to do with a class that has one distinct text.
+    names : mapping of label to str, optional
+        What the classes are called.
 
     Returns
     -------
@@ -114,21 +174,26 @@ def check_class_sizes(
     """
     singletons = [label for label in new_points if distinct.get(label, 0) < 2]
     if singletons and on_singleton_class == "error":
-        raise UserError(singleton_sentence(singletons))
+        raise UserError(singleton_sentence([called(label, names) for label in singletons]))
     kept: dict[Any, int] = {}
     warnings: list[str] = []
     for label, count in new_points.items():
-        neighbors = distinct.get(label, 0) - 1
+        neighbors, name = distinct.get(label, 0) - 1, called(label, names)
         if neighbors < 1:
-            warnings.append(f"Class {label!r} is skipped: it has only one distinct text.")
+            warnings.append(f"Class {name!r} is skipped: it has only one distinct text.")
             continue
         kept[label] = count
         if neighbors < k_neighbors:
             warnings.append(
-                f"Using k_neighbors={neighbors} instead of {k_neighbors} for class {label!r} "
+                f"Using k_neighbors={neighbors} instead of {k_neighbors} for class {name!r} "
                 f"({neighbors + 1} distinct texts)."
             )
     return kept, warnings
+
+
+def called(label: Any, names: Mapping[Any, str] | None) -> Any:
+    """The name of a class; its label, if it has none."""
+    return (names or {}).get(label, label)
 
 
 def lacking(
@@ -184,6 +249,11 @@ def singleton_sentence(labels: list[Any], skip: str = "--on-singleton-class skip
     )
 
 
+def twice_sentence(name: str) -> str:
+    """The error message for a class that a strategy has twice."""
+    return f"The sampling strategy has the class {name!r} twice; name it once."
+
+
 def _ordered(labels: Iterable[Any]) -> list[Any]:
     found = list(labels)
     try:
@@ -201,8 +271,12 @@ def _listed(labels: Iterable[Any]) -> str:
 def _read_strategy(given: Any) -> str | float | dict[Any, Any]:
     strategy = given
     if isinstance(given, str) and given not in STRATEGIES:
-        with contextlib.suppress(ValueError):  # reported below
-            strategy = json.loads(given)
+        try:
+            strategy = json.loads(given, object_pairs_hook=unique_keys)
+        except KeyTwice as error:
+            raise UserError(twice_sentence(error.args[0])) from None
+        except ValueError:
+            pass  # reported below
     if isinstance(strategy, Mapping):
         return dict(strategy)
     if isinstance(strategy, (int, float, np.number)) and not isinstance(strategy, bool):
@@ -216,12 +290,16 @@ def _read_strategy(given: Any) -> str | float | dict[Any, Any]:
 
 
 def _final_counts(
-    strategy: Mapping[Any, Any], labels: list[Any], counts: list[int], allow_reached: bool
+    strategy: Mapping[Any, Any],
+    labels: list[Any],
+    shown: list[Any],
+    counts: list[int],
+    allow_reached: bool,
 ) -> dict[int, int]:
     """The strategy with labels replaced by their codes."""
     final: dict[int, int] = {}
     for name, count in strategy.items():
-        code = _code_of(str(name), labels)
+        code = _code_of(str(name), labels, shown)
         number = isinstance(count, (int, float, np.number)) and not isinstance(count, bool)
         if not number or not math.isfinite(count) or count != int(count):
             raise UserError(
@@ -233,28 +311,42 @@ def _final_counts(
                 f"The sampling strategy asks for {int(count)} rows of class {name!r}, which "
                 f"already has {counts[code]}; rows are never removed, so ask for more."
             )
+        if code in final:
+            raise UserError(
+                f"The sampling strategy has the class {shown[code]!r} twice, the second time as "
+                f"{name!r}; name it once."
+            )
         final[code] = max(int(count), counts[code])
     return final
 
 
-def _code_of(name: str, labels: list[Any]) -> int:
-    """The place of the class that a name means: its label as it is shown, or the same value."""
-    shown = [str(label) for label in labels]
-    if name in shown:
-        return shown.index(name)
+def _code_of(name: str, labels: list[Any], shown: list[Any]) -> int:
+    """The place of the class that a name means: as it is shown, its label, or the same value."""
+    names, written = [str(each) for each in shown], [str(label) for label in labels]
+    for known in (names, written):
+        if name in known:
+            return known.index(name)
     for code, label in enumerate(labels):
         if isinstance(label, bool):
             if name.casefold() == str(label).casefold():
                 return code
         elif isinstance(label, int) and re.fullmatch(rf"{label}\.0+", name):
             return code
-    near = [each for each in shown if alike(each) == alike(name)]
-    near = near or difflib.get_close_matches(name, shown, n=1)
+    near = [each for each in names if alike(each) == alike(name)]
+    near = near or difflib.get_close_matches(name, names, n=1)
     advice = f"did you mean {near[0]!r}? The" if near else "the"
     raise UserError(
         f"The sampling strategy has the unknown class {name!r}; {advice} corpus has: "
-        f"{_listed(labels)}."
+        f"{_listed(shown)}."
     )
+
+
+def _is_known(name: str, labels: list[Any], shown: list[Any]) -> bool:
+    try:
+        _code_of(name, labels, shown)
+    except UserError:
+        return False
+    return True
 
 
 def _is_reached(ratio: float, labels: list[Any], counts: list[int], allow_reached: bool) -> bool:

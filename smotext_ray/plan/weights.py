@@ -19,6 +19,7 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.plan.classes import ClassRows, DistinctTexts
 from smotext_ray.plan.neighbors import Nearest
 from smotext_ray.plan.shards import Shard
+from smotext_ray.plan.strategy import called
 from smotext_ray.plan.variants import (
     Sources,
     adasyn_sources,
@@ -129,7 +130,10 @@ def count_sources(weights: pa.Table) -> dict[Any, int]:
 
 
 def without_sources(
-    points: Mapping[Any, int], sources: Mapping[Any, int], config: RunConfig
+    points: Mapping[Any, int],
+    sources: Mapping[Any, int],
+    config: RunConfig,
+    names: Mapping[Any, str] | None = None,
 ) -> tuple[dict[Any, int], list[str]]:
     """The points of classes with a source, and a warning for each class without one."""
     why = WHY_NONE[config.plan.variant].format(
@@ -137,7 +141,7 @@ def without_sources(
     )
     kept = {label: count for label, count in points.items() if sources[label]}
     return kept, [
-        f"Class {label!r} is skipped: {why}; plan.variant=smote uses all texts."
+        f"Class {called(label, names)!r} is skipped: {why}; plan.variant=smote uses all texts."
         for label in points
         if label not in kept
     ]

@@ -1,8 +1,9 @@
 """The few directions in which embeddings are released, learned from public texts.
 
 Noise hits every coordinate equally, while most of the information in embeddings is in a few
-directions. These are the principal directions of embeddings of public texts, so they reveal nothing
-about the records. They belong to one encoder; for another, compute new ones:
+directions: the larger the noise, the fewer pay. These are the principal directions of embeddings
+of public texts, so they reveal nothing about the records. They belong to one encoder; for another,
+compute new ones:
 
     smotext directions --input public.parquet --output mine.safetensors \\
         encoder.model=BAAI/bge-small-en-v1.5 encoder.pooling=cls
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,10 @@ from smotext_ray.config.schema import EncoderConfig, PrivacyConfig
 from smotext_ray.errors import UserError
 
 DEFAULT = Path(__file__).parent / "default.safetensors"
-MOST = 64  # kept in a file; twice as many did not help (benchmarks/noise_dimensions.py)
+MOST = 384  # kept in a file
+# Directions released unless the settings say so: fewer where the noise is large, as measured by
+# benchmarks/privacy.py.
+FEW, FEW_BELOW_EPSILON = 128, 3.0
 CHUNK = 4096  # texts
 
 
@@ -65,7 +69,7 @@ def principal_directions(chunks: Iterable[np.ndarray], most: int = MOST) -> Dire
     ----------
     chunks : iterable of ndarray of shape (n, d)
         Not empty.
-    most : int, default=64
+    most : int, default=384
 
     Returns
     -------
@@ -86,15 +90,30 @@ def principal_directions(chunks: Iterable[np.ndarray], most: int = MOST) -> Dire
 
 
 def write_directions(
-    directions: Directions, file: Path, encoder: EncoderConfig, sha256: str
+    directions: Directions, file: Path, encoder: EncoderConfig, sha256: str, source: str
 ) -> None:
-    """Write a safetensors file that records its encoder."""
+    """Write a safetensors file that records its encoder and what texts it was computed from."""
     tensors = {
         "mean": directions.mean,
         "basis": directions.basis,
         "variances": directions.variances,
     }
-    file.write_bytes(save(tensors, metadata={"encoder": json.dumps(_identity(encoder, sha256))}))
+    facts = {"encoder": json.dumps(_identity(encoder, sha256)), "source": source}
+    file.write_bytes(save(tensors, metadata=facts))
+
+
+def source_of(name: str, texts: Sequence[str]) -> str:
+    """What directions are computed from: name, number and digest of the texts, for an auditor.
+
+    Examples
+    --------
+    >>> source_of("news.txt", ["one", "two"])
+    'news.txt: 2 texts, SHA-256 c3d3c4d1f9d9...'
+    """
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode() + b"\0")
+    return f"{name}: {len(texts)} texts, SHA-256 {digest.hexdigest()}"
 
 
 def read_directions(privacy: PrivacyConfig) -> Directions:
@@ -113,12 +132,16 @@ def read_directions(privacy: PrivacyConfig) -> Directions:
             f"The public directions {_file(privacy)} cannot be read ({error}); create them "
             "with smotext directions."
         ) from error
-    if privacy.dimensions > len(found.variances):
+    there, wanted = len(found.variances), privacy.dimensions
+    if wanted is not None and wanted > there:
         raise UserError(
-            f"privacy.dimensions is {privacy.dimensions}, but {_file(privacy)} has only "
-            f"{len(found.variances)} directions; lower privacy.dimensions."
+            f"privacy.dimensions is {wanted}, but {_file(privacy)} has only "
+            f"{there} directions; lower privacy.dimensions."
         )
-    return found.first(privacy.dimensions)
+    if wanted is None:
+        assert privacy.epsilon is not None
+        wanted = FEW if privacy.epsilon < FEW_BELOW_EPSILON else MOST
+    return found.first(min(wanted, there))
 
 
 def check_directions(privacy: PrivacyConfig, encoder: EncoderConfig, sha256: str) -> dict[str, str]:
@@ -134,7 +157,7 @@ def check_directions(privacy: PrivacyConfig, encoder: EncoderConfig, sha256: str
     Returns
     -------
     dict
-        ``name`` and ``sha256`` of the directions, for the manifest.
+        ``name``, ``sha256`` and ``source`` of the directions, for the manifest.
 
     Raises
     ------
@@ -144,7 +167,8 @@ def check_directions(privacy: PrivacyConfig, encoder: EncoderConfig, sha256: str
     read_directions(privacy)
     file = _file(privacy)
     with safe_open(file, framework="np") as tensors:
-        made_with = json.loads((tensors.metadata() or {}).get("encoder", "{}"))
+        facts = tensors.metadata() or {}
+        made_with = json.loads(facts.get("encoder", "{}"))
     if made_with != _identity(encoder, sha256):
         raise UserError(
             f"The public directions {file} were computed with another "
@@ -152,7 +176,11 @@ def check_directions(privacy: PrivacyConfig, encoder: EncoderConfig, sha256: str
             "or with another pooling; create new ones with smotext directions and set "
             "privacy.directions."
         )
-    return {"name": privacy.directions, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    return {
+        "name": privacy.directions,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "source": facts.get("source", "texts that its file does not name"),
+    }
 
 
 def _identity(encoder: EncoderConfig, sha256: str) -> dict[str, str | bool]:

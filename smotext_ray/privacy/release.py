@@ -1,57 +1,167 @@
-"""Release embeddings: clipped and noised, once."""
+"""The release: the counts and sums of a corpus with Gaussian noise, drawn once.
+
+Everything that a run with epsilon makes after it - points, texts, decisions of the gate - follows
+from the release and from public data alone.
+
+The noise comes from OpenDP [1]_: a discrete Gaussian on whole numbers, sampled exactly from the
+operating system's entropy. numpy's noise would leak records through its least significant bits
+[2]_, and its seed would allow removing the noise. The guarantee of continuous noise carries over:
+rounded to whole numbers it is post-processed, and with a standard deviation of more than 100,000
+units, as for any epsilon up to 100, the rounded and the discrete Gaussian differ in the log of a
+probability by less than 1e-6 per release; the scale has a margin for that.
+
+Where the class names are private, a class is released only if its noised count is above a
+threshold that a class of one record passes with probability ``delta / 4`` at most.
+
+References
+----------
+.. [1] https://docs.opendp.org; Canonne, Kamath and Steinke: The discrete Gaussian for differential
+   privacy. NeurIPS 2020, arXiv:2004.00010.
+.. [2] Mironov: On significance of the least significant bits for differential privacy. CCS 2012.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
-import pyarrow as pa
+from scipy.stats import norm
 
-from smotext_ray.config.schema import RunConfig
+from smotext_ray.config.schema import PrivacyConfig
 from smotext_ray.errors import UserError
-from smotext_ray.privacy.directions import read_directions
-from smotext_ray.privacy.mechanism import add_noise, clip, noise_scale
-from smotext_ray.tables import fixed_size_list
+from smotext_ray.privacy.gaussian import largest_mu
+from smotext_ray.privacy.sums import SENSITIVITY, UNITS, ClassSums
+
+MARGIN = 1 + 1e-6  # of the scale; see above
 
 
+@dataclass(frozen=True)
 class Release:
-    """The only way an embedding of a record is released: clipped and noised.
+    """Noised counts and sums.
+
+    Attributes
+    ----------
+    labels : list
+        Classes.
+    counts : ndarray of shape (classes,), float64
+        Noised numbers of records, which may be negative.
+    sums : ndarray of shape (classes, k), float64
+        Noised sums of clipped records, in multiples of the clipping norm.
+    noise : float
+        Standard deviation of the noise on each of these numbers.
+    """
+
+    labels: list[Any]
+    counts: np.ndarray
+    sums: np.ndarray
+    noise: float
+
+    def to_json(self) -> bytes:
+        """All of it as JSON, in whole units."""
+        content = {
+            "units": UNITS,
+            "noise": self.noise,
+            "labels": self.labels,
+            "counts": _units(self.counts).tolist(),
+            "sums": _units(self.sums).tolist(),
+        }
+        return json.dumps(content).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Release:
+        """Read what `to_json` wrote."""
+        read = json.loads(content)
+        counts = np.array(read["counts"], np.float64) / read["units"]
+        sums = np.array(read["sums"], np.float64) / read["units"]
+        return cls(read["labels"], counts, sums.reshape(len(counts), -1), read["noise"])
+
+
+def noise_scale(privacy: PrivacyConfig) -> float:
+    """Standard deviation of the noise, in multiples of the clipping norm, and in records.
 
     Parameters
     ----------
-    config : RunConfig
-        Must have ``privacy.epsilon``.
+    privacy : PrivacyConfig
+        Must have an epsilon.
     """
-
-    def __init__(self, config: RunConfig) -> None:
-        self._directions = read_directions(config.privacy)
-        self._norm = config.privacy.clip_norm
-        self._scale = noise_scale(config.privacy)
-
-    def __call__(self, table: pa.Table, embeddings: np.ndarray) -> pa.Table:
-        """``id, text, label`` and their embeddings -> ``id, label, embedding``, noised.
-
-        A block that is encoded again after a kill gets different noise. Two releases of a record
-        would halve the variance of its noise, so only one may stay: Ray Data deletes uncommitted
-        output before it resumes, and `denoise` checks the count.
-        """
-        clipped = clip(self._directions.coordinates(embeddings), self._norm)
-        noised = fixed_size_list(add_noise(clipped, self._scale))
-        return table.select(["id", "label"]).append_column("embedding", noised)
+    assert privacy.epsilon is not None
+    delta = privacy.delta if privacy.classes else privacy.delta / 2
+    return SENSITIVITY[privacy.neighbors] / largest_mu(privacy.epsilon, delta) * MARGIN
 
 
-def check_input(config: RunConfig, rows: int) -> None:
-    """Reject settings for which the guarantee would not hold.
+def least_count(privacy: PrivacyConfig) -> float:
+    """The noised number of records from which a class is released; all are if their names are
+    public.
+
+    A class that one of two neighboring corpora lacks has one record in the other. It passes with
+    probability ``delta / 4``, and replacing a record can add one such class and remove another:
+    the two take half of delta, and the noise has the other half.
+    """
+    if privacy.classes:
+        return -np.inf
+    return float(1 + noise_scale(privacy) * norm.isf(privacy.delta / 4))
+
+
+def release(sums: ClassSums, labels: Sequence[Any], privacy: PrivacyConfig) -> Release:
+    """Draw the noise. Each call is another release and is to be charged as one.
+
+    Parameters
+    ----------
+    sums : ClassSums
+    labels : sequence of length classes
+        Public, or to be released only where `least_count` allows.
+    privacy : PrivacyConfig
+        Must have an epsilon.
+
+    Returns
+    -------
+    Release
+    """
+    scale = noise_scale(privacy)
+    noised = add_noise(sums.as_matrix(), scale * UNITS) / UNITS
+    kept = np.flatnonzero(noised[:, 0] > least_count(privacy))
+    return Release([labels[i] for i in kept], noised[kept, 0], noised[kept, 1:], scale)
+
+
+def add_noise(numbers: np.ndarray, scale: float) -> np.ndarray:
+    """Add independent discrete Gaussian noise to whole numbers, different on each call.
+
+    Parameters
+    ----------
+    numbers : ndarray of int64
+    scale : float
+        Standard deviation.
+
+    Returns
+    -------
+    ndarray of int64 of the same shape
+    """
+    dp = opendp()
+    domain = dp.vector_domain(dp.atom_domain(T="i64"))
+    gaussian = dp.m.make_gaussian(domain, dp.l2_distance(T="f64"), scale)
+    return np.array(gaussian(numbers.ravel().tolist()), np.int64).reshape(numbers.shape)
+
+
+def opendp() -> Any:
+    """The library.
 
     Raises
     ------
     UserError
+        If it is not installed.
     """
-    if config.input.id_column is not None:
+    try:
+        import opendp.prelude as dp
+    except ImportError as error:
         raise UserError(
-            "With privacy.epsilon rows are identified by number, because ids may reveal who is in "
-            "the corpus; omit --id-column."
-        )
-    if config.privacy.delta * rows >= 1:
-        raise UserError(
-            f"privacy.delta is {config.privacy.delta:g} for {rows} rows, which allows "
-            f"leaking one of them; set it well under {1 / rows:.0e}."
-        )
+            "privacy.epsilon needs the package opendp; run: pip install 'smotext-ray[privacy]'"
+        ) from error
+    dp.enable_features("contrib")  # still required for its Gaussian mechanism
+    return dp
+
+
+def _units(values: np.ndarray) -> np.ndarray:
+    return np.rint(values * UNITS).astype(np.int64)

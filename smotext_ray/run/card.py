@@ -137,7 +137,7 @@ def _description(manifest: Manifest) -> str:
     of_corpus = (
         f"{kept} original rows of the corpus `{_corpus_name(manifest)}`, and "
         if kept
-        else f"No row of the corpus `{_corpus_name(manifest)}` ({corpus} rows), but "
+        else f"No row of the corpus `{_corpus_name(manifest)}` (about {corpus} rows), but "
     )
     return (
         f"{of_corpus}{result.synthetic} synthetic ones, created by smotext-ray "

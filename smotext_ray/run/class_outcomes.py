@@ -15,6 +15,7 @@ class ClassOutcome:
     Attributes
     ----------
     label : object
+        By its name, if it has one.
     before : int
         Its rows in the corpus.
     asked, accepted : int
@@ -37,5 +38,6 @@ def class_outcomes(manifest: Manifest) -> list[ClassOutcome]:
     for label, before in manifest.class_counts.items():
         asked, accepted = wanted.get(label, 0), got.get(label, 0)
         kept = 0 if manifest.is_private else before
-        outcomes.append(ClassOutcome(label, before, asked, accepted, kept + min(asked, accepted)))
+        after = kept + min(asked, accepted)
+        outcomes.append(ClassOutcome(manifest.called(label), before, asked, accepted, after))
     return outcomes

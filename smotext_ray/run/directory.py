@@ -14,8 +14,9 @@
     RUN/logs/              JSON lines, one file per process
     RUN/manifest.json      config, models, versions, progress
 
-In a run with epsilon, corpus/ is deleted after embedding, and no other table ever contains its
-texts.
+In a run with epsilon, clipped/ has the embeddings of the corpus until release.json is drawn from
+them; then it and corpus/ are deleted, and embeddings/ has points drawn from the release. No other
+table ever contains a text or an embedding of the corpus.
 
 A stage counts as done when the manifest says so, and the manifest is replaced atomically: a kill
 leaves either the old or the new version. A finished table lists its files in ``_files-*.json``;
@@ -42,7 +43,7 @@ from smotext_ray.utils.files import sync, whole_file
 from smotext_ray.utils.filesystems import open_filesystem
 from smotext_ray.utils.plain_types import check_plain_types
 
-NOISED = "noised"
+CLIPPED = "clipped"
 TO_EMBED = "to_embed"
 
 MANIFEST = "manifest.json"

@@ -81,12 +81,13 @@ class BadRows(Facts):
 
 class InputFacts(Facts):
     """The corpus. ``files`` is the number of valid files in ``corpus/``, once written; until then
-    ``digest`` is that of the surveyed rows."""
+    ``digest`` is that of the surveyed rows. ``class_names`` has the names of numbered classes."""
 
     rows: int
     class_counts: Counts
     bad_rows: dict[str, BadRows] = {}
     columns: list[str] = []
+    class_names: dict[int, str] | None = None
     files: int | None = None
     digest: str | None = None
 

@@ -13,7 +13,8 @@ from pydantic import Field, ValidationError
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError, one_line
-from smotext_ray.privacy.mechanism import Promise
+from smotext_ray.plan.strategy import called
+from smotext_ray.privacy.promise import Promise
 from smotext_ray.run.directory import MANIFEST, Run
 from smotext_ray.run.facts import (
     BegunControl,
@@ -33,7 +34,8 @@ from smotext_ray.run.versions import read_newest, save_version
 
 FORMAT: Literal[1] = 1
 
-StageName = Literal["corpus", "choose", "embed", "denoise", "reference", "result"]
+# "denoise" is in runs of earlier versions with epsilon.
+StageName = Literal["corpus", "choose", "embed", "denoise", "release", "reference", "result"]
 
 
 class Manifest(Facts):
@@ -130,6 +132,10 @@ class Manifest(Facts):
     def labels(self) -> list[Any]:
         """All classes, in the order of the reference."""
         return list(self.input.class_counts)
+
+    def called(self, label: Any) -> Any:
+        """The name of a class; its label, if it has none."""
+        return called(label, self.input.class_names)
 
     @property
     def is_private(self) -> bool:

@@ -23,7 +23,7 @@ PACKAGES = (
 )
 # How many actors do the work, and how the gate's losses are made up for, changes
 # no row that is there already. But plan files that a killed plan left are of its size.
-FREE_KEYS = {("plan", "max_rounds"), ("plan", "expected_acceptance")}
+FREE_KEYS = {("plan", "max_rounds"), ("plan", "expected_acceptance"), ("privacy", "budget")}
 FREE_SECTIONS = {"resources"}
 BOUND_KEYS = {("resources", "plan_points_per_file")}
 

@@ -69,7 +69,7 @@ def _check_local(run: Run) -> None:
 
 def _is_inside(run: Run, path: str) -> bool:
     root = path.partition("**")[0]
-    if not root or root.startswith("demo:"):
+    if root in ("", "-") or root.startswith("demo:"):
         return False
     if "://" in root:
         return run.uri.startswith(root.partition("?")[0].rstrip("/") + "/")

@@ -34,7 +34,8 @@ ROWS_PER_FILE = 500_000
 def write_input_schema(run: Run, survey: CorpusSummary) -> None:
     """Store the input's columns and types as an empty parquet file, and its categories in another.
 
-    An empty dictionary has no values, so those are stored as one list per column.
+    An empty dictionary has no values, so those are stored as one list per column. The values of a
+    private corpus are not stored: `smotext_ray.corpus.staging.without_other_columns`.
     """
     lists = {
         name: pa.ListArray.from_arrays([0, len(values)], values)

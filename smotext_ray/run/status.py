@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from smotext_ray.run.claims import read_claims
-from smotext_ray.run.directory import NOISED, Run
+from smotext_ray.run.directory import CLIPPED, Run
 from smotext_ray.run.facts import Round, to_pairs
 from smotext_ray.run.log import run_name
 from smotext_ray.run.manifest import Manifest, StageName
@@ -77,7 +77,7 @@ def stages(run: Run, manifest: Manifest, now: float | None = None) -> list[Stage
     embedded = manifest.embedded_rows
     found = [_once("corpus", manifest, rows), _embed(run, manifest, embedded, now)]
     if manifest.is_private:
-        found.append(_once("denoise", manifest, rows))
+        found.append(_once("release", manifest, rows))
     found.append(_once("reference", manifest, rows))
     if manifest.weights is not None:
         found.append(Stage("weigh", "done", seconds=manifest.weights.seconds))
@@ -134,7 +134,7 @@ def _once(name: StageName, manifest: Manifest, rows: int | None) -> Stage:
 def _embed(run: Run, manifest: Manifest, rows: int, now: float) -> Stage:
     if "embed" in manifest.stages:
         return _once("embed", manifest, rows)
-    directory = NOISED if manifest.is_private else "embeddings"
+    directory = CLIPPED if manifest.is_private else "embeddings"
     there = write_progress(run, directory)
     return _running("embed", there, rows, now) if there.rows else Stage("embed", "pending")
 

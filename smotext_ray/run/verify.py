@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from smotext_ray.run.corpus_files import corpus_table
-from smotext_ray.run.directory import NOISED, Run, file_sha256
+from smotext_ray.run.directory import CLIPPED, Run, file_sha256
 from smotext_ray.run.facts import Result, Round
 from smotext_ray.run.manifest import Manifest
+from smotext_ray.run.release import point_tables, read_release
+from smotext_ray.tables import matrix
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,15 @@ def verify(run: Run) -> list[Finding]:
     """
     manifest = Manifest.read(run)
     findings = []
-    if manifest.is_private and "denoise" in manifest.stages:
+    # With epsilon, the output of embed is not yet the embeddings. Runs of earlier versions call
+    # the stage that makes them "denoise".
+    is_forgotten = not manifest.stages.keys().isdisjoint({"denoise", "release"})
+    if manifest.is_private and is_forgotten:
         findings += _tried("privacy", _check_forgotten, run)
-    # With epsilon, the output of embed is not yet the embeddings.
-    if ("denoise" if manifest.is_private else "embed") in manifest.stages:
+    if is_forgotten if manifest.is_private else "embed" in manifest.stages:
         findings += _tried("embeddings", _check_embeddings, run, manifest)
+    if "release" in manifest.stages:
+        findings += _tried("embeddings", _check_points, run, manifest)
     if manifest.weights is not None:
         findings += _tried("weights", _check_weights, run, manifest.weights.files)
     for entry in manifest.rounds:
@@ -97,10 +104,20 @@ def _check_embeddings(run: Run, manifest: Manifest) -> list[Finding]:
 
 
 def _check_forgotten(run: Run) -> list[Finding]:
-    left = [name for name in ("corpus", NOISED) if run.has(name)]
+    left = [name for name in ("corpus", CLIPPED, "noised") if run.has(name)]
     texts = "text" in run.table("embeddings").schema.names
     seen = ", ".join([f"{name}/ exists" for name in left] + ["embeddings/ has texts"] * texts)
     return [Finding("privacy: the corpus's texts are gone", not seen, seen or "no text")]
+
+
+def _check_points(run: Run, manifest: Manifest) -> list[Finding]:
+    """Whether ``embeddings/`` has what is drawn from the release, and nothing else."""
+    wanted = pa.concat_tables(point_tables(manifest.config, read_release(run)))
+    there = run.table("embeddings").to_table().sort_by("id")
+    is_same = there.select(["id", "label"]).equals(wanted.select(["id", "label"])) and np.allclose(
+        matrix(there["embedding"]), matrix(wanted["embedding"]), atol=1e-5
+    )
+    return [Finding("embeddings: points of the release", is_same, f"{len(there)} points")]
 
 
 def _check_weights(run: Run, files: dict[str, str]) -> list[Finding]:

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smotext_ray.cluster.session import Cluster, connect
 from smotext_ray.errors import UserError
@@ -25,6 +25,9 @@ from smotext_ray.models.bridge import Bridge
 from smotext_ray.training.config import TrainConfig
 from smotext_ray.training.data import Task, split_held_out
 from smotext_ray.training.train import run_steps
+
+if TYPE_CHECKING:
+    from ray.train import ScalingConfig
 
 MARKER_FILE = ".seen_by_all"
 MARKER_PATIENCE_S = 30.0  # network file systems may show a new file late
@@ -120,7 +123,7 @@ def train_on_ray(
         raise UserError(f"workers is {workers}; it must be at least 1.")
     if held_out is None:
         split_held_out(len(texts), config.held_out, config.seed)  # raises UserError early
-    use_gpu = _check_room(connect(), workers, use_gpu, cpus_per_worker)
+    scaling = _scaling(connect(), workers, use_gpu, cpus_per_worker)
     import ray
 
     output = output.absolute()
@@ -134,12 +137,16 @@ def train_on_ray(
             "lines": lines,
             "options": {"compile_llm": compile_llm, "cache": cache and cache.absolute()},
         }
-        _fit(job, workers, use_gpu, cpus_per_worker, max_failures, log)
+        _fit(job, scaling, max_failures, log)
     return Bridge.from_pretrained(output)
 
 
-def _check_room(cluster: Cluster, workers: int, use_gpu: bool | None, cpus_per_worker: int) -> bool:
-    """Whether to use GPUs; UserError for requests that Ray would wait for forever."""
+def _scaling(
+    cluster: Cluster, workers: int, use_gpu: bool | None, cpus_per_worker: int
+) -> ScalingConfig:
+    """The workers, for Ray Train; UserError for requests that Ray would wait for forever."""
+    from ray.train import ScalingConfig
+
     if use_gpu is None:
         use_gpu = cluster.gpus >= 1
     cpus = workers * cpus_per_worker
@@ -149,22 +156,18 @@ def _check_room(cluster: Cluster, workers: int, use_gpu: bool | None, cpus_per_w
             f"{workers} workers need {needs}, but the cluster has {cluster.cpus:g} CPUs and "
             f"{cluster.gpus:g} GPUs; use fewer workers or a larger cluster."
         )
-    return use_gpu
+    resources = {"CPU": cpus_per_worker} | ({"GPU": 1} if use_gpu else {})
+    return ScalingConfig(num_workers=workers, use_gpu=use_gpu, resources_per_worker=resources)
 
 
 def _fit(
-    job: dict[str, Any],
-    workers: int,
-    use_gpu: bool,
-    cpus_per_worker: int,
-    max_failures: int,
-    log: Callable[[str], Any],
+    job: dict[str, Any], scaling: ScalingConfig, max_failures: int, log: Callable[[str], Any]
 ) -> None:
     """Run the workers to completion, resuming from the last checkpoint if one dies.
 
     Ray Train's ``max_failures`` would also retry errors that only the user can fix.
     """
-    from ray.train import LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train import LoggingConfig, RunConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
     # Relative model paths are resolved as in this process.
@@ -172,8 +175,6 @@ def _fit(
     # Ray Train's default of one minute is too short for a busy machine to import torch: it would
     # restart the workers over and over.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
-    resources = {"CPU": cpus_per_worker} | ({"GPU": 1} if use_gpu else {})
-    scaling = ScalingConfig(num_workers=workers, use_gpu=use_gpu, resources_per_worker=resources)
     for failures in range(max_failures + 1):
         # Ray Train needs a directory for its own records; everything that matters is in the output.
         with tempfile.TemporaryDirectory() as records, _interruptible():

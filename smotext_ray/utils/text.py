@@ -12,6 +12,9 @@ import hashlib
 import re
 import unicodedata
 
+# Unicode's separators, control and format characters, such as a space, a tab, a zero-width space.
+UNSEEN = {"Zs", "Zl", "Zp", "Cc", "Cf"}
+
 
 def words(text: str) -> list[str]:
     """Words of a text, lower case, without punctuation."""
@@ -29,6 +32,17 @@ def distinct_part(text: str) -> str:
     return text.strip()
 
 
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text is seen: it has only white space and format characters.
+
+    Examples
+    --------
+    >>> is_blank(" \\u200b\\n"), is_blank(" a ")
+    (True, False)
+    """
+    return all(unicodedata.category(c) in UNSEEN for c in text)
+
+
 def alike(label: str) -> str:
     """What two labels have in common that a person may take for one.
 
@@ -38,7 +52,8 @@ def alike(label: str) -> str:
     True
     """
     composed = unicodedata.normalize("NFKC", label)
-    return " ".join(composed.casefold().split())
+    seen = "".join(c for c in composed if unicodedata.category(c) != "Cf")
+    return " ".join(seen.casefold().split())
 
 
 def fingerprint(text: str) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from fake_run import fakes_by_default
-from test_sampler import ALL_PASS, rows, sampler
+from given_sampler import ALL_PASS, rows, sampler
 
 from smotext_ray import SMOTExT
 from smotext_ray.run.directory import Run

@@ -7,7 +7,7 @@ from collections import Counter
 import datasets
 import pytest
 from datasets import ClassLabel, Features, Value
-from test_sampler import rows, sampler
+from given_sampler import rows, sampler
 
 from smotext_ray import augment_split
 
@@ -44,6 +44,14 @@ def test_a_dataset_is_the_split_itself():
     made = augment_split(split(), one, label_column="topic")
     assert isinstance(made, datasets.Dataset) and len(made) == 30
     assert one.lineage_["row"].tolist() == [28, 29]
+
+
+def test_a_strategy_may_name_the_classes():
+    one = smotext(sampling_strategy={"rare": 10})
+    made = augment_split(split(), one, label_column="topic")
+    assert made.features == FEATURES and made["topic"][28:] == [0, 0]
+    with pytest.raises(ValueError, match="'other'"):
+        augment_split(split(), smotext(sampling_strategy={"other": 10}), label_column="topic")
 
 
 def test_where_nothing_is_lacking_nothing_is_added():

@@ -12,7 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from handmade_run import MODELS, build
+from fake_stages import MODELS
+from handmade_run import build
 
 from smotext_ray import __version__
 from smotext_ray.cli import main as cli_main

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from smotext_ray.cli import estimate
 from smotext_ray.cli.estimate import cautions, show_estimate
+from smotext_ray.cluster.progress import time_in_words
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.survey import BadRows, CorpusSummary
 
@@ -121,4 +122,4 @@ def test_markup_in_labels_and_ids_is_shown(mark):
     [(0, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h")],
 )
 def test_times(seconds, told):
-    assert estimate._time(seconds) == told
+    assert time_in_words(seconds) == told

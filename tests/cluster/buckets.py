@@ -53,6 +53,11 @@ def _wait_for(address: str, server: subprocess.Popen, said: Path) -> None:
             time.sleep(0.1)
 
 
+def has_samples(run: Run) -> bool:
+    """Whether a block is through decoder and gate, and written."""
+    return run.has("samples") and len(samples(run)) > 0
+
+
 def killed_gone_on_with_and_expanded(at: Callable[[str], str], directory: Path) -> Run:
     """A run of texts in a bucket, into the same bucket, as ``at`` gives their addresses."""
     stage = Stage(directory / "stage").reset(seconds=0.5)
@@ -66,7 +71,7 @@ def killed_gone_on_with_and_expanded(at: Callable[[str], str], directory: Path) 
         *("resources.encoder_actors=1", "resources.decoder_actors=1"),
     ]
     driver = Driver(stage, *command)
-    driver.until(lambda: run.has("samples") and len(stage.calls("decoder")) >= 3)
+    driver.until(lambda: len(stage.calls("decoder")) >= 3 and has_samples(run))
     driver.kill()
     assert Manifest.read(run).rounds[0].decode is None
     said = smotext("status", run.uri)

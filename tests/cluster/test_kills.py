@@ -22,10 +22,15 @@ from cluster_tools import (
     plan_bytes,
     ray_nodes,
 )
+from fake_run import HERE, fakes_told
+from planned_run import planned
 
 from smotext_ray.config.schema import ResourcesConfig
+from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.actors import ENCODE_CHUNK
+from smotext_ray.pipeline.plan import plan
 from smotext_ray.run.directory import Run
+from smotext_ray.run.manifest import Manifest
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
@@ -71,24 +76,21 @@ def start(cluster, corpus) -> Callable[..., Driver]:
     return lambda run, *more: Driver(stage, *augment(corpus, run), *more, RAY_ADDRESS=address)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(cluster, start, tmp_path_factory) -> bytes:
-    """The plan of a run that nobody kills."""
-    stage, run = cluster[0].reset(seconds=0), Run(str(tmp_path_factory.mktemp("runs") / "run"))
-    code, said = start(run.path).ends()
-    assert code == 0, said
-    check_whole(run)
-    assert (done_again(stage, "encoder"), done_again(stage, "decoder")) == (0, 0)
-    assert max(len(call["ids"]) for call in stage.calls("decoder")) <= BLOCK
-    return plan_bytes(run)
-
-
 @pytest.fixture
-def stage(cluster, undisturbed) -> Stage:
+def stage(cluster) -> Stage:
     return cluster[0].reset(SECONDS)
 
 
-def test_the_driver_is_killed_in_every_job(stage, start, undisturbed, tmp_path):
+def undisturbed_plan(run: Run, home: Path) -> bytes:
+    """The plan that one process makes with a run's settings, and nobody kills."""
+    config = Manifest.read(run).config
+    with fakes_told(home / "undisturbed"):
+        made, manifest = rounds.embed(config, str(home / "here"), **HERE)
+        assert plan(config, made, manifest, **HERE)
+    return plan_bytes(made)
+
+
+def test_the_driver_is_killed_in_every_job(stage, start, tmp_path):
     run = Run(str(tmp_path / "run"))
     in_decode = KILLS - 2 * (KILLS // 3)
     actors = ["encoder"] * (KILLS // 3) + ["planner"] * (KILLS // 3) + ["decoder"] * in_decode
@@ -102,7 +104,7 @@ def test_the_driver_is_killed_in_every_job(stage, start, undisturbed, tmp_path):
     code, said = start(run.path).ends()
     assert code == 0, said
     check_whole(run)
-    assert plan_bytes(run) == undisturbed
+    assert plan_bytes(run) == undisturbed_plan(run, tmp_path)
     encoded, decoded = (done_again(stage, actor) for actor in ("encoder", "decoder"))
     print(f"{KILLS} kills of the driver: {encoded} rows encoded and {decoded} decoded again")
     assert encoded <= actors.count("encoder") * 2 * ENCODERS * ENCODE_CHUNK
@@ -110,7 +112,7 @@ def test_the_driver_is_killed_in_every_job(stage, start, undisturbed, tmp_path):
 
 
 @pytest.mark.long
-def test_an_actor_of_every_job_is_killed(stage, start, undisturbed, tmp_path):
+def test_an_actor_of_every_job_is_killed(stage, start, tmp_path):
     run = Run(str(tmp_path / "run"))
     driver = start(run.path)
     for actor in ("encoder", "planner", "decoder"):
@@ -118,16 +120,18 @@ def test_an_actor_of_every_job_is_killed(stage, start, undisturbed, tmp_path):
     code, said = driver.ends()
     assert code == 0, said
     check_whole(run)
-    assert plan_bytes(run) == undisturbed
+    assert plan_bytes(run) == undisturbed_plan(run, tmp_path)
     again = [done_again(stage, actor) for actor in ("encoder", "planner", "decoder")]
     print(f"an actor of each job killed: {again} rows, files and points done again")
     assert again[0] <= ENCODE_CHUNK and again[1] <= 1 and again[2] <= IN_FLIGHT * BLOCK
 
 
-def test_a_node_of_three_is_killed_while_it_decodes(stage, start, cluster, undisturbed, tmp_path):
-    run, nodes = Run(str(tmp_path / "run")), cluster[2]
+def test_a_node_of_three_is_killed_while_it_decodes(stage, cluster, tmp_path):
+    _, address, nodes = cluster
+    run = planned(tmp_path, POINTS, BLOCK, decoder_actors=3)
+    before = plan_bytes(run)
     stage.reset(seconds=0).slow("decoder", 2)  # or all is decoded before anybody has looked
-    driver = start(run.path, "resources.decoder_actors=3")
+    driver = Driver(stage, "decode", run.uri, RAY_ADDRESS=address)
 
     def at_work() -> subprocess.Popen | None:
         """A node that is not the head and has a block to decode."""
@@ -139,7 +143,7 @@ def test_a_node_of_three_is_killed_while_it_decodes(stage, start, cluster, undis
     code, said = driver.ends()
     assert code == 0, said
     check_whole(run)
-    assert plan_bytes(run) == undisturbed
+    assert plan_bytes(run) == before
     again = done_again(stage, "decoder")
     print(f"one of three nodes killed: {again} rows decoded again")
     # Blocks that were decoded there and not yet written are lost with the node's memory.

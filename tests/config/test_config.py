@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from smotext_ray.config.load import PRESETS, load_config
@@ -208,3 +209,12 @@ def test_a_key_that_comes_twice_is_refused(tmp_path):
     (tmp_path / "c.yaml").write_text("plan:\n  sampling_strategy: {a: 6, a: 7}\n")
     with pytest.raises(UserError, match="comes twice"):
         load_config(file=str(tmp_path / "c.yaml"))
+
+
+@pytest.mark.parametrize("count", [5.5, None, True, "9", float("inf")])
+def test_a_count_of_rows_is_a_whole_number(count):
+    with pytest.raises(UserError, match="class 'grain' needs a whole number of rows"):
+        load_config(options={"plan.sampling_strategy": {"grain": count}})
+    given = {"grain": 5.0, "ship": np.int64(7)}
+    strategy = load_config(options={"plan.sampling_strategy": given}).plan.sampling_strategy
+    assert strategy == {"grain": 5, "ship": 7}

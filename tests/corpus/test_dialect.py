@@ -209,3 +209,14 @@ def test_lines_before_the_header_are_no_rows(tmp_path, start):
 def test_null_bytes_in_a_text(tmp_path):
     (tmp_path / "c.csv").write_text(f"text,label\n{SECRET} and some more of it\0,b\n")
     assert "remove them" in refused(tmp_path / "c.csv")
+
+
+def test_files_that_were_joined_with_their_headers_are_refused(tmp_path):
+    file = tmp_path / "joined.csv"
+    part = "text,label,n\na b,x,1\nc d,x,2\ne f,y,3\ng h,y,4\n"
+    file.write_text(part + part.replace("a b", "i j"))
+    with pytest.raises(UserError, match="has the names of its columns again in a later line"):
+        survey_corpus(InputConfig(path=str(file)))
+    # A row may have one of the names.
+    file.write_text(part + "text,x,n\nj k,label,5\nl m,label,6\n")
+    assert survey_corpus(InputConfig(path=str(file))).rows == 7

@@ -3,6 +3,7 @@
 import json
 import os
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -131,3 +132,11 @@ def test_a_path_that_leads_nowhere(tmp_path):
     write(tmp_path / "c.parquet", pa.Table.from_pylist([{"ticket": {"body": "a"}, "label": "b"}]))
     with pytest.raises(UserError, match=r"has no column 'ticket\.text'"):
         survey(tmp_path / "c.parquet", text_column="ticket.text")
+
+
+def test_a_directory_of_save_to_disk_says_how_to_write_parquet(tmp_path):
+    rows = {"text": ["a", "b"], "label": ["x", "y"]}
+    home = tmp_path / "saved"
+    datasets.Dataset.from_dict(rows).save_to_disk(home)
+    with pytest.raises(UserError, match=r"written by save_to_disk .*to_parquet"):
+        find_files(str(home))

@@ -568,3 +568,11 @@ def test_integers_that_a_file_of_floats_would_round_are_refused_by_the_survey(tm
         return
     message = refused(config)
     assert "'x'" in message and "int64" in message and "double" in message
+
+
+def test_a_text_of_which_nothing_is_seen_is_empty(tmp_path):
+    texts = ["\u200b", "\u00a0\u2060", " a\u200bb", "c", "\x00\n"]
+    labels = ["x", "x", "x", "y", "\ufeff"]
+    pq.write_table(pa.table({"text": texts, "label": labels}), tmp_path / "c.parquet")
+    survey = survey_corpus(InputConfig(path=str(tmp_path / "c.parquet"), on_bad_row="skip"))
+    assert survey.rows == 2 and survey.bad_rows["text is empty"].examples == (0, 1, 4)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from handmade_run import DIM, build
+from fake_stages import DIM
+from handmade_run import build
 from hypothesis import given
 from hypothesis import strategies as st
 

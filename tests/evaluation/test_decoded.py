@@ -22,7 +22,7 @@ from smotext_ray.gate.rules import Candidate, choose_candidate
 from smotext_ray.models.load import load_encoder
 from smotext_ray.pipeline.jobs import DecodeJob
 from smotext_ray.pipeline.local import Local
-from smotext_ray.privacy.mechanism import promise
+from smotext_ray.privacy.promise import promise
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import BegunControl, JobFacts
 from smotext_ray.run.manifest import Manifest
@@ -222,7 +222,7 @@ def test_points_of_one_class_are_not_shuffled(tmp_path, config, jobs):
 
 def test_parents_that_a_run_may_not_keep_are_not_shown(run, config, jobs):
     manifest = Manifest.read(run)
-    manifest.privacy = promise(PrivacyConfig(epsilon=8.0))
+    manifest.privacy = promise(RunConfig(privacy=PrivacyConfig(epsilon=8.0)), {"name": "made"})
     manifest.save(run)
     lines = []
     found = decode_controls(

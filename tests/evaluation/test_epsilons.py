@@ -7,20 +7,20 @@ import pytest
 from evaluated_run import WordEncoder, finished_run, held_out_table
 from handmade_run import build, corpus_table
 
-from smotext_ray.config.schema import PrivacyConfig
+from smotext_ray.config.schema import PrivacyConfig, RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.inputs import new_samples, read_held_out
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS
 from smotext_ray.evaluation.utility.epsilons import _drawn, check_runs, utility_at_epsilons
 from smotext_ray.evaluation.utility.training_sets import TrainingSet
-from smotext_ray.privacy.mechanism import promise
+from smotext_ray.privacy.promise import promise
 from smotext_ray.run.manifest import Manifest
 
 
 def with_epsilon(run, epsilon):
     manifest = Manifest.read(run)
-    manifest.privacy = promise(PrivacyConfig(epsilon=epsilon))
+    manifest.privacy = promise(RunConfig(privacy=PrivacyConfig(epsilon=epsilon)), {"name": "made"})
     manifest.save(run)
     return run
 

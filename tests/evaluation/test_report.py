@@ -609,7 +609,7 @@ def test_privacy_is_named_only_with_its_epsilon(opened, usual):
     page = opened(noised(made_report(), epsilon=8.0))
     assert words_of(page, "#copies h2") == "Differential privacy, \u03b5\u00a0=\u00a08"
     facts = words_of(page, "#copies .facts")
-    assert "1.0e-5" in facts and "known to everyone" in facts
+    assert "1.0e-5" in facts and "protected like texts" in facts
     assert texts(page, "#copies .name")[:4] == [
         "\u03b5 = 1",
         "\u03b5 = 4",

@@ -259,3 +259,13 @@ def test_a_control_without_texts_is_named_and_not_scored(material, decoded):
     assert not any("lam_0" in arm for _, arm in trials)
     found = utility_section(trials, material.test.labels, [0], controls)
     assert found["empty_arms"] == [{"arm": "lam_0", "asked": 40}]
+
+
+def test_the_nearest_class_mean_reads_the_synthetic_texts_too(material, decoded):
+    classifiers = {"embedding": CLASSIFIERS["embedding"]}
+    scores = run_trials(material, [0, 1], classifiers, None, NOTHING)
+    both, real = (scores["embedding", arm] for arm in ("nearest_centroid_of_both", OWN))
+    assert [score.seed for score in both] == [score.seed for score in real]
+    section = utility_section(scores, material.test.labels, [0, 1])
+    assert "nearest_centroid_of_both" in {row["arm"] for row in section["rows"]}
+    assert "nearest_centroid_of_both" not in {gain["against"] for gain in section["gains"]}

@@ -9,18 +9,15 @@ import numpy as np
 import pytest
 import torch
 from fake_engine import fake_gpu, fake_vllm
+from passing_bridge import DIM, bridge_of
 from safetensors.torch import load_file
 from tiny_models import HIDDEN, tiny_llm
 from transformers import AutoModelForCausalLM
 
 from smotext_ray.errors import UserError
-from smotext_ray.models.bridge import Bridge
-from smotext_ray.models.bridge_config import BridgeConfig
 from smotext_ray.models.decoder import Decoder
 from smotext_ray.models.engine import Engine
 from smotext_ray.models.lora import Adapter
-
-DIM = 4
 
 
 @pytest.fixture(autouse=True)
@@ -31,19 +28,6 @@ def no_vllm(monkeypatch):
 @pytest.fixture(scope="module")
 def llm(tmp_path_factory) -> str:
     return str(tiny_llm(tmp_path_factory.mktemp("models") / "llm"))
-
-
-def bridge_of(hidden: int = HIDDEN, lora_rank: int = 0) -> Bridge:
-    """Passes the point's first number on as the first number of the prompt."""
-    bridge = Bridge(
-        BridgeConfig(
-            *("e", "", DIM, "mean", True, 128, "an-llm", "", hidden),
-            soft_tokens=2,
-            lora_rank=lora_rank,
-        )
-    )
-    bridge.forward = lambda points: points[:, :1, None].expand(-1, 2, hidden)
-    return bridge
 
 
 @pytest.fixture

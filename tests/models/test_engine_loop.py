@@ -91,6 +91,7 @@ def test_a_second_call_joins_the_first_and_may_be_done_before_it():
         llm.allow(100)
         assert long.result(60)[0].of == "long"
     assert max(llm.widths) == 3 and sum(llm.widths) == 104
+    assert loop.finished == 3
 
 
 def test_all_callers_are_told_of_a_dead_engine_then_and_later():

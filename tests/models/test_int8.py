@@ -10,8 +10,8 @@ import torch
 from fake_engine import fake_vllm
 from hypothesis import given
 from hypothesis import strategies as st
+from passing_bridge import DIM, bridge_of
 from safetensors.torch import load_file
-from test_decoder import DIM, bridge_of
 from tiny_models import tiny_llm
 
 from smotext_ray.models.decoder import Decoder

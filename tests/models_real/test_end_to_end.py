@@ -65,7 +65,7 @@ def augment_options(corpus: Path, run: Path) -> list[str]:
     strategy = '{"grain": 22, "ship": 30}'
     return [
         *("augment", "--input", str(corpus), "--output", str(run), "--label-column", "topic"),
-        *("--sampling-strategy", strategy),
+        *("--sampling-strategy", strategy, "--max-rounds", "1"),
     ]
 
 

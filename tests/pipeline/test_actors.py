@@ -37,7 +37,7 @@ class BatchEncoder:
 def encode_actor():
     actor = object.__new__(EncodeActor)
     actor.encoder, actor.batch_size, actor.counter = BatchEncoder(), 8, Counter()
-    actor.release = None
+    actor.clipper = None
     return actor
 
 

@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from fake_run import HERE, fake_config, fakes_told
+from grown_corpus import config_of, is_sound, labels_of, rows, write
 from handmade_run import changed
 from pyarrow import fs as pafs
 
@@ -27,20 +27,6 @@ from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import InputFacts
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.opening import new_manifest
-from smotext_ray.run.verify import verify
-
-
-def rows(label: str, first: int, stop: int) -> list[tuple[str, str]]:
-    return [(f"{label}{i % 8} text number {i}", label) for i in range(first, stop)]
-
-
-def write(path: Path, *parts: list[tuple[str, str]], ids: bool = False) -> Path:
-    texts, labels = zip(*[row for part in parts for row in part], strict=True)
-    table = pa.table({"text": texts, "label": labels})
-    if ids:
-        table = table.append_column("key", pa.array([f"k{i}" for i in range(len(table))]))
-    pq.write_table(table, path)
-    return path
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,14 +55,6 @@ def finished(made, tmp_path) -> Run:
     return run
 
 
-def labels_of(run: Run) -> dict[bool, Counter]:
-    table = pq.read_table(run.at("augmented.parquet"))
-    found: dict[bool, Counter] = {True: Counter(), False: Counter()}
-    for label, synthetic in zip(*table.select(["label", "synthetic"]).columns, strict=True):
-        found[synthetic.as_py()][label.as_py()] += 1
-    return found
-
-
 def contents(run: Run) -> dict[str, str]:
     """The hash of every file but the log, which this process has had since it made the run, and
     those that tell which process was the last to hold the lease."""
@@ -87,10 +65,6 @@ def contents(run: Run) -> dict[str, str]:
         if path.parent.name not in ("logs", "lease") and path.name != "manifest.json"
     }
     return found | {"manifest": Manifest.read(run).model_dump_json()}
-
-
-def is_sound(run: Run) -> bool:
-    return all(finding.ok for finding in verify(run))
 
 
 def test_new_rows_are_embedded_and_their_classes_topped_up(finished, tmp_path):
@@ -159,13 +133,9 @@ def test_a_stopped_expansion_is_gone_on_with(finished, tmp_path, monkeypatch, st
         )
         assert not done  # but what was under way
     else:
-        run = rounds.augment(_config_of(finished), finished.uri, **HERE)
+        run = rounds.augment(config_of(finished), finished.uri, **HERE)
     assert is_sound(run) and not Manifest.read(run).is_expanding
     assert labels_of(run) == {False: {"corn": 20, "ship": 5}, True: {"ship": 15}}
-
-
-def _config_of(run: Run):
-    return Manifest.read(run).config
 
 
 def test_files_of_a_staging_that_was_killed_count_for_nothing(finished, tmp_path, monkeypatch):

@@ -1,7 +1,8 @@
-"""A whole run with epsilon: no word of a text is left in it, and a kill changes nothing."""
+"""A whole run with epsilon: no word of a text is left in it, and it is released once."""
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -12,17 +13,20 @@ import pytest
 from tiny_models import WORDS, tiny_encoder
 
 from smotext_ray.config.schema import EncoderConfig, PrivacyConfig, RunConfig
+from smotext_ray.errors import UserError
 from smotext_ray.models.encoder import Encoder
 from smotext_ray.models.engine import Candidates
 from smotext_ray.models.files import locate_model
-from smotext_ray.pipeline import denoise, embed, rounds
+from smotext_ray.pipeline import release as release_job
+from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.actors import Actors
 from smotext_ray.pipeline.local import Local
 from smotext_ray.privacy.directions import principal_directions, write_directions
 from smotext_ray.run.directory import MANIFEST, Run
-from smotext_ray.run.facts import BadRows
+from smotext_ray.run.facts import StageFacts
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import verify
+from smotext_ray.tables import fixed_size_list
 
 SECRETS = ["quokkasphere", "zyzzogeton", "vellichor", "nudiustertian"]
 ROWS = {"corn": 9, "ship": 16}
@@ -55,9 +59,10 @@ def setting(tmp_path_factory):
     public = Encoder(str(model)).encode([f"{a} {b}" for a in WORDS for b in WORDS[::4]])
     digest = locate_model(str(model)).sha256
     file = directory / "public.safetensors"
-    write_directions(principal_directions([public]), file, encoder, digest)
+    write_directions(principal_directions([public]), file, encoder, digest, "made of words")
     labels = [label for label, rows in ROWS.items() for _ in range(rows)]
     texts = [f"{SECRETS[i % 2]} {WORDS[i]} {label}{i % 8}" for i, label in enumerate(labels)]
+    texts[3], texts[12] = None, " "  # which must not be seen
     corpus = pa.table(
         {
             "text": [*texts, f"{SECRETS[0]} without a label"],
@@ -69,10 +74,13 @@ def setting(tmp_path_factory):
     pq.write_table(corpus, directory / "corpus.parquet")
     config = RunConfig.model_validate(
         {
-            "input": {"path": str(directory / "corpus.parquet"), "on_bad_row": "skip"},
+            "input": {"path": str(directory / "corpus.parquet")},
             "encoder": encoder.model_dump(),
             "gate": {"min_cosine": -1, "same_class": False},
-            "privacy": PrivacyConfig(epsilon=8.0, dimensions=4, directions=str(file)).model_dump(),
+            "privacy": PrivacyConfig(
+                epsilon=8.0, dimensions=4, directions=str(file), classes=["corn", "ship"]
+            ).model_dump(),
+            "plan": {"sampling_strategy": {"corn": 7, "ship": 5}},
             "resources": {"embed_rows_per_block": 8, "encoder_actors": 1, "decoder_actors": 1},
         }
     )
@@ -80,8 +88,8 @@ def setting(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(shared_ray, setting, tmp_path_factory):
-    """The run, whose denoising failed once on the way."""
+def finished(setting, tmp_path_factory):
+    """The run, which failed once when its points were to be written."""
     config, digest = setting
     models = {name: {"name": name, "sha256": digest} for name in ("encoder", "llm", "bridge")}
     uri = str(tmp_path_factory.mktemp("runs") / "run")
@@ -95,15 +103,17 @@ def finished(shared_ray, setting, tmp_path_factory):
     level = log.level
     log.setLevel(logging.DEBUG)  # as the command line has it
     with pytest.MonkeyPatch.context() as patch:
-        whole = denoise.denoise
-        patch.setattr(embed, "denoise", fail)
+        whole = release_job.write_points
+        patch.setattr(release_job, "write_points", fail)
         try:
             with pytest.raises(Exception, match="the disk is full"):
                 rounds.augment(config, uri, Local(actors))
-            patch.setattr(embed, "denoise", whole)
+            first = Run(uri).read("release.json")
+            patch.setattr(release_job, "write_points", whole)
             run = rounds.augment(config, uri, Local(actors))
         finally:
             log.setLevel(level)
+    assert run.read("release.json") == first
     return run
 
 
@@ -123,15 +133,20 @@ def test_no_word_of_a_text_is_left_in_the_run(finished, setting):
     for path in files:
         found = [secret for secret in SECRETS if secret in words_in(path).casefold()]
         assert not found, path
-    assert not finished.has("corpus") and not finished.has("noised")
+    assert not finished.has("corpus") and not finished.has("clipped")
+
+
+def test_the_ledger_beside_the_corpus_tells_no_word_either(setting):
+    config, _ = setting
+    (entry,) = Path(config.input.path + ".privacy-ledger").iterdir()
+    assert not any(secret in entry.read_text() for secret in SECRETS)
 
 
 def test_the_result_is_new_texts_alone(finished):
     result = pq.read_table(finished.at("augmented.parquet"))
-    assert result["synthetic"].to_pylist() == [True] * 7
-    assert result["label"].unique().to_pylist() == ["corn"]
+    assert result["synthetic"].to_pylist() == [True] * 12
+    assert sorted(result["label"].to_pylist()) == ["corn"] * 7 + ["ship"] * 5
     assert result.column_names[:2] == ["text", "label"] and "note" not in result.column_names
-    assert set(result["source_id"].to_pylist()) <= set(range(9))
 
 
 def test_all_files_agree(finished):
@@ -140,22 +155,51 @@ def test_all_files_agree(finished):
     assert "privacy: the corpus's texts are gone" in [finding.check for finding in findings]
 
 
-def test_the_manifest_states_the_promise_and_no_key_to_the_noise(finished):
+def test_points_that_are_not_those_of_the_release_are_found_and_drawn_again(finished, setting):
+    config, _ = setting
+    run = Run(finished.uri)
+    (file,) = sorted(run.table("embeddings").files)[:1]
+    rows = run.read_table(file)
+    changed = np.array(rows["embedding"].to_pylist(), np.float32)[::-1]
+    try:
+        pq.write_table(rows.set_column(2, "embedding", fixed_size_list(changed)), file)
+        failed = [finding.check for finding in verify(run) if not finding.ok]
+        assert failed == ["embeddings: points of the release"]
+    finally:
+        release_job.write_points(config, run)
+    assert all(finding.ok for finding in verify(run))
+
+
+def test_the_manifest_states_the_promise_and_nothing_else_of_the_corpus(finished):
     manifest = Manifest.read(Run(finished.uri))
     promise = manifest.privacy
-    assert (promise.epsilon, promise.delta, promise.sensitivity) == (8.0, 1e-5, 1.0)
-    assert promise.sigma > 0.5 and "labels" in promise.assumes
-    assert len(manifest.models["directions"]["sha256"]) == 64
+    assert (promise.epsilon, promise.delta) == (8.0, 1e-5)
+    assert promise.sensitivity == pytest.approx(0.5 * 2**0.5)
+    assert promise.neighbors == "add_or_remove" and "may be in the corpus or not" in promise.unit
+    assert "declared" in promise.labels and "made of words" in promise.public_data
     assert manifest.input.columns == ["text", "label"]
-    assert manifest.input.bad_rows == {"label is null": BadRows(count=1, examples=[25])}
+    assert manifest.input.bad_rows == {} and manifest.input.digest is None
+    release = json.loads(Run(finished.uri).read("release.json"))
+    noised = [max(20, round(count / release["units"])) for count in release["counts"]]
+    assert manifest.class_counts == dict(zip(["corn", "ship"], noised, strict=True))
+    for stage in ("corpus", "embed"):  # whose times depend on the texts
+        assert manifest.stages[stage] == StageFacts(seconds=0.0)
     assert Run(finished.uri).read(MANIFEST).decode().count("seed") == 1  # the plan's
 
 
-def test_embeddings_are_not_those_of_the_texts(finished, setting):
-    config, _ = setting
-    rows = finished.table("embeddings").to_table().sort_by("id")
-    assert rows.column_names == ["id", "label", "embedding"]
-    texts = pq.read_table(config.input.path, columns=["text"])["text"].to_pylist()[: len(rows)]
-    true = Encoder(config.encoder.model).encode(texts)
-    noised = np.array(rows["embedding"].to_pylist())
-    assert (np.linalg.norm(noised - true, axis=1) > 0.1).all()
+def test_no_log_tells_of_the_time_before_the_release(finished):
+    logs = [path.read_text() for path in Path(finished.uri, "logs").iterdir()]
+    assert logs and not any("embed" in line for text in logs for line in text.splitlines())
+
+
+def test_a_second_release_of_the_corpus_needs_a_budget(finished, setting, tmp_path):
+    config, digest = setting
+    models = {name: {"name": name, "sha256": digest} for name in ("encoder", "llm", "bridge")}
+    actors = Actors(decode=WordsActor, check_models=lambda config: models)
+    with pytest.raises(UserError, match=r"released 1 time before; once more makes epsilon 1\d"):
+        rounds.augment(config, str(tmp_path / "second"), Local(actors))
+    assert not Run(str(tmp_path / "second")).has("release.json")
+    privacy = config.privacy.model_copy(update={"budget": 13.0})
+    config = config.model_copy(update={"privacy": privacy})
+    run = rounds.augment(config, str(tmp_path / "second"), Local(actors))
+    assert run.read("release.json") != finished.read("release.json")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fake_run import HERE, fake_config, fakes_told
 from fake_stages import FAKES
-from test_expansion import _config_of, is_sound, labels_of, rows, write
+from grown_corpus import config_of, is_sound, labels_of, rows, write
 
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline import plan as plan_module
@@ -41,7 +41,7 @@ def planned(tmp_path, points_per_file: int = 6, executor=HERE["executor"], **pla
 
 def is_that_of_one_process(run: Run, points: dict[str, int]) -> bool:
     """Whether weights and first plan are what `smotext_ray.plan.unsharded` makes."""
-    embedded, config = run.table("embeddings"), _config_of(run)
+    embedded, config = run.table("embeddings"), config_of(run)
     weights = run.table(weights_directory(Manifest.read(run))).to_table().sort_by("id")
     made = run.table("plan", "round-1").to_table().sort_by("sample_id")
     here = unsharded_weights(embedded, points, config)
@@ -91,18 +91,18 @@ def test_weights_are_made_once_and_anew_when_the_corpus_has_grown(tmp_path):
         setattr(manifest, name, None)
     manifest.rounds = []
     manifest.save(run)
-    assert plan_module.plan(_config_of(run), run, Manifest.read(run), **HERE)
+    assert plan_module.plan(config_of(run), run, Manifest.read(run), **HERE)
     assert Manifest.read(run).weights.files == first and len(first) == 3
     assert {n: Path(run.at(n)).stat().st_mtime_ns for n in stays} == stays and len(stays) == 2
     assert Manifest.read(run).rounds[0].plan_files == plan
-    run = rounds.augment(_config_of(run), run.uri, **HERE)
+    run = rounds.augment(config_of(run), run.uri, **HERE)
 
     new = write(tmp_path / "new.parquet", rows("corn", 40, 60))
     run, done = expand(run.uri, ExpansionRequest(input=str(new)), **HERE)
     assert done and is_sound(run) and labels_of(run)[True] == {"ship": 45}
     again = Manifest.read(run).weights.files
     assert again.keys().isdisjoint(first) and set(again.values()) != set(first.values())
-    config, points = _config_of(run), {"ship": 45}
+    config, points = config_of(run), {"ship": 45}
     here = unsharded_weights(run.table("embeddings"), points, config)
     weights = run.table(weights_directory(Manifest.read(run))).to_table().sort_by("id")
     assert weights.combine_chunks().equals(here.combine_chunks())

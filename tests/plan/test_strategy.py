@@ -167,3 +167,8 @@ def test_a_class_is_named_as_it_is_shown_or_by_its_value(labels, name):
 def test_what_names_no_class_comes_with_a_suggestion(labels, name, meant):
     with pytest.raises(UserError, match=f"did you mean '{meant}'"):
         targets(dict.fromkeys(labels, 2), {name: 5})
+
+
+def test_a_class_that_comes_twice_is_refused_and_not_overwritten():
+    with pytest.raises(UserError, match="has the class 'ship' twice; name it once"):
+        targets(COUNTS, '{"ship": 160, "ship": 200}')

@@ -15,7 +15,7 @@ from smotext_ray.errors import UserError
 from smotext_ray.models.bridge_config import read_bridge_config
 from smotext_ray.models.files import DEFAULT_BRIDGE, locate_model
 from smotext_ray.privacy.directions import (
-    MOST,
+    Directions,
     check_directions,
     principal_directions,
     read_directions,
@@ -34,7 +34,7 @@ def embeddings():
 @pytest.fixture
 def privacy(tmp_path, embeddings):
     file = tmp_path / "mine.safetensors"
-    write_directions(principal_directions([embeddings], most=4), file, ENCODER, "abc")
+    write_directions(principal_directions([embeddings], most=4), file, ENCODER, "abc", "made: 300")
     return PrivacyConfig(epsilon=1.0, dimensions=3, directions=str(file))
 
 
@@ -61,6 +61,7 @@ def test_a_file_holds_them_and_a_run_takes_the_first(privacy, embeddings):
     np.testing.assert_array_equal(found.variances, expected.variances)
     facts = check_directions(privacy, ENCODER, "abc")
     assert facts["name"] == privacy.directions and len(facts["sha256"]) == 64
+    assert facts["source"] == "made: 300"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,15 @@ def test_more_than_there_are_is_refused(privacy):
         read_directions(privacy.model_copy(update={"dimensions": 5}))
 
 
+@pytest.mark.parametrize(("epsilon", "taken"), [(2.9, 128), (3.0, 300)])
+def test_without_a_number_a_run_takes_fewer_where_the_noise_is_large(tmp_path, epsilon, taken):
+    file = tmp_path / "wide.safetensors"
+    made = Directions(np.zeros(300, np.float32), np.eye(300, dtype=np.float32), np.ones(300))
+    write_directions(made, file, ENCODER, "abc", "made")
+    privacy = PrivacyConfig(epsilon=epsilon, directions=str(file))
+    assert len(read_directions(privacy).variances) == taken
+
+
 @pytest.mark.parametrize("content", [None, b"no tensors", {"mean": np.zeros(3)}])
 def test_a_file_of_something_else_is_refused(tmp_path, content):
     file = tmp_path / "odd.safetensors"
@@ -88,11 +98,11 @@ def test_a_file_of_something_else_is_refused(tmp_path, content):
 
 
 def test_the_package_carries_those_of_its_encoder():
-    privacy = PrivacyConfig(epsilon=1.0, dimensions=MOST)
+    privacy = PrivacyConfig(epsilon=8.0)
     digest = read_bridge_config(DEFAULT_BRIDGE).encoder_sha256
     check_directions(privacy, EncoderConfig(), digest)
     basis = read_directions(privacy).basis
-    np.testing.assert_allclose(basis.T @ basis, np.eye(MOST), atol=1e-5)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-5)
 
 
 def test_the_command_makes_them_of_texts(tmp_path):

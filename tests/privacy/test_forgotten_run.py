@@ -6,7 +6,8 @@ import io
 
 import pyarrow.parquet as pq
 import pytest
-from handmade_run import MODELS, build, config_for, corpus_table
+from fake_stages import MODELS
+from handmade_run import build, config_for, corpus_table
 from rich.console import Console
 
 from smotext_ray.cli.show import show_outcome, show_samples
@@ -17,7 +18,7 @@ from smotext_ray.corpus.survey import survey_corpus
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline.plan_files import PlanWriter, group_item
 from smotext_ray.plan.shards import Shard
-from smotext_ray.privacy.mechanism import promise
+from smotext_ray.privacy.promise import promise
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import InputFacts, StageFacts
 from smotext_ray.run.manifest import Manifest
@@ -38,7 +39,7 @@ def run(tmp_path):
     for directory in ("embeddings", "corpus"):
         run.clear(directory)
     pq.write_table(embeddings, f"{run.make('embeddings')}/part-00000.parquet")
-    manifest.privacy = promise(PRIVACY)
+    manifest.privacy = promise(RunConfig(privacy=PRIVACY), {"name": "made"})
     manifest.stages["denoise"] = StageFacts(seconds=0.1)
     manifest.result = write_result(run, manifest, {"grain": 3})
     manifest.save(run)
@@ -85,7 +86,8 @@ def test_samples_are_shown_without_parents(run):
 def test_private_is_never_said_without_epsilon_and_delta(run, show):
     told = printed(show, run)
     assert "Differentially private with epsilon 8 and delta 1e-05" in told
-    assert "sensitivity is 1" in told and "labels, row numbers" in told
+    assert "sensitivity is 0.7071" in told and "one record, text and label" in told
+    assert "a person is in one record only" in told and "Public: the models" in told
 
 
 def test_a_run_without_epsilon_does_not_say_so(tmp_path):

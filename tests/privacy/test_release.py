@@ -1,116 +1,90 @@
-"""From ``noised/`` to ``embeddings/``: every row released once, and no text on the way."""
+"""The noise, the classes that are released, and the file that holds them."""
 
 from __future__ import annotations
 
+import math
+import sys
+
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from scipy.stats import norm
 
-from smotext_ray.config.schema import EncoderConfig, PrivacyConfig, RunConfig
+from smotext_ray.config.schema import PrivacyConfig
 from smotext_ray.errors import UserError
-from smotext_ray.pipeline.denoise import denoise
-from smotext_ray.privacy.directions import principal_directions, read_directions, write_directions
-from smotext_ray.privacy.mechanism import noise_scale
-from smotext_ray.privacy.release import Release, check_input
-from smotext_ray.run.directory import NOISED, Run
-from smotext_ray.tables import fixed_size_list, matrix
+from smotext_ray.privacy.gaussian import delta_at
+from smotext_ray.privacy.release import (
+    Release,
+    add_noise,
+    least_count,
+    noise_scale,
+    release,
+)
+from smotext_ray.privacy.sums import SENSITIVITY, UNITS, ClassSums
 
-D, K = 6, 3
-LABELS = ["grain", "ship"]
-
-
-@pytest.fixture
-def config(tmp_path):
-    public = np.random.default_rng(3).normal(size=(200, D)).astype(np.float32)
-    file = tmp_path / "public.safetensors"
-    write_directions(principal_directions([public]), file, EncoderConfig(), "abc")
-    privacy = PrivacyConfig(epsilon=8.0, clip_norm=2.0, dimensions=K, directions=str(file))
-    return RunConfig(privacy=privacy)
+CLASSES = ("grain", "ship")
+PUBLIC = PrivacyConfig(epsilon=2.0, classes=CLASSES)
+PRIVATE = PrivacyConfig(epsilon=2.0)
 
 
-def table(rows):
-    return pa.table(
-        {
-            "id": np.arange(rows),
-            "text": [f"secret {i}" for i in range(rows)],
-            "label": [LABELS[i % 2] for i in range(rows)],
-        }
-    )
+def sums(*counts, width=3):
+    return ClassSums(np.array(counts) * UNITS, np.zeros((len(counts), width), np.int64))
 
 
-def noised_run(directory, files):
-    """A run whose ``noised/`` holds these ids."""
-    run = Run(str(directory / "run"))
-    random = np.random.default_rng(0)
-    for number, ids in enumerate(files):
-        content = {
-            "id": np.array(ids, np.int64),
-            "label": pa.array([LABELS[i % 2] for i in ids], pa.string()),
-            "embedding": fixed_size_list(random.normal(size=(len(ids), K)) + 5),
-        }
-        pq.write_table(pa.table(content), f"{run.make(NOISED)}/{number}.parquet")
-    return run
+@pytest.mark.parametrize("epsilon", [0.3, 1.0, 8.0, 20.0])
+@pytest.mark.parametrize("neighbors", ["add_or_remove", "replace"])
+@pytest.mark.parametrize("classes", [None, CLASSES])
+def test_the_scale_keeps_the_promise_and_spends_no_more(epsilon, neighbors, classes):
+    privacy = PrivacyConfig(epsilon=epsilon, delta=1e-6, neighbors=neighbors, classes=classes)
+    mu = SENSITIVITY[neighbors] / noise_scale(privacy)
+    share = 1.0 if classes else 0.5
+    assert delta_at(mu, epsilon) <= share * 1e-6
+    assert delta_at(mu * 1.001, epsilon) > share * 1e-6
 
 
-def test_what_is_released_is_no_text_and_no_embedding(config):
-    embeddings = np.random.default_rng(0).normal(size=(4000, D)).astype(np.float32)
-    released = Release(config)(table(4000), embeddings)
-    assert released.column_names == ["id", "label", "embedding"]
-    rows = matrix(released["embedding"])
-    assert rows.shape == (4000, K)
-    coordinates = read_directions(config.privacy).coordinates(embeddings)
-    lengths = np.linalg.norm(coordinates, axis=1, keepdims=True)
-    noise = rows - coordinates * np.minimum(1, 2.0 / lengths)
-    assert noise.std(0) == pytest.approx(noise_scale(config.privacy), rel=0.06)
+def test_noise_is_gaussian_and_independent():
+    numbers = np.repeat([[0, 10, -3, 1]], 2000, axis=0)
+    noise = (add_noise(numbers, 5000.0) - numbers) / 5000
+    assert noise.mean(0) == pytest.approx(0, abs=5 / 2000**0.5)
+    np.testing.assert_allclose(np.cov(noise.T), np.eye(4), atol=0.16)
+    assert (np.abs(noise) < 1).mean() == pytest.approx(norm.cdf(1) - norm.cdf(-1), abs=0.02)
 
 
-def test_a_second_release_of_the_same_rows_is_another_one(config):
-    embeddings = np.zeros((3, D), np.float32)
-    release = Release(config)
-    first, second = (matrix(release(table(3), embeddings)["embedding"]) for _ in range(2))
-    assert (first != second).all()
+def test_nobody_can_draw_the_noise_again():
+    numbers, drawn = np.zeros((2, 8), np.int64), []
+    for _ in range(2):
+        np.random.seed(0)
+        drawn.append(add_noise(numbers, 1e6))
+    assert len(np.unique(np.concatenate(drawn))) == 32
 
 
-def test_embeddings_are_as_wide_as_the_encoder_s_and_one_a_row(config, tmp_path):
-    run = noised_run(tmp_path, [[0, 1, 2], [], [3, 4, 5, 6]])
-    denoise(config, run, LABELS, 7)
-    written = run.table("embeddings").to_table().sort_by("id")
-    assert written.column_names == ["id", "label", "embedding"]
-    assert written["id"].to_pylist() == list(range(7))
-    assert written["label"].to_pylist() == [LABELS[i % 2] for i in range(7)]
-    assert written.schema.field("embedding").type == pa.list_(pa.float32(), D)
-    # In the public directions, and nearer to their mean than the noised rows were.
-    directions = read_directions(config.privacy)
-    rows = matrix(written["embedding"])
-    inside = directions.lift(directions.coordinates(rows))
-    np.testing.assert_allclose(inside, rows, atol=1e-5)
-    assert np.linalg.norm(rows - directions.mean, axis=1).max() < 5
+def test_counts_and_sums_get_noise_of_the_same_scale():
+    drawn = release(sums(*[50] * 600), list(range(600)), PUBLIC)
+    scale = noise_scale(PUBLIC)
+    assert (drawn.counts - 50).std() == pytest.approx(scale, rel=0.1)
+    assert drawn.sums.std() == pytest.approx(scale, rel=0.06)
 
 
-def test_what_a_killed_stage_left_is_replaced(config, tmp_path):
-    run = noised_run(tmp_path, [[0, 1]])
-    pq.write_table(pa.table({"text": ["left"]}), f"{run.make('embeddings')}/part-00007.parquet")
-    denoise(config, run, LABELS, 2)
-    assert run.table("embeddings").count_rows() == 2
+def test_a_class_of_one_record_shows_its_name_with_a_quarter_of_delta():
+    privacy = PRIVATE.model_copy(update={"delta": 0.08})  # large enough to be counted
+    drawn = release(sums(*[1] * 4000), list(range(4000)), privacy)
+    assert len(drawn.labels) / 4000 == pytest.approx(0.02, abs=0.009)
 
 
-@pytest.mark.parametrize("ids", [[[0, 1, 2], [2]], [[0, 1]], [[0, 1], [1]]])
-def test_a_row_released_twice_or_never_stops_the_run(config, tmp_path, ids):
-    run = noised_run(tmp_path, ids)
-    with pytest.raises(RuntimeError, match="released once"):
-        denoise(config, run, LABELS, 3)
-    assert not run.has("embeddings")
+def test_large_classes_are_released_and_declared_ones_always():
+    assert release(sums(500, 0), CLASSES, PRIVATE).labels == ["grain"]
+    assert release(sums(500, 0), CLASSES, PUBLIC).labels == ["grain", "ship"]
+    assert least_count(PUBLIC) == -math.inf and 1 < least_count(PRIVATE) < 20
 
 
-def test_ids_of_the_user_are_refused():
-    config = RunConfig.model_validate({"input": {"id_column": "patient"}})
-    with pytest.raises(UserError, match="omit --id-column"):
-        check_input(config, 10)
+def test_a_file_holds_it_to_the_last_digit():
+    drawn = release(sums(40, 30), CLASSES, PUBLIC)
+    again = Release.from_json(drawn.to_json())
+    assert again.labels == drawn.labels and again.noise == drawn.noise
+    np.testing.assert_array_equal(again.counts, drawn.counts)
+    np.testing.assert_array_equal(again.sums, drawn.sums)
 
 
-def test_a_delta_that_allows_a_row_to_be_given_away_is_refused():
-    config = RunConfig(privacy=PrivacyConfig(epsilon=1.0, delta=1e-3))
-    check_input(config, 999)
-    with pytest.raises(UserError, match=r"privacy\.delta is 0\.001 for 1000 rows"):
-        check_input(config, 1000)
+def test_without_the_library_the_user_learns_its_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, "opendp.prelude", None)
+    with pytest.raises(UserError, match=r"pip install 'smotext-ray\[privacy\]'"):
+        add_noise(np.zeros(1, np.int64), 1.0)

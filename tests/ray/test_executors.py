@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cluster_tools import Stage
 from fake_run import HERE, fake_config, write_two_classes
 from fake_stages import FAKES
 
@@ -17,34 +20,53 @@ from smotext_ray.run.verify import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
+BLOCK = 4
+Calls = dict[str, list[dict[str, Any]]]  # of each actor
 ON_RAY = {"executor": OnRay(FAKES)}
 
 
 @pytest.fixture(scope="module")
-def runs(shared_ray, tmp_path_factory) -> dict[str, Run]:
-    """A run of a variant with an expansion, on each; and one that went from this one to Ray."""
-    home = tmp_path_factory.mktemp("executors")
-    made = {}
-    corpus = write_two_classes(home / "corpus.parquet", 40, 15)
+def made(shared_ray, tmp_path_factory) -> dict[str, tuple[Run, Calls]]:
+    """A run of a variant with an expansion, in this process or with one half on Ray; the calls."""
+    home, stage = tmp_path_factory.mktemp("executors"), Stage(shared_ray.directory)
+    corpus = home / "corpus.parquet"
     config = fake_config(
         corpus,
         plan={"variant": "borderline"},
-        resources={"plan_points_per_file": 6, "decode_rows_per_block": 4},
+        resources={"plan_points_per_file": 6, "decode_rows_per_block": BLOCK},
     )
+    found = {}
     for name, (first, then) in {
         "here": (HERE, HERE),
-        "ray": (ON_RAY, ON_RAY),
-        "both": (HERE, ON_RAY),
+        "ray": (ON_RAY, HERE),
+        "expanded on ray": (HERE, ON_RAY),
     }.items():
+        stage.reset(seconds=0)
         write_two_classes(corpus, 40, 15)
         run = rounds.augment(config, str(home / name), **first)
         write_two_classes(corpus, 50, 15)
-        made[name], done = expand(run.uri, ExpansionRequest(), **then)
+        run, done = expand(run.uri, ExpansionRequest(), **then)
         assert done
-    return made
+        found[name] = run, {actor: stage.calls(actor) for actor in ("encoder", "decoder")}
+    return found
 
 
-@pytest.mark.parametrize("other", ["ray", "both"])
+@pytest.fixture(scope="module")
+def runs(made) -> dict[str, Run]:
+    return {name: run for name, (run, _) in made.items()}
+
+
+def test_every_row_is_worked_on_once_in_blocks_of_the_size_that_is_set(made):
+    tables = {"encoder": ("embeddings", "id"), "decoder": ("samples", "sample_id")}
+    for run, calls in made.values():
+        for actor, (directory, key) in tables.items():
+            rows = run.table(directory).to_table()[key].to_pylist()
+            assert sorted(id_ for call in calls[actor] for id_ in call["ids"]) == sorted(rows)
+    on_ray = [call for call in made["ray"][1]["decoder"] if call["pid"] != os.getpid()]
+    assert on_ray and max(len(call["ids"]) for call in on_ray) <= BLOCK
+
+
+@pytest.mark.parametrize("other", ["ray", "expanded on ray"])
 @pytest.mark.parametrize(
     ("directory", "key"),
     [

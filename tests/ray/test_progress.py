@@ -9,7 +9,14 @@ import time
 import pytest
 
 from smotext_ray.cluster import progress
-from smotext_ray.cluster.progress import MOST_EVENTS, Counter, StageActor, stage_progress
+from smotext_ray.cluster.progress import (
+    MOST_EVENTS,
+    Counter,
+    Pace,
+    StageActor,
+    stage_progress,
+    time_in_words,
+)
 from smotext_ray.run.directory import Run
 from smotext_ray.run.log import log_to_run, run_name
 
@@ -80,7 +87,7 @@ class Metrics:
 
 def test_a_counter_that_began_again_at_0_takes_nothing_back(tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "StageMetrics", Metrics)
-    monkeypatch.setattr(progress, "tqdm", Bar)
+    monkeypatch.setattr(progress, "progress_bar", Bar)
     watch = progress._Watch("embed", 20, 2, Run(str(tmp_path)), counter=None)
     with Bar(total=20, initial=2) as bar:
         for rows in (5, 5, 9, 3, 4):
@@ -90,6 +97,50 @@ def test_a_counter_that_began_again_at_0_takes_nothing_back(tmp_path, monkeypatc
 
 
 Counts = progress.collections.Counter
+
+
+def test_what_is_loaded_is_logged_once_and_is_no_warning(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(progress, "StageMetrics", Metrics)
+    monkeypatch.setattr(progress.log, "propagate", True)
+    counter = Counter()
+    for _ in range(2):
+        counter.phase("loading the LLM")
+    watch = progress._Watch("decode round-1", 20, 0, Run(str(tmp_path)), counter=None)
+    with caplog.at_level(logging.INFO, "smotext_ray"), Bar(total=20, initial=0) as bar:
+        watch._pass_on(*counter.see(0), bar)
+        watch._pass_on(*counter.see(1), bar)
+    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
+        ("INFO", "decode round-1: loading the LLM")
+    ]
+
+
+@pytest.mark.parametrize("has_bar", [False, True])
+def test_without_a_bar_the_log_tells_how_far_a_stage_is(tmp_path, monkeypatch, caplog, has_bar):
+    monkeypatch.setattr(progress, "StageMetrics", Metrics)
+    monkeypatch.setattr(progress.log, "propagate", True)
+    monkeypatch.setattr(progress, "is_shown", lambda: has_bar)
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    watch = progress._Watch("decode round-1", 120, 0, Run(str(tmp_path)), counter=None)
+    with caplog.at_level(logging.DEBUG, "smotext_ray"), Bar(total=120, initial=0) as bar:
+        for rows in (0, 20, 40):
+            watch._pass_on(Counts({("smotext_rows",): rows, ("smotext_tokens",): 9}), [], bar)
+    assert {record.levelname for record in caplog.records} == {"DEBUG" if has_bar else "INFO"}
+    # 20 rows took the 30 s between two looks.
+    assert [record.getMessage() for record in caplog.records] == [
+        "decode round-1: 0 of 120 rows (0%), 9 tokens",
+        "decode round-1: 20 of 120 rows (16%), 9 tokens",
+        "decode round-1: 40 of 120 rows (33%), 9 tokens, about 2 min left",
+    ]
+
+
+def test_the_time_left_counts_from_the_first_rows_on():
+    pace = Pace(100)
+    assert pace.seconds_left(0, 0.0) is None  # loading
+    assert pace.seconds_left(10, 60.0) is None
+    assert pace.seconds_left(20, 70.0) == 80.0
+    assert pace.seconds_left(100, 150.0) == 0.0
+    assert [time_in_words(s) for s in (7.4, 110.0, 9000.0)] == ["7 s", "2 min", "2.5 h"]
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +176,7 @@ class Bar:
 
 
 def test_a_stage_is_shown_to_its_end_and_logged(ray, run, monkeypatch, caplog):
-    monkeypatch.setattr(progress, "tqdm", Bar)
+    monkeypatch.setattr(progress, "progress_bar", Bar)
     monkeypatch.setattr(progress.log, "propagate", True)
     with (
         caplog.at_level(logging.INFO, "smotext_ray"),

@@ -12,7 +12,7 @@ from huggingface_hub import DatasetCard
 from smotext_ray.cli.main import main
 from smotext_ray.config.load import load_config
 from smotext_ray.config.schema import config_json
-from smotext_ray.privacy.mechanism import Promise
+from smotext_ray.privacy.promise import Promise
 from smotext_ray.run.card import _size, card_text
 from smotext_ray.run.manifest import Manifest
 
@@ -115,13 +115,17 @@ def test_a_run_with_epsilon_says_what_it_promises(run):
         dimensions=4,
         sigma=0.6,
         accountant="opendp",
-        assumes="labels are public",
+        assumes="no record is in it twice",
+        neighbors="replace",
+        labels="protected",
+        public_data="the models",
     )
     manifest.config = changed(manifest.config, privacy={"epsilon": 8.0, "delta": 1e-5})
     manifest.result.rows = manifest.result.synthetic = 2
     text = card_text(manifest)
     assert "Differentially private with epsilon 8 and delta 1e-05 for a record" in text
-    assert "Assumed: labels are public" in text and "not anonymous" not in text
+    assert "Labels: protected. Public: the models. Assumed: no record is in it twice." in text
+    assert "not anonymous" not in text
     assert "No row of the corpus" in text
     assert table(text, "Classes")[0] == ["grain", "4", "5", "2", "2"]
 

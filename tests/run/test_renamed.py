@@ -7,8 +7,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from fake_stages import MODELS
+from handmade_run import config_for
 from rich.console import Console
-from support.handmade_run import MODELS, config_for
 
 from smotext_ray.cli.show import show_outcome, show_samples
 from smotext_ray.errors import UserError

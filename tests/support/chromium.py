@@ -65,10 +65,14 @@ class Page:
 
     def open(self, file: Path) -> None:
         """Load a file and wait until it is there."""
+        self.open_address(file.as_uri())
+
+    def open_address(self, address: str) -> None:
+        """Load a page and wait until it is there."""
         self._loaded = False
         self.complaints.clear()
         self.requests.clear()
-        self.call("Page.navigate", url=file.as_uri())
+        self.call("Page.navigate", url=address)
         while not self._loaded:
             self._receive()
 

@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from handmade_run import DIM
 
 from smotext_ray.models.engine import Candidates
 from smotext_ray.models.engine_loop import EngineDead
 from smotext_ray.pipeline import actors
 
+# Each process of an actor imports this file: nothing of pandas, and no file that needs it.
+DIM = 6  # of an embedding
 HERE = "FAKE_STAGES"
 MODELS = {name: {"name": name, "sha256": "0"} for name in ("encoder", "llm", "bridge")}
 CONSTRUCTOR_FAILS, ENGINE_DIES = "constructor-fails", "engine-dies"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fake_stages import DIM, MODELS
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.staging import stage_corpus
@@ -25,9 +26,6 @@ from smotext_ray.run.reference import build_reference
 from smotext_ray.run.result import write_input_schema, write_result
 from smotext_ray.run.samples import summarize_round
 from smotext_ray.tables import fixed_size_list
-
-MODELS = {name: {"name": name, "sha256": "0"} for name in ("encoder", "llm", "bridge")}
-DIM = 6
 
 
 def corpus_table(grain: int = 4, ship: int = 6, label_of: Mapping[str, Any] | None = None):

@@ -167,7 +167,10 @@ def noised(report: dict[str, Any], epsilon: float = 8.0) -> dict[str, Any]:
         "epsilon": epsilon,
         "delta": 1e-5,
         "sensitivity": 2.0,
-        "labels": "known to everyone",
+        "neighbors": "one record, text and label",
+        "labels": "protected like texts",
+        "public_data": "the models",
+        "assumes": "a person is in one record only",
         "utility": utility,
     }
     return {

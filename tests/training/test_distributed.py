@@ -170,13 +170,13 @@ def test_impossible_trainings_are_refused_before_ray_starts(config, tmp_path, mo
 )
 def test_workers_that_ray_would_wait_for_without_end_are_refused(cluster, use_gpu, cpus, message):
     with pytest.raises(UserError, match=message):
-        distributed._check_room(cluster, 4, use_gpu, cpus)
+        distributed._scaling(cluster, 4, use_gpu, cpus)
 
 
 def test_gpus_are_used_where_there_are_any():
-    assert not distributed._check_room(Cluster(4, 0, 8), 4, None, 1)
-    assert distributed._check_room(Cluster(4, 4, 8), 4, None, 1)
-    assert not distributed._check_room(Cluster(4, 4, 8), 4, False, 1)
+    assert not distributed._scaling(Cluster(4, 0, 8), 4, None, 1).use_gpu
+    assert distributed._scaling(Cluster(4, 4, 8), 4, None, 1).use_gpu
+    assert not distributed._scaling(Cluster(4, 4, 8), 4, False, 1).use_gpu
 
 
 def test_a_worker_that_does_not_see_the_drivers_file_is_refused(tmp_path):

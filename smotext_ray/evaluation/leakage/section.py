@@ -47,14 +47,23 @@ def copy_check(
 
 def _copies(material: EvaluationData) -> list[dict[str, Any]]:
     real, new = material.real, material.synthetic
-    parents = [[real.texts[row] for row in rows] for rows in material.parents]
+    rows_of, whose = material.parents, "a parent"
+    if not rows_of.shape[1]:  # with epsilon, texts have no parents
+        rows_of, whose = _nearest(new.embeddings, real.embeddings), "the nearest real text"
+    parents = [[real.texts[row] for row in rows] for rows in rows_of]
     found = copies(new.texts, parents, real.texts)
     return [
         _line("verbatim copies", found.verbatim_share, "share equal to a real text"),
         _line("near copies", found.near_any_share, "share with 80% of word 3-grams of a real text"),
-        _line("longest shared run, mean", found.longest_run.mean, "words in a row of a parent"),
-        _line("longest shared run, maximum", found.longest_run.max, "words in a row of a parent"),
+        _line("longest shared run, mean", found.longest_run.mean, f"words in a row of {whose}"),
+        _line("longest shared run, maximum", found.longest_run.max, f"words in a row of {whose}"),
     ]
+
+
+def _nearest(new: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """The row of the nearest real text for each synthetic one, of shape (n, 1)."""
+    blocks = [(block @ real.T).argmax(1) for block in np.array_split(new, len(new) // 1000 + 1)]
+    return np.concatenate(blocks)[:, None]
 
 
 def _members_and_others(material: EvaluationData) -> tuple[np.ndarray, np.ndarray]:
@@ -108,6 +117,8 @@ def _attacks(
 
 def _on_parents(material: EvaluationData) -> list[dict[str, Any]]:
     real, new, test = material.real, material.synthetic, material.test
+    if not material.parents.shape[1]:
+        return []
     members, others = matched_parents(real.labels, test.labels, material.parents)
     own = (material.parents[None] == members[:, None, None]).any(axis=2)
     if len(members) < 2 or own.all(axis=1).any():  # a single text, or a single pair of parents

@@ -210,7 +210,10 @@ class Privacy(TypedDict, total=False):
     epsilon: float | None
     delta: float | None
     sensitivity: float | None
-    labels: str | None  # what is assumed about them
+    neighbors: str | None  # how the corpora differ that the guarantee makes alike
+    labels: str | None  # what is protected of them
+    public_data: str | None
+    assumes: str | None
     rows: list[Check]
     utility: list[UtilityAtEpsilon]
 

@@ -41,6 +41,7 @@ ARM_GROUPS: dict[str, dict[str, str]] = {
         "synthetic_only": "synthetic only",
         "real_and_synthetic": "real + synthetic",
         "weighted_by_class": "real + synthetic, weighted by class",
+        "nearest_centroid_of_both": "real + synthetic, nearest class mean",
     },
 }
 ARMS = {arm: words for group in ARM_GROUPS.values() for arm, words in group.items()}

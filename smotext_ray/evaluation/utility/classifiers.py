@@ -48,6 +48,9 @@ OF_REAL_ROWS: dict[str, dict[str, Classifier]] = {
     "tfidf": {"nearest_centroid": CENTROIDS["tfidf"]},
 }
 
+# On real and synthetic rows: what synthetic texts do for a classifier without settings.
+NEAREST_OF_BOTH = "nearest_centroid_of_both"
+
 
 def baselines(name: str, classifier: Classifier) -> dict[str, Classifier]:
     """Classifiers of the real rows alone to set beside one, by the name of their arm.

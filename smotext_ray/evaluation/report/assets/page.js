@@ -103,8 +103,8 @@ function nameCopies(privacy) {
     ? `Differential privacy, ${epsilon}` : "Copy check";
   document.getElementById("to-copies").textContent = guarded ? epsilon : "Copies";
   document.getElementById("copies-note").textContent = guarded
-    ? "Embeddings were clipped and noise was added once per record; later steps use no more of the "
-      + "privacy budget. The measurements below are sanity checks, not the guarantee."
+    ? "Noise was added once to a count and a sum per class; later steps use no more of the privacy "
+      + "budget. The measurements below are sanity checks, not the guarantee."
     : "Counts of copies, and results of attacks on this run. No noise was added: this is not a "
       + "privacy guarantee, and other attacks may find more.";
 }
@@ -113,7 +113,9 @@ function drawCopies(body, privacy) {
   const guarded = has(privacy.epsilon);
   if (guarded) {
     body.append(factList([["\u03b5", privacy.epsilon], ["\u03b4", privacy.delta],
-      ["Sensitivity", privacy.sensitivity], ["Labels", privacy.labels]]));
+      ["Sensitivity", privacy.sensitivity], ["Protected", privacy.neighbors],
+      ["Labels", privacy.labels], ["Public", privacy.public_data], ["Assumed", privacy.assumes]]
+      .filter(([, value]) => has(value))));
   }
   const rows = (privacy.rows ?? []).map(
     (row) => [plain(row.name), reading(row.value), row.note ?? ""]);

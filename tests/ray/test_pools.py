@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ray.data import DataContext
 
-from smotext_ray.cluster import local_ray, session
 from smotext_ray.cluster import pools as pools_module
 from smotext_ray.cluster.pools import (
     DECODER_GIB,
@@ -300,69 +296,6 @@ def test_a_pool_starts_with_all_its_actors():
     compute = options["compute"]
     assert (compute.min_size, compute.max_size, compute.initial_size) == (3, 3, 3)
     assert (options["num_cpus"], options["num_gpus"]) == (1.0, 0.5)
-
-
-# Which Ray
-
-
-class FakeRay:
-    """Records how Ray is started; says it has two nodes, one of them gone."""
-
-    def __init__(self):
-        self.given = None
-        self.shutdowns = 0
-
-    def shutdown(self):
-        self.shutdowns += 1
-
-    def is_initialized(self):
-        return False
-
-    def init(self, **options):
-        self.given = options
-
-    def cluster_resources(self):
-        return {"CPU": 6.0, "GPU": 2.0, "memory": 8.0 * 1024**3}
-
-    def nodes(self):
-        return [
-            {"Alive": True, "Resources": {"CPU": 6.0, "GPU": 2.0}},
-            {"Alive": False, "Resources": {"GPU": 4.0}},
-        ]
-
-
-@pytest.fixture
-def fake_ray(monkeypatch):
-    fake = FakeRay()
-    monkeypatch.setitem(sys.modules, "ray", fake)
-    monkeypatch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")  # which connect sets
-    for module in (session, local_ray):
-        monkeypatch.setattr(module, "forget_token", lambda: None)
-    monkeypatch.setattr(local_ray, "_on_loopback", nullcontext)
-    return fake
-
-
-def test_ray_is_started_on_this_machine_even_where_another_one_runs(fake_ray, monkeypatch):
-    monkeypatch.setattr(session, "usable_cores", lambda: 2)
-    assert session.connect() == Cluster(6.0, 2.0, 8.0, (2.0,))
-    assert fake_ray.given["address"] == "local"
-    assert fake_ray.given["num_cpus"] == 6
-    assert fake_ray.given["include_dashboard"] is False
-
-
-def test_at_its_shutdown_the_token_is_forgotten_for_the_next_one(fake_ray, monkeypatch):
-    forgotten = []
-    session.connect()
-    monkeypatch.setattr(local_ray, "forget_token", lambda: forgotten.append(fake_ray.shutdowns))
-    fake_ray.shutdown()
-    assert forgotten == [1]
-    fake_ray.shutdown()  # of another Ray, which is not ours
-    assert forgotten == [1] and fake_ray.shutdowns == 2
-
-
-def test_a_cluster_at_an_address_is_taken_as_it_is(fake_ray, remote):
-    session.connect()
-    assert "num_cpus" not in fake_ray.given
 
 
 # A cluster that grows

@@ -1,0 +1,121 @@
+"""How varied are texts of points, against texts of the plain LLM at several temperatures?
+
+    python benchmarks/diversity.py RUN --dataset customer-reviews --data DIR
+
+Decodes points of a run, and asks the plain LLM, which has no vector, for as many texts of the same
+classes, at each temperature. Prints how many texts a classifier of the dataset's whole training
+split takes for their class, and distinct-2 within classes on equal numbers of words. A method is
+more varied only where it is so at an equal share of texts of the right class.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from utility import FILES, PACKAGED, read_split
+
+from smotext_ray.errors import UserError
+
+TEMPERATURES = (0.4, 0.7, 1.0, 1.3)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", help="directory of a run")
+    parser.add_argument("--dataset", required=True, choices=[*PACKAGED, *FILES])
+    parser.add_argument("--data", type=Path, help="directory of the sets that are not packaged")
+    parser.add_argument("--points", type=int, default=200)
+    options = parser.parse_args()
+    try:
+        show(options)
+    except UserError as error:
+        print(f"diversity.py: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def show(options: argparse.Namespace) -> None:
+    """Print the table of a run."""
+    from smotext_ray.evaluation.fidelity.diversity import distinct_by_class
+    from smotext_ray.models.load import load_encoder
+    from smotext_ray.run.directory import Run
+    from smotext_ray.run.manifest import Manifest
+
+    run = Run(options.run)
+    config = Manifest.read(run).config
+    plan = run.table("plan").to_table().sort_by("sample_id")
+    rows = np.random.default_rng(0).permutation(len(plan))[: options.points]
+    plan = plan.take(np.sort(rows))
+    labels = [str(label) for label in plan["label"].to_pylist()]
+    encoder = load_encoder(config)
+    predict = classifier(read_split(options, "train"), encoder)
+    sides = {}
+    for name, texts_at in (("points", of_points), ("plain LLM", of_labels)):
+        sides |= {(name, t): (texts, labels) for t, texts in texts_at(config, plan).items()}
+    train = run.table("embeddings").to_table(columns=["text", "label"])
+    sides["the real rows", None] = (
+        train["text"].to_pylist(),
+        [str(label) for label in train["label"].to_pylist()],
+    )
+    distinct = distinct_by_class(sides)  # type: ignore[arg-type, type-var]
+    print("| texts | temperature | of the right class | distinct-2 | words |")
+    print("|---|---|---|---|---|")
+    for key, (texts, of) in sides.items():
+        right = np.mean(np.asarray(predict(texts)) == np.asarray(of))
+        words = np.median([len(text.split()) for text in texts])
+        temperature = "" if key[1] is None else key[1]
+        print(f"| {key[0]} | {temperature} | {right:.0%} | {distinct[key]:.3f} | {words:.0f} |")
+
+
+def classifier(train: Any, encoder: Any) -> Any:
+    """Texts to labels, by logistic regression on embeddings of a whole training split."""
+    from sklearn.linear_model import LogisticRegression
+
+    x = encoder.encode(train["text"].to_pylist())
+    model = LogisticRegression(C=10, max_iter=2000, class_weight="balanced")
+    model.fit(x, train["label"].to_pylist())
+    return lambda texts: model.predict(encoder.encode(texts))
+
+
+def of_points(config: Any, plan: Any) -> dict[float, list[str]]:
+    """A text for each point, at each temperature."""
+    from smotext_ray.models.load import load_decoder
+    from smotext_ray.pipeline.actors import decode_points
+
+    decoder = load_decoder(config)
+    found = {}
+    for temperature in TEMPERATURES:
+        decoder.set_sampling(1, temperature)
+        found[temperature] = [answer.texts[0] for answer in decode_points(plan, decoder)]
+    return found
+
+
+def of_labels(config: Any, plan: Any) -> dict[float, list[str]]:
+    """A text of the plain LLM for each point's label, at each temperature."""
+    from transformers import AutoTokenizer
+
+    from smotext_ray.evaluation.controls.prompts import of_label
+    from smotext_ray.models.engine import Engine
+    from smotext_ray.models.files import locate_model
+
+    llm, settings = locate_model(config.decoder.model).path, config.decoder
+    tokenizer = AutoTokenizer.from_pretrained(llm)
+    prompts = [{"prompt_token_ids": of_label(row, tokenizer)} for row in plan.to_pylist()]
+    longest = max(len(prompt["prompt_token_ids"]) for prompt in prompts)
+    engine = Engine(llm, longest, top_p=settings.top_p, max_tokens=settings.max_tokens)
+    found = {}
+    for temperature in TEMPERATURES:
+        engine.set_sampling(1, temperature)
+        answers = engine.generate(prompts, plan["seed"].to_pylist())
+        found[temperature] = [answer.texts[0] for answer in answers]
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

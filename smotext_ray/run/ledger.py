@@ -1,0 +1,156 @@
+"""The ledger of a corpus: a file for each release, in a directory beside the input.
+
+It counts by place, not by content: a digest of the corpus would help to guess its texts, and a
+corpus that has grown still has the records of before. Of two processes that write at once, each
+sees both files, so together they never exceed the budget.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from pyarrow import fs as pafs
+
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.corpus.sources import DEMO, find_files
+from smotext_ray.errors import UserError
+from smotext_ray.privacy.budget import Charge, total_epsilon
+from smotext_ray.run.directory import Run
+from smotext_ray.safe_text import without_keys
+from smotext_ray.utils.cache import cache_dir
+from smotext_ray.utils.filesystems import open_filesystem
+
+SUFFIX = ".privacy-ledger"
+ROUNDING = 1e-9  # of an epsilon that is computed in two ways
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the ledger: which run was charged, when, and how much."""
+
+    file: str
+    run: str
+    created: str
+    charge: Charge
+
+
+class Ledger:
+    """The releases of a corpus so far.
+
+    Parameters
+    ----------
+    config : RunConfig
+        ``privacy.ledger`` names the directory; default: beside the input.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.uri = config.privacy.ledger or default_place(config.input.path)
+        self._fs, self._path = open_filesystem(self.uri)
+
+    def entries(self) -> list[Entry]:
+        """All charges, in no order.
+
+        Raises
+        ------
+        UserError
+            If a file is damaged: nobody knows then what was released.
+        """
+        selector = pafs.FileSelector(self._path, allow_not_found=True)
+        found = []
+        for info in self._fs.get_file_info(selector):
+            if not info.base_name.endswith(".json") or info.base_name.startswith("_"):
+                continue
+            try:
+                with self._fs.open_input_stream(info.path) as stream:
+                    content = json.loads(stream.read())
+                charge = Charge(**content["charge"])
+                found.append(Entry(info.base_name, content["run"], content["created"], charge))
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(
+                    f"The privacy ledger has a damaged file, {info.path}; restore it from a copy, "
+                    "because without it nobody knows what was released of this corpus."
+                ) from error
+        return found
+
+    def charge(self, run: Run, created: str, config: RunConfig) -> None:
+        """Write down a release before it is made, and refuse it if it exceeds the budget.
+
+        Parameters
+        ----------
+        run : Run
+        created : str
+            When the run began, from its manifest.
+        config : RunConfig
+
+        Raises
+        ------
+        UserError
+            If this and all earlier releases together exceed ``privacy.budget``, or the ledger
+            cannot be written. Then nothing is charged.
+        """
+        charge = Charge.of(config.privacy)
+        self._check(run, created, config, charge, [entry.charge for entry in self.entries()])
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:12]}.json"
+        content = {
+            "run": run.shown,
+            "created": created,
+            "epsilon": config.privacy.epsilon,
+            "neighbors": config.privacy.neighbors,
+            "charge": asdict(charge),
+        }
+        try:
+            Run(self.uri).write(json.dumps(content, indent=2).encode(), name)
+        except OSError as error:
+            raise UserError(
+                f"The privacy ledger {without_keys(self.uri)} cannot be written, so nothing is "
+                "released; name a directory that lasts with privacy.ledger."
+            ) from error
+        others = [entry.charge for entry in self.entries() if entry.file != name]
+        try:
+            self._check(run, created, config, charge, others)
+        except UserError:  # another process was faster
+            self._fs.delete_file(f"{self._path.rstrip('/')}/{name}")
+            raise
+
+    def _check(
+        self, run: Run, created: str, config: RunConfig, charge: Charge, before: list[Charge]
+    ) -> None:
+        privacy = config.privacy
+        epsilon, delta = total_epsilon([*before, charge], privacy.neighbors)
+        assert privacy.epsilon is not None
+        budget = privacy.budget or privacy.epsilon
+        if epsilon <= budget * (1 + ROUNDING):
+            return
+        own = any((entry.run, entry.created) == (run.shown, created) for entry in self.entries())
+        lost = " (this run's, whose noise was drawn and lost, among them)" if own else ""
+        raise UserError(
+            f"This corpus was released {len(before)} time{'s' * (len(before) != 1)} before{lost}; "
+            f"once more makes epsilon {epsilon:.4g} and delta {delta:.3g} in all, above "
+            f"{budget:g}; allow it with privacy.budget, or use an earlier run ("
+            f"{without_keys(self.uri)} lists them)."
+        )
+
+
+def default_place(path: str) -> str:
+    """The directory of the ledger of an input: beside it, or in the cache if it has no place here.
+
+    Parameters
+    ----------
+    path : str
+        ``input.path``.
+    """
+    has_no_place = path.startswith(DEMO) or path == "-"
+    if has_no_place or ("://" not in path and find_files(path) is None):
+        return str(cache_dir() / "ledgers" / (re.sub(r"[^\w.-]", "_", path) + SUFFIX))
+    query = ""
+    if "://" in path:
+        path, mark, options = path.partition("?")
+        query = mark + options
+    fixed = re.split(r"[*?\[]", path)[0] if not path.startswith("file:") else path
+    if fixed != path:
+        fixed = fixed.rpartition("/")[0] or "."
+    return fixed.rstrip("/") + SUFFIX + query

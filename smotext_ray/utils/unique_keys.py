@@ -1,0 +1,23 @@
+"""JSON objects whose keys are unique: of two, Python would keep the last in silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class KeyTwice(Exception):
+    """Its only argument is the key."""
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An ``object_pairs_hook`` for `json.loads`.
+
+    Raises
+    ------
+    KeyTwice
+    """
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise KeyTwice(next(name for name in names if names.count(name) > 1))
+    return made
