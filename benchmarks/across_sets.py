@@ -8,7 +8,7 @@ are of Wilcoxon's signed-rank test of real and synthetic rows against each arm, 
 except for class weights, the baseline named beforehand. With n datasets none can be below 2 / 2**n,
 so fewer than six cannot show anything at 5%.
 
-.. [1] Demsar: Statistical comparisons of classifiers over multiple data sets. Journal of Machine
+.. [1] Demsar: Statistical comparisons of classifiers over multiple datasets. Journal of Machine
    Learning Research 7, 2006.
 """
 

@@ -49,13 +49,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bridge", default="default")
     parser.add_argument("--points", type=int, default=192)
-    parser.add_argument("--way", choices=["merged", "beside"], help=argparse.SUPPRESS)
+    parser.add_argument("--way", choices=["merged", "apart"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
         decode(options.bridge, options.way == "merged", options.points)
         return
     found = {}
-    for way in ("merged", "beside"):
+    for way in ("merged", "apart"):
         command = [sys.executable, *sys.argv, "--way", way]
         out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         found[way] = json.loads(out.splitlines()[-1])

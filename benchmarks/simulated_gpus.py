@@ -2,7 +2,7 @@
 
     python benchmarks/simulated_gpus.py --output /tmp/simulated --gpus 1 8 64
 
-Ray is told of so many GPUs, and the job makes its pools, shares and blocks as it would of real
+Ray is told of that many GPUs, and the job makes its pools, shares and blocks as it would of real
 ones. What a decoder or a gate would compute on a GPU, it waits, while it holds the lock of that
 GPU's file: so a decoder and the gate on its GPU take turns. What a gate computes on its core, it
 waits too, for on a cluster that core is another machine's. This machine's cores do the rest, Ray's

@@ -83,7 +83,7 @@ def _shared_ray(tmp_path_factory: pytest.TempPathFactory) -> SharedRay:
 
 @pytest.fixture(scope="module")
 def own_ray() -> None:
-    """Asked for by those who start a Ray of their own in this process: never beside another."""
+    """Asked for by those who start a Ray of their own in this process: never next to another."""
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ def on_path(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
-def test_ratios_stand_beside_their_targets(capsys):
+def test_ratios_stand_with_their_targets(capsys):
     from figures import Target, show_ratios
 
     targets = [Target("ours", "theirs", 2.5), Target("ours", "bare", 1.3, is_most=True)]

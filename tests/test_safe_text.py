@@ -79,7 +79,7 @@ def test_an_address_that_was_cleaned_stays_as_it_is(made):
         ("s3://b/x?endpoint_override=http%3A%2F%2Fu:p%40h", "s3://b/x"),
     ],
 )
-def test_secrets_beside_addresses(said, shown):
+def test_secrets_next_to_addresses(said, shown):
     assert without_secrets(said) == shown
 
 

@@ -20,6 +20,7 @@ from smotext_ray.gate.reasons import REJECTED_IN_WORDS
 from smotext_ray.run.class_outcomes import class_outcomes
 from smotext_ray.run.corpus_files import corpus_table
 from smotext_ray.run.directory import Run
+from smotext_ray.run.facts import Result
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.run.tables import samples_table
@@ -32,6 +33,8 @@ ORDERS: dict[Order, str] = {
     "best": "closest to their points first",
     "worst": "farthest from their points first",
 }
+
+SHORTER = 2.0  # from this ratio of the medians on, it is said
 
 
 def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int = 3) -> None:
@@ -51,8 +54,21 @@ def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int =
     for warning in manifest.warnings or []:
         print_line(console, f"Note: {warning}")
     result = manifest.written_result
+    _print_lengths(result, console)
     print_line(console, f"Result: {run.shown.rstrip('/')}/{result.path} ({result.rows} rows).")
     print_promise(manifest, console)
+
+
+def _print_lengths(result: Result, console: Console) -> None:
+    lengths, shorter = result.lengths_in_words(), result.times_shorter
+    if lengths is not None:
+        print_line(console, lengths)
+    if shorter is not None and shorter >= SHORTER:
+        print_line(
+            console,
+            f"Note: the synthetic texts are {shorter:.1f} times shorter than the real ones; "
+            "decoder.min_length=0.8 makes them longer.",
+        )
 
 
 def show_samples(

@@ -62,7 +62,7 @@ def last_hashes(
 def _smallest(
     held: list[tuple[NDArray[np.int64], NDArray[np.uint64]]], last: NDArray[np.uint64], most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """The ``most`` smallest hashes of each class; lowers ``last`` of classes that have so many."""
+    """The ``most`` smallest hashes of each class; lowers ``last`` if a class has that many."""
     codes, hashes = (np.concatenate(column) for column in zip(*held, strict=True))
     order = np.lexsort((hashes, codes))
     codes, hashes = codes[order], hashes[order]

@@ -98,7 +98,7 @@ def _weights(directory: Path, llm: str) -> Iterator[tuple[str, torch.Tensor]]:
     files = [first]
     if first.endswith(".index.json"):
         listed = json.loads((directory / first).read_text())["weight_map"].values()
-        files = sorted({Path(name).name for name in listed})  # nothing beside the directory
+        files = sorted({Path(name).name for name in listed})  # nothing outside the directory
     for name in files:
         file = directory / name
         if not file.is_file():

@@ -183,7 +183,7 @@ class Engine:
             Sampling seed of each prompt. Equal seeds give equal texts only on the same hardware and
             batch composition (vllm-project/vllm#17524).
         least_tokens : sequence of int, length n, optional
-            No text of a prompt ends before so many tokens; at most ``max_tokens``.
+            No text of a prompt ends before this many tokens; at most ``max_tokens``.
 
         Returns
         -------

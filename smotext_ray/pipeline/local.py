@@ -125,7 +125,7 @@ def _blocks(
     columns: list[str] | None,
     most: int | None = None,
 ) -> Iterator[pa.Table]:
-    """The rows of files whose ids are not done, a table a file or of at most so many rows."""
+    """The rows of files whose ids are not done, a table a file or of at most that many rows."""
     finished = _finished(run, done, id_column)
     for file in files:
         table = run.read_table(file, columns)

@@ -158,7 +158,8 @@ def _classes(manifest: Manifest) -> str:
         for found in class_outcomes(manifest)
     ]
     head = ("class", "rows before", "requested", "accepted", "rows after")
-    return f"## Classes\n\n{table(head, rows)}"
+    lengths = manifest.written_result.lengths_in_words()
+    return f"## Classes\n\n{table(head, rows)}" + (f"\n\n{lengths}" if lengths else "")
 
 
 def _columns(manifest: Manifest) -> str:

@@ -175,13 +175,48 @@ class DecodedControl(Decoded):
     points: int
 
 
+class TextLengths(Facts):
+    """Words of texts: a tenth has at most ``low``, half ``median`` and nine tenths ``high``."""
+
+    low: int
+    median: int
+    high: int
+
+    def in_words(self) -> str:
+        """The three as they are printed."""
+        return f"{self.low} / {self.median} / {self.high}"
+
+
 class Result(Facts):
-    """The result: a file or a directory of the run, its rows, and SHA-256 by file."""
+    """The result: a file or a directory of the run, its rows, and SHA-256 by file.
+
+    ``real_words`` are the lengths of the original texts of the classes that got new ones; unknown
+    for results of older versions, and with epsilon.
+    """
 
     path: NameInRun
     rows: int
     synthetic: int
     sha256: dict[NameInRun, str]
+    real_words: TextLengths | None = None
+    synthetic_words: TextLengths | None = None
+
+    def lengths_in_words(self) -> str | None:
+        """A sentence on the lengths of the texts; None where they are unknown."""
+        if self.synthetic_words is None:
+            return None
+        sides = [("synthetic", self.synthetic_words)]
+        if self.real_words is not None:
+            sides.insert(0, ("real (of these classes)", self.real_words))
+        told = ", ".join(f"{name} {found.in_words()}" for name, found in sides)
+        return f"Words per text (shortest tenth / median / longest tenth): {told}."
+
+    @property
+    def times_shorter(self) -> float | None:
+        """How many times the median real text is as long as the synthetic one; None if unknown."""
+        if self.real_words is None or self.synthetic_words is None:
+            return None
+        return self.real_words.median / max(self.synthetic_words.median, 1)
 
 
 class Expansion(Facts):

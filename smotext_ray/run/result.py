@@ -20,6 +20,7 @@ from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.pandas_dtypes import with_pandas_dtypes
 from smotext_ray.run.sample_weight import synthetic_weights
 from smotext_ray.run.samples import accepted_unique_samples
+from smotext_ray.run.text_lengths import WordCounts
 from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, WEIGHT, result_schema
 
 FILE = "augmented.parquet"
@@ -88,7 +89,8 @@ def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result
     complete = {names.text_column, names.label_column}
     schema = with_pandas_dtypes(result_schema(own, id_type, mixed), complete)
     total = manifest.input.rows + sum(wanted.values())
-    tables = _all_rows(run, manifest, wanted, categories, schema)
+    lengths = WordCounts(), WordCounts()
+    tables = _all_rows(run, manifest, wanted, categories, schema, lengths)
     parts = {FILE: tables}.items() if total < LARGE else _named(_split(tables))
     run.clear(PARTIAL)
     files = {name: _write(run, f"{PARTIAL}/{name}", schema, part) for name, part in parts}
@@ -99,6 +101,8 @@ def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result
         rows=rows,
         synthetic=sum(synthetic for _, _, synthetic in files.values()),
         sha256={name: digest for name, (digest, _, _) in files.items()},
+        real_words=lengths[0].lengths(),
+        synthetic_words=lengths[1].lengths(),
     )
 
 
@@ -108,17 +112,24 @@ def _all_rows(
     wanted: dict[Any, int],
     categories: dict[str, pa.Array],
     schema: pa.Schema,
+    lengths: tuple[WordCounts, WordCounts],
 ) -> Iterator[pa.Table]:
+    """The rows of the result; counts the words of the real and of the synthetic texts."""
     settings = manifest.config.input
+    raised = pa.array(
+        [k for k, n in wanted.items() if n], run.table("embeddings").schema.field("label").type
+    )
     own = pa.schema(list(schema)[: schema.get_field_index("synthetic")])
     files = [] if manifest.is_private else corpus_files(run, manifest)
     for file in files:  # in input order
         staged = run.read_table(file)
+        lengths[0].add(staged.filter(pc.is_in(staged["label"], raised))["text"])
         table = original_columns(staged, settings, own, categories)
         table = table.append_column("synthetic", pa.array([False] * len(table)))
         yield _filled(_weighted(table, [1.0] * len(table)), schema)
     weights = _weights(manifest, wanted)
     for samples in delivered_samples(run, manifest.round_numbers, wanted):
+        lengths[1].add(samples["text"])
         new = original_columns(samples.select(["text", "label"]), settings, own, categories)
         lineage = [*RESULT_LINEAGE, *(name for name in KEPT_OTHERS if name in samples.column_names)]
         for name in lineage:

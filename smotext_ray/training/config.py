@@ -24,7 +24,7 @@ class TrainConfig:
     template: str = SOFT_PLACEHOLDER
     stage: TrainingStage = 1  # 1: paraphrase pretraining; 2: context-aware tuning
     lora_rank: int = 0  # of the LLM's LoRA layers; 0: none, and only the projector learns
-    scale_of_table: float = 3.0  # output scale starts at so many std of the LLM's embeddings
+    scale_of_table: float = 3.0  # output scale starts at this many std of the LLM's embeddings
     max_text_tokens: int = 160  # longer texts are left out whole: a cut one teaches no end
     steps: int = 300  # at a constant rate, after the warm-up, which counts
     decay_steps: int | None = None  # more steps, in which the rate falls to 0; None: steps // 5

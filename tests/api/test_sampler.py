@@ -129,7 +129,7 @@ def test_synthetic_texts_of_a_class_weigh_together_as_much_as_its_real_ones():
     assert smotext.sample_weight_[28:].tolist() == [8 / 12] * 12
 
 
-def test_neighbours_are_the_nearest_of_the_class():
+def test_neighbors_are_the_nearest_of_the_class():
     texts, labels = rows()
     smotext = sampler(k_neighbors=3, sampling_strategy={"rare": 500})
     smotext.fit_resample(texts, labels)
@@ -142,7 +142,7 @@ def test_neighbours_are_the_nearest_of_the_class():
         assert set(got) == set(near[source])
 
 
-def test_an_object_that_finds_neighbours_is_used_and_left_as_it_was():
+def test_an_object_that_finds_neighbors_is_used_and_left_as_it_was():
     texts, labels = rows()
     finder = NearestNeighbors(n_neighbors=4, metric="manhattan")
     smotext = sampler(k_neighbors=finder, sampling_strategy={"rare": 500})
@@ -185,7 +185,7 @@ def test_rounds_go_on_until_the_class_is_full_and_say_so_if_it_is_not():
     assert x_new[28:] == ["one text"]
 
 
-def test_a_class_of_one_text_is_refused_and_a_small_one_has_fewer_neighbours():
+def test_a_class_of_one_text_is_refused_and_a_small_one_has_fewer_neighbors():
     with pytest.raises(ValueError, match="only one distinct text"):
         sampler().fit_resample(*rows(minority=1))
     with pytest.warns(UserWarning, match="Using k_neighbors=2 instead of 5"):
@@ -222,7 +222,7 @@ def test_in_a_pipeline_only_fitting_samples():
     assert decoder.points == []  # the pipeline's steps are clones
 
 
-def test_a_variant_starts_from_other_texts_and_several_neighbours_are_named():
+def test_a_variant_starts_from_other_texts_and_several_neighbors_are_named():
     texts, labels = rows(minority=20, majority=40)
     lineage = {}
     for variant in ("smote", "adasyn", "borderline"):
@@ -266,7 +266,7 @@ def test_a_class_without_a_source_is_left_with_a_warning(monkeypatch, caplog):
     assert "Starting Ray on this machine; use on_ray=False" in caplog.text
 
 
-def test_neighbours_by_faiss():
+def test_neighbors_by_faiss():
     x = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
     distances, near = FaissNeighbors(4, "euclidean").fit(x).kneighbors(x)
     expected = NearestNeighbors(n_neighbors=4).fit(x).kneighbors(x)

@@ -410,12 +410,12 @@ def test_of_an_actors_error_its_own_words_are_told(augment, capsys):
 def test_a_user_error_inside_another_is_2(augment, capsys):
     def fail(config, uri):
         try:
-            raise UserError("Mend this.")
+            raise UserError("Fix this.")
         except UserError as error:
             raise RuntimeError("an actor failed") from error
 
     assert augment(fail) == 2
-    assert capsys.readouterr().err == "smotext: error: Mend this.\n"
+    assert capsys.readouterr().err == "smotext: error: Fix this.\n"
 
 
 def test_stopped_by_the_user(augment, capsys):

@@ -24,7 +24,7 @@ from smotext_ray.models.files import PACKAGED_NAMES
 
 @pytest.fixture
 def small_config(tmp_path: Path) -> Callable[..., RunConfig]:
-    """The offline preset with a bridge that is there, so that only the test's fault shows."""
+    """The offline preset with a bridge that is there, so that only what the test breaks shows."""
     bridge = tmp_path / "bridge"
     bridge.mkdir()
     described = BridgeConfig(
@@ -139,7 +139,7 @@ def test_torch_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("module", ["torchvision", "torchaudio", "torchcodec"])
-def test_companion_that_does_not_load_beside_torch(
+def test_companion_that_does_not_load_with_torch(
     module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / module).mkdir()
@@ -160,7 +160,7 @@ def test_companion_that_loads_is_no_fault(tmp_path: Path, monkeypatch: pytest.Mo
     assert (found.found, found.ok) == ("torchvision", True)
 
 
-def test_vllm_beside_another_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vllm_with_another_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         metadata,
         "requires",

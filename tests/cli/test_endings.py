@@ -1,4 +1,4 @@
-"""How commands end when the user, the terminal or the cluster's address is at fault."""
+"""How commands end when the user, the terminal or the cluster's address is the cause."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Installed versions beside those that were tested together."""
+"""Installed versions compared with those that were tested together."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from smotext_ray.cli.show import show_findings, show_outcome, show_samples
 from smotext_ray.run.directory import Run
-from smotext_ray.run.facts import WeightFacts
+from smotext_ray.run.facts import TextLengths, WeightFacts
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import Finding, verify
 
@@ -88,7 +88,7 @@ def test_outcome_without_rejections(tmp_path):
 # Samples
 
 
-def test_a_sample_stands_beside_its_parents(finished):
+def test_a_sample_stands_with_its_parents(finished):
     plan = finished.table("plan").to_table().to_pylist()
     planned = {row["sample_id"]: row for row in plan}
     text = words(printed(show_samples, finished, rows=1, order="best"))
@@ -192,6 +192,23 @@ def test_a_long_path_is_printed_in_one_piece(tmp_path):
     assert f"Result: {run.path}/augmented.parquet (15 rows)." in printed(show_outcome, run)
 
 
+def test_texts_that_are_far_shorter_than_the_real_ones_are_noted(tmp_path):
+    run = build(tmp_path, WANTED)
+    manifest = Manifest.read(run)
+    assert "times shorter" not in printed(show_outcome, run)
+    result = manifest.result.model_copy(
+        update={
+            "real_words": TextLengths(low=40, median=90, high=200),
+            "synthetic_words": TextLengths(low=9, median=20, high=30),
+        }
+    )
+    manifest.result = result
+    manifest.save(run)
+    text = printed(show_outcome, run)
+    assert "real (of these classes) 40 / 90 / 200, synthetic 9 / 20 / 30." in text
+    assert "Note: the synthetic texts are 4.5 times shorter" in text
+
+
 def test_findings(finished):
     text = words(printed(show_findings, verify(finished)))
     assert "result: unique sample ids ok 5 new" in text
@@ -205,7 +222,7 @@ def test_a_class_whose_label_is_a_number(tmp_path):
     assert "7 (sample 1;" in words(printed(show_samples, run, label="7"))
 
 
-def test_all_neighbours_of_a_mixture_are_shown(tmp_path):
+def test_all_neighbors_of_a_mixture_are_shown(tmp_path):
     run = build(tmp_path, WANTED, plan={"neighbors_per_point": 3})
     text = printed(show_samples, run, rows=5)
     assert text.count("neighbor") == 5 * 3 and text.count("source") == 5

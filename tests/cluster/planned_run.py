@@ -11,7 +11,7 @@ from smotext_ray.run.manifest import Manifest
 
 
 def planned(directory: Path, points: int, block: int, **resources: float) -> Run:
-    """So many points, a gate that lets all pass, and one decoder unless ``resources`` say else."""
+    """A plan of some points, a gate that lets all pass, one decoder unless ``resources`` differ."""
     run = build(directory, {"grain": points}, until="plan")
     manifest = Manifest.read(run)
     manifest.config = changed(
@@ -24,7 +24,7 @@ def planned(directory: Path, points: int, block: int, **resources: float) -> Run
 
 
 def failure(said: str) -> str:
-    """The one sentence that ends a job which the same command goes on with."""
+    """The one sentence that ends a job which the same command resumes."""
     (line,) = said.strip().splitlines()[-1:]
     assert line.startswith("smotext: failed: ") and "Traceback" not in said
     assert "Run the same command again to resume." in line

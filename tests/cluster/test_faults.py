@@ -1,4 +1,4 @@
-"""Faults that come again at every try: each has an end, and a row too many is never given up."""
+"""Failures that come again at every try: each has an end, and no row too many is given up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run on Google's storage: killed, gone on with, expanded; against a server on loopback."""
+"""A run on Google's storage: killed, resumed, expanded; against a server on loopback."""
 
 from __future__ import annotations
 

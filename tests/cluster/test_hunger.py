@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.long]
 
 POINTS, BLOCK = 12, 4
 # Beyond what the machine uses now, in bytes. The run alone takes one GiB; the tests cannot be
-# run beside something that takes and frees more than half a GiB.
+# run next to something that takes and frees more than half a GiB.
 ROOM = 1.75 * 1024**3
 
 

@@ -1,4 +1,4 @@
-"""Ray ends a process for want of memory: the sentence that ends the job can say so."""
+"""Ray ends a process that is out of memory: the sentence that ends the job can say so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run on S3: killed, gone on with, expanded; over the protocol, against a server on loopback."""
+"""A run on S3: killed, resumed, expanded; over the protocol, against a server on loopback."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def report(run, config, material):
     )
 
 
-def test_the_new_texts_stand_beside_their_parents_and_points(run, material):
+def test_the_new_texts_stand_with_their_parents_and_points(run, material):
     plan = run.table("plan", "round-1").to_table().to_pylist()
     planned = {row["sample_id"]: row for row in plan}
     accepted = [s for s in material.samples if s["status"] == "accepted"]

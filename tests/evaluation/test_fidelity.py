@@ -119,7 +119,7 @@ def test_texts_of_one_distribution_reach_what_is_expected():
 @pytest.mark.parametrize(
     ("n", "m", "k", "expected"), [(2, 1, 1, 1 / 2), (2, 3, 1, 3 / 4), (3, 2, 2, 5 / 6)]
 )
-def test_what_coverage_to_expect_is_the_chance_of_a_synthetic_neighbour(n, m, k, expected):
+def test_what_coverage_to_expect_is_the_chance_of_a_synthetic_neighbor(n, m, k, expected):
     assert manifold(cloud(n), cloud(m, seed=1), k).expected_coverage == pytest.approx(expected)
 
 
@@ -159,7 +159,7 @@ def test_classes_are_measured_on_their_own_and_together():
     assert found.left_out == ()
 
 
-def test_a_small_class_takes_the_neighbours_it_has_and_one_text_is_left_out():
+def test_a_small_class_takes_the_neighbors_it_has_and_one_text_is_left_out():
     real = np.concatenate([cloud(3), cloud(1, seed=1)])
     found = density_coverage(real, [7, 7, 7, 8], cloud(4, seed=2), [7, 7, 8, 8])
     assert found.classes[7].k == 2

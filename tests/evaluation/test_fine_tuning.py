@@ -114,6 +114,6 @@ def test_pairs_are_half_alike_and_of_all_classes_equally():
 
 
 def test_the_baselines_take_as_many_steps(tuned):
-    beside = baselines("bert", tuned(steps=7))
-    assert beside["prior_corrected"] == tuned(steps=7, correct_priors=True)
-    assert beside["contrastive"].steps == 7
+    others = baselines("bert", tuned(steps=7))
+    assert others["prior_corrected"] == tuned(steps=7, correct_priors=True)
+    assert others["contrastive"].steps == 7

@@ -81,7 +81,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says(monkeypatch):
         found = attack(rng.normal(1.0, size=60), rng.normal(size=60), seed)
         held += found.auc_low <= 0.7602 <= found.auc_high  # Phi(1 / sqrt(2))
         assert found.auc_low <= found.auc <= found.auc_high
-        assert found.tpr_at_1_fpr is None  # of 60 others, 1 % is nobody
+        assert found.tpr_at_1_fpr is None  # of 60 others, 1% is nobody
     assert 51 <= held < 60
 
 

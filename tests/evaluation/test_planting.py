@@ -1,4 +1,4 @@
-"""Canaries in a corpus: every format and column, the list beside it, and what is refused."""
+"""Canaries in a corpus: every format and column, the list next to it, and what is refused."""
 
 from __future__ import annotations
 

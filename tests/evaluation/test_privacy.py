@@ -1,4 +1,4 @@
-"""The copy check finds copies, and measures nearness beside that to a hold-out."""
+"""The copy check finds copies, and measures nearness compared with that to a hold-out."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_half_a_copy_is_no_near_copy_but_has_a_long_run():
     assert found.longest_run.max == 6
 
 
-def test_runs_are_measured_beside_those_that_parents_share():
+def test_runs_are_compared_with_those_that_parents_share():
     found = of(NEW, MOTHER)
     between = 5  # in Chicago on Monday after
     assert found.longest_run_between_parents.mean == between

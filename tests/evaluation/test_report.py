@@ -164,11 +164,11 @@ def test_no_part_calls_a_run_private():
         assert "private" not in part.read_text().lower(), part.name
 
 
-# Colours
+# Colors
 
 
-def colours(dark):
-    """The custom properties of the style that are colours."""
+def colors(dark):
+    """The custom properties of the style that are colors."""
     light, night = re.split(
         r"@media \(prefers-color-scheme: dark\)", (PARTS / "page.css").read_text()
     )
@@ -176,8 +176,8 @@ def colours(dark):
     return found | (dict(re.findall(r"--([a-z0-9]+): (#[0-9a-f]{6});", night)) if dark else {})
 
 
-def linear(colour):
-    part = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+def linear(color):
+    part = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     return np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
 
 
@@ -187,11 +187,11 @@ def contrast(one, other):
     return (high + 0.05) / (low + 0.05)
 
 
-def seen(colour, matrix):
-    """Where a colour lies in OKLab (Ottosson, 2020) for an eye of this kind."""
+def seen(color, matrix):
+    """Where a color lies in OKLab (Ottosson, 2020) for an eye of this kind."""
     to_cones = [[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]
     to_lab = [[0.2105, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]]
-    cones = np.array(to_cones) @ np.clip(np.array(matrix) @ linear(colour), 0, 1)
+    cones = np.array(to_cones) @ np.clip(np.array(matrix) @ linear(color), 0, 1)
     return np.array(to_lab) @ np.cbrt(cones)
 
 
@@ -204,16 +204,16 @@ EYES = {  # Machado, Oliveira and Fernandes (2009), severity 1
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_colours_can_be_read_and_told_apart(dark):
-    named = colours(dark)
+def test_colors_can_be_read_and_told_apart(dark):
+    named = colors(dark)
     for ground in ("paper", "raised"):
         for name in ("ink", "muted", "accent", "no"):
             assert contrast(named[name], named[ground]) >= 4.5, name
     classes = [named[f"c{i}"] for i in range(8)]
-    for colour in [*classes, named["edge"], named["plain"]]:
-        assert contrast(colour, named["paper"]) >= 3, colour
+    for color in [*classes, named["edge"], named["plain"]]:
+        assert contrast(color, named["paper"]) >= 3, color
     for eye, matrix in EYES.items():
-        places = [seen(colour, matrix) for colour in classes]
+        places = [seen(color, matrix) for color in classes]
         nearest = min(float(np.linalg.norm(a - b)) for a, b in combinations(places, 2))
         assert nearest > (0.07 if eye == "tritanopia" else 0.1), eye
 
@@ -633,16 +633,16 @@ def test_it_fits_a_phone(fresh):
 
 
 def test_it_follows_the_readers_preferences(fresh):
-    colour = "getComputedStyle(document.body).backgroundColor"
+    color = "getComputedStyle(document.body).backgroundColor"
     scrolling = "getComputedStyle(document.documentElement).scrollBehavior"
     light, dark = (
-        tuple(int(colours(night)["paper"][i : i + 2], 16) for i in (1, 3, 5))
+        tuple(int(colors(night)["paper"][i : i + 2], 16) for i in (1, 3, 5))
         for night in (False, True)
     )
     fresh.emulate(1280)
-    assert fresh.js(colour) == f"rgb{light}" and fresh.js(scrolling) == "smooth"
+    assert fresh.js(color) == f"rgb{light}" and fresh.js(scrolling) == "smooth"
     fresh.emulate(1280, dark=True, still=True)
-    assert fresh.js(colour) == f"rgb{dark}" and fresh.js(scrolling) == "auto"
+    assert fresh.js(color) == f"rgb{dark}" and fresh.js(scrolling) == "auto"
 
 
 def test_it_is_used_with_the_keyboard(fresh):

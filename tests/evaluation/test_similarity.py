@@ -76,7 +76,7 @@ def test_kernel_density_is_scikit_learns_but_for_a_constant():
     assert (found <= 0).all()
 
 
-def test_the_kernel_is_as_wide_as_the_fifth_neighbour_is_far():
+def test_the_kernel_is_as_wide_as_the_fifth_neighbor_is_far():
     y = np.arange(20.0)[:, None]
     assert module._bandwidth(y) == 3.0  # most have two on one side, three on the other
     assert module._bandwidth(np.repeat(y, 4, axis=1)) == 3.0  # twice the distance, four axes

@@ -102,7 +102,7 @@ def test_an_arm_adds_at_most_as_many_rows_as_there_are_new_ones(material, decode
             assert set(made.texts[len(real) :]) <= set(control.rows.texts)
 
 
-def test_controls_are_scored_beside_the_others(material, decoded):
+def test_controls_are_scored_with_the_others(material, decoded):
     trials = run_trials(
         material, range(2), CLASSIFIERS, None, NOTHING, log=lambda line: None, decoded=decoded
     )

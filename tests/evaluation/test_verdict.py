@@ -121,7 +121,7 @@ def test_the_fine_tuned_classifier_comes_first():
 
 def test_every_arm_has_words():
     arms = {*ARMS, *(f"embedding_{name}" for name in get_args(OtherVariant))}
-    arms |= {arm for beside in OF_REAL_ROWS.values() for arm in beside}
+    arms |= {arm for others in OF_REAL_ROWS.values() for arm in others}
     arms |= baselines("bert", FineTuned("")).keys()
     arms |= {*NAMES, *(AS_MANY_AS + name for name in NAMES), SYNTHETIC, OWN}
     assert arms <= ARM_WORDS.keys()

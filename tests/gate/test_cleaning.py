@@ -68,7 +68,7 @@ def test_a_verdict_does_not_depend_on_the_other_texts(rule):
     rng = np.random.default_rng(1)
     cleaning = Cleaning(rule, [unit(rng, 30, 3), unit(rng, 9, 3)], "cosine")
     new, owners = unit(rng, 50, 3), rng.integers(0, 2, 50)
-    new[1::2] = new[::2]  # each beside its own copy
+    new[1::2] = new[::2]  # each next to its own copy
     together = cleaning(new, owners)
     assert together.any() and not together.all()
     order = rng.permutation(50)

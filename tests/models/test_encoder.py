@@ -168,7 +168,7 @@ def test_batches_are_filled():
 
 
 def as_before(encoder: Encoder, path: str, texts: list[str], batch_size: int) -> np.ndarray:
-    """On a CPU: batches of so many rows by length, each padded, embedded and copied."""
+    """On a CPU: batches of a number of rows by length, each padded, embedded and copied."""
     tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModel.from_pretrained(path)
     tokens = tokenizer(texts, truncation=True, max_length=encoder.max_length)["input_ids"]
     order = np.argsort([-len(ids) for ids in tokens], kind="stable")

@@ -82,7 +82,7 @@ def test_it_has_room_for_prompt_and_text_and_none_for_wrong_cache_hits(engine):
 
 
 @pytest.mark.parametrize(("rank", "room"), [(1, 8), (8, 8), (12, 16), (64, 64)])
-def test_lora_layers_beside_the_llm_have_room(rank, room):
+def test_lora_layers_apart_from_the_llm_have_room(rank, room):
     engine = Engine("an-llm", 5, lora=Path("layers"), lora_rank=rank)
     assert engine.llm.settings["max_lora_rank"] == room
     engine.generate(prompts(1), [0])

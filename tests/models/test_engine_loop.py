@@ -16,7 +16,7 @@ from smotext_ray.models.engine_loop import EngineDead, EngineLoop
 
 
 class Stepped:
-    """A prompt is a number of steps; ``allow`` lets so many be made."""
+    """A prompt is a number of steps; ``allow`` lets that many be made."""
 
     def __init__(self, steps=10**9):
         self.llm_engine = self

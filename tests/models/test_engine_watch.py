@@ -90,7 +90,7 @@ def test_answers_that_have_arrived_are_given(remote):
 def test_a_broken_socket_of_a_dead_engine_is_no_error_of_the_prompt(remote):
     loop = EngineLoop(remote)
     remote.refusal = OSError("Socket operation on non-socket")
-    # As long as the engine is there, the prompt is at fault.
+    # As long as the engine is there, the prompt is the cause.
     assert ask(loop, "a").result(SOON) == [remote.refusal]
     remote.process.kill()
     remote.process.join()

@@ -144,7 +144,7 @@ def test_more_ranks_than_the_bridges_change_nothing_at_first(config, trained, tm
         )
 
 
-def test_merged_into_the_llm_they_do_what_they_do_beside_it(config, trained, tmp_path):
+def test_merged_into_the_llm_they_do_what_they_do_apart_from_it(config, trained, tmp_path):
     bridge, output = trained
     merge(config.llm, output, tmp_path)
     merged = replace(config, llm=str(tmp_path), lora_rank=0)

@@ -34,7 +34,7 @@ def changed(file: Path, **keys: object) -> None:
 
 @pytest.fixture
 def own_code(encoder, mark):
-    """A model that only the code beside it can load."""
+    """A model that only the code next to it can load."""
     (encoder / "evil.py").write_text(
         f"from pathlib import Path\nPath({str(mark)!r}).touch()\nEvil = object\n"
     )
@@ -49,7 +49,7 @@ def own_code(encoder, mark):
 
 
 @pytest.mark.parametrize("kind", [AutoConfig, AutoModel, AutoTokenizer])
-def test_code_beside_the_weights_is_not_run(kind, own_code, mark, monkeypatch):
+def test_code_next_to_the_weights_is_not_run(kind, own_code, mark, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda *_: "y")  # nobody is asked
     with pytest.raises(UserError, match="needs Python code from its own repository"):
         load_pretrained(kind, str(own_code))
@@ -62,7 +62,7 @@ def test_nor_by_the_encoder(own_code, mark):
     assert not mark.exists()
 
 
-def test_an_adapter_beside_the_weights_is_not_loaded(encoder, mark, tmp_path, monkeypatch):
+def test_an_adapter_next_to_the_weights_is_not_loaded(encoder, mark, tmp_path, monkeypatch):
     """peft imports what `megatron_core` names, wherever Python finds it."""
     (tmp_path / "trap.py").write_text(f"from pathlib import Path\nPath({str(mark)!r}).touch()\n")
     monkeypatch.syspath_prepend(tmp_path)

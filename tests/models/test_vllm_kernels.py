@@ -55,7 +55,7 @@ def test_a_seed_gives_the_same_token_wherever_it_stands_in_the_batch(found):
 
 def test_seeds_and_positions_give_independent_uniform_numbers(found):
     drawn = np.array(found["sampling"]["uniform"])
-    # Kolmogorov and Smirnov's distance at 1 %; the draws are the same each time.
+    # Kolmogorov and Smirnov's distance at 1%; the draws are the same each time.
     assert abs(drawn - (np.arange(len(drawn)) + 0.5) / len(drawn)).max() < 1.63 / len(drawn) ** 0.5
     assert found["sampling"]["correlations"] < 4 / 1024**0.5
 

@@ -56,7 +56,7 @@ def test_lengths_and_ends_are_told(real):
         assert all(n == 24 for r, n in zip(reasons, lengths, strict=True) if r == "length")
 
 
-def test_a_prompt_that_vllm_refuses_leaves_its_neighbours_their_own_texts(real):
+def test_a_prompt_that_vllm_refuses_leaves_its_neighbors_their_own_texts(real):
     assert real["around_refused"][0] == real["alone"][0]
     assert real["around_refused"][1] == []
     assert real["around_refused"][2] == real["alone"][1]
@@ -75,9 +75,9 @@ def test_seeded_prompts_of_more_tokens_than_a_step_takes_are_answered(real):
     assert all(len(answer["texts"]) == 2 and not answer["error"] for answer in answers)
 
 
-def test_vllm_with_the_lora_layers_beside_the_llm_says_so_too(real, findings):
-    beside = found_by("beside", findings)
-    for ours, theirs in zip(beside["greedy"], real["transformers"], strict=True):
+def test_vllm_with_the_lora_layers_apart_from_the_llm_says_so_too(real, findings):
+    apart = found_by("apart", findings)
+    for ours, theirs in zip(apart["greedy"], real["transformers"], strict=True):
         assert theirs and ours.startswith(theirs)
 
 

@@ -129,7 +129,7 @@ def planned(rows):
         "seed": np.arange(rows) + 7,
         "round": np.ones(rows, np.int32),
         "source_text": [f"source {i} of the plan" for i in range(rows)],
-        "neighbor_text": [f"neighbour {i} of the plan" for i in range(rows)],
+        "neighbor_text": [f"neighbor {i} of the plan" for i in range(rows)],
         "point": fixed_size_list(points),
     }
     return pa.table(columns, schema=plan_schema(pa.int64(), pa.string(), D))
@@ -141,7 +141,7 @@ def decode_actor(decoder=None):
     return actor
 
 
-def test_candidates_come_beside_their_plan_row():
+def test_candidates_come_with_their_plan_row():
     actor, table = decode_actor(), planned(4)
     out = actor(table)
     assert out.select(table.column_names).equals(table)
@@ -339,7 +339,7 @@ def test_a_plan_file_is_written_and_counted(tmp_path):
     assert run.table("plan", "round-1").count_rows() == actor.counter.rows == 5
 
 
-def test_a_copy_of_any_neighbour_of_a_mixture_is_found():
+def test_a_copy_of_any_neighbor_of_a_mixture_is_found():
     table = decoded([["grain 0 some words more"], ["grain 0 some words more"]])
     others = [["grain 0 some words more", "x"], ["x", "y"]]
     table = table.append_column("other_neighbor_texts", pa.array(others))

@@ -131,7 +131,7 @@ def test_a_stopped_expansion_is_gone_on_with(finished, tmp_path, monkeypatch, st
         run, done = expand(
             finished.uri, ExpansionRequest(input=str(tmp_path / "corpus.parquet")), **HERE
         )
-        assert not done  # but what was under way
+        assert not done  # except what was in progress
     else:
         run = rounds.augment(config_of(finished), finished.uri, **HERE)
     assert is_sound(run) and not Manifest.read(run).is_expanding

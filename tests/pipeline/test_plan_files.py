@@ -117,7 +117,7 @@ def test_groups_put_together_are_the_whole_plan(run, config):
     run.clear("plan")
     groups = shards(wanted, 1, 0, 3)
     assert len(groups) > 3
-    write = PlanWriter(run, config)  # which remembers neighbours
+    write = PlanWriter(run, config)  # which remembers neighbors
     for number, group in enumerate(groups):
         write(**group_item(1, number, group))
     got = run.table("plan", "round-1").to_table().sort_by("sample_id")

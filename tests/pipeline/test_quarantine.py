@@ -162,7 +162,7 @@ def test_an_empty_block(uri):
 
 
 def test_one_alone_and_many_together():
-    turns, at, most, alone_beside = ReadWriteLock(), Counter(), Counter(), []
+    turns, at, most, alone_with = ReadWriteLock(), Counter(), Counter(), []
     lock = threading.Lock()
 
     def go(kind):
@@ -171,7 +171,7 @@ def test_one_alone_and_many_together():
                 at[kind] += 1
                 most[kind] = max(most[kind], at[kind])
                 if at["alone"]:
-                    alone_beside.append(at.total())
+                    alone_with.append(at.total())
             time.sleep(0.01)
             with lock:
                 at[kind] -= 1
@@ -180,7 +180,7 @@ def test_one_alone_and_many_together():
     with ThreadPoolExecutor(len(kinds)) as pool:
         list(pool.map(go, kinds))
     assert most["alone"] == 1 and most["shared"] > 1
-    assert alone_beside == [1] * 4
+    assert alone_with == [1] * 4
 
 
 def test_a_row_is_tried_alone_while_other_threads_wait(uri):
@@ -208,5 +208,5 @@ def test_a_row_is_tried_alone_while_other_threads_wait(uri):
     assert [table["sample_id"].to_pylist() for table in made] == [
         b["sample_id"].to_pylist() for b in blocks
     ]
-    assert [beside for rows, beside in most if rows == 1] == [1] * 3
-    assert max(beside for rows, beside in most if rows == 2) > 1
+    assert [others for rows, others in most if rows == 1] == [1] * 3
+    assert max(others for rows, others in most if rows == 2) > 1

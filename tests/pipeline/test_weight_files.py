@@ -115,7 +115,7 @@ def weight_files(run: Run) -> list[str]:
 
 def test_a_class_without_a_source_is_left_as_it_is(tmp_path):
     corpus = write(tmp_path / "corpus.parquet", rows("corn", 0, 12), rows("ship", 0, 5))
-    # At least half of one neighbour, and not all of it: no text can be in danger.
+    # At least half of one neighbor, and not all of it: no text can be in danger.
     config = fake_config(corpus, plan={"variant": "borderline"}, neighbors={"m_neighbors": 1})
     run = rounds.augment(config, str(tmp_path / "run"), **HERE)
     assert is_sound(run) and labels_of(run)[True] == {}

@@ -101,11 +101,11 @@ def test_the_law_of_1_is_smotes_own():
     assert beta_lam(u, 1.0) is u
 
 
-# --- several neighbours ---
+# --- several neighbors ---
 
 
 @pytest.mark.parametrize("unit_norm", [False, True])
-def test_a_mixture_with_one_neighbour_is_the_line_to_it(unit_norm):
+def test_a_mixture_with_one_neighbor_is_the_line_to_it(unit_norm):
     x, neighbor, lam = pairs(3, 300)
     mixed = mix(x, neighbor[:, None], lam[:, None], unit_norm)
     assert mixed.tobytes() == interpolate(x, neighbor, lam, unit_norm).tobytes()

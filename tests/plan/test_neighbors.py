@@ -1,4 +1,4 @@
-"""Neighbours are exact, never the text itself, and the same for any batch and thread count."""
+"""Neighbors are exact, never the text itself, and the same for any batch and thread count."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_ties_take_the_lowest_rows_even_past_the_candidates():
 
 
 def test_differences_below_float32_products_are_seen():
-    # Squared distances of 1e-6 to 1.6e-5 beside squared lengths of 1e6: FAISS's BLAS path
+    # Squared distances of 1e-6 to 1.6e-5 next to squared lengths of 1e6: FAISS's BLAS path
     # cannot tell these rows apart, so its own order is noise.
     d = 16
     base = np.full((60, d), 250, dtype=np.float32)
@@ -150,9 +150,9 @@ def test_gpu_is_used_up_to_its_largest_k(monkeypatch):
         faiss_search._gpu_resources.cache_clear()
 
 
-def test_rounding_in_faiss_cannot_hide_a_neighbour(monkeypatch):
+def test_rounding_in_faiss_cannot_hide_a_neighbor(monkeypatch):
     # Cosine distances of 0, 2e-8, 4e-8 ...: float32 cannot tell them apart. This FAISS errs
-    # by 1e-6, as it may, and so puts the five true neighbours behind fifty other rows.
+    # by 1e-6, as it may, and so puts the five true neighbors behind fifty other rows.
     place = np.random.default_rng(0).permutation(100)
     angles = np.sqrt(4e-8 * place)
     base = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
@@ -185,7 +185,7 @@ def test_a_base_in_parts_gives_the_same(metric, monkeypatch):
         nearest_neighbors(queries, base, 9, metric)
 
 
-def test_a_text_is_never_its_own_neighbour():
+def test_a_text_is_never_its_own_neighbor():
     texts = ["a", "b", " a ", "c", "a\n"]
     embeddings = np.float32([[0, 0], [1, 0], [0, 0], [5, 0], [0, 0]])
     ids = [30, 20, 10, 40, 50]
@@ -204,7 +204,7 @@ def test_own_row_is_dropped_by_text_where_embeddings_are_equal():
     assert near[39].tolist() == [0, 1]
 
 
-def test_one_text_has_no_neighbours():
+def test_one_text_has_no_neighbors():
     embeddings = np.ones((3, 2), dtype=np.float32)
     near = same_class_neighbors(np.arange(3), embeddings, ["a", "a ", "a"], [1, 2, 3], 5, "cosine")
     assert near.shape == (3, 0)

@@ -133,7 +133,7 @@ def test_points_can_be_computed_from_their_rows():
     assert len(np.unique(points, axis=0)) > 190
 
 
-def test_neighbours_are_the_k_nearest_and_all_of_them():
+def test_neighbors_are_the_k_nearest_and_all_of_them():
     rows = class_rows(0, 25)
     plan = plan_class(rows, Shard(0, "grain", 0, 2000, 0), **SETTINGS)
     vectors = np.array(rows["embedding"].to_pylist())
@@ -234,9 +234,9 @@ def test_a_shard_has_points():
 # --- draws ---
 
 
-def test_sources_neighbours_and_lam_follow_smote():
+def test_sources_neighbors_and_lam_follow_smote():
     # Every row of the class is equally likely, repeated texts included, and each of its k
-    # nearest as its neighbour; lam is uniform.
+    # nearest as its neighbor; lam is uniform.
     rows = class_rows(0, 20, distinct=15)
     plan = plan_class(rows, Shard(0, "grain", 0, 8000, 0), **SETTINGS)
     sources = np.unique(plan["source_id"].to_numpy(), return_counts=True)[1]
@@ -271,7 +271,7 @@ def test_points_are_those_of_imbalanced_learn_for_the_same_draws(alpha):
     assert (columns == np.floor(draws.u_neighbor * k)).all()
 
 
-# --- several neighbours ---
+# --- several neighbors ---
 
 
 def test_a_mixed_point_can_be_computed_from_its_row():
@@ -295,7 +295,7 @@ def test_a_mixed_point_can_be_computed_from_its_row():
         assert again.tobytes() == point.tobytes()
 
 
-def test_mixed_neighbours_are_equally_likely_and_the_first_is_smotes():
+def test_mixed_neighbors_are_equally_likely_and_the_first_is_smotes():
     rows = class_rows(0, 20)
     shard = Shard(0, "grain", 0, 6000, 0)
     plan = plan_class(rows, shard, **SETTINGS, neighbors_per_point=2)
@@ -305,7 +305,7 @@ def test_mixed_neighbours_are_equally_likely_and_the_first_is_smotes():
         if row["source_id"] == "grain-0000"
     ]
     counts = np.array([pairs.count(pair) for pair in set(pairs)])
-    assert len(counts) == 10  # of 5 neighbours
+    assert len(counts) == 10  # of 5 neighbors
     assert stats.chisquare(counts).pvalue > 0.01
     alone = plan_class(rows, shard, **SETTINGS)
     one = plan_class(rows, shard, **{**SETTINGS, "k_neighbors": 1}, neighbors_per_point=2)
@@ -315,7 +315,7 @@ def test_mixed_neighbours_are_equally_likely_and_the_first_is_smotes():
 
 
 @given(st.integers(0, 2**63), st.integers(0, 60), st.integers(0, 60), st.integers(0, 5))
-def test_draws_of_further_neighbours_are_cut_as_the_others(seed, start, length, others):
+def test_draws_of_further_neighbors_are_cut_as_the_others(seed, start, length, others):
     whole = draw_others(seed, "a", 0, 0, 120, others)
     part = draw_others(seed, "a", 0, start, start + length, others)
     for all_, some in zip(whole, part, strict=True):
@@ -333,7 +333,7 @@ def test_further_draws_are_uniform_and_unrelated_to_the_first():
     assert np.abs(off_diagonal).max() < 4 / np.sqrt(20_000)
 
 
-def test_shards_that_share_neighbours_look_for_each_once_and_say_the_same(monkeypatch):
+def test_shards_that_share_neighbors_look_for_each_once_and_say_the_same(monkeypatch):
     rows, points = class_rows(0, 40, distinct=30), 200
     looked_for: list[int] = []
 

@@ -173,7 +173,7 @@ def test_a_class_without_a_source_is_skipped_with_a_warning(variant, told):
         unsharded_plan(ds.dataset(far_apart()), {"class 1": 4}, 1, 0, config, weights=weights)
 
 
-def test_a_small_class_has_no_cluster_of_k_neighbours_but_all():
+def test_a_small_class_has_no_cluster_of_k_neighbors_but_all():
     table = far_apart(3)
     points = {"class 0": 3, "class 1": 4}
     config = config_of("kmeans").model_copy(update={"plan": config_of("kmeans", n_clusters=1).plan})

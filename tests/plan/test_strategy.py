@@ -134,7 +134,7 @@ def test_class_sizes():
     assert "Using k_neighbors=2 instead of 5 for class 'b' (3 distinct texts)" in warnings[1]
 
 
-def test_lonely_classes_are_refused_only_where_they_get_points():
+def test_singleton_classes_are_refused_only_where_they_get_points():
     with pytest.raises(
         UserError, match=r"Class 'a' has only one distinct text.*--on-singleton-class skip"
     ):

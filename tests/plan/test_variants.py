@@ -66,7 +66,7 @@ SAMPLERS = {
 
 
 def texts_drawn(variant, sources, points, drawn):
-    """Text, place of the neighbour and step of imbalanced-learn's points of a class.
+    """Text, place of the neighbor and step of imbalanced-learn's points of a class.
 
     ``drawn`` are its draws, in its order; they are used up.
     """

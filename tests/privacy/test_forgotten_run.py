@@ -79,7 +79,7 @@ def test_a_row_that_is_there_twice_is_found(run):
 def test_samples_are_shown_without_parents(run):
     shown = printed(show_samples, run)
     assert shown.count("new text") >= 3
-    assert "source" not in shown and "neighbour" not in shown
+    assert "source" not in shown and "neighbor" not in shown
 
 
 @pytest.mark.parametrize("show", [show_status, show_outcome])

@@ -33,7 +33,7 @@ def config(tensor_parallel=1, **resources):
 
 
 def started_here(cores, memory_gib=1000.0, gpus=0.0):
-    """The cluster that `connect` starts on a machine of so many cores."""
+    """The cluster that `connect` starts on a machine with a number of cores."""
     return Cluster(cpus=2.0 * cores + 2, gpus=gpus, memory_gib=memory_gib)
 
 

@@ -1,4 +1,4 @@
-"""An actor that ends is started anew, but not without end, and the job says why it stopped."""
+"""An actor that ends is started again, but not without end, and the job says why it stopped."""
 
 from __future__ import annotations
 

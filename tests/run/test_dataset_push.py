@@ -140,7 +140,7 @@ def test_a_manifest_of_someone_else_names_no_file_outside_the_run(
     name = name.format(victim=victim, name=victim.name)
     content = run.read("manifest.json").replace(b'"augmented.parquet":', f'"{name}":'.encode())
     run.write(content, "manifest.json")
-    write_beside(run, name, b"evil")
+    write_next_to(run, name, b"evil")
     code, said = command("push", run.uri, "me/tickets")
     assert code == 2 and "which no run writes" in said
     assert victim.read_text() == "mine" and not hub.files
@@ -155,7 +155,7 @@ def test_a_result_is_only_made_of_the_files_that_a_run_writes(hub, run, command)
     assert code == 2 and "as a file of the result" in said and not hub.files
 
 
-def write_beside(run, name, content):
+def write_next_to(run, name, content):
     """What the name leads to if it is joined to the run's path as it is."""
     from pathlib import Path
 

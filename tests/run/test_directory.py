@@ -1,4 +1,4 @@
-"""A run directory is whole or not there, and goes on only with the settings it began with."""
+"""A run directory is whole or not there, and is resumed only with the settings it began with."""
 
 from __future__ import annotations
 

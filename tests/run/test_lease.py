@@ -297,7 +297,7 @@ def test_sigterm_releases_the_lease(run):
     assert ended.returncode == 128 + 15 and read_claims(run) == []
 
 
-def test_a_release_beside_a_renewal_leaves_no_claim(run, monkeypatch):
+def test_a_release_during_a_renewal_leaves_no_claim(run, monkeypatch):
     began = threading.Event()
     write = Lease._write
 

@@ -18,7 +18,7 @@ D = 5
 
 
 def embedded(run, labels, texts, files=3, label_type=None):
-    """Write ``embeddings/`` in so many files, one of them without rows; returns the matrix."""
+    """Write ``embeddings/`` in that many files, one of them without rows; returns the matrix."""
     x = np.random.default_rng(1).normal(size=(len(labels), D)).astype(np.float32)
     table = pa.table(
         {
@@ -53,7 +53,7 @@ def test_sums_equal_those_of_the_whole_matrix(run, labels):
         scatter=x.T @ x,
         fingerprints=np.array([fingerprint(text) for text in texts]),
     )
-    # Whitening is unique but for a rotation: compare distances, not coordinates.
+    # Whitening is unique except for a rotation: compare distances, not coordinates.
     np.testing.assert_allclose(
         got.whitener @ got.whitener.T, expected.whitener @ expected.whitener.T, rtol=1e-4
     )

@@ -227,7 +227,7 @@ def test_a_killed_write_leaves_no_file_of_the_final_name(tmp_path, monkeypatch, 
     assert write_result(run, Manifest.read(run), WANTED).rows == 14
 
 
-def test_all_neighbours_of_a_mixture_are_named(tmp_path):
+def test_all_neighbors_of_a_mixture_are_named(tmp_path):
     corpus = corpus_table()
     run = build(tmp_path, WANTED, corpus=corpus, plan={"neighbors_per_point": 3})
     others = {

@@ -72,7 +72,7 @@ def fakes_by_default() -> Iterator[None]:
 
 
 def write_two_classes(path: Path, corn: int, ship: int) -> Path:
-    """Write a corpus with so many rows of each of two classes."""
+    """Write a corpus with a number of rows of each of two classes."""
     rows = [(f"corn{i % 8} number {i}", "corn") for i in range(corn)]
     rows += [(f"ship{i % 8} number {i}", "ship") for i in range(ship)]
     texts, labels = zip(*rows, strict=True)

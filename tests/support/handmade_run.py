@@ -74,7 +74,7 @@ def build(
     ----------
     directory : Path
     wanted : mapping of label to int
-        New texts asked for; each round plans so many.
+        New texts asked for; each round plans that many.
     uri : str, optional
         Of the run, if it is not to be ``directory / "run"``.
     rejected : mapping of int to str

@@ -265,13 +265,13 @@ def _recall(rng: np.random.Generator) -> list[dict[str, Any]]:
 
 def _privacy() -> dict[str, Any]:
     rows = [
-        ("verbatim copies", 0, "of a real text, but for case and white space"),
+        ("verbatim copies", 0, "of a real text, except for case and white space"),
         ("near copies of a parent", 0.012, "80% of word 3-grams shared"),
         ("longest run shared with a parent", _spread(4.0), "words; between parents 3.2"),
         ("distance to the closest record", 0.412, "cosine; to the hold-out 0.437"),
-        ("nearest-neighbour ratio", 0.83, "hold-out 0.85"),
+        ("nearest-neighbor ratio", 0.83, "hold-out 0.85"),
         ("membership inference, AUC", _around(0.58, 0.03), "0.5 is guessing"),
-        ("membership inference, TPR at 1 % FPR", 0.021, "0.01 is guessing"),
+        ("membership inference, TPR at 1% FPR", 0.021, "0.01 is guessing"),
         ("leaked canaries", "0 of 20", "planted lines of random digits"),
     ]
     checks = [{"name": name, "value": value, "note": note} for name, value, note in rows]

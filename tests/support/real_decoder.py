@@ -77,7 +77,7 @@ def answers_to_long_prompts(decoder: Decoder, length: int) -> list[dict[str, obj
     return [{"texts": answer.texts, "error": answer.error} for answer in answers]
 
 
-def beside(found: Path) -> None:
+def apart(found: Path) -> None:
     """Greedy texts where vLLM computes the bridge's LoRA layers itself."""
     points = encoder().encode(TEXTS)[[0, 2, 3]]
     bridge = Bridge.from_pretrained(DEFAULT_BRIDGE)
@@ -155,7 +155,7 @@ if __name__ == "__main__":
         import_module(library)
     fork = multiprocessing.get_context("fork")
     ended = []
-    for way in (merged, beside, int8):
+    for way in (merged, apart, int8):
         child = fork.Process(target=way, args=(Path(sys.argv[1]) / f"{way.__name__}.json",))
         child.start()
         child.join()

@@ -2,7 +2,7 @@
 
 Each simulated thread is a real one, but only one runs at a time: before and after every operation
 on the store it gives way to the one whose time comes next. How long an operation takes is drawn,
-and at times it takes minutes: then it arrives when others have long gone on.
+and at times it takes minutes: then it arrives when others have long continued.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Bridges go to a hub and come back, and nothing that lies beside them goes with them."""
+"""Bridges go to a hub and come back, and nothing that lies next to them goes with them."""
 
 from __future__ import annotations
 

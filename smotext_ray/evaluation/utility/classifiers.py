@@ -53,9 +53,9 @@ NEAREST_OF_BOTH = "nearest_centroid_of_both"
 
 
 def baselines(name: str, classifier: Classifier) -> dict[str, Classifier]:
-    """Classifiers of the real rows alone to set beside one, by the name of their arm.
+    """Classifiers of the real rows alone to compare one with, by the name of their arm.
 
-    Those beside a fine-tuned one take as many steps.
+    Those compared with a fine-tuned one take as many steps.
     """
     if isinstance(classifier, FineTuned):
         pairs = Contrastive(

@@ -52,7 +52,7 @@ function drawSection(id, data, draw) {
   }
 }
 
-const REACH_OF_BALANCE = 3; // the axis ends at so many times the largest raised class
+const REACH_OF_BALANCE = 3; // the axis ends at this many times the largest raised class
 
 function drawClasses(body, classes) {
   const after = (row) => (row.real ?? 0) + (row.accepted ?? 0);
