@@ -12,6 +12,7 @@ import pytest
 from handmade_run import build
 
 from smotext_ray import __version__
+from smotext_ray.cli import main as main_module
 from smotext_ray.cli.main import main
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline import rounds
@@ -226,7 +227,7 @@ def test_verify_tells_how_to_repair(tmp_path, capsys):
 
 def test_usage_and_help_fit_a_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    parser = cli_main._parser()
+    parser = main_module._parser()
     (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     texts = {"smotext": parser.format_help()}
     texts |= {name: command.format_help() for name, command in commands.choices.items()}
