@@ -3,13 +3,16 @@
     python benchmarks/growth.py --output /tmp/growth
     python benchmarks/growth.py --output /tmp/growth --case classes --points 100000
     python benchmarks/growth.py --output /tmp/growth --case decode --points 10000 100000 1000000
+    python benchmarks/growth.py --output /tmp/growth --case embed --points 100000 1000000 10000000
 
 Random unit vectors of 384 numbers stand for the corpus, so no model is loaded. `points`: 100,000
 rows in 20 classes whose sizes follow Zipf's law, and more and more points to plan. `big-class`: one
 of two classes has 500,000 rows. `classes`: 5,000 classes of 20 rows. `decode`: the decode job with
-a decoder and a gate that only pass on, so all that is left is Ray's and the files' work. Prints a
-table and writes growth-<case>.json: the driver's peak memory (it has imported all before), that of
-the largest of Ray's workers, time, and files. No other Ray may run on the machine.
+a decoder and a gate that only pass on, so all that is left is Ray's and the files' work. `embed`:
+the embed job of so many rows, half a percent of which are of the one class that gets points, with
+an encoder that only makes numbers up. Prints a table and writes growth-<case>.json: the driver's
+peak memory (it has imported all before), that of the largest of Ray's workers, time, and files. No
+other Ray may run on the machine.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -33,6 +37,8 @@ import pyarrow.parquet as pq
 from figures import save, show
 
 from smotext_ray.config.schema import RunConfig
+from smotext_ray.pipeline.actors import EncodeActor
+from smotext_ray.pipeline.embed import rows_per_file
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import InputFacts, StageFacts
 from smotext_ray.run.manifest import Manifest
@@ -42,15 +48,16 @@ from smotext_ray.tables import fixed_size_list
 
 DIM = 384
 ROWS_PER_FILE = 10_000
-CASES = ("points", "big-class", "classes", "decode")
+CASES = ("points", "big-class", "classes", "decode", "embed")
 POINTS = (10_000, 100_000, 1_000_000, 2_000_000)
+SHARES = {"rare": 0.005, "common": 0.595, "usual": 0.4}  # of the rows of `embed`
 MIB = 1024**2
 
 
 def main() -> int:
     options = _options()
     if options.child:
-        job = decode if options.case == "decode" else plan
+        job = {"decode": decode, "embed": embed}.get(options.case, plan)
         print(json.dumps(measured(job, Run(str(options.output)))))
         return 0
     found = []
@@ -61,6 +68,8 @@ def main() -> int:
             from scale import write_planned  # which needs this file
 
             write_planned(Run(str(home)), points)
+        elif options.case == "embed":
+            write_corpus(Run(str(home)), points)
         else:
             sizes = class_sizes(options.case)
             write_run(Run(str(home)), sizes, in_proportion(sizes, points))
@@ -68,6 +77,7 @@ def main() -> int:
         command = [sys.executable, __file__, *how]
         said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         found.append({"points": points} | json.loads(said.splitlines()[-1]))
+        found[-1]["embedded"] = Manifest.read(Run(str(home))).embedded_rows
         shutil.rmtree(home)
         show_found(options.case, found)
     save(options.output / f"growth-{options.case}.json", planned=found)
@@ -97,6 +107,28 @@ def write_run(run: Run, sizes: list[int], more: list[int]) -> None:
     facts = InputFacts(rows=sum(sizes), class_counts=counts)
     manifest = new_manifest(config, {}, datetime.now(UTC).isoformat(), facts)
     manifest.stages = {name: StageFacts(seconds=0.0) for name in ("corpus", "embed", "reference")}
+    manifest.save(run)
+
+
+def write_corpus(run: Run, rows: int) -> None:
+    """A run whose corpus is staged; the class "rare" is to get a text more."""
+    config = RunConfig()
+    rng, labels, counts = np.random.default_rng(0), np.array([*SHARES]), Counter[str]()
+    directory, step = run.make("corpus"), rows_per_file(config, rows)
+    for number, start in enumerate(range(0, rows, step)):
+        ids = np.arange(start, min(start + step, rows))
+        own = rng.choice(labels, size=len(ids), p=[*SHARES.values()])
+        texts = [
+            f"text number {i} of the class {c}, some words long"
+            for i, c in zip(ids, own, strict=True)
+        ]
+        counts.update(own.tolist())
+        table = pa.table({"id": ids, "text": texts, "label": own})
+        pq.write_table(table, f"{directory}/part-{number:05d}.parquet")
+    config = RunConfig.model_validate({"plan": {"sampling_strategy": {"rare": counts["rare"] + 1}}})
+    facts = InputFacts(rows=rows, class_counts=dict(counts), files=number + 1)
+    manifest = new_manifest(config, {}, datetime.now(UTC).isoformat(), facts)
+    manifest.stages = {"corpus": StageFacts(seconds=0.0)}
     manifest.save(run)
 
 
@@ -163,6 +195,31 @@ def decode(run: Run) -> list[str]:
     return list(run.table("samples").files)
 
 
+def embed(run: Run) -> list[str]:
+    """Choose the run's rows, embed them and build the reference."""
+    from smotext_ray.pipeline.actors import Actors
+    from smotext_ray.pipeline.embed import embed_corpus
+    from smotext_ray.pipeline.on_ray import OnRay
+    from smotext_ray.pipeline.preflight import Opened
+
+    manifest = Manifest.read(run)
+    opened = Opened(run, manifest.config, {}, manifest, None)
+    embed_corpus(opened, OnRay(Actors(encode=InventingEncoder)))
+    return list(run.table("embeddings").files)
+
+
+class InventingEncoder(EncodeActor):
+    """Embeds texts as random numbers, which takes no time."""
+
+    dim = DIM
+
+    def load_encoder(self, config: RunConfig) -> Any:
+        return self
+
+    def encode(self, texts: list[str], batch_size: int) -> np.ndarray:
+        return np.random.default_rng(len(texts)).normal(size=(len(texts), DIM)).astype(np.float32)
+
+
 @contextmanager
 def workers_watched() -> Iterator[list[float]]:
     """Peaks of all processes of Ray that were seen meanwhile, looked at ten times a second."""
@@ -196,18 +253,20 @@ def show_found(case: str, found: list[dict[str, Any]]) -> None:
     print(f"\n{case}\n")
     show(
         [
-            "points",
+            "rows" if case == "embed" else "points",
+            "embedded",
             "driver's peak, MiB",
             "of that, the job",
             "largest worker",
             "seconds",
-            "points/s",
+            "per second",
             "files",
             "GiB",
         ],
         [
             [
                 f"{row['points']:,}",
+                f"{row['embedded']:,}",
                 f"{row['driver_mib']:.0f}",
                 f"{row['driver_mib'] - row['driver_mib_before']:.0f}",
                 f"{row['worker_mib']:.0f}",

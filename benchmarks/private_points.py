@@ -145,10 +145,7 @@ def from_records(
 
 
 def score(x: np.ndarray, y: np.ndarray, test: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Accuracy and macro-F1 of a classifier that is trained on points alone.
-
-    Test texts are weighted back to the split, if only some of a class are used.
-    """
+    """Accuracy and macro-F1 of a classifier that is trained on points alone."""
     model = LogisticRegression(C=10, max_iter=300, class_weight="balanced").fit(x, y)
     predicted = model.predict(test)
     return np.array(

@@ -27,6 +27,9 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
+    from smotext_ray.utils.bars import ask_for_no_widgets
+
+    ask_for_no_widgets()
     if name == "plot":
         return import_module("smotext_ray.plot")
     if name in _PLACES:

@@ -40,6 +40,8 @@ SHORTER = 2.0  # from this ratio of the medians on, it is said
 def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int = 3) -> None:
     """Print the closing tables: classes, rejections, speed, some texts."""
     console.print(_class_table(manifest))
+    for sentence in _in_words(manifest):
+        print_line(console, sentence)
     reasons = manifest.rejections()
     if reasons:
         table = Table("reason", "meaning", "texts", title="Rejected (kept in samples/)")
@@ -57,6 +59,9 @@ def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int =
     _print_lengths(result, console)
     print_line(console, f"Result: {run.shown.rstrip('/')}/{result.path} ({result.rows} rows).")
     print_promise(manifest, console)
+    print_line(console, "Next:")
+    print_line(console, f"  smotext show {run.shown} --order worst")
+    print_line(console, f"  smotext evaluate --run {run.shown} --test FILE --output report")
 
 
 def _print_lengths(result: Result, console: Console) -> None:
@@ -142,6 +147,26 @@ def _class_table(manifest: Manifest) -> Table:
     for found in class_outcomes(manifest):
         add_row(table, *astuple(found))
     return table
+
+
+def _in_words(manifest: Manifest) -> Iterator[str]:
+    """How the numbers of the table of classes go together, and what the gate decided."""
+    grown = [found for found in class_outcomes(manifest) if found.asked]
+    if grown:
+        first = max(grown, key=lambda found: found.asked)
+        kept = first.after - min(first.asked, first.accepted)
+        spare = sum(max(0, found.accepted - found.asked) for found in grown)
+        left_out = f"; {spare} more accepted than requested, left out" if spare else ""
+        yield (
+            f"Class {first.label!r}: {kept} + {first.after - kept} = {first.after} rows{left_out}."
+        )
+    decoded = sum(entry.points for entry in manifest.rounds if entry.decode is not None)
+    if decoded:
+        got = sum(manifest.accepted().values())
+        yield (
+            f"The gate accepted {got} of {decoded} decoded texts ({100 * got // decoded}%): these "
+            "match their points and classes, and copy no text of the corpus."
+        )
 
 
 def _speed_table(manifest: Manifest) -> Table:

@@ -119,8 +119,9 @@ class PlanConfig(Section):
     ``lam`` follows Beta(alpha, alpha): 1 is SMOTE's uniform distribution, lower values favor points
     near a corpus text, higher ones points halfway between two.
 
-    Round 1 plans more points than requested texts, divided by ``expected_acceptance``; accepted
-    texts beyond the target are left out of the result. Each round has to start all actors again.
+    Round 1 plans more points than requested texts, divided by ``expected_acceptance`` and with a
+    margin, so that another round is rarely needed, which has to start all actors again. Accepted
+    texts beyond the target are left out of the result.
 
     ``variant`` determines which texts are sources: see `smotext_ray.plan.variants`; ``n_clusters``
     is for kmeans. A point mixes its source with ``neighbors_per_point`` of the k neighbors.

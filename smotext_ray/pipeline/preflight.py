@@ -59,7 +59,8 @@ def open_checked(config: RunConfig, uri: str, executor: Executor = ON_RAY) -> Op
     models = executor.actors.check_models(config)
     if has_epsilon(config):
         digest = models["encoder"]["sha256"]
-        models["directions"] = check_directions(config.privacy, config.encoder, digest)
+        directions = check_directions(config.privacy, config.encoder, digest)
+        models = {**models, "directions": directions}
     run = Run(uri)
     manifest = existing_manifest(run)
     if manifest is not None:

@@ -183,21 +183,7 @@ class Run:
 
         On a local disk it survives a power failure from then on.
         """
-        directory, name = self.at(*parts).rsplit("/", 1)
-        self.fs.create_dir(directory, recursive=True)
-        if isinstance(self.fs, pafs.LocalFileSystem):
-            with whole_file(Path(directory, name), Path(directory, partial_name(name))) as handle:
-                handle.write(content)
-            return
-        partial = f"{directory}/{partial_name(name)}"
-        try:
-            with self.fs.open_output_stream(partial) as stream:
-                stream.write(content)
-            self.fs.move(partial, self.at(*parts))
-        except Exception:
-            with suppress(OSError):
-                self.fs.delete_file(partial)
-            raise
+        write_whole(self.fs, self.at(*parts), content)
 
     def read(self, *parts: str) -> bytes:
         """Read a small file."""
@@ -209,6 +195,25 @@ class Run:
         if isinstance(self.fs, pafs.LocalFileSystem):
             directories = {path.rpartition("/")[0] for path in paths}
             sync([Path(path) for path in (*paths, *sorted(directories))])
+
+
+def write_whole(fs: pafs.FileSystem, path: str, content: bytes) -> None:
+    """Write a small file atomically: see `Run.write`."""
+    directory, name = path.rsplit("/", 1)
+    fs.create_dir(directory, recursive=True)
+    if isinstance(fs, pafs.LocalFileSystem):
+        with whole_file(Path(path), Path(directory, partial_name(name))) as handle:
+            handle.write(content)
+        return
+    partial = f"{directory}/{partial_name(name)}"
+    try:
+        with fs.open_output_stream(partial) as stream:
+            stream.write(content)
+        fs.move(partial, path)
+    except Exception:
+        with suppress(OSError):
+            fs.delete_file(partial)
+        raise
 
 
 def partial_name(name: str) -> str:

@@ -2,16 +2,16 @@
 
 It counts by place, not by content: a digest of the corpus would help to guess its texts, and a
 corpus that has grown still has the records of before. Of two processes that write at once, each
-sees both files, so together they never exceed the budget.
+sees both files, so together they never exceed the budget; on a network file system that lists files
+late, only if they are a minute apart.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-import uuid
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 
 from pyarrow import fs as pafs
 
@@ -19,7 +19,7 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.sources import DEMO, find_files
 from smotext_ray.errors import UserError
 from smotext_ray.privacy.budget import Charge, total_epsilon
-from smotext_ray.run.directory import Run
+from smotext_ray.run.directory import Run, write_whole
 from smotext_ray.safe_text import without_keys
 from smotext_ray.utils.cache import cache_dir
 from smotext_ray.utils.filesystems import open_filesystem
@@ -30,11 +30,10 @@ ROUNDING = 1e-9  # of an epsilon that is computed in two ways
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the ledger: which run was charged, when, and how much."""
+    """A file of the ledger: which run was charged, and how much."""
 
     file: str
     run: str
-    created: str
     charge: Charge
 
 
@@ -60,21 +59,12 @@ class Ledger:
             If a file is damaged: nobody knows then what was released.
         """
         selector = pafs.FileSelector(self._path, allow_not_found=True)
-        found = []
-        for info in self._fs.get_file_info(selector):
-            if not info.base_name.endswith(".json") or info.base_name.startswith("_"):
-                continue
-            try:
-                with self._fs.open_input_stream(info.path) as stream:
-                    content = json.loads(stream.read())
-                charge = Charge(**content["charge"])
-                found.append(Entry(info.base_name, content["run"], content["created"], charge))
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(
-                    f"The privacy ledger has a damaged file, {info.path}; restore it from a copy, "
-                    "because without it nobody knows what was released of this corpus."
-                ) from error
-        return found
+        names = [info.base_name for info in self._fs.get_file_info(selector)]
+        return [
+            self._entry(name)
+            for name in names
+            if name.endswith(".json") and not name.startswith("_")
+        ]
 
     def charge(self, run: Run, created: str, config: RunConfig) -> None:
         """Write down a release before it is made, and refuse it if it exceeds the budget.
@@ -93,8 +83,9 @@ class Ledger:
             cannot be written. Then nothing is charged.
         """
         charge = Charge.of(config.privacy)
-        self._check(run, created, config, charge, [entry.charge for entry in self.entries()])
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:12]}.json"
+        own = self._own(run, created)
+        _check(self.uri, config, charge, self._others(own), own)
+        name = _name(run, created, len(own))
         content = {
             "run": run.shown,
             "created": created,
@@ -103,36 +94,69 @@ class Ledger:
             "charge": asdict(charge),
         }
         try:
-            Run(self.uri).write(json.dumps(content, indent=2).encode(), name)
+            write_whole(self._fs, self._at(name), json.dumps(content, indent=2).encode())
         except OSError as error:
             raise UserError(
                 f"The privacy ledger {without_keys(self.uri)} cannot be written, so nothing is "
                 "released; name a directory that lasts with privacy.ledger."
             ) from error
-        others = [entry.charge for entry in self.entries() if entry.file != name]
         try:
-            self._check(run, created, config, charge, others)
+            others = [entry for entry in self._others(own) if entry.file != name]
+            _check(self.uri, config, charge, others, own)
         except UserError:  # another process was faster
-            self._fs.delete_file(f"{self._path.rstrip('/')}/{name}")
+            self._fs.delete_file(self._at(name))
             raise
 
-    def _check(
-        self, run: Run, created: str, config: RunConfig, charge: Charge, before: list[Charge]
-    ) -> None:
-        privacy = config.privacy
-        epsilon, delta = total_epsilon([*before, charge], privacy.neighbors)
-        assert privacy.epsilon is not None
-        budget = privacy.budget or privacy.epsilon
-        if epsilon <= budget * (1 + ROUNDING):
-            return
-        own = any((entry.run, entry.created) == (run.shown, created) for entry in self.entries())
-        lost = " (this run's, whose noise was drawn and lost, among them)" if own else ""
-        raise UserError(
-            f"This corpus was released {len(before)} time{'s' * (len(before) != 1)} before{lost}; "
-            f"once more makes epsilon {epsilon:.4g} and delta {delta:.3g} in all, above "
-            f"{budget:g}; allow it with privacy.budget, or use an earlier run ("
-            f"{without_keys(self.uri)} lists them)."
-        )
+    def _own(self, run: Run, created: str) -> list[Entry]:
+        """The charges of a run that was killed, found by name: a listing may be late."""
+        found: list[Entry] = []
+        while self._exists(name := _name(run, created, len(found))):
+            found.append(self._entry(name))
+        return found
+
+    def _others(self, own: list[Entry]) -> list[Entry]:
+        names = {entry.file for entry in own}
+        return [entry for entry in self.entries() if entry.file not in names]
+
+    def _entry(self, name: str) -> Entry:
+        try:
+            with self._fs.open_input_stream(self._at(name)) as stream:
+                content = json.loads(stream.read())
+            return Entry(name, content["run"], Charge(**content["charge"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"The privacy ledger has a damaged file, {self._at(name)}; restore it from a copy, "
+                "because without it nobody knows what was released of this corpus."
+            ) from error
+
+    def _exists(self, name: str) -> bool:
+        return bool(self._fs.get_file_info(self._at(name)).type == pafs.FileType.File)
+
+    def _at(self, name: str) -> str:
+        return f"{self._path.rstrip('/')}/{name}"
+
+
+def _name(run: Run, created: str, number: int) -> str:
+    digest = hashlib.sha256(f"{run.shown}\n{created}".encode()).hexdigest()
+    return f"{created[:10]}-{digest[:16]}-{number}.json"
+
+
+def _check(
+    uri: str, config: RunConfig, charge: Charge, others: list[Entry], own: list[Entry]
+) -> None:
+    privacy, before = config.privacy, [entry.charge for entry in [*others, *own]]
+    epsilon, delta = total_epsilon([*before, charge], privacy.neighbors)
+    assert privacy.epsilon is not None
+    budget = privacy.budget or privacy.epsilon
+    if epsilon <= budget * (1 + ROUNDING):
+        return
+    lost = " (this run's, whose noise was drawn and lost, among them)" if own else ""
+    raise UserError(
+        f"This corpus was released {len(before)} time{'s' * (len(before) != 1)} before{lost}; "
+        f"once more makes epsilon {epsilon:.4g} and delta {delta:.3g} in all, above "
+        f"{budget:g}; allow it with privacy.budget, or use an earlier run ("
+        f"{without_keys(uri)} lists them)."
+    )
 
 
 def default_place(path: str) -> str:

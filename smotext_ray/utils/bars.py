@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import warnings
@@ -24,12 +25,16 @@ def is_shown() -> bool:
     return is_notebook() or sys.stderr.isatty()
 
 
+def ask_for_no_widgets() -> None:
+    """Call before tqdm and Ray are imported, which ask for ipywidgets in notebooks without them."""
+    if is_notebook():
+        logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
+        _tqdm()
+
+
 def progress_bar(desc: str, total: int, initial: int = 0) -> Any:
     """A bar of ``tqdm``: a widget in notebooks that have ipywidgets, else a line of text."""
-    with warnings.catch_warnings():
-        # Without ipywidgets it asks for them; its bar of text does as well.
-        warnings.simplefilter("ignore")
-        from tqdm.auto import tqdm
+    tqdm = _tqdm()
     return tqdm(desc=desc, total=total, initial=initial, unit="row", disable=not is_shown())
 
 
@@ -54,3 +59,11 @@ def polled_bar(desc: str, total: int, rows: Callable[[], int]) -> Iterator[None]
             stop.set()
             thread.join()
             bar.update(rows() - bar.n)
+
+
+def _tqdm() -> Any:
+    with warnings.catch_warnings():
+        # It asks for ipywidgets where it is imported first; its bar of text does as well.
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
+    return tqdm

@@ -64,6 +64,15 @@ def test_outcome(finished):
     assert "short of its target" not in text
 
 
+def test_outcome_explains_its_numbers_and_names_the_next_commands(finished, tmp_path):
+    text = words(printed(show_outcome, finished))
+    # Grain has 3 of the 3 that were asked for, of 6 points.
+    assert "Class 'grain': 4 + 3 = 7 rows; 1 more accepted than requested, left out." in text
+    assert "The gate accepted 6 of 10 decoded texts (60%): these match" in text
+    assert f"Next: smotext show {finished.uri} --order worst smotext evaluate --run" in text
+    assert "left out" not in words(printed(show_outcome, build(tmp_path, WANTED)))
+
+
 def test_the_weights_of_a_variant_are_in_the_table_of_times(tmp_path):
     run = build(tmp_path, WANTED)
     manifest = Manifest.read(run)

@@ -13,6 +13,7 @@ import pytest
 from tiny_models import WORDS, tiny_encoder
 
 from smotext_ray.config.schema import EncoderConfig, PrivacyConfig, RunConfig
+from smotext_ray.corpus.staging import stage_corpus
 from smotext_ray.errors import UserError
 from smotext_ray.models.encoder import Encoder
 from smotext_ray.models.engine import Candidates
@@ -21,6 +22,7 @@ from smotext_ray.pipeline import release as release_job
 from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.actors import Actors
 from smotext_ray.pipeline.local import Local
+from smotext_ray.pipeline.preflight import input_of, survey_input
 from smotext_ray.privacy.directions import principal_directions, write_directions
 from smotext_ray.run.directory import MANIFEST, Run
 from smotext_ray.run.facts import StageFacts
@@ -203,3 +205,23 @@ def test_a_second_release_of_the_corpus_needs_a_budget(finished, setting, tmp_pa
     config = config.model_copy(update={"privacy": privacy})
     run = rounds.augment(config, str(tmp_path / "second"), Local(actors))
     assert run.read("release.json") != finished.read("release.json")
+
+
+@pytest.mark.parametrize("text", [None, "", " ", "quokkasphere sinks"])
+def test_no_text_changes_what_is_seen_before_the_noise(setting, tmp_path, text):
+    """Neighboring corpora: the same row with another text, or with none that can be used."""
+    config, _ = setting
+    table = pq.read_table(config.input.path)
+    texts = ["another text", *table["text"].to_pylist()[1:]], [text, *table["text"].to_pylist()[1:]]
+    seen = []
+    for number, column in enumerate(texts):
+        path = tmp_path / f"{number}.parquet"
+        pq.write_table(table.set_column(0, "text", pa.array(column, pa.string())), path)
+        given = config.input.model_copy(update={"path": str(path)})
+        survey = survey_input(config.model_copy(update={"input": given}))
+        run = Run(str(tmp_path / f"run-{number}"))
+        stage_corpus(input_of(config.model_copy(update={"input": given})), survey, run.fs,
+                     run.make("corpus"))  # fmt: skip
+        staged = run.table("corpus").to_table().drop_columns(["text"])
+        seen.append((survey.rows, survey.class_counts, survey.schema, staged.to_pydict()))
+    assert seen[0] == seen[1] and seen[0][0] == 25

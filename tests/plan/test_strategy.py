@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from imblearn.utils import check_sampling_strategy
+from scipy.stats import binom
 
 from smotext_ray.errors import UserError
-from smotext_ray.plan.strategy import check_class_sizes, targets
+from smotext_ray.plan.strategy import check_class_sizes, lacking, targets
 
 COUNTS = {"grain": 41, "ship": 108, "earn": 300}
 
@@ -107,6 +110,19 @@ def test_at_most_ten_classes_are_listed():
 def test_fewer_than_two_classes(counts):
     with pytest.raises(UserError, match="at least two classes"):
         targets(counts, "auto")
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.7, 0.84, 0.9, 0.99])
+@pytest.mark.parametrize("missing", [1, 4, 52, 119, 5000])
+def test_a_round_is_enough_unless_chance_is_against_it(rate, missing):
+    (points,) = lacking({"a": missing}, {}, {}, rate).values()
+    assert binom.cdf(missing - 1, points, rate) < 0.05
+    assert points < missing / rate + 2.5 * math.sqrt(points * (1 - rate) / rate) + 5
+
+
+def test_where_all_texts_pass_there_are_as_many_points_as_missing_texts():
+    assert lacking({"a": 10**6 + 7, "b": 3, "c": 2}, {"c": 2}, {}) == {"a": 10**6 + 7, "b": 3}
+    assert lacking({"a": 9, "b": 9}, {"a": 5, "b": 0}, {"a": 5, "b": 9}) == {"a": 4, "b": 90}
 
 
 def test_class_sizes():
