@@ -12,10 +12,10 @@ import pytest
 import ray
 from fake_run import fakes_by_default
 from fake_stages import Encoder
+from given_sampler import rows
 from ray.data import DataContext
 from ray.data.checkpoint import CheckpointConfig
 from ray.data.extensions import ArrowTensorArray
-from test_sampler import rows
 
 import smotext_ray
 from smotext_ray.api import ray_data
@@ -134,7 +134,7 @@ class FakeEmbed(ray_data.Embed):
 
 class FakeDecode(ray_data.Decode):
     def __init__(self, config):
-        from test_sampler import Decoder
+        from given_sampler import Decoder
 
         self._decoder = Decoder()
 
