@@ -64,8 +64,11 @@ def nested(inner):
     )
 
 
-KINDS = st.recursive(
-    st.sampled_from(list(SCALARS.items())), lambda k: k.flatmap(nested), max_leaves=3
+# Inside other types, pyarrow writes no views: "Slicing not implemented for StringView".
+VIEWS = (pa.string_view(), pa.binary_view())
+NESTABLE = [pair for pair in SCALARS.items() if pair[0] not in VIEWS]
+KINDS = st.sampled_from(list(SCALARS.items())) | st.recursive(
+    st.sampled_from(NESTABLE), lambda k: k.flatmap(nested), max_leaves=3
 )
 
 
