@@ -62,8 +62,12 @@ def plant(options: argparse.Namespace) -> Path:
 def augment(corpus: Path, output: str, epsilon: float | None, options: argparse.Namespace) -> None:
     """Make new texts of every class."""
     labels = pq.read_table(corpus, columns=["label"])["label"].to_pylist()
-    wanted = {label: labels.count(label) + options.new for label in sorted(set(labels))}
-    delta = [f"privacy.epsilon={epsilon}", f"privacy.delta={options.delta}"] if epsilon else []
+    kept = 0 if epsilon else 1  # a private result has no originals
+    wanted = {label: kept * labels.count(label) + options.new for label in sorted(set(labels))}
+    delta = []
+    if epsilon:  # each run stands for one of its own, so it has a ledger of its own
+        delta = [f"privacy.epsilon={epsilon}", f"privacy.delta={options.delta}",
+                 f"privacy.ledger={options.output}/ledger-{epsilon}"]  # fmt: skip
     run("augment", "--input", corpus, "--output", output, "--seed", options.seed,
         "--sampling-strategy", json.dumps(wanted), *delta, accepted=(0, 3))  # fmt: skip
 

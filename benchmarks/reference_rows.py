@@ -8,9 +8,9 @@ these are its test split. The verdict is whether a held-out text is nearest to i
 is all that depends on the rows. `--run` judges the samples of a run, which may have embedded any
 rows: its corpus is embedded here. Of every class at most so many rows are taken, those with the
 smallest hashes, also of the classes that a run raises, whose rows it would take whole: so the
-agreement in a run is about this or better. Each of the rows counts once, as in the gate;
-`weighted`, it counts for as many of its class as are left out. Embeddings are kept in the output
-directory.
+agreement in a run is about this or better. A row of a class of which not all are taken counts once,
+or as the square root of the rows that it stands for, as in the gate, or as so many. Embeddings are
+kept in the output directory.
 """
 
 from __future__ import annotations
@@ -70,14 +70,20 @@ def agreement(name: str, corpus: pa.Table, judged: pa.Table) -> list[dict[str, A
     codes = np.array([labels.index(label) for label in corpus["label"].to_pylist()])
     hashes = id_hashes(corpus["id"])
     own = np.array([labels.index(label) for label in judged["label"].to_pylist()])
-    whole = nearest(corpus, labels, judged)
+    whole = nearest(corpus, corpus, labels, judged)
     rows = []
     for most in ROWS:
         last = last_hashes([(codes, hashes)], np.zeros(len(labels), bool), most)
         some = corpus.filter(pa.array(hashes <= last[codes]))
         weights = np.bincount(codes) / np.bincount(codes[hashes <= last[codes]])
-        for weighting, x in (("once", None), ("weighted", weights)):
-            classes = nearest(some, labels, judged, x)
+        ways = {
+            "once": nearest(some, some, labels, judged),
+            "root": nearest(some, corpus, labels, judged),
+            "as all": weighted_reference(some, labels, weights).nearest_class(
+                matrix(judged["embedding"])
+            ),
+        }
+        for weighting, classes in ways.items():
             rows.append(
                 {
                     "data": name,
@@ -93,13 +99,9 @@ def agreement(name: str, corpus: pa.Table, judged: pa.Table) -> list[dict[str, A
     return rows
 
 
-def nearest(
-    rows: pa.Table, labels: list[str], judged: pa.Table, weights: np.ndarray | None = None
-) -> np.ndarray:
-    """The nearest class of each text, by the gate's reference of these rows."""
-    reference = sum_up(ds.dataset(rows), labels, ds.dataset(rows))[0]
-    if weights is not None:
-        reference = weighted_reference(rows, labels, weights)
+def nearest(some: pa.Table, corpus: pa.Table, labels: list[str], judged: pa.Table) -> np.ndarray:
+    """The nearest class of each text, by the gate's reference of some rows of a corpus."""
+    reference = sum_up(ds.dataset(some), labels, ds.dataset(corpus))[0]
     return reference.nearest_class(matrix(judged["embedding"]))
 
 

@@ -42,7 +42,7 @@ from smotext_ray.errors import UserError
 PACKAGED = {"r8": "reuters-r8", "r52": "reuters-r52", "20ng": "20newsgroups"}
 FILES = ("trec6", "clinc150", "customer-reviews")
 LARGE, SMALL, FEW = 300, 8, 10  # rows a class
-LLM_CONTROLS = ("shuffled", "label_only", "lam_0", "parents_as_text")
+LLM_CONTROLS = ("shuffled", "class_mean", "label_only", "lam_0", "parents_as_text")
 # What is worth a fine-tuning each.
 FINE_TUNED = (
     "nothing",

@@ -25,6 +25,7 @@ ARMS = (
     "eda_without_synonyms",
     "markov",
     "shuffled",
+    "class_mean",
     "label_only",
     "lam_0",
     "parents_as_text",

@@ -36,7 +36,8 @@ def show_estimate(
     for label, before in survey.class_counts.items():
         new = new_points.get(label, 0)
         shown = str(called(label, survey.class_names)).replace("\n", "\\n")
-        table.add_row(literal(shown), str(before), str(new), str(before + new))
+        kept = 0 if config.privacy.epsilon is not None else before
+        table.add_row(literal(shown), str(before), str(new), str(kept + new))
     console.print(table)
     for reason, bad in survey.bad_rows.items():
         examples = ", ".join(map(str, bad.examples))
@@ -74,6 +75,11 @@ def show_estimate(
 def cautions(survey: CorpusSummary, new_points: dict[Any, int], config: RunConfig) -> list[str]:
     """What a user may not expect of such a run, one sentence each."""
     found = []
+    if config.privacy.epsilon is not None:
+        found.append(
+            "These numbers are exact, and for you who hold the corpus; the guarantee of "
+            "privacy.epsilon does not cover them."
+        )
     for label, new in new_points.items():
         before = survey.class_counts[label]
         if new > MANY_PER_ROW * before:

@@ -183,15 +183,19 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
         "--classifiers",
         nargs="+",
         choices=CLASSIFIERS,
+        metavar="NAME",
         default=CLASSIFIERS[:2],
-        help="bert fine-tunes the run's encoder, which is slow (default embedding tfidf)",
+        help="embedding, tfidf or bert, which fine-tunes the run's encoder and is slow (default "
+        "embedding tfidf)",
     )
     add(
         "--variants",
         nargs="+",
         choices=get_args(OtherVariant),
+        metavar="NAME",
         default=[],
-        help="SMOTE variants on embeddings, as additional controls",
+        help="SMOTE variants on embeddings, as additional controls: borderline, adasyn, kmeans "
+        "or svm",
     )
     add(
         "--teacher",

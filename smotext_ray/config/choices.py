@@ -23,5 +23,5 @@ Decided = Literal["accepted", "rejected"]  # what the gate says of a sample
 SampleStatus = Literal[Decided, "error"]
 
 ClassifierName = Literal["embedding", "tfidf", "bert"]
-ControlName = Literal["shuffled", "lam_0", "label_only", "parents_as_text"]
+ControlName = Literal["shuffled", "lam_0", "class_mean", "label_only", "parents_as_text"]
 Order = Literal["random", "best", "worst"]

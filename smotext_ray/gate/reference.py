@@ -89,30 +89,33 @@ def sum_up(
     Parameters
     ----------
     embeddings : pyarrow.dataset.Dataset
-        ``label, embedding``, of some rows of each class. Each counts once: with the weight of its
-        class's rows per embedded one, the covariance would vary more with the choice of rows, and
-        fewer verdicts were those of all rows (benchmarks/reference_rows.py).
+        ``label, embedding``, of some rows of each class. In the covariance a row has the square
+        root of the weight with which it would stand for its class's other rows: with weight 1 the
+        covariance is another than that of all rows, with the full weight it depends more on which
+        rows they are, and either way fewer verdicts are those of all rows
+        (benchmarks/reference_rows.py).
     labels : sequence
         Row i of the class means is for ``labels[i]``.
     corpus : pyarrow.dataset.Dataset
         ``label`` and, except with epsilon, ``text``, of all rows.
     """
-    distinct, prints = _count_texts(corpus, labels)
+    counts, distinct, prints = _count_texts(corpus, labels)
+    embedded = _count_rows(embeddings, labels)
+    weights = np.sqrt(counts / np.maximum(embedded, 1))
     dim = embeddings.schema.field("embedding").type.list_size
-    counts = np.zeros(len(labels), np.int64)
     sums, scatter = np.zeros((len(labels), dim)), np.zeros((dim, dim))
     for rows, table in _batches(embeddings, labels, ["embedding"]):
         x = matrix(table["embedding"]).astype(np.float64)
-        np.add.at(sums, rows, x)
-        np.add.at(counts, rows, 1)
-        scatter += x.T @ x
-    return class_reference(counts, sums, scatter, prints), distinct.tolist()
+        weighted = x * weights[rows, None]
+        np.add.at(sums, rows, weighted)
+        scatter += weighted.T @ x
+    return class_reference(embedded * weights, sums, scatter, prints), distinct.tolist()
 
 
 def _count_texts(
     corpus: ds.Dataset, labels: Sequence[Any]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Distinct texts per class, and the fingerprint of every text."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and distinct texts per class, and the fingerprint of every text."""
     has_texts = "text" in corpus.schema.names
     counts = np.zeros(len(labels), np.int64)
     prints = [np.empty(0, np.int64)]
@@ -125,9 +128,16 @@ def _count_texts(
             hashes = np.array([text_hash(distinct_part(text)) for text in texts], np.int64)
             distinct.append(np.stack([rows, hashes], axis=1))
     if not has_texts:
-        return counts, prints[0]
+        return counts, counts, prints[0]
     owners = np.unique(np.concatenate(distinct), axis=0)[:, 0]
-    return np.bincount(owners, minlength=len(labels)), np.concatenate(prints)
+    return counts, np.bincount(owners, minlength=len(labels)), np.concatenate(prints)
+
+
+def _count_rows(table: ds.Dataset, labels: Sequence[Any]) -> NDArray[np.int64]:
+    counts = np.zeros(len(labels), np.int64)
+    for rows, _ in _batches(table, labels, []):
+        counts += np.bincount(rows, minlength=len(labels))
+    return counts
 
 
 def _batches(

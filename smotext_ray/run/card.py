@@ -142,9 +142,20 @@ def _description(manifest: Manifest) -> str:
     return (
         f"{of_corpus}{result.synthetic} synthetic ones, created by smotext-ray "
         f"{manifest.smotext_ray} (started {manifest.created[:10]}) with SMOTExT "
-        "(arXiv:2505.13434): two neighboring texts of a class are embedded, a point between them "
-        "is drawn as in SMOTE, an LLM generates a text from the point through the xRAG bridge, "
+        f"(arXiv:2505.13434): {_points_of(manifest)} "
+        "an LLM generates a text from the point through the xRAG bridge, "
         "and a gate accepts or rejects it."
+    )
+
+
+def _points_of(manifest: Manifest) -> str:
+    if manifest.privacy is not None and manifest.privacy.neighbors is not None:
+        return (
+            "of each class, a count and a sum of embeddings are released with noise, points are "
+            "drawn from them, a point between two of these is drawn as in SMOTE,"
+        )
+    return (
+        "two neighboring texts of a class are embedded, a point between them is drawn as in SMOTE,"
     )
 
 
@@ -166,6 +177,8 @@ def _columns(manifest: Manifest) -> str:
     own = manifest.config.input
     rows = [(own.text_column, "the text"), (own.label_column, "its class"), *COLUMNS.items()]
     ids = f"`{own.id_column}`" if own.id_column else "row numbers of the corpus, from 0"
+    if manifest.is_private:
+        ids = "numbers of points that stand in for the corpus, not of its rows"
     note = f"Other columns are from the corpus, and empty in synthetic rows. Ids are {ids}."
     return f"## Columns\n\n{table(('column', ''), rows)}\n\n{note}"
 
@@ -197,6 +210,8 @@ def _settings(manifest: Manifest) -> str:
     content = config_json(manifest.effective_config)
     own = content.pop("input")
     del content["resources"]  # they change no row
+    for key in ("budget", "ledger"):  # nor do these
+        content.get("privacy", {}).pop(key, None)
     for section, key in NAMES:
         if section in content:
             content[section][key] = shown(content[section][key])

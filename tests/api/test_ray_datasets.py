@@ -12,16 +12,13 @@ import pytest
 import ray
 from fake_run import fakes_by_default
 from fake_stages import Encoder
-from generated_tables import fresh, round_trip, tables
 from given_sampler import rows
-from hypothesis import given, settings
 from ray.data import DataContext
 from ray.data.checkpoint import CheckpointConfig
 from ray.data.extensions import ArrowTensorArray
 
 import smotext_ray
 from smotext_ray.api import ray_data
-from smotext_ray.config.schema import InputConfig
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
@@ -37,11 +34,6 @@ ALL_PASS = {"gate.min_cosine": -1, "gate.same_class": False}
 def fakes(shared_ray):
     with fakes_by_default():
         yield
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("ray-data")
 
 
 def labelled() -> ray.data.Dataset:
@@ -113,20 +105,6 @@ def test_what_cleaning_would_remove_is_rejected(tmp_path):
         assert mine[nearest].all() == (row["status"] == "accepted")
     lost = sum(row["status"] == "rejected" for row in samples)
     assert Manifest.read(run).shortfall == {"common": lost} and 0 < lost < len(samples) == 10
-
-
-@given(table=tables())
-@settings(max_examples=12)
-def test_rows_of_any_schema_come_back(home, table):
-    """The files that a dataset becomes, their way through a run, and the dataset that is read."""
-    source = Run(str(fresh(home) / "input"))
-    ray_data._write_all(ray.data.from_arrow(table), source)
-    round_trip(InputConfig(path=source.uri), home)
-    found = ray.data.read_parquet(f"{home}/out.parquet", partitioning=None)
-    after = pa.concat_tables(ray.get(found.to_arrow_refs()))
-    assert after.schema.equals(table.schema)
-    for name in table.column_names:
-        assert after[name].to_pylist() == table[name].to_pylist()
 
 
 def test_wrong_columns_are_told():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import pickle
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +31,7 @@ from smotext_ray.api.neighbors import FaissNeighbors
 from smotext_ray.config.load import load_config
 from smotext_ray.models import load
 from smotext_ray.models.engine import Candidates
+from smotext_ray.plan.strategy import lacking
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import InputFacts
 from smotext_ray.run.manifest import Manifest
@@ -85,9 +85,9 @@ def test_the_same_kind_comes_back_originals_first(kind):
 
 def test_cleaning_rejects_and_rounds_make_up_for_it():
     texts, labels = rows()
-    strategy = {"common": 50}
-    free = sampler(sampling_strategy=strategy)
-    cleaned = sampler(sampling_strategy=strategy, gate=ALL_PASS | {"cleaning": "tomek"})
+    given = {"sampling_strategy": {"common": 50}, "options": {"plan.expected_acceptance": 1.0}}
+    free = sampler(**given)
+    cleaned = sampler(**given, gate=ALL_PASS | {"cleaning": "tomek"})
     x_free, _ = free.fit_resample(texts, labels)
     x_cleaned, y_cleaned = cleaned.fit_resample(texts, labels)
     assert len(free.decoder.points) == 1 and len(cleaned.decoder.points) > 1
@@ -111,7 +111,8 @@ def test_the_lineage_tells_the_parents_and_the_point():
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     assert list(smotext.lineage_["row"]) == list(range(28, 40))
     points = smotext.decoder.points[0]
-    assert len(points) == math.ceil(12 / 0.9)  # the preset expects that some are rejected
+    # The preset expects that some are rejected.
+    assert {"rare": len(points)} == lacking({"rare": 12}, {}, {}, 0.9)
     for row, point in zip(smotext.lineage_.itertuples(), points[:12], strict=True):
         assert labels[row.source_id] == labels[row.neighbor_id] == "rare"
         assert row.source_id != row.neighbor_id and 0 <= row.lam < 1
@@ -304,7 +305,7 @@ def test_nothing_stays_behind_unless_an_output_is_named(tmp_path):
     run = Run(home)
     assert all(finding.ok for finding in verify(run))
     manifest = Manifest.read(run)
-    assert manifest.models["llm"]["name"] == "test_sampler.Decoder"
+    assert manifest.models["llm"]["name"] == "given_sampler.Decoder"
     assert manifest.result.synthetic == len(first.lineage_) == 12
     calls = len(decoder.points)
     assert sampler(decoder=decoder, output=home).fit_resample(texts, labels) == (x_new, y_new)

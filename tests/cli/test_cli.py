@@ -12,6 +12,7 @@ import pytest
 from handmade_run import build
 
 from smotext_ray import __version__
+from smotext_ray.cli import main as main_module
 from smotext_ray.cli.main import main
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline import rounds
@@ -222,3 +223,14 @@ def test_verify_tells_how_to_repair(tmp_path, capsys):
     capsys.readouterr()
     assert main(["verify", run.uri]) == 1
     assert f"run: smotext verify {run.uri} --repair" in capsys.readouterr().out
+
+
+def test_usage_and_help_fit_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    parser = main_module._parser()
+    (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    texts = {"smotext": parser.format_help()}
+    texts |= {name: command.format_help() for name, command in commands.choices.items()}
+    assert {
+        (name, line) for name, text in texts.items() for line in text.splitlines() if len(line) > 80
+    } == set()

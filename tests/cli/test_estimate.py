@@ -45,6 +45,14 @@ def test_classes_before_and_after():
     assert "Nothing was written." in text
 
 
+def test_a_private_result_has_new_texts_alone_and_its_estimate_is_not_private():
+    text = printed(
+        survey({"grain": 41, "ship": 108}), {"grain": 67, "ship": 9}, privacy={"epsilon": 8.0}
+    )
+    assert "grain 41 67 67" in text and "ship 108 9 9" in text
+    assert "the guarantee of privacy.epsilon does not cover them" in text
+
+
 def test_of_a_class_without_points_only_the_reference_is_embedded():
     counts = {"grain": 41, "earn": 2840}
     assert "embed 1041 of 2881 texts" in printed(survey(counts), {"grain": 67})

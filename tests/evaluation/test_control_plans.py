@@ -142,3 +142,18 @@ def test_parents_of_a_mixture_are_all_its_rows():
     assert parent_rows(samples, rows).tolist() == [[1, 0, 2], [0, 2, 0]]
     alone = samples.drop_columns(["other_neighbor_ids"])
     assert parent_rows(alone, rows).tolist() == [[1, 0], [0, 2]]
+
+
+def test_the_class_mean_has_one_point_per_class(run):
+    before, after = planned(run, "class_mean")
+    labels = np.array(before["label"].to_pylist())
+    x, y = matrix(before["point"]), matrix(after["point"])
+    for label in WANTED:
+        rows = labels == label
+        assert len(np.unique(y[rows], axis=0)) == 1
+        mean = x[rows].mean(axis=0)
+        cosine = y[rows][0] @ mean / np.linalg.norm(y[rows][0]) / np.linalg.norm(mean)
+        assert cosine == pytest.approx(1, abs=1e-5)
+    # As long as the points are: only their direction is the mean's.
+    lengths = [np.linalg.norm(z, axis=1).mean() for z in (x, y)]
+    assert lengths[0] == pytest.approx(lengths[1], rel=1e-5)

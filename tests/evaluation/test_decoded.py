@@ -132,19 +132,20 @@ def test_parents_are_those_of_the_vector(run, config, jobs):
         for sample_id, parents in zip([0, 1, 3, 5], found[name].parents, strict=True):
             row = row_of[sample_id]
             assert [ids[p] for p in parents] == [row["source_id"], row["neighbor_id"]]
-    assert found["label_only"].parents is None
+    assert found["label_only"].parents is found["class_mean"].parents is None
 
 
 def test_each_has_its_gate_and_only_words_their_own_actor(run, config, jobs):
     decode_controls(run, config, encode, executor=jobs, log=quiet)
-    (shuffled, of_shuffled), (lam_0, of_lam_0), (label_only, of_label), (parents, of_parents) = (
-        jobs.asked
-    )
+    asked = dict(zip(NAMES, jobs.asked, strict=True))
+    (shuffled, _), (label_only, of_label) = asked["shuffled"], asked["label_only"]
+    parents, of_parents = asked["parents_as_text"]
     assert shuffled.gate == config.gate.model_copy(update={"same_class": False})
-    assert lam_0 == config
+    assert asked["lam_0"][0] == asked["class_mean"][0] == config
     assert label_only.gate.same_class and label_only.gate.reject_truncated
     assert label_only.decoder == shuffled.decoder == config.decoder
-    assert of_shuffled.actor is of_lam_0.actor is jobs.actors.decode
+    of_points = [asked[name][1] for name in ("shuffled", "lam_0", "class_mean")]
+    assert all(job.actor is jobs.actors.decode for job in of_points)
     assert of_label.actor is of_parents.actor is PromptActor
     assert sorted(of_label.arguments["labels"]) == ["grain", "ship"]
     assert [job.arguments["of_parents"] for job in (of_label, of_parents)] == [False, True]

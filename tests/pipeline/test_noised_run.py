@@ -15,6 +15,9 @@ from tiny_models import WORDS, tiny_encoder
 from smotext_ray.config.schema import EncoderConfig, PrivacyConfig, RunConfig
 from smotext_ray.corpus.staging import stage_corpus
 from smotext_ray.errors import UserError
+from smotext_ray.evaluation.fidelity.agreement import label_agreement
+from smotext_ray.evaluation.inputs import LabeledTexts, read_evaluation_data
+from smotext_ray.evaluation.leakage.section import copy_check
 from smotext_ray.models.encoder import Encoder
 from smotext_ray.models.engine import Candidates
 from smotext_ray.models.files import locate_model
@@ -225,3 +228,21 @@ def test_no_text_changes_what_is_seen_before_the_noise(setting, tmp_path, text):
         staged = run.table("corpus").to_table().drop_columns(["text"])
         seen.append((survey.rows, survey.class_counts, survey.schema, staged.to_pydict()))
     assert seen[0] == seen[1] and seen[0][0] == 25
+
+
+def test_it_is_evaluated_as_texts_without_parents(finished, setting):
+    """Points have numbers, and so have rows of the corpus: they are not taken for each other."""
+    config, _ = setting
+    encoder = Encoder(config.encoder.model)
+    table = pq.read_table(config.input.path).slice(0, 25)
+    texts = [text or "none" for text in table["text"].to_pylist()]
+    corpus = LabeledTexts(texts, table["label"].to_pylist())
+    data = read_evaluation_data(Run(finished.uri), corpus, encoder.encode, corpus)
+    assert data.parents.shape == (12, 0) and len(data.real.texts) == 25
+    found = {row["name"]: row for row in copy_check(data, encoder.encode, None)}
+    assert "nearest real text" in found["longest shared run, mean"]["note"]
+    assert not any("parents" in name for name in found)
+    labels = [data.real.labels, data.synthetic.labels]
+    judged = label_agreement(data.real.embeddings, labels[0], data.synthetic.embeddings, labels[1],
+                             data.parents)  # fmt: skip
+    assert judged.synthetic == 12

@@ -16,7 +16,10 @@ from smotext_ray.config.schema import PrivacyConfig, RunConfig, config_json
 from smotext_ray.corpus.staging import stage_corpus, without_other_columns
 from smotext_ray.corpus.survey import survey_corpus
 from smotext_ray.errors import UserError
+from smotext_ray.pipeline.actors import Actors
+from smotext_ray.pipeline.local import Local
 from smotext_ray.pipeline.plan_files import PlanWriter, group_item
+from smotext_ray.pipeline.preflight import open_checked
 from smotext_ray.plan.shards import Shard
 from smotext_ray.privacy.promise import promise
 from smotext_ray.run.directory import Run
@@ -139,6 +142,16 @@ def test_other_columns_of_text_files_are_not_staged_either(tmp_path, kind):
     survey = without_other_columns(survey_corpus(config.input), config.input)
     stage_corpus(config.input, survey, run.fs, run.make("corpus"))
     assert run.table("corpus").to_table()["text"].to_pylist() == frame["body"].to_list()
+
+
+def test_a_run_of_the_mechanism_before_ends_in_a_sentence(run):
+    manifest = Manifest.read(run)
+    manifest.privacy = manifest.privacy.model_copy(update={"neighbors": None})
+    manifest.save(run)
+    here = Local(Actors(check_models=lambda config: MODELS))
+    with pytest.raises(UserError, match=r"an earlier mechanism of privacy\.epsilon"):
+        open_checked(manifest.config, run.uri, here)
+    assert Manifest.read(run).privacy.in_words()  # it can be read
 
 
 # The settings

@@ -1,8 +1,10 @@
 """Controls decoded by the LLM: the run's points, each with one thing changed.
 
 ``shuffled``: every point takes the slot of another, across classes. ``lam_0``: the source's own
-embedding. ``label_only``: no vector; the plain LLM is prompted with the class name.
-``parents_as_text``: no vector; the plain LLM is shown the parents' texts and asked for another.
+embedding. ``class_mean``: every point at the mean of its class's points, so the same LLM, LoRA
+layers and gate without a point of one's own. ``label_only``: no vector; the plain LLM is prompted
+with the class name. ``parents_as_text``: no vector; the plain LLM is shown the parents' texts and
+asked for another.
 Tables are in ``RUN/controls/<name>`` and are reused once complete.
 """
 
@@ -90,7 +92,7 @@ def decode_controls(
     encode : callable
         Maps texts to embeddings with the run's encoder. Called after all decoding, so that an
         encoder loaded on its first call never competes with the decoders for memory.
-    names : sequence of {"shuffled", "lam_0", "label_only", "parents_as_text"}
+    names : sequence of {"shuffled", "lam_0", "class_mean", "label_only", "parents_as_text"}
     log : callable
         Called with one line per control.
     executor : Executor
@@ -194,6 +196,7 @@ def _gated(config: RunConfig, name: str) -> RunConfig:
     changes: dict[str, dict[str, Any]] = {
         "shuffled": {"same_class": False},
         "lam_0": {},
+        "class_mean": {},
         "label_only": {"min_cosine": -1.0},  # there is no point to compare with
         "parents_as_text": {},
     }
@@ -216,7 +219,7 @@ def _read(
     words = kept["text"].to_pylist()
     return Control(
         Rows(words, encode(words), [str(label) for label in kept["label"].to_pylist()]),
-        None if name == "label_only" else parents_of(run, kept),
+        None if name in ("class_mean", "label_only") else parents_of(run, kept),
         asked=noted.points,
         accepted=len(texts),
         tokens=noted.tokens,

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from smotext_ray.run.directory import Run
-from smotext_ray.tables import OTHERS, fixed_size_list
+from smotext_ray.tables import OTHERS, fixed_size_list, matrix
 
 OF_THE_VECTOR = ("source_id", "neighbor_id", "lam", "source_text", "neighbor_text", "point")
 
@@ -25,7 +25,7 @@ def write_plan(run: Run, name: str, files: Sequence[str], seed: int) -> None:
     Parameters
     ----------
     run : Run
-    name : {"shuffled", "lam_0", "label_only", "parents_as_text"}
+    name : {"shuffled", "lam_0", "class_mean", "label_only", "parents_as_text"}
     files : sequence of str
         All files of the decoded rounds, relative to ``plan/``.
     seed : int
@@ -34,6 +34,7 @@ def write_plan(run: Run, name: str, files: Sequence[str], seed: int) -> None:
     changes = {
         "shuffled": _shuffling,
         "lam_0": _to_sources,
+        "class_mean": _to_means,
         "label_only": _to_nothing,
         "parents_as_text": _unchanged,
     }
@@ -89,6 +90,12 @@ def at_sources(plan: pa.Table, ids: pa.ChunkedArray, embeddings: pa.ChunkedArray
     return _replaced(plan, changed)
 
 
+def at_means(plan: pa.Table, means: Mapping[Any, np.ndarray]) -> pa.Table:
+    """The plan with every point at the mean of its class."""
+    points = np.stack([means[label] for label in plan["label"].to_pylist()])
+    return _replaced(plan, {"point": fixed_size_list(points)})
+
+
 def without_vectors(plan: pa.Table) -> pa.Table:
     """The plan's ids, labels and seeds, without parents and with zero points."""
     absent = {name: pa.nulls(len(plan), plan[name].type) for name in _of_the_vector(plan)}
@@ -123,6 +130,20 @@ def _to_sources(run: Run, files: Sequence[str], seed: int) -> Change:
         return at_sources(plan, rows["id"], rows["embedding"])
 
     return change
+
+
+def _to_means(run: Run, files: Sequence[str], seed: int) -> Change:
+    sums: dict[Any, np.ndarray] = {}
+    lengths: list[float] = []
+    for file in files:
+        plan = _read(run, file)
+        points = matrix(plan["point"]).astype(np.float64)
+        lengths += np.linalg.norm(points, axis=1).tolist()
+        for label, point in zip(plan["label"].to_pylist(), points, strict=True):
+            sums[label] = sums.get(label, 0.0) + point
+    length = float(np.mean(lengths))
+    means = {label: length * total / np.linalg.norm(total) for label, total in sums.items()}
+    return lambda plan: at_means(plan, means)
 
 
 def _to_nothing(run: Run, files: Sequence[str], seed: int) -> Change:

@@ -25,6 +25,7 @@ ARM_GROUPS: dict[str, dict[str, str]] = {
         "label_only": "LLM, class name only",
         "shuffled": "vectors shuffled",
         "lam_0": "parents decoded again (lam 0)",
+        "class_mean": "mean of the class decoded",
         "parents_as_text": "LLM, parents as text",
         "ungated": "all decoded texts, without the gate",
         "labeled_by_gate": "all decoded texts, labeled by the gate",
@@ -32,6 +33,7 @@ ARM_GROUPS: dict[str, dict[str, str]] = {
     "As many synthetic texts as a control has": {
         "as_many_as_label_only": "real + synthetic, as many as by class name",
         "as_many_as_shuffled": "real + synthetic, as many as shuffled",
+        "as_many_as_class_mean": "real + synthetic, as many as by the class mean",
         "as_many_as_lam_0": "real + synthetic, as many as at lam 0",
         "as_many_as_ungated": "real + synthetic, as many as without the gate",
         "as_many_as_labeled_by_gate": "real + synthetic, as many as labeled by the gate",
