@@ -22,6 +22,7 @@ References
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -232,7 +233,7 @@ def encoded(options: argparse.Namespace) -> tuple[tuple, tuple]:
         file = options.cache / f"{options.name or options.dataset.partition(':')[2]}-{split}.npz"
         if not file.exists():
             source = getattr(options, split) or f"{options.dataset}:{split}"
-            texts, labels = read_labeled_texts(source, "text", "label")
+            texts, labels = read_labeled_texts(source, "text", "label", sys.maxsize)
             names = np.array(list(map(str, labels or [])))
             random = np.random.default_rng(options.seed)
             kept = np.sort(np.concatenate([

@@ -19,9 +19,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from scipy.optimize import brentq
-from scipy.special import log_ndtr, ndtr
-
 LEAST, MOST = 1e-6, 1e6  # of a mu: no setting of use lies outside
 
 
@@ -43,6 +40,8 @@ def delta_at(mu: float, epsilon: float) -> float:
     >>> round(delta_at(1.0, 1.0), 4)
     0.1269
     """
+    from scipy.special import log_ndtr, ndtr  # scipy takes time that most commands need not spend
+
     below = math.exp(epsilon + float(log_ndtr(-mu / 2 - epsilon / mu)))
     return max(0.0, float(ndtr(mu / 2 - epsilon / mu)) - below)
 
@@ -62,6 +61,8 @@ def epsilon_at(mu: float, delta: float) -> float:
     float
         0 if the noise hides a record without any epsilon.
     """
+    from scipy.optimize import brentq
+
     if delta_at(mu, 0.0) <= delta:
         return 0.0
     highest = 1.0
@@ -89,6 +90,8 @@ def largest_mu(epsilon: float, delta: float) -> float:
     >>> round(1 / largest_mu(1.0, 1e-5), 4)
     3.7306
     """
+    from scipy.optimize import brentq
+
     log_mu = brentq(
         lambda log_mu: delta_at(math.exp(log_mu), epsilon) - delta,
         math.log(LEAST),

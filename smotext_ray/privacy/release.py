@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
 
 from smotext_ray.config.schema import PrivacyConfig
 from smotext_ray.errors import UserError
@@ -102,7 +101,9 @@ def least_count(privacy: PrivacyConfig) -> float:
     """
     if privacy.classes:
         return -np.inf
-    return float(1 + noise_scale(privacy) * norm.isf(privacy.delta / 4))
+    from scipy.special import ndtri
+
+    return float(1 - noise_scale(privacy) * ndtri(privacy.delta / 4))
 
 
 def release(sums: ClassSums, labels: Sequence[Any], privacy: PrivacyConfig) -> Release:
