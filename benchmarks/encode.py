@@ -3,7 +3,7 @@
     python benchmarks/encode.py --output /tmp/encode
 
 The first texts of Reuters R8, whose lengths differ much, in batches of 32, at most 128 tokens each.
-Each way has all cores: in one process with a thread a core, or in one process a core with one
+Each way has all cores: in one process with one thread per core, or in one process per core with one
 thread each, as the embed job has them. Every way loads its model first and encodes 32 texts; then
 all ways take turns, and the best of three counts. The vectors are compared with
 SentenceTransformer's. bfloat16 is measured where the CPU computes in it, and is `default` there.

@@ -3,8 +3,8 @@
     python benchmarks/whole.py --output /tmp/whole
 
 The six small classes of R8 are raised to one size, 2,000 new texts together, one text each, with
-the offline preset. Then the bare stages, one after the other, in one process a core as the job has
-them, on tables in memory: the actors' own classes, without Ray, without files, and all rows at
+the offline preset. Then the bare stages, one after the other, in one process per core as the job
+has them, on tables in memory: the actors' own classes, without Ray, without files, and all rows at
 once. Each has its start (imports and models) and its work. The job's overhead is what it takes
 beyond their sum. `first sample` is from the command to the first file of samples; a second command
 asks for 64 texts from 400 rows, for what of it is the corpus's size.

@@ -95,14 +95,14 @@ def expand(options: argparse.Namespace) -> int:
     from smotext_ray.pipeline.expand import ExpansionRequest
     from smotext_ray.pipeline.expand import expand as run_expand
 
-    wish = ExpansionRequest(
+    request = ExpansionRequest(
         options.input,
         _strategy(options.target),
         options.max_rounds,
         options.on_singleton_class,
         options.on_bad_row,
     )
-    run, done = run_expand(options.run, wish, options.overrides, **_executor(options))
+    run, done = run_expand(options.run, request, options.overrides, **_executor(options))
     if not done:
         say(f"Nothing to do: {run.uri} has all rows, and its targets are unchanged.")
         return DONE

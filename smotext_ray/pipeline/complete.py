@@ -1,6 +1,6 @@
 """Run a job until its table has every row once, and seal the table.
 
-A job's own word is not taken for it: rows are counted in the files, before it runs and after.
+A job is not trusted to say so: rows are counted in the files, before it runs and after.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def complete(
     work: Callable[[str], Facts],
     nothing: Facts,
 ) -> Facts:
-    """Have a table written, or what a kill has left of it.
+    """Have a table written, or what is missing after a kill.
 
     Parameters
     ----------
@@ -93,12 +93,12 @@ def complete(
 
 
 def complete_embed(config: RunConfig, run: Run, job: EmbedJob, executor: Executor) -> int | None:
-    """`complete` an embed job; the number of its actors, or None if all rows were there."""
+    """`complete` an embed job; returns its number of actors, or None if no row was missing."""
     return complete(run, job, executor, partial(executor.embed, config, run, job), None)
 
 
 def complete_decode(config: RunConfig, run: Run, job: DecodeJob, executor: Executor) -> JobFacts:
-    """`complete` a decode job."""
+    """`complete` a decode job; see `Executor.decode`."""
     nothing = JobFacts(seconds=0.0, tokens=0, actors=0)
     return complete(run, job, executor, partial(executor.decode, config, run, job), nothing)
 
@@ -114,7 +114,7 @@ def _count(run: Run, job: EmbedJob | DecodeJob, done: str, executor: Executor) -
 def _awaited(
     run: Run, job: EmbedJob | DecodeJob, done: str, executor: Executor, there: WrittenRows
 ) -> WrittenRows:
-    """The rows, counted again while the directory's listing may be late."""
+    """Count the rows again while the directory's listing may be late."""
     until = time.monotonic() + LATE_SECONDS
     names = _names(run, job.directory)
     while there.rows < job.rows and time.monotonic() < until:

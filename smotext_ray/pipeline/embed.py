@@ -35,7 +35,7 @@ log = logging.getLogger("smotext_ray")
 
 
 def embed_corpus(opened: Opened, executor: Executor = ON_RAY) -> Manifest:
-    """Stage the corpus and embed it, or what is left of that; for who holds the run's lease."""
+    """Stage and embed the corpus, or what is missing; the caller holds the run's lease."""
     config, run = opened.config, opened.run
     # Another process may have begun it since it was opened.
     manifest = existing_manifest(run)
@@ -54,7 +54,7 @@ def embed_corpus(opened: Opened, executor: Executor = ON_RAY) -> Manifest:
     run.clear(TO_EMBED)
     if manifest.is_private:
         release_corpus(config, run, manifest, executor)
-        log_to_run(run)  # what was logged before tells of the corpus
+        log_to_run(run)  # the earlier log has facts of the corpus
     _reference(run, manifest, executor)
     return manifest
 

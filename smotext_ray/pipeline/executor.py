@@ -1,4 +1,4 @@
-"""What the stages ask of whoever carries them out: on Ray, or in this process."""
+"""What the stages need of an executor, which runs them on Ray or in this process."""
 
 from __future__ import annotations
 

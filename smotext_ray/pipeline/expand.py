@@ -59,7 +59,7 @@ class ExpansionRequest:
 
 def expand(
     uri: str,
-    wish: ExpansionRequest,
+    request: ExpansionRequest,
     overrides: Sequence[str] = (),
     executor: Executor = ON_RAY,
 ) -> tuple[Run, bool]:
@@ -69,7 +69,7 @@ def expand(
     ----------
     uri : str
         The run directory. Work in progress there is finished first.
-    wish : ExpansionRequest
+    request : ExpansionRequest
     overrides : sequence of str
         ``section.key=value``, for settings that a run may change.
     executor : Executor
@@ -89,7 +89,7 @@ def expand(
     run = Run(uri)
     manifest = Manifest.read(run)
     config = load_config(overrides=overrides, base=manifest.config)
-    if manifest.is_private and wish.input is not None:
+    if manifest.is_private and request.input is not None:
         raise UserError(
             f"{uri} has an epsilon and has forgotten its rows; omit --input, or start a new run, "
             "which is another release of the rows."
@@ -100,8 +100,8 @@ def expand(
         manifest = Manifest.read(opened.run)
         if not manifest.is_finished(config):
             log.info("%s is not finished; finishing it first", uri)
-            manifest = _finish(wish, opened, manifest, executor)
-        if not _begin(wish, opened, manifest):
+            manifest = _finish(request, opened, manifest, executor)
+        if not _begin(request, opened, manifest):
             return opened.run, False
         manifest = embed_corpus(opened, executor)
         make_texts(manifest.effective_config, opened.run, manifest, executor)
@@ -109,27 +109,27 @@ def expand(
 
 
 def _finish(
-    wish: ExpansionRequest,
+    request: ExpansionRequest,
     opened: Opened,
     manifest: Manifest,
     executor: Executor,
 ) -> Manifest:
     run = opened.run
-    if wish.on_singleton_class and manifest.last_expansion is not None and manifest.is_expanding:
+    if request.on_singleton_class and manifest.last_expansion is not None and manifest.is_expanding:
         # It may be what the expansion stopped at.
-        manifest.last_expansion.on_singleton_class = wish.on_singleton_class
+        manifest.last_expansion.on_singleton_class = request.on_singleton_class
         manifest.save(run)
     manifest = embed_corpus(opened, executor)
     make_texts(manifest.effective_config, run, manifest, executor)
     return manifest
 
 
-def _begin(wish: ExpansionRequest, opened: Opened, manifest: Manifest) -> bool:
-    """Stage the new rows and note the expansion; False where there is nothing to do."""
+def _begin(request: ExpansionRequest, opened: Opened, manifest: Manifest) -> bool:
+    """Stage the new rows and note the expansion; False if there is nothing to do."""
     config, run = opened.config, opened.run
     files = [] if manifest.is_private else corpus_files(run, manifest)
-    found = _stage(wish, config, run, manifest, files) if files else NewRows()
-    entry = _entry(wish, config, manifest, found, len(files))
+    found = _stage(request, config, run, manifest, files) if files else NewRows()
+    entry = _entry(request, config, manifest, found, len(files))
     if found.changed:
         log.warning(
             "%d rows have a different text or label in the run, which is kept",
@@ -142,16 +142,16 @@ def _begin(wish: ExpansionRequest, opened: Opened, manifest: Manifest) -> bool:
 
 
 def _stage(
-    wish: ExpansionRequest, config: RunConfig, run: Run, manifest: Manifest, files: list[str]
+    request: ExpansionRequest, config: RunConfig, run: Run, manifest: Manifest, files: list[str]
 ) -> NewRows:
-    if wish.input is None:
+    if request.input is None:
         _check_own(run, manifest)
         if config.input.is_standard_input:
             raise UserError(
                 f"{run.uri} was begun from standard input; name the new rows with --input (- for "
                 "standard input)."
             )
-    given = {"path": wish.input, "on_bad_row": wish.on_bad_row}
+    given = {"path": request.input, "on_bad_row": request.on_bad_row}
     changed = {key: value for key, value in given.items() if value is not None}
     source = InputConfig.model_validate(config.input.model_dump() | changed)
     rows = rows_per_file(config, manifest.input.rows)
@@ -173,15 +173,15 @@ def _check_own(run: Run, manifest: Manifest) -> None:
 
 
 def _entry(
-    wish: ExpansionRequest, config: RunConfig, manifest: Manifest, found: NewRows, files: int
+    request: ExpansionRequest, config: RunConfig, manifest: Manifest, found: NewRows, files: int
 ) -> Expansion:
     """The manifest entry of a new expansion."""
     now = manifest.effective_config
-    target = wish.target if wish.target is not None else now.plan.sampling_strategy
+    target = request.target if request.target is not None else now.plan.sampling_strategy
     return Expansion(
         number=len(manifest.expansions or []) + 1,
         began=datetime.now(UTC).isoformat(timespec="seconds"),
-        input=without_keys(wish.input if wish.input is not None else config.input.path),
+        input=without_keys(request.input if request.input is not None else config.input.path),
         rows_read=found.read,
         new_rows=found.new,
         changed_rows=found.changed,
@@ -191,8 +191,8 @@ def _entry(
         target=load_config(
             options={"plan.sampling_strategy": target}, base=config
         ).plan.sampling_strategy,
-        max_rounds=wish.max_rounds or config.plan.max_rounds,
-        on_singleton_class=wish.on_singleton_class or now.neighbors.on_singleton_class,
+        max_rounds=request.max_rounds or config.plan.max_rounds,
+        on_singleton_class=request.on_singleton_class or now.neighbors.on_singleton_class,
     )
 
 

@@ -89,7 +89,7 @@ class LocalCounter:
         self._decoder: Any = None
 
     def follow(self, decoder: Any) -> None:
-        """Count the decoder's points as they are finished, if it tells: a block is many."""
+        """Count the decoder's points as they finish, if it reports them: a block has many."""
         if hasattr(decoder, "finished"):
             self._decoder, self._before = decoder, decoder.finished
 
@@ -125,7 +125,7 @@ def _blocks(
     columns: list[str] | None,
     most: int | None = None,
 ) -> Iterator[pa.Table]:
-    """The rows of files whose ids are not done, a table a file or of at most that many rows."""
+    """The rows that are not done, one table per file, or several of at most ``most`` rows."""
     finished = _finished(run, done, id_column)
     for file in files:
         table = run.read_table(file, columns)

@@ -100,6 +100,6 @@ def _in_planners(config: RunConfig, run: Run, job: PlanJob) -> list[dict[str, st
                 **supervised(job.actor, planner, "planner", restarts, config.resources),
                 **pools.pool_options(pool),
             )
-            .take_all()  # one row a file
+            .take_all()  # one row per file
         )
     return sorted(written, key=lambda row: row["file"])

@@ -10,7 +10,7 @@ from smotext_ray.utils.plain_types import check_plain_types
 
 
 def corpus_files(run: Run, manifest: Manifest) -> list[str]:
-    """The files of ``corpus/`` in the order of their rows, without what a kill has left there."""
+    """The files of ``corpus/`` in the order of their rows, without leftovers of a kill."""
     return sorted(run.table("corpus").files)[: manifest.input.files]
 
 

@@ -202,7 +202,7 @@ class Result(Facts):
     synthetic_words: TextLengths | None = None
 
     def lengths_in_words(self) -> str | None:
-        """A sentence on the lengths of the texts; None where they are unknown."""
+        """A sentence on the lengths of the texts; None if they are unknown."""
         if self.synthetic_words is None:
             return None
         sides = [("synthetic", self.synthetic_words)]

@@ -1,4 +1,4 @@
-"""What pandas is told of a table's columns: nullable integers where synthetic rows have no value.
+"""Metadata for pandas: columns of integers are nullable where synthetic rows have no value.
 
 Without it, pandas reads an integer column with missing values as float64, which rounds ids above
 2^53.

@@ -1,4 +1,4 @@
-"""The release of a run with epsilon, ``release.json``, written once; and the points drawn of it."""
+"""The release of a run with epsilon, ``release.json``, written once, and points drawn from it."""
 
 from __future__ import annotations
 

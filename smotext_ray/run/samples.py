@@ -24,7 +24,7 @@ BATCH = 65_536  # texts that are Python strings at a time
 
 
 def accepted_unique_samples(run: Run, rounds: list[int]) -> Iterator[pa.Table]:
-    """Accepted samples of a run, a table a round; see `accepted_unique`."""
+    """Accepted samples of a run, one table per round; see `accepted_unique`."""
     return accepted_unique(samples_table(run, "samples", f"round-{n}") for n in rounds)
 
 

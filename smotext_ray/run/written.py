@@ -34,7 +34,7 @@ class WrittenRows:
     files : list of str
         Names of the files that count. No id is in two of them, or twice in one.
     spare : list of str
-        Names of files that a kill has left torn, and of files with rows that others have too.
+        Names of files that a kill tore, and of files with rows that others have too.
     """
 
     rows: int

@@ -206,9 +206,9 @@ def test_an_input_that_does_not_fit_is_refused_and_changes_nothing(
 
 
 def test_keys_of_an_address_are_not_noted():
-    wish, config = ExpansionRequest(input="s3://AKIA:secret@bucket/new"), RunConfig()
+    request, config = ExpansionRequest(input="s3://AKIA:secret@bucket/new"), RunConfig()
     manifest = new_manifest(config, {}, "2026-01-01", InputFacts(rows=0, class_counts={}))
-    entry = expand_module._entry(wish, config, manifest, NewRows(), 0)
+    entry = expand_module._entry(request, config, manifest, NewRows(), 0)
     assert entry.input == "s3://bucket/new"
 
 

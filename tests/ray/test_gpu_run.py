@@ -13,15 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
-from fake_run import fake_config, fake_pipeline
-from fake_stages import FAKES
+from fake_run import ON_RAY, fake_config, fake_pipeline
 from local_ray import local_ray
 
 from smotext_ray.api.ray_data import decode, embed
 from smotext_ray.cluster.gpus import VISIBLE, loading_alone, reserved_gpus
 from smotext_ray.cluster.ray_data import in_task
 from smotext_ray.pipeline import rounds
-from smotext_ray.pipeline.on_ray import OnRay
+from smotext_ray.pipeline.plan import LIGHT_FILES
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import verify
@@ -48,9 +47,9 @@ def run(stage, tmp_path):
         labels = ["common"] * 60 + ["rare"] * 12
         texts = [f"{label} text {i}" for i, label in enumerate(labels)]
         pq.write_table(pa.table({"text": texts, "label": labels}), corpus)
-        sizes = {"encoder_actors": 0, "decoder_actors": 0, "plan_points_per_file": 5}
+        sizes = {"encoder_actors": 0, "decoder_actors": 0}
         config = fake_config(corpus, resources=sizes | resources)
-        made = rounds.augment(config, str(tmp_path / "run"), OnRay(FAKES))
+        made = rounds.augment(config, str(tmp_path / "run"), ON_RAY)
         assert all(finding.ok for finding in verify(made)), verify(made)
         return made
 
@@ -64,7 +63,9 @@ def seen(stage: Path, actor: str) -> set[str | None]:
 
 
 def test_a_run_reserves_gpus_for_every_kind_of_actor(stage, run):
-    made = run(decode_rows_per_block=8)
+    # More files than one task plans.
+    made = run(decode_rows_per_block=8, plan_points_per_file=10)
+    assert len(made.table("plan", "round-1").files) > LIGHT_FILES
     assert Manifest.read(made).rounds[0].decode.actors == 2
     assert Manifest.read(made).config.encoder.dtype == "bfloat16"
     for actor in ("encoder", "planner", "decoder", "gate"):
