@@ -1,4 +1,4 @@
-"""The examples on Ray run as they stand, with stand-ins for the models.
+"""The examples that make runs do so as they stand, with stand-ins for the models.
 
 `models_real/test_one_process.py` has the others.
 """
@@ -10,33 +10,30 @@ import runpy
 from pathlib import Path
 
 import pytest
-from fake_run import fakes_by_default
+from fake_run import HERE, fakes_by_default, fakes_told
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.usefixtures("own_log")]
-
-
-@pytest.fixture(scope="module")
-def stand_ins(shared_ray):
-    """Ray in this process, with an encoder and a decoder that load nothing."""
-    with fakes_by_default():
-        yield
+pytestmark = pytest.mark.usefixtures("own_log")
 
 
 # What the stand-ins say is of no class.
 LET_PASS = ("gate.min_cosine=-1", "gate.same_class=false")
 
 
-def test_a_ray_data_pipeline_goes_on_with_the_new_texts(stand_ins, capsys):
-    runpy.run_path(str(EXAMPLES / "ray_data.py"))["main"](*LET_PASS)
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_ray_data_pipeline_continues_with_the_new_texts(shared_ray, capsys):
+    with fakes_by_default():
+        runpy.run_path(str(EXAMPLES / "ray_data.py"))["main"](*LET_PASS)
     said = capsys.readouterr().out
     counts = re.findall(r"^(\w+): (\d+) texts of \d+ words, (\d+) of them new$", said, re.MULTILINE)
     assert counts == [("crude", "16", "0"), ("grain", "16", "4")]
 
 
-def test_a_corpus_that_grows_is_expanded_once(stand_ins, capsys):
-    runpy.run_path(str(EXAMPLES / "growing_corpus.py"))["main"](*LET_PASS)
+def test_a_corpus_that_grows_is_expanded_once(tmp_path, capsys):
+    with fakes_told(tmp_path / "stage"), fakes_by_default(**HERE):
+        runpy.run_path(str(EXAMPLES / "growing_corpus.py"))["main"](*LET_PASS)
     said = capsys.readouterr().out
     assert "first: crude 12 (0 new), grain 12 (4 new)" in said
     assert "expanded: crude 16 (0 new), grain 16 (6 new)" in said

@@ -168,7 +168,8 @@ def _classes(manifest: Manifest) -> str:
         (found.label, found.before, found.asked, found.accepted, found.after)
         for found in class_outcomes(manifest)
     ]
-    head = ("class", "rows before", "requested", "accepted", "rows after")
+    before = "rows before, noised" if manifest.is_private else "rows before"
+    head = ("class", before, "requested", "accepted", "rows after")
     lengths = manifest.written_result.lengths_in_words()
     return f"## Classes\n\n{table(head, rows)}" + (f"\n\n{lengths}" if lengths else "")
 

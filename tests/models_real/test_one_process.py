@@ -14,8 +14,8 @@ pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TEXTS = ["Where is the nearest cash machine?", "The camera is terrible in the dark."]
 # The decoder's settings are those of the examples, so that they find it loaded.
-INTERPOLATE = ["interpolate", *TEXTS, "--lam", "0", "1"]
-INTERPOLATE += ["decoder.num_candidates=2", "decoder.max_tokens=64"]
+SETTINGS = ["decoder.num_candidates=2", "decoder.max_tokens=64"]
+INTERPOLATE = ["interpolate", *TEXTS, *SETTINGS, "--lam", "0", "1"]
 PARTS = ("interpolate", "cross_validate.py", "balance_table.py", "exit")
 LINE = "-" * 80 + "\n"
 SCRIPT = """

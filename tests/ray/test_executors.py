@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 from cluster_tools import Stage
-from fake_run import HERE, fake_config, write_two_classes
-from fake_stages import FAKES
+from fake_run import HERE, ON_RAY, fake_config, write_two_classes
 
 from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.expand import ExpansionRequest, expand
-from smotext_ray.pipeline.on_ray import OnRay
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.verify import verify
@@ -22,7 +20,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 BLOCK = 4
 Calls = dict[str, list[dict[str, Any]]]  # of each actor
-ON_RAY = {"executor": OnRay(FAKES)}
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +35,8 @@ def made(shared_ray, tmp_path_factory) -> dict[str, tuple[Run, Calls]]:
     found = {}
     for name, (first, then) in {
         "here": (HERE, HERE),
-        "ray": (ON_RAY, HERE),
-        "expanded on ray": (HERE, ON_RAY),
+        "ray": ({"executor": ON_RAY}, HERE),
+        "expanded on ray": (HERE, {"executor": ON_RAY}),
     }.items():
         stage.reset(seconds=0)
         write_two_classes(corpus, 40, 15)

@@ -13,15 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
-from fake_run import fake_config, fake_pipeline
-from fake_stages import FAKES
+from fake_run import ON_RAY, fake_config, fake_pipeline
 from local_ray import local_ray
 
 from smotext_ray.api.ray_data import decode, embed
 from smotext_ray.cluster.gpus import VISIBLE, loading_alone, reserved_gpus
 from smotext_ray.cluster.ray_data import in_task
 from smotext_ray.pipeline import rounds
-from smotext_ray.pipeline.on_ray import OnRay
 from smotext_ray.pipeline.plan import LIGHT_FILES
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
@@ -51,7 +49,7 @@ def run(stage, tmp_path):
         pq.write_table(pa.table({"text": texts, "label": labels}), corpus)
         sizes = {"encoder_actors": 0, "decoder_actors": 0}
         config = fake_config(corpus, resources=sizes | resources)
-        made = rounds.augment(config, str(tmp_path / "run"), OnRay(FAKES))
+        made = rounds.augment(config, str(tmp_path / "run"), ON_RAY)
         assert all(finding.ok for finding in verify(made)), verify(made)
         return made
 

@@ -127,7 +127,7 @@ def test_a_run_with_epsilon_says_what_it_promises(run):
     assert "Labels: protected. Public: the models. Assumed: no record is in it twice." in text
     assert "not anonymous" not in text
     assert "No row of the corpus" in text and "released with noise" in text
-    assert "not of its rows" in text and "ledger" not in text
+    assert "rows before, noised" in text and "not of its rows" in text and "ledger" not in text
     assert table(text, "Classes")[0] == ["grain", "4", "5", "2", "2"]
 
 

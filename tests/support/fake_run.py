@@ -18,11 +18,13 @@ import ray
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline import expand as expand_module
 from smotext_ray.pipeline import rounds
+from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.local import Local
 from smotext_ray.pipeline.on_ray import OnRay
 
 # For `augment` and its kin: the same stages without Ray.
 HERE: dict[str, Any] = {"executor": Local(fake_stages.FAKES)}
+ON_RAY = OnRay(fake_stages.FAKES)
 
 
 def stage_environment(directory: Path) -> dict[str, str]:
@@ -60,13 +62,12 @@ def fake_pipeline(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def fakes_by_default() -> Iterator[None]:
+def fakes_by_default(executor: Executor = ON_RAY) -> Iterator[None]:
     """Use the fakes for callers that can name no executor: public functions and examples."""
-    on_ray = OnRay(fake_stages.FAKES)
     with pytest.MonkeyPatch.context() as patch:
-        augment = functools.partial(rounds.augment, executor=on_ray)
+        augment = functools.partial(rounds.augment, executor=executor)
         patch.setattr(rounds, "augment", augment)
-        expand = functools.partial(expand_module.expand, executor=on_ray)
+        expand = functools.partial(expand_module.expand, executor=executor)
         patch.setattr(expand_module, "expand", expand)
         yield
 
