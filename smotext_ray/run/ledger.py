@@ -1,4 +1,4 @@
-"""The ledger of a corpus: a file for each release, in a directory beside the input.
+"""The ledger of a corpus: a file for each release, in a directory next to the input.
 
 It counts by place, not by content: a digest of the corpus would help to guess its texts, and a
 corpus that has grown still has the records of before. Of two processes that write at once, each
@@ -43,7 +43,7 @@ class Ledger:
     Parameters
     ----------
     config : RunConfig
-        ``privacy.ledger`` names the directory; default: beside the input.
+        ``privacy.ledger`` names the directory; default: next to the input.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -160,7 +160,7 @@ def _check(
 
 
 def default_place(path: str) -> str:
-    """The directory of the ledger of an input: beside it, or in the cache if it has no place here.
+    """The directory of the ledger of an input: next to it, or in the cache if it has no place here.
 
     Parameters
     ----------

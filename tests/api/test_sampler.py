@@ -31,7 +31,7 @@ from smotext_ray.api.neighbors import FaissNeighbors
 from smotext_ray.config.load import load_config
 from smotext_ray.models import load
 from smotext_ray.models.engine import Candidates
-from smotext_ray.plan.strategy import lacking
+from smotext_ray.plan.acceptance import lacking
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import InputFacts
 from smotext_ray.run.manifest import Manifest

@@ -1,7 +1,7 @@
 """A private run that is stopped at any change to its files releases its corpus once.
 
-After a stop the same command goes on with the release that was written. If the stop came between
-the charge and the release, the noise may have been drawn: the ledger keeps the charge, and going on
+After a stop the same command resumes with the release that was written. If the stop came between
+the charge and the release, the noise may have been drawn: the ledger keeps the charge, and resuming
 takes a budget for another one. At no point is there a second release under one charge.
 """
 

@@ -12,7 +12,8 @@ from imblearn.utils import check_sampling_strategy
 from scipy.stats import binom
 
 from smotext_ray.errors import UserError
-from smotext_ray.plan.strategy import check_class_sizes, lacking, targets
+from smotext_ray.plan.acceptance import lacking
+from smotext_ray.plan.strategy import check_class_sizes, targets
 
 COUNTS = {"grain": 41, "ship": 108, "earn": 300}
 
