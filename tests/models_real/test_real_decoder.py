@@ -95,7 +95,10 @@ def test_no_text_ends_before_the_length_it_is_given(findings):
     assert found["num_tokens_at_least"][2] == 24  # no more than max_tokens
 
 
-def test_no_two_tokens_follow_each_other_twice(findings):
-    found = found_by("int8", findings)
-    assert "la la la la" in found["with_repetition"]
-    assert "la la la" not in found["without_repetition"]
+def test_no_tokens_follow_each_other_twice(findings):
+    found = found_by("int8", findings)["tokens"]
+    for n in (1, 2):
+        for tokens in found[str(n)]:
+            ngrams = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+            assert len(tokens) == 24 and len(set(ngrams)) == len(ngrams)
+    assert any(len(set(tokens)) < len(tokens) for tokens in found["0"])

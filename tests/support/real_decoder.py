@@ -93,14 +93,11 @@ def apart(found: Path) -> None:
 def int8(found: Path) -> None:
     """How near greedy texts of an LLM in int8 come to their points; lengths and repetition."""
     points = encoder().encode(TEXTS)[[0, 2, 3]]
-    settings = {"temperature": 0.0, "int8": True, "min_length": 1.0, "no_repeat_ngram": 2}
+    settings = {"temperature": 0.0, "int8": True, "min_length": 1.0, "no_repeat_ngram": 4}
     decoder = real_decoder(Bridge.from_pretrained(DEFAULT_BRIDGE), **settings)
     texts = [answer.texts[0] for answer in decoder.decode(points, [1, 2, 3])]
     cosines = (encoder().encode(texts) * points).sum(1)
     lengths = [0.0, 20.0, 900.0]
-    song = {"prompt_token_ids": decoder._tokenizer(" la la la la la la la la")["input_ids"]}
-    without_repetition = decoder._engine.generate([song], [1])[0].texts[0]
-    del decoder._engine._sampling["extra_args"]
     report = {
         "texts": texts,
         "cosines": cosines.tolist(),
@@ -109,10 +106,20 @@ def int8(found: Path) -> None:
         "num_tokens_at_least": [
             r.num_tokens[0] for r in decoder.decode(points, [1, 2, 3], lengths)
         ],
-        "without_repetition": without_repetition,
-        "with_repetition": decoder._engine.generate([song], [1])[0].texts[0],
+        "tokens": {n: token_ids(decoder, points, n) for n in (0, 1, 2)},
     }
     found.write_text(json.dumps(report))
+
+
+def token_ids(decoder: Decoder, points: np.ndarray, ngram: int) -> list[list[int]]:
+    """The tokens of greedy texts of full length, without repeating ``ngram`` tokens."""
+    from vllm import SamplingParams
+
+    engine = decoder._engine
+    settings = engine._sampling | {"extra_args": {"no_repeat_ngram": ngram}}
+    sampling = [SamplingParams(seed=1, min_tokens=MAX_TOKENS, **settings) for _ in points]
+    answers = engine._loop.answer(decoder._prompts(points), sampling)
+    return [list(answer.outputs[0].token_ids) for answer in answers]
 
 
 def encoder() -> Encoder:
