@@ -155,8 +155,8 @@ def _in_words(manifest: Manifest) -> Iterator[str]:
     if grown:
         first = max(grown, key=lambda found: found.asked)
         kept = first.after - min(first.asked, first.accepted)
-        spare = sum(max(0, found.accepted - found.asked) for found in grown)
-        left_out = f"; {spare} more accepted than requested, left out" if spare else ""
+        spare = max(0, first.accepted - first.asked)
+        left_out = f"; {spare} more were accepted than requested, and left out" if spare else ""
         yield (
             f"Class {first.label!r}: {kept} + {first.after - kept} = {first.after} rows{left_out}."
         )
@@ -172,7 +172,9 @@ def _in_words(manifest: Manifest) -> Iterator[str]:
 def _speed_table(manifest: Manifest) -> Table:
     table = Table("stage", "seconds", "rows per second", "tokens per second", title="Time")
     embed = manifest.stages["embed"]
-    table.add_row("embed", f"{embed.seconds:.1f}", f"{(embed.rows or 0) / embed.seconds:.0f}", "")
+    if embed.seconds:  # with epsilon, how long it took is not told
+        rate = (embed.rows or 0) / embed.seconds
+        table.add_row("embed", f"{embed.seconds:.1f}", f"{rate:.0f}", "")
     if manifest.weights is not None:
         table.add_row("weigh", f"{manifest.weights.seconds:.1f}", "", "")
     for entry in manifest.rounds:

@@ -66,11 +66,12 @@ def test_outcome(finished):
 
 def test_outcome_explains_its_numbers_and_names_the_next_commands(finished, tmp_path):
     text = words(printed(show_outcome, finished))
-    # Grain has 3 of the 3 that were asked for, of 6 points.
-    assert "Class 'grain': 4 + 3 = 7 rows; 1 more accepted than requested, left out." in text
+    assert "Class 'grain': 4 + 3 = 7 rows." in text
     assert "The gate accepted 6 of 10 decoded texts (60%): these match" in text
     assert f"Next: smotext show {finished.uri} --order worst smotext evaluate --run" in text
-    assert "left out" not in words(printed(show_outcome, build(tmp_path, WANTED)))
+    assert "left out" not in words(printed(show_outcome, build(tmp_path / "a", WANTED)))
+    more = words(printed(show_outcome, build(tmp_path / "b", WANTED, rounds=2)))
+    assert "4 + 3 = 7 rows; 3 more were accepted than requested, and left out." in more
 
 
 def test_the_weights_of_a_variant_are_in_the_table_of_times(tmp_path):
@@ -199,6 +200,14 @@ def test_markup_in_the_address_of_a_run(tmp_path):
 def test_a_long_path_is_printed_in_one_piece(tmp_path):
     run = build(tmp_path / ("long" * 20), WANTED)
     assert f"Result: {run.path}/augmented.parquet (15 rows)." in printed(show_outcome, run)
+
+
+def test_a_stage_whose_time_is_not_told_has_no_rate(tmp_path):
+    run = build(tmp_path, WANTED)
+    manifest = Manifest.read(run)
+    manifest.stages["embed"] = manifest.stages["embed"].model_copy(update={"seconds": 0.0})
+    manifest.save(run)
+    assert "embed" not in printed(show_outcome, run).partition("Time")[2].partition("Accepted")[0]
 
 
 def test_texts_that_are_far_shorter_than_the_real_ones_are_noted(tmp_path):
