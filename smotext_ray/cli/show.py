@@ -72,7 +72,7 @@ def _print_lengths(result: Result, console: Console) -> None:
         print_line(
             console,
             f"Note: the synthetic texts are {shorter:.1f} times shorter than the real ones; "
-            "decoder.min_length=0.8 makes them longer.",
+            "decoder.min_length=0.5 makes them longer.",
         )
 
 

@@ -16,7 +16,14 @@ from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS
 from smotext_ray.evaluation.utility.draws import LEFT_OUT, Made, draw, draw_decoded, drawn
 from smotext_ray.evaluation.utility.scores import METRICS, Scores, measure
 from smotext_ray.evaluation.utility.section import utility_section
-from smotext_ray.evaluation.utility.trials import OWN, available, run_trials, training_sets
+from smotext_ray.evaluation.utility.training_sets import splits
+from smotext_ray.evaluation.utility.trials import (
+    OWN,
+    SYNTHETIC,
+    available,
+    run_trials,
+    training_sets,
+)
 
 COUNTS = {"grain": 30, "ship": 40}
 NEW = {"grain": 20, "ship": 10}
@@ -269,3 +276,16 @@ def test_the_nearest_class_mean_reads_the_synthetic_texts_too(material, decoded)
     section = utility_section(scores, material.test.labels, [0, 1])
     assert "nearest_centroid_of_both" in {row["arm"] for row in section["rows"]}
     assert "nearest_centroid_of_both" not in {gain["against"] for gain in section["gains"]}
+
+
+def test_texts_without_parents_are_tuned_on_by_themselves(material):
+    new = material.synthetic
+    released = SimpleNamespace(**{**vars(material), "parents": np.empty((len(new), 0), np.int64)})
+    classifiers = {"embedding": CLASSIFIERS["embedding"]}
+    scores = run_trials(released, [0, 1], classifiers, None, NOTHING)
+    assert len(scores["embedding", SYNTHETIC]) == 2
+    (sets,) = [training_sets(released.real, Made(new, released.parents), 0, NOTHING)]
+    folds = splits(sets[SYNTHETIC], 4, seed=0)
+    assert len(folds) == 4
+    validated = np.concatenate([validate for _, validate in folds])
+    assert sorted(validated) == list(range(len(new)))

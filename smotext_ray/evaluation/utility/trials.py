@@ -186,7 +186,10 @@ def training_sets(
     sets[OWN] = of_real(real).joined(synthetic.rows, synthetic.origins)
     sets[WEIGHTED] = weighted_by_class(sets[OWN])
     if new.keys() == counts.keys() and synthetic.origins is not None:
-        sets[SYNTHETIC] = TrainingSet(synthetic.rows, synthetic.origins, real=0)
+        # Texts of a release have no parents: each validates by itself.
+        of_none = not synthetic.origins.shape[1]
+        origins = np.arange(len(synthetic.rows))[:, None] if of_none else synthetic.origins
+        sets[SYNTHETIC] = TrainingSet(synthetic.rows, origins, real=0)
     return sets
 
 
