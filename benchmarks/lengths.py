@@ -20,6 +20,7 @@ from utility import FILES, PACKAGED, read_split
 
 from smotext_ray.config.load import load_config
 from smotext_ray.errors import UserError
+from smotext_ray.plan.vectors import unit
 
 LEAST = (0.0, 0.5, 0.8)
 NGRAMS = (0, 4)
@@ -79,8 +80,7 @@ def points_of(train: Any, rows: int, encoder: Any) -> tuple[np.ndarray, list[lis
     order = np.argsort(-near, axis=1)[:, :NEIGHBORS]
     kept = [i for i in range(len(some)) if near[i, order[i, -1]] > -2][:rows]
     other = [int(order[i, rng.integers(NEIGHBORS)]) for i in kept]
-    points = (1 - LAM) * x[kept] + LAM * x[other]
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    points = unit((1 - LAM) * x[kept] + LAM * x[other])
     return points.astype(np.float32), [[texts[i] for i in kept], [texts[i] for i in other]]
 
 

@@ -48,6 +48,16 @@ def main() -> None:
         {"utility": show_utility, "attack": show_attack}[options.what](options, train, test)
 
 
+def settings(options: argparse.Namespace, epsilon: float | None) -> PrivacyConfig:
+    """Of a release; with next to no noise for None."""
+    return PrivacyConfig(
+        epsilon=epsilon or WITHOUT_NOISE,
+        delta=options.delta,
+        spread=options.spread,
+        dimensions=options.dimensions,
+    )
+
+
 # Utility
 
 
@@ -57,12 +67,7 @@ def show_utility(options: argparse.Namespace, train: tuple, test: tuple) -> None
           f"{options.draws} draws; accuracy (sd), macro-F1")  # fmt: skip
     print("| epsilon | class sums | noise per record |\n|---|---|---|")
     for epsilon in [*options.epsilons, None]:
-        privacy = PrivacyConfig(
-            epsilon=epsilon or WITHOUT_NOISE,
-            delta=options.delta,
-            spread=options.spread,
-            dimensions=options.dimensions,
-        )
+        privacy = settings(options, epsilon)
         found: dict[str, list[np.ndarray]] = {"sums": [], "records": []}
         for draw in range(options.draws):
             random = np.random.default_rng([options.seed, draw])
@@ -163,12 +168,7 @@ def show_attack(options: argparse.Namespace, train: tuple, test: tuple) -> None:
     print("| epsilon | AUC | members found at 1% false alarms | theory: AUC, found |")
     print("|---|---|---|---|")
     for epsilon in [*options.epsilons, None]:
-        privacy = PrivacyConfig(
-            epsilon=epsilon or WITHOUT_NOISE,
-            delta=options.delta,
-            spread=options.spread,
-            dimensions=options.dimensions,
-        )
+        privacy = settings(options, epsilon)
         auc, found = attack(options, x, y, privacy)
         told = "| "
         if epsilon:

@@ -21,6 +21,7 @@ import numpy as np
 from utility import protocol_options, read_split
 
 from smotext_ray.errors import UserError
+from smotext_ray.plan.vectors import unit
 
 # Against the mean loss, as in `evaluation.utility.tuned`; from strong to weak.
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)
@@ -136,11 +137,6 @@ def macro_f1(truth: Labels, classes: np.ndarray, scores: np.ndarray) -> float:
     from sklearn.metrics import f1_score
 
     return float(f1_score(truth, classes[scores.argmax(axis=1)], average="macro"))
-
-
-def unit(x: np.ndarray) -> np.ndarray:
-    """Rows of length 1."""
-    return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from smotext_ray.evaluation.rows import Rows, need_texts
-from smotext_ray.evaluation.utility.fine_tuning import BATCH, tokens_of
+from smotext_ray.evaluation.utility.fine_tuning import descend, in_batches, tokens_of
 from smotext_ray.evaluation.utility.training_sets import TrainingSet
-from smotext_ray.models.encoder import pool
+from smotext_ray.models.encoder import default_device, pool
 from smotext_ray.models.pretrained import load_pretrained
 
 
@@ -62,7 +62,7 @@ class Contrastive:
             encode, model = self._load()
             self._fit(model, encode, rows, np.random.default_rng([seed, 31]))
             model.eval()
-            x, unseen = (_embed(encode, texts) for texts in (rows.texts, test.texts))
+            x, unseen = (in_batches(texts, encode) for texts in (rows.texts, test.texts))
         head = LogisticRegression(max_iter=2000, class_weight="balanced").fit(x, rows.labels)
         return [str(label) for label in head.predict(unseen)]
 
@@ -71,7 +71,7 @@ class Contrastive:
         import torch
         from transformers import AutoModel, AutoTokenizer
 
-        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = self.device or default_device()
         model = load_pretrained(AutoModel, self.model, dtype=torch.float32).to(device)
         tokens = tokens_of(load_pretrained(AutoTokenizer, self.model), device, self.max_length)
 
@@ -86,21 +86,15 @@ class Contrastive:
         self, model: Any, encode: Callable[[Sequence[str]], Any], rows: Rows, rng: Any
     ) -> None:
         import torch
-        from transformers import get_linear_schedule_with_warmup
 
-        optimizer = torch.optim.AdamW(model.parameters(), lr=self.learning_rate)
-        schedule = get_linear_schedule_with_warmup(optimizer, self.steps // 10, self.steps)
-        model.train()
-        for left, right, alike in self._pairs(rows.labels, rng):
-            found = encode([rows.texts[i] for i in (*left, *right)])
-            cosine = (found[: len(left)] * found[len(left) :]).sum(1)
-            wanted = torch.as_tensor(alike, dtype=torch.float32, device=cosine.device)
-            loss = torch.nn.functional.mse_loss(cosine, wanted)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
+        def losses() -> Iterator[Any]:
+            for left, right, alike in self._pairs(rows.labels, rng):
+                found = encode([rows.texts[i] for i in (*left, *right)])
+                cosine = (found[: len(left)] * found[len(left) :]).sum(1)
+                wanted = torch.as_tensor(alike, dtype=torch.float32, device=cosine.device)
+                yield torch.nn.functional.mse_loss(cosine, wanted)
+
+        descend(model, losses(), self.steps, self.learning_rate)
 
     def _pairs(
         self, labels: Sequence[str], rng: Any
@@ -115,16 +109,3 @@ class Contrastive:
             second = np.where(alike, first, (first + step) % len(names))
             left, right = ([rng.choice(rows_of[k]) for k in of] for of in (first, second))
             yield np.array(left), np.array(right), alike
-
-
-def _embed(encode: Callable[[Sequence[str]], Any], texts: Sequence[str]) -> np.ndarray:
-    import torch
-
-    order = np.argsort([-len(text) for text in texts], kind="stable")
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(texts), BATCH):
-            part = [texts[i] for i in order[start : start + BATCH]]
-            parts.append(encode(part).cpu().numpy())
-    found = np.concatenate(parts)
-    return np.asarray(found[np.argsort(order)])

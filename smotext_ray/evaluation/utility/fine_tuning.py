@@ -11,6 +11,7 @@ import numpy as np
 from smotext_ray.evaluation.rows import Rows, need_texts
 from smotext_ray.evaluation.utility.training_sets import TrainingSet
 from smotext_ray.evaluation.utility.tuning import choose
+from smotext_ray.models.encoder import default_device
 from smotext_ray.models.pretrained import load_pretrained
 
 BATCH = 64  # texts classified at once
@@ -113,7 +114,7 @@ class FineTuned:
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = self.device or default_device()
         model = load_pretrained(
             AutoModelForSequenceClassification, self.model, num_labels=classes, dtype=torch.float32
         )
@@ -121,20 +122,15 @@ class FineTuned:
 
     def _fit(self, model: Any, tokens: Any, texts: list[str], targets: np.ndarray) -> None:
         import torch
-        from transformers import get_linear_schedule_with_warmup
 
-        optimizer = torch.optim.AdamW(model.parameters(), lr=self.learning_rate)
-        schedule = get_linear_schedule_with_warmup(optimizer, self.steps // 10, self.steps)
         wanted = torch.as_tensor(targets, dtype=torch.float32, device=model.device)
-        model.train()
-        for rows in self._batches(len(texts)):
-            found = model(**tokens([texts[i] for i in rows.tolist()])).logits
-            loss = torch.nn.functional.cross_entropy(found, wanted[rows.to(model.device)])
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
+
+        def losses() -> Iterator[Any]:
+            for rows in self._batches(len(texts)):
+                found = model(**tokens([texts[i] for i in rows.tolist()])).logits
+                yield torch.nn.functional.cross_entropy(found, wanted[rows.to(model.device)])
+
+        descend(model, losses(), self.steps, self.learning_rate)
 
     def _batches(self, n: int) -> Iterator[Any]:
         """Row numbers of each step: a shuffle of all rows after the other, cut into batches."""
@@ -174,14 +170,50 @@ def logits(model: Any, tokens: Callable[[list[str]], Any], texts: Sequence[str])
     -------
     ndarray of shape (n, classes), float32
     """
+    model.eval()
+    return in_batches(texts, lambda part: model(**tokens(part)).logits)
+
+
+def in_batches(texts: Sequence[str], compute: Callable[[list[str]], Any]) -> np.ndarray:
+    """A row per text, in their order, of what is computed in batches of texts of similar length.
+
+    Parameters
+    ----------
+    texts : sequence of str, length n
+    compute : callable
+        Maps a batch of texts to a tensor with a row for each.
+
+    Returns
+    -------
+    ndarray of shape (n, ...), float32
+    """
     import torch
 
-    model.eval()
-    found = np.empty((len(texts), model.config.num_labels), np.float32)
     # Texts of similar length share a batch, which saves padding.
-    by_length = np.argsort([-len(text) for text in texts], kind="stable")
+    order = np.argsort([-len(text) for text in texts], kind="stable")
     with torch.inference_mode():
-        for start in range(0, len(texts), BATCH):
-            rows = by_length[start : start + BATCH]
-            found[rows] = model(**tokens([texts[i] for i in rows])).logits.float().cpu().numpy()
-    return found
+        parts = [
+            compute([texts[i] for i in order[start : start + BATCH]]).float().cpu().numpy()
+            for start in range(0, len(texts), BATCH)
+        ]
+    return np.asarray(np.concatenate(parts)[np.argsort(order)])
+
+
+def descend(model: Any, losses: Iterator[Any], steps: int, learning_rate: float) -> None:
+    """Train a model by AdamW on one loss per step, which is computed as it is asked for.
+
+    The learning rate warms up over a tenth of the steps and then decays to zero; gradients are
+    clipped to norm 1.
+    """
+    import torch
+    from transformers import get_linear_schedule_with_warmup
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
+    schedule = get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
+    model.train()
+    for loss in losses:
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
