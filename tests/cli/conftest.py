@@ -8,6 +8,7 @@ from two_class_csv import csv
 
 from smotext_ray.cli.main import main
 from smotext_ray.cluster import session
+from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.actors import Actors
 from smotext_ray.pipeline.on_ray import OnRay
 
@@ -56,5 +57,16 @@ def printed(capsys):
         code = main([str(argument) for argument in arguments], NO_MODELS)
         out = capsys.readouterr().out
         return code, " ".join(out.translate(str.maketrans("│┃", "  ")).split())
+
+    return run
+
+
+@pytest.fixture
+def augment(monkeypatch, corpus, output):
+    """The command, with another function in place of the pipeline's."""
+
+    def run(function):
+        monkeypatch.setattr(rounds, "augment", function)
+        return main(["augment", "--input", str(corpus), "--output", str(output)])
 
     return run

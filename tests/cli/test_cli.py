@@ -15,7 +15,6 @@ from smotext_ray import __version__
 from smotext_ray.cli import main as main_module
 from smotext_ray.cli.main import main
 from smotext_ray.errors import UserError
-from smotext_ray.pipeline import rounds
 from smotext_ray.run.directory import MANIFEST
 from smotext_ray.run.manifest import Manifest
 
@@ -74,17 +73,6 @@ def test_plan_comes_after_embed_and_decode_after_plan(refused, printed, tmp_path
 
 
 # Exit codes of augment
-
-
-@pytest.fixture
-def augment(monkeypatch, corpus, output):
-    """The command, with another function in place of the pipeline's."""
-
-    def run(function):
-        monkeypatch.setattr(rounds, "augment", function)
-        return main(["augment", "--input", str(corpus), "--output", str(output)])
-
-    return run
 
 
 def test_done_is_0_and_short_is_3(augment, tmp_path, capsys):

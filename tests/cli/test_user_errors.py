@@ -11,10 +11,8 @@ from handmade_run import build
 from two_class_csv import ROWS, csv
 
 from smotext_ray.cli import main as cli_main
-from smotext_ray.cli.main import main
 from smotext_ray.cluster import session
 from smotext_ray.cluster.session import Cluster
-from smotext_ray.pipeline import rounds
 from smotext_ray.run.directory import MANIFEST
 
 pytestmark = pytest.mark.usefixtures("own_log", "no_ray")
@@ -242,14 +240,3 @@ def test_a_class_of_one_row(refused, tmp_path, output, more):
     singleton = csv(tmp_path / "singleton.csv", ROWS[1:])
     sentence = refused("augment", "--input", singleton, "--output", output, *more)
     assert "Class 'grain' has only one distinct text" in sentence
-
-
-@pytest.fixture
-def augment(monkeypatch, corpus, output):
-    """The command, with another function in place of the pipeline's."""
-
-    def run(function):
-        monkeypatch.setattr(rounds, "augment", function)
-        return main(["augment", "--input", str(corpus), "--output", str(output)])
-
-    return run

@@ -7,24 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_training import TEXTS, curve, last_state, metrics, quiet, tiny_config
+from tiny_training import TEXTS, curve, last_state, metrics, quiet
 
 from smotext_ray.errors import UserError
 from smotext_ray.training.config import TrainConfig
 from smotext_ray.training.state import STATE_FILE, branch_off, settings_of
 from smotext_ray.training.train import train
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory) -> TrainConfig:
-    return tiny_config(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def trained(config, tmp_path_factory):
-    """An uninterrupted training: its bridge and its directory."""
-    output = tmp_path_factory.mktemp("bridge")
-    return train(TEXTS, config, output, log=quiet), output
 
 
 class Killed(Exception):

@@ -10,31 +10,18 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import HIDDEN
-from tiny_training import TEXTS, curve, last_state, made_texts, metrics, quiet, tiny_config
+from tiny_training import TEXTS, curve, last_state, made_texts, metrics, quiet
 
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.encoder import Encoder
 from smotext_ray.training import train as training
-from smotext_ray.training.config import TrainConfig
 from smotext_ray.training.frozen import FrozenModels
 from smotext_ray.training.held_out import held_out_loss
 from smotext_ray.training.objectives import Paraphrase
 from smotext_ray.training.state import alone_in, keep_metrics
 from smotext_ray.training.train import rate_fraction, train
 from smotext_ray.training.workers import Workers
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory) -> TrainConfig:
-    return tiny_config(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def trained(config, tmp_path_factory):
-    """An uninterrupted training: its bridge and its directory."""
-    output = tmp_path_factory.mktemp("bridge")
-    return train(TEXTS, config, output, log=quiet), output
 
 
 def test_the_loss_falls(trained):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from imports_of_xrag import change, refusal
 from safetensors.torch import load_file
+from tiny_training import quiet
 from tiny_xrag import (
     CONFIG,
     HIDDEN,
@@ -32,47 +33,11 @@ from tiny_xrag import (
 from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, MistralModel
 
 from smotext_ray.config.load import load_config
-from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.encoder import Encoder
 from smotext_ray.models.files import locate_model
 from smotext_ray.models.load import check_models
-from smotext_ray.training.xrag import ImportedXrag, import_xrag
-
-
-def quiet(line: str) -> None:
-    """A log that nobody reads."""
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory) -> Path:
-    return tiny_xrag(tmp_path_factory.mktemp("original") / "xrag-tiny")
-
-
-@pytest.fixture(scope="module")
-def imported(original, tmp_path_factory) -> ImportedXrag:
-    return import_xrag(str(original), tmp_path_factory.mktemp("imported") / "xrag", log=quiet)
-
-
-@pytest.fixture
-def broken(original, tmp_path) -> Path:
-    """A copy of the checkpoint for a test to spoil."""
-    return Path(shutil.copytree(original, tmp_path / "broken"))
-
-
-def refusal(source, output, **options) -> str:
-    """The sentence of a refused import, which leaves nothing behind."""
-    parent = Path(output).parent
-    before = sorted(parent.iterdir())
-    with pytest.raises(UserError) as refused:
-        import_xrag(str(source), output, log=quiet, **options)
-    assert sorted(parent.iterdir()) == before
-    assert "\n" not in str(refused.value)
-    return str(refused.value)
-
-
-def change(file: Path, **keys: object) -> None:
-    write_json(file, json.loads(file.read_text()) | keys)
+from smotext_ray.training.xrag import import_xrag
 
 
 def points(n: int = 3) -> torch.Tensor:

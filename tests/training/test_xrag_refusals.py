@@ -10,53 +10,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from imports_of_xrag import change, refusal
+from tiny_training import quiet
 from tiny_xrag import (
     INDEX,
     PROJECTOR,
     SHARDS,
-    tiny_xrag,
     tiny_xrag_safetensors,
     write_json,
 )
 
 from smotext_ray.errors import UserError
 from smotext_ray.training import xrag as module
-from smotext_ray.training.xrag import ImportedXrag, import_xrag
-
-
-def quiet(line: str) -> None:
-    """A log that nobody reads."""
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory) -> Path:
-    return tiny_xrag(tmp_path_factory.mktemp("original") / "xrag-tiny")
-
-
-@pytest.fixture(scope="module")
-def imported(original, tmp_path_factory) -> ImportedXrag:
-    return import_xrag(str(original), tmp_path_factory.mktemp("imported") / "xrag", log=quiet)
-
-
-@pytest.fixture
-def broken(original, tmp_path) -> Path:
-    """A copy of the checkpoint for a test to spoil."""
-    return Path(shutil.copytree(original, tmp_path / "broken"))
-
-
-def refusal(source, output, **options) -> str:
-    """The sentence of a refused import, which leaves nothing behind."""
-    parent = Path(output).parent
-    before = sorted(parent.iterdir())
-    with pytest.raises(UserError) as refused:
-        import_xrag(str(source), output, log=quiet, **options)
-    assert sorted(parent.iterdir()) == before
-    assert "\n" not in str(refused.value)
-    return str(refused.value)
-
-
-def change(file: Path, **keys: object) -> None:
-    write_json(file, json.loads(file.read_text()) | keys)
+from smotext_ray.training.xrag import import_xrag
 
 
 def test_progress_is_told_a_line_a_shard(original, tmp_path):
