@@ -15,7 +15,7 @@ from torch import nn
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.bridge_config import BridgeConfig
-from smotext_ray.models.encoder import Encoder, fastest_dtype
+from smotext_ray.models.encoder import Encoder, default_device, fastest_dtype
 from smotext_ray.models.files import bridge_directory, locate_model
 from smotext_ray.models.lora import Adapter
 from smotext_ray.models.pretrained import load_pretrained
@@ -79,7 +79,7 @@ class FrozenModels:
         self.config = config
         self.encoder_files = locate_model(config.encoder)
         self.llm_files = locate_model(config.llm)
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = default_device()
         self.encoder_dim = int(load_pretrained(AutoConfig, self.encoder_files.path).hidden_size)
         self.tokenizer: Any = load_pretrained(AutoTokenizer, self.llm_files.path)
         self.dtype: torch.dtype = getattr(torch, fastest_dtype(self.device))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from smotext_ray.evaluation.statistics import Spread, spread
+from smotext_ray.models.encoder import default_device
 from smotext_ray.models.pretrained import load_pretrained
 
 BATCH = 8  # texts at once: logits over a large vocabulary take most of the memory
@@ -80,7 +81,7 @@ class TokenNLL:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self.max_tokens = max_tokens
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = default_device()
         self._tokenizer: Any = load_pretrained(AutoTokenizer, model)
         loaded = load_pretrained(AutoModelForCausalLM, model, dtype=torch.bfloat16)
         self._model = loaded.to(self.device).eval()

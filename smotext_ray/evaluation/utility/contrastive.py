@@ -11,7 +11,6 @@ import numpy as np
 from smotext_ray.evaluation.rows import Rows, need_texts
 from smotext_ray.evaluation.utility.fine_tuning import descend, in_batches, tokens_of
 from smotext_ray.evaluation.utility.training_sets import TrainingSet
-from smotext_ray.models.encoder import default_device, pool
 from smotext_ray.models.pretrained import load_pretrained
 
 
@@ -70,6 +69,8 @@ class Contrastive:
         """A function from texts to embeddings of length 1, and the model that it calls."""
         import torch
         from transformers import AutoModel, AutoTokenizer
+
+        from smotext_ray.models.encoder import default_device, pool
 
         device = self.device or default_device()
         model = load_pretrained(AutoModel, self.model, dtype=torch.float32).to(device)

@@ -11,7 +11,6 @@ import numpy as np
 from smotext_ray.evaluation.rows import Rows, need_texts
 from smotext_ray.evaluation.utility.training_sets import TrainingSet
 from smotext_ray.evaluation.utility.tuning import choose
-from smotext_ray.models.encoder import default_device
 from smotext_ray.models.pretrained import load_pretrained
 
 BATCH = 64  # texts classified at once
@@ -113,6 +112,8 @@ class FineTuned:
     def _load(self, classes: int) -> tuple[Any, Any]:
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        from smotext_ray.models.encoder import default_device
 
         device = self.device or default_device()
         model = load_pretrained(

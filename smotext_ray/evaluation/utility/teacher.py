@@ -104,6 +104,8 @@ def load_classifier(spec: str, labels: Sequence[str]) -> HubClassifier:
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+    from smotext_ray.models.encoder import default_device
+
     path = locate_model(spec).path
     try:
         classes = _checked(spec, load_pretrained(AutoConfig, path).id2label, labels)
@@ -125,8 +127,7 @@ def load_classifier(spec: str, labels: Sequence[str]) -> HubClassifier:
             f"The teacher {spec} is not a trained classifier: it lacks weights "
             f"({', '.join(sorted(loading['missing_keys'])[:3])}); give one that is."
         )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return HubClassifier(spec, model.to(device), tokenizer, classes)
+    return HubClassifier(spec, model.to(default_device()), tokenizer, classes)
 
 
 def _checked(spec: str, id2label: dict[int, str], labels: Sequence[str]) -> list[str]:
