@@ -62,17 +62,17 @@ def augment(corpus: Path, run: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory) -> Iterator[tuple[Stage, str, list[subprocess.Popen]]]:
-    """Three nodes, of which the head has no room for three decoders; the last test kills one."""
+def cluster(tmp_path_factory) -> Iterator[tuple[Stage, str]]:
+    """One node; the address is that of its Ray."""
     stage = Stage(tmp_path_factory.mktemp("kills") / "stage")
-    with ray_nodes(stage, cpus=[2, 3, 3]) as (address, nodes):
-        yield stage, address, nodes
+    with ray_nodes(stage, cpus=[8]) as (address, _):
+        yield stage, address
 
 
 @pytest.fixture(scope="module")
 def start(cluster, corpus) -> Callable[..., Driver]:
     """The command ``smotext augment`` on that cluster."""
-    stage, address, _ = cluster
+    stage, address = cluster
     return lambda run, *more: Driver(stage, *augment(corpus, run), *more, RAY_ADDRESS=address)
 
 
@@ -126,21 +126,23 @@ def test_an_actor_of_every_job_is_killed(stage, start, tmp_path):
     assert again[0] <= ENCODE_CHUNK and again[1] <= 1 and again[2] <= IN_FLIGHT * BLOCK
 
 
-def test_a_node_of_three_is_killed_while_it_decodes(stage, cluster, tmp_path):
-    _, address, nodes = cluster
+def test_a_node_of_three_is_killed_while_it_decodes(tmp_path):
     run = planned(tmp_path, POINTS, BLOCK, decoder_actors=3)
     before = plan_bytes(run)
-    stage.reset(seconds=0).slow("decoder", 2)  # or all is decoded before anybody has looked
-    driver = Driver(stage, "decode", run.uri, RAY_ADDRESS=address)
+    stage = Stage(tmp_path / "stage").reset(seconds=0)
+    stage.slow("decoder", 2)  # or all is decoded before anybody has looked
+    with ray_nodes(stage, cpus=[2, 3, 3]) as (address, nodes):  # too few on the head for three
+        driver = Driver(stage, "decode", run.uri, RAY_ADDRESS=address)
 
-    def at_work() -> subprocess.Popen | None:
-        """A node that is not the head and has a block to decode."""
-        found = [node_of(call["pid"], nodes) for call in stage.calls("decoder")[-3:]]
-        return next((node for node in found if node not in (nodes[0], None)), None)
+        def at_work() -> subprocess.Popen | None:
+            """A node that is not the head and has a block to decode."""
+            assert all(node.poll() is None for node in nodes), "a node ended by itself"
+            found = [node_of(call["pid"], nodes) for call in stage.calls("decoder")[-3:]]
+            return next((node for node in found if node not in (nodes[0], None)), None)
 
-    end_tree(driver.until(at_work))
-    stage.slow("decoder", 0)
-    code, said = driver.ends()
+        end_tree(driver.until(at_work))
+        stage.slow("decoder", 0)
+        code, said = driver.ends()
     assert code == 0, said
     check_whole(run)
     assert plan_bytes(run) == before

@@ -113,6 +113,7 @@ def without_ray() -> dict[str, str]:
         "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parents[1]}",
         "OMP_NUM_THREADS": "1",
         "RAY_raylet_start_wait_time_s": "300",
+        "RAY_health_check_timeout_ms": "120000",  # a node without a core for 10 s is not dead
         "RAY_AUTH_MODE": "disabled",  # it is on in what ``ray start`` starts
         "RAY_USAGE_STATS_ENABLED": "0",
     }
