@@ -76,6 +76,9 @@ class SMOTExT(BaseOverSampler):
         Settings of the section ``gate``.
     bridge : str, default="default"
         Directory or hub name of the bridge between encoder and LLM.
+    adapt_minutes : float, default=0.0
+        Minutes in which the bridge first learns from these texts; 0: none. It is then used if it
+        reproduces held-out ones no worse than before.
     text_column : object, default="text"
         Text column of a DataFrame or dataset.
     metric : {"cosine", "euclidean"}, default="cosine"
@@ -138,6 +141,7 @@ class SMOTExT(BaseOverSampler):
         "decoder": "no_validation",
         "gate": [dict, None],
         "bridge": [str],
+        "adapt_minutes": [Interval(Real, 0, None, closed="left")],
         "text_column": "no_validation",
         "metric": [StrOptions(set(get_args(Metric)))],
         "max_rounds": [Interval(Integral, 1, None, closed="left")],
@@ -162,6 +166,7 @@ class SMOTExT(BaseOverSampler):
         bridge: str = "default",
         decoder: Any = None,
         gate: Mapping[str, Any] | None = None,
+        adapt_minutes: float = 0.0,
         text_column: Any = "text",
         metric: str = "cosine",
         max_rounds: int = 3,
@@ -182,6 +187,7 @@ class SMOTExT(BaseOverSampler):
         self.bridge = bridge
         self.decoder = decoder
         self.gate = gate
+        self.adapt_minutes = adapt_minutes
         self.text_column = text_column
         self.metric = metric
         self.max_rounds = max_rounds
@@ -266,6 +272,11 @@ class SMOTExT(BaseOverSampler):
 
     def _make(self, corpus: pa.Table, wanted: dict[Any, int], config: RunConfig) -> pa.Table | None:
         own = [name for name in ("encoder", "decoder") if not _is_settings(getattr(self, name))]
+        if config.adapt.minutes and own:
+            raise ValueError(
+                f"To adapt the bridge, {' and '.join(own)} must be settings, not objects; change "
+                "that or leave adapt_minutes at 0."
+            )
         own += [] if isinstance(self.nn_k_, FaissNeighbors) else ["k_neighbors"]
         is_large = len(corpus) > MANY_ROWS or sum(wanted.values()) > MOST_TEXTS
         if self.on_ray is True and own:
@@ -299,7 +310,7 @@ class SMOTExT(BaseOverSampler):
             models = check_models(config)
         return given_models(
             lambda: self.encoder if has_encoder else encoder_of(config),
-            lambda: self.decoder if has_decoder else decoder_of(config),
+            lambda config: self.decoder if has_decoder else decoder_of(config),
             models,
             None if isinstance(self.nn_k_, FaissNeighbors) else self._nearest,
         )

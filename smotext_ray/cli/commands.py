@@ -239,6 +239,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
         "plan.sampling_strategy": _strategy(options.sampling_strategy),
         "plan.seed": options.seed,
         "plan.max_rounds": options.max_rounds,
+        "adapt.minutes": options.adapt,
         "neighbors.k_neighbors": options.k_neighbors,
         "neighbors.on_singleton_class": options.on_singleton_class,
     }

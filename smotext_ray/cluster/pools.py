@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from smotext_ray.cluster.session import Cluster, _started_here
+from smotext_ray.cluster.session import Cluster, _started_here, usable_cores
 from smotext_ray.config.schema import ResourcesConfig, RunConfig
 from smotext_ray.errors import UserError
 
@@ -20,6 +20,7 @@ ENCODER_GIB = 1.0
 PLANNER_GPUS = 0.25  # most of a planner's time is arithmetic on its core
 # Threads that an engine on a GPU keeps busy: its loop, EngineCore, and communication.
 GPU_DECODER_CPUS = 3.0
+MOST_TRAINER_CPUS = 8  # matrices of a 135M LLM's small batches gain nothing from more
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,13 @@ def _engines(cluster: Cluster, config: RunConfig, gates: Callable[[int], int]) -
             "its decoders; lower it, resources.gate_actors or resources.decoders_per_gpu."
         )
     return whole * each, math.floor(share * 10_000) / 10_000  # Ray counts ten-thousandths
+
+
+def trainer(cluster: Cluster) -> Pool:
+    """The one process that trains: on a GPU if there is one, else on the cores of one machine."""
+    gpus = 1.0 if cluster.gpus >= 1 else 0.0
+    cpus = usable_cores() if _started_here() else max(cluster.node_cpus, default=cluster.cpus)
+    return Pool(1, float(max(1, min(MOST_TRAINER_CPUS, int(cpus)))), gpus)
 
 
 def planner_pool(cluster: Cluster, config: RunConfig, groups: int, memory_gib: float) -> Pool:

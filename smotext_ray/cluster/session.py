@@ -28,8 +28,8 @@ class Cluster:
     gpus : float
     memory_gib : float
         Memory that Ray provides for tasks and actors.
-    node_gpus : tuple of float
-        GPUs of each node, because an engine cannot span nodes; empty for a single node.
+    node_gpus, node_cpus : tuple of float
+        GPUs and CPUs of each node, because an engine cannot span nodes; empty for a single node.
     can_be : str
         "has" for current resources, "may grow to" for an autoscaler's limits.
     """
@@ -38,6 +38,7 @@ class Cluster:
     gpus: float
     memory_gib: float
     node_gpus: tuple[float, ...] = ()
+    node_cpus: tuple[float, ...] = ()
     can_be: str = "has"
 
 
@@ -66,6 +67,7 @@ def connect() -> Cluster:
         gpus=resources.get("GPU", 0.0),
         memory_gib=resources.get("memory", 0.0) / GIB,
         node_gpus=tuple(node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"]),
+        node_cpus=tuple(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]),
     )
 
 

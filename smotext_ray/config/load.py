@@ -64,6 +64,8 @@ def load_config(
         return RunConfig.model_validate(merged)
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # settings that do not fit together
+            raise UserError(str(first["ctx"]["error"])) from error
         where = ".".join(str(part) for part in first["loc"][:2])
         raise UserError(f"{where} is invalid: {first['msg']} (got {first['input']!r}).") from error
 

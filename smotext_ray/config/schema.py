@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     field_validator,
+    model_validator,
 )
 
 from smotext_ray.config.choices import (
@@ -155,6 +156,15 @@ class BridgeSection(Section):
     path: str = "default"
 
 
+class AdaptConfig(Section):
+    """Before it decodes, the bridge goes on learning for ``minutes`` on the run's embedded texts.
+
+    It is used only if that does not make its texts less faithful: see `smotext_ray.training.adapt`.
+    """
+
+    minutes: float = Field(0.0, ge=0)
+
+
 class DecoderConfig(Section):
     """Soft prompt to text.
 
@@ -283,10 +293,20 @@ class RunConfig(Section):
     neighbors: NeighborsConfig = NeighborsConfig()
     plan: PlanConfig = PlanConfig()
     bridge: BridgeSection = BridgeSection()
+    adapt: AdaptConfig = AdaptConfig()
     decoder: DecoderConfig = DecoderConfig()
     gate: GateConfig = GateConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     resources: ResourcesConfig = ResourcesConfig()
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> RunConfig:
+        if self.adapt.minutes and self.privacy.epsilon is not None:
+            raise ValueError(
+                "adapt.minutes trains on the texts of the corpus, which privacy.epsilon must not "
+                "reveal; leave one of the two out."
+            )
+        return self
 
 
 def config_json(config: RunConfig) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from smotext_ray.cluster.progress import stage_progress, task_progress
 from smotext_ray.cluster.ray_data import (
     MOST_BLOCKS,
     in_task,
+    in_trainer,
     map_blocks,
     read_checkpointed,
     set_up_data,
@@ -65,6 +66,15 @@ class OnRay:
             )
             write(embedded, run, job.directory, pool)
         return pool.actors
+
+    def adapt(self, config: RunConfig, run: Run, rows: int) -> dict[str, Any]:
+        resources = session.connect()
+        with stage_progress("adapt", rows, run) as counter:
+            found: dict[str, Any] = in_trainer(
+                partial(self.actors.adapt, config=config, run_uri=run.address, counter=counter),
+                pools.trainer(resources),
+            )
+        return found
 
     def plan(self, config: RunConfig, run: Run, job: PlanJob) -> list[dict[str, str]]:
         if job.memory_gib:

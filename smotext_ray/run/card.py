@@ -189,7 +189,8 @@ def _models(manifest: Manifest) -> str:
         (name, shown(model["name"]), model["sha256"] or "as on the hub")
         for name, model in manifest.models.items()
     ]
-    return f"## Models\n\n{table(('', 'name', 'SHA-256 of the weights'), rows)}"
+    models = f"## Models\n\n{table(('', 'name', 'SHA-256 of the weights'), rows)}"
+    return models if manifest.adapted is None else f"{models}\n\n{manifest.adapted.in_words()}"
 
 
 def _gate(manifest: Manifest) -> str:
