@@ -12,6 +12,8 @@ def test_a_pool_starts_with_all_its_actors():
     compute = options["compute"]
     assert (compute.min_size, compute.max_size, compute.initial_size) == (3, 3, 3)
     assert (options["num_cpus"], options["num_gpus"]) == (1.0, 0.5)
+    assert "accelerator_type" not in options
+    assert pool_options(Pool(3, 1.0, 0.5, gpu_type="L4"))["accelerator_type"] == "L4"
 
 
 @pytest.mark.parametrize("blocks", [4, 5, 8, 1000])

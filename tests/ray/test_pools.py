@@ -330,3 +330,21 @@ def test_what_does_not_fit_the_bounds_either_is_refused_with_them(remote):
     assert "may grow to 2 CPUs for actors, but the job needs at least 3 CPUs" in message
     assert "16" in refused(encoder_pool, head, growing(encoder_actors=17), MANY)
     assert "4 GPUs" in refused(decoder_pools, head, growing(tensor_parallel=8), MANY)
+
+
+# One type of GPU
+
+
+def test_actors_on_gpus_and_no_others_ask_for_the_type(remote):
+    there = Cluster(12, 2, 64, (0.0, 2.0), gpu_type="L4", gpu_types=("A100", "L4"))
+    decoders, gates = decoder_pools(there, config(gpus_per_gate=0.0), MANY)
+    assert (decoders.gpu_type, gates.gpu_type) == ("L4", "")
+    assert encoder_pool(there, config(), MANY).gpu_type == "L4"
+    later = Cluster(12, 0, 64, (0.0,), gpu_type="L4")
+    assert encoder_pool(later, config(max_cluster_gpus=2), MANY).gpu_type == "L4"
+
+
+def test_a_type_that_the_cluster_lacks_is_refused_with_those_it_has(remote):
+    there = Cluster(12, 0, 64, (0.0, 0.0), gpu_type="L4", gpu_types=("A100", "T4"))
+    assert "'L4'" in refused(encoder_pool, there, config(), MANY)
+    assert "(A100, T4)" in refused(decoder_pools, there, config(), MANY)
