@@ -126,25 +126,6 @@ def in_task(function: Callable[..., Any], *arguments: Any) -> Any:
     return ray.get(ray.remote(num_cpus=1)(_without_gpus).remote(function, *arguments))
 
 
-def in_trainer(function: Callable[[], Any], pool: Pool) -> Any:
-    """Call in a Ray task with the resources of the one actor of ``pool``.
-
-    Its process ends with it: vLLM then finds the memory of its GPU free.
-    """
-    import ray
-
-    options = {"num_cpus": pool.cpus, "num_gpus": pool.gpus, "max_calls": 1}
-    return ray.get(ray.remote(**options)(_on_threads).remote(function, int(pool.cpus)))
-
-
-def _on_threads(function: Callable[[], Any], threads: int) -> Any:
-    import torch
-
-    torch.set_num_threads(threads)
-    with no_other_gpus():
-        return function()
-
-
 def _without_gpus(function: Callable[..., Any], *arguments: Any) -> Any:
     with no_other_gpus():
         return function(*arguments)

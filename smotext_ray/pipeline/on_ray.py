@@ -12,13 +12,13 @@ from smotext_ray.cluster.progress import stage_progress, task_progress
 from smotext_ray.cluster.ray_data import (
     MOST_BLOCKS,
     in_task,
-    in_trainer,
     map_blocks,
     read_checkpointed,
     set_up_data,
     write,
 )
 from smotext_ray.cluster.restarts import bounded_restarts, supervised
+from smotext_ray.cluster.trainer import in_trainer
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.pipeline.decode import decode_directory
@@ -37,7 +37,7 @@ class OnRay:
     actors: Actors = REAL
 
     def encoder_dtype(self, config: RunConfig) -> Dtype:
-        resources = session.connect()
+        resources = session.connect(config.resources.gpu_type)
         encoders = pools.encoder_pool(resources, config, blocks=MOST_BLOCKS)
         pools.decoder_pools(resources, config, blocks=MOST_BLOCKS)
         return "bfloat16" if encoders.gpus else cpu_dtype()
@@ -47,7 +47,7 @@ class OnRay:
         return in_task(partial(function, **named), *arguments)
 
     def embed(self, config: RunConfig, run: Run, job: EmbedJob, done: str) -> int:
-        resources = session.connect()
+        resources = session.connect(config.resources.gpu_type)
         pool = pools.encoder_pool(resources, config, len(job.files))
         there = write_progress(run, job.directory, footers=None).rows
         with (
@@ -68,11 +68,11 @@ class OnRay:
         return pool.actors
 
     def adapt(self, config: RunConfig, run: Run, rows: int) -> dict[str, Any]:
-        resources = session.connect()
+        resources = session.connect(config.resources.gpu_type)
         with stage_progress("adapt", rows, run) as counter:
             found: dict[str, Any] = in_trainer(
                 partial(self.actors.adapt, config=config, run_uri=run.address, counter=counter),
-                pools.trainer(resources),
+                resources,
             )
         return found
 
@@ -96,7 +96,7 @@ def _in_planners(config: RunConfig, run: Run, job: PlanJob) -> list[dict[str, st
     """Write the file of each group, spread over a pool of planners."""
     import ray
 
-    resources = session.connect()
+    resources = session.connect(config.resources.gpu_type)
     pool = pools.planner_pool(resources, config, len(job.groups), job.memory_gib)
     with (
         stage_progress(job.stage, job.rows, run) as counter,
