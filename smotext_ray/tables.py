@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 WEIGHT = "sample_weight"  # scikit-learn's word; "weight" is a column that corpora have
 
@@ -32,6 +33,50 @@ def matrix(column: pa.ChunkedArray) -> np.ndarray:
     parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
     values = parts[0] if len(parts) == 1 else np.concatenate(parts)  # saves one large copy
     return values.astype(np.float32, copy=False).reshape(len(column), -1)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column holds lists of any length."""
+    return bool(
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_list_view(kind)
+        or pa.types.is_large_list_view(kind)
+    )
+
+
+def label_value_type(kind: pa.DataType) -> pa.DataType:
+    """The type of one label, of a column of labels or of lists of them."""
+    return kind.value_type if is_list(kind) else kind
+
+
+def label_pairs(labels: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
+    """Each row with each of its labels, in the order of the rows.
+
+    Parameters
+    ----------
+    labels : pyarrow.Array or ChunkedArray
+        A label per row, or a list of them.
+
+    Returns
+    -------
+    rows : ndarray of int64
+        Row numbers; 0, 1, ... where each row has one label.
+    labels : pyarrow.Array
+        Of the same length.
+
+    Examples
+    --------
+    >>> rows, labels = label_pairs(pa.array([["ship", "grain"], [], ["ship"]]))
+    >>> rows.tolist(), labels.to_pylist()
+    ([0, 0, 2], ['ship', 'grain', 'ship'])
+    """
+    if isinstance(labels, pa.ChunkedArray):
+        labels = labels.combine_chunks()
+    if not is_list(labels.type):
+        return np.arange(len(labels)), labels
+    lengths = pc.list_value_length(labels).fill_null(0).to_numpy(zero_copy_only=False)
+    return np.repeat(np.arange(len(labels)), lengths), labels.flatten()
 
 
 def corpus_schema(id_type: pa.DataType, label_type: pa.DataType) -> pa.Schema:
