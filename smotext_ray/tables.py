@@ -107,11 +107,17 @@ def weights_schema(id_type: pa.DataType, label_type: pa.DataType) -> pa.Schema:
 
 
 def plan_schema(
-    id_type: pa.DataType, label_type: pa.DataType, dim: int, neighbors_per_point: int = 1
+    id_type: pa.DataType,
+    label_type: pa.DataType,
+    dim: int,
+    neighbors_per_point: int = 1,
+    has_sets: bool = False,
 ) -> pa.Schema:
     """Columns of a plan table; ids and labels keep the types they have in the corpus.
 
     Where several neighbors are mixed, those beyond the first are in `OTHERS`, a list per point.
+    Where rows have several labels, ``label`` is the one that a point is made for, and ``labels``
+    has all that it gets.
     """
     others = [
         ("other_neighbor_ids", pa.list_(id_type)),
@@ -130,6 +136,7 @@ def plan_schema(
             ("source_text", pa.string()),
             ("neighbor_text", pa.string()),
             *(others if neighbors_per_point > 1 else ()),
+            *([("labels", pa.list_(label_type))] if has_sets else ()),
             ("point", pa.list_(pa.float32(), dim)),
         ]
     )
@@ -147,10 +154,15 @@ def candidates_schema() -> pa.Schema:
     )
 
 
-def outcome_schema(label_type: pa.DataType) -> pa.Schema:
-    """Columns that say what became of a plan row."""
+def outcome_schema(label_type: pa.DataType, has_sets: bool = False) -> pa.Schema:
+    """Columns that say what became of a plan row.
+
+    Where rows have several labels, ``labels`` has those of the point that the text has kept, and
+    the predicted label is null.
+    """
     return pa.schema(
         [
+            *([("labels", pa.list_(label_type))] if has_sets else ()),
             ("text", pa.string()),
             ("finish_reason", pa.string()),
             ("num_tokens", pa.int32()),
@@ -163,13 +175,16 @@ def outcome_schema(label_type: pa.DataType) -> pa.Schema:
 
 
 def samples_schema(
-    id_type: pa.DataType, label_type: pa.DataType, neighbors_per_point: int = 1
+    id_type: pa.DataType,
+    label_type: pa.DataType,
+    neighbors_per_point: int = 1,
+    has_sets: bool = False,
 ) -> pa.Schema:
     """Columns of a samples table: those of the plan but texts and points, and the outcome."""
     plan = plan_schema(id_type, label_type, 1, neighbors_per_point)
     gone = {"source_text", "neighbor_text", "other_neighbor_texts", "point"}
     kept = [field for field in plan if field.name not in gone]
-    return pa.schema([*kept, *outcome_schema(label_type)])
+    return pa.schema([*kept, *outcome_schema(label_type, has_sets)])
 
 
 def result_schema(own: pa.Schema, id_type: pa.DataType, neighbors_per_point: int = 1) -> pa.Schema:
@@ -193,7 +208,7 @@ def sample_table(
     samples = table.select(
         [*SAMPLE_LINEAGE, *(name for name in KEPT_OTHERS if name in table.column_names)]
     )
-    for field in outcome_schema(label_type):
+    for field in outcome_schema(label_type, "labels" in table.column_names):
         values = pa.array([outcome.get(field.name) for outcome in outcomes], field.type)
         samples = samples.append_column(field, values)
     return samples

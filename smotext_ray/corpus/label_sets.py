@@ -70,9 +70,7 @@ def read_label_sets(block: Block, config: InputConfig) -> pa.ListArray:
     return _of_lists(column, config)
 
 
-def label_columns(
-    sets: pa.Array, config: InputConfig, schema: pa.Schema
-) -> dict[str, pa.Array]:
+def label_columns(sets: pa.Array, config: InputConfig, schema: pa.Schema) -> dict[str, pa.Array]:
     """Sets of labels as the input writes them, in the `plain_type` of its columns.
 
     Parameters
@@ -128,9 +126,7 @@ def _of_strings(
     rows, labels = label_pairs(pc.split_pattern(column, delimiter))
     labels = pc.utf8_trim_whitespace(labels)
     some = pc.not_equal(labels, "")
-    return _once_each(
-        rows[some.to_numpy(zero_copy_only=False)], labels.filter(some), missing
-    )
+    return _once_each(rows[some.to_numpy(zero_copy_only=False)], labels.filter(some), missing)
 
 
 def _of_indicators(block: Block, names: tuple[str, ...]) -> pa.ListArray:

@@ -297,8 +297,7 @@ def _check_roles(config: InputConfig) -> None:
     if len(set(asked)) < len(asked):
         named = ", ".join(map(repr, asked[:-1]))
         raise UserError(
-            "The text, label and id columns must be different; "
-            f"they are {named} and {asked[-1]!r}."
+            f"The text, label and id columns must be different; they are {named} and {asked[-1]!r}."
         )
 
 
@@ -319,7 +318,9 @@ def _check_rows(survey: CorpusSummary, seen: int, config: InputConfig, least_cla
             f"{config.shown} has no usable row: {listed}; fix the rows, or choose other columns."
         )
     if survey.is_multilabel and len(survey.class_counts) < least_classes:
-        found = "only the label " + repr(*survey.class_counts) if survey.class_counts else "no label"
+        found = (
+            "only the label " + repr(*survey.class_counts) if survey.class_counts else "no label"
+        )
         raise UserError(
             f"The rows of {config.shown} have {found}; use a corpus with at least two labels, or "
             "choose other columns."
