@@ -33,11 +33,15 @@ from smotext_ray.safe_text import without_keys
 from smotext_ray.utils.cpu import Dtype
 
 STANDARD_INPUT = "standard input"
-# Settings of the input that are only kept where they are told.
-TOLD = (
-    *("format", "delimiter", "quoting", "header", "encoding"),
-    *("label_delimiter", "label_columns"),
-)
+# Settings that are only kept where they are told.
+TOLD = {
+    "input": (
+        *("format", "delimiter", "quoting", "header", "encoding"),
+        *("label_delimiter", "label_columns"),
+    ),
+    "plan": ("label_sets",),
+    "gate": ("labels",),
+}
 
 
 class Section(BaseModel):
@@ -325,14 +329,16 @@ class RunConfig(Section):
 def config_json(config: RunConfig) -> dict[str, Any]:
     """The configuration as plain JSON values, for the manifest.
 
-    The privacy section is left out unless epsilon is set, and so is how text files and several
-    labels are written unless it is told; credentials are removed from the input URI.
+    The privacy section is left out unless epsilon is set, and so are the settings of text files and
+    of several labels unless they are told; credentials are removed from the input URI.
     """
     content = dict(json.loads(config.model_dump_json()))
     content["input"]["path"] = without_keys(config.input.path)
-    for name in TOLD:
-        if content["input"][name] == InputConfig.model_fields[name].default:
-            del content["input"][name]
+    for section, names in TOLD.items():
+        fields = type(getattr(config, section)).model_fields
+        for name in names:
+            if content[section][name] == fields[name].default:
+                del content[section][name]
     if config.privacy.epsilon is None:
         del content["privacy"]
     return content

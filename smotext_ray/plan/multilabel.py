@@ -148,7 +148,8 @@ def lacking_labels(
     >>> lacking_labels({"grain": 10, "ship": 8}, {}, {}, 1.0, together)
     {'grain': 10, 'ship': 3}
     """
-    left, points = dict(missing), {}
+    left = dict(missing)
+    points: dict[Any, int] = {}
     for label in missing:
         number, used = left[label], usable.get(label, 0)
         if number <= 0:

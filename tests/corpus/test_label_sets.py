@@ -28,9 +28,7 @@ def parquet(path, **columns):
 
 
 def jsonl(path, labels):
-    rows = [
-        {"text": text, "label": each} for text, each in zip(TEXTS, labels, strict=False)
-    ]
+    rows = [{"text": text, "label": each} for text, each in zip(TEXTS, labels, strict=False)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 

@@ -32,7 +32,7 @@ def run_facts(run: Run, manifest: Manifest, material: EvaluationData, test: str)
         "uri": run.shown,
         "rows": len(material.real),
         "synthetic": len(material.synthetic),
-        "accepted": sum(manifest.accepted().values()),
+        "accepted": manifest.usable_texts,
         "rejected": status["rejected"],
         **{name: models[name]["name"] for name in ("encoder", "llm", "bridge")},
         "created": manifest.created,
