@@ -70,7 +70,7 @@ class Node:
 
 def run(config: RunConfig) -> int:
     """Check all nodes and print; 0 if the main job fits, 2 if it does not or a node fails."""
-    cluster = connect()
+    cluster = connect(config.resources.gpu_type)
     nodes, ours = ask_nodes(dtype=config.decoder.dtype), versions()
     checks = [*node_checks(nodes, ours), *fit_checks(cluster, config)]
     print_nodes(nodes, ours, checks)

@@ -34,12 +34,15 @@ class Pool:
         Of each.
     first : int
         Initial number of actors: fewer than ``actors`` if the cluster is expected to grow.
+    gpu_type : str
+        Type of GPU that each must be on, in Ray's words; empty for any.
     """
 
     actors: int
     cpus: float
     gpus: float = 0.0
     first: int = 0
+    gpu_type: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "first", self.first or self.actors)
@@ -87,7 +90,10 @@ def _growing(
 ) -> tuple[Pool, ...]:
     """Pools sized for the cluster's limits, starting with what fits now."""
     bounds = _bounds(cluster, config)
-    most = size(bounds)
+    _check_gpu_type(bounds)
+    most = tuple(
+        replace(pool, gpu_type=cluster.gpu_type if pool.gpus else "") for pool in size(bounds)
+    )
     if bounds == cluster:
         return most
     try:
@@ -103,6 +109,16 @@ def _growing(
     )
 
 
+def _check_gpu_type(cluster: Cluster) -> None:
+    if cluster.gpu_type and not cluster.gpus:
+        there = ", ".join(cluster.gpu_types) or "none"
+        raise UserError(
+            f"resources.gpu_type is {cluster.gpu_type!r}, but the cluster has no such GPU; choose "
+            f"one of its types ({there}), or set resources.max_cluster_gpus if the autoscaler can "
+            "start some."
+        )
+
+
 def _bounds(cluster: Cluster, config: RunConfig) -> Cluster:
     """What the cluster may grow to, or the cluster itself if it does not grow.
 
@@ -115,6 +131,7 @@ def _bounds(cluster: Cluster, config: RunConfig) -> Cluster:
     return Cluster(
         cpus=cpus,
         gpus=gpus,
+        gpu_type=cluster.gpu_type,
         memory_gib=math.inf,  # unknown for future machines
         node_gpus=(*cluster.node_gpus, gpus - cluster.gpus),
         can_be="may grow to",
@@ -327,6 +344,7 @@ def pool_options(pool: Pool, blocks: int | None = None, in_flight: int = 1) -> d
             # One block waits at each actor, unless all are running already.
             "max_tasks_in_flight_per_actor": at_once + (blocks > at_once * pool.actors),
         }
+    kind: dict[str, Any] = {"accelerator_type": pool.gpu_type} if pool.gpu_type else {}
     return {
         # Start all at once: a pool that starts with one actor grows late, or never in short jobs.
         "compute": ActorPoolStrategy(
@@ -334,4 +352,5 @@ def pool_options(pool: Pool, blocks: int | None = None, in_flight: int = 1) -> d
         ),
         "num_cpus": pool.cpus,
         "num_gpus": pool.gpus,
+        **kind,
     }

@@ -32,6 +32,10 @@ class Cluster:
         GPUs of each node, because an engine cannot span nodes; empty for a single node.
     can_be : str
         "has" for current resources, "may grow to" for an autoscaler's limits.
+    gpu_type : str
+        The only type of GPU that is counted, in Ray's words, such as "A100"; empty for any.
+    gpu_types : tuple of str
+        All types that the cluster has, counted or not.
     """
 
     cpus: float
@@ -39,13 +43,15 @@ class Cluster:
     memory_gib: float
     node_gpus: tuple[float, ...] = ()
     can_be: str = "has"
+    gpu_type: str = ""
+    gpu_types: tuple[str, ...] = ()
 
 
-def connect() -> Cluster:
+def connect(gpu_type: str = "") -> Cluster:
     """Connect to the cluster at ``RAY_ADDRESS``, or start Ray on this machine.
 
     A Ray started here counts each core twice, plus two: the decoders reserve one CPU per core, and
-    the rest is for Ray Data's light tasks.
+    the rest is for Ray Data's light tasks. With a ``gpu_type``, GPUs of other types do not count.
     """
     # Ray's core prints an error line for every actor of Ray Data ("has constructor arguments in the
     # object store"), although that is how Ray Data creates them.
@@ -61,12 +67,24 @@ def connect() -> Cluster:
         with _core_is_quiet():
             _init(ray)
     resources = ray.cluster_resources()
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    node_gpus = tuple(
+        node.get("GPU", 0.0) if gpu_type in ("", *_gpu_types(node)) else 0.0 for node in nodes
+    )
     return Cluster(
         cpus=resources.get("CPU", 0.0),
-        gpus=resources.get("GPU", 0.0),
+        gpus=sum(node_gpus) if gpu_type else resources.get("GPU", 0.0),
         memory_gib=resources.get("memory", 0.0) / GIB,
-        node_gpus=tuple(node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"]),
+        node_gpus=node_gpus,
+        gpu_type=gpu_type,
+        gpu_types=tuple(sorted({name for node in nodes for name in _gpu_types(node)})),
     )
+
+
+def _gpu_types(resources: dict[str, float]) -> list[str]:
+    """The types of GPU that Ray has found on a node, which it marks by resources of that name."""
+    mark = "accelerator_type:"
+    return [name.removeprefix(mark) for name in resources if name.startswith(mark)]
 
 
 def _init(ray: Any) -> None:

@@ -278,7 +278,8 @@ class ResourcesConfig(Section):
     0 actors means as many as fit on the cluster; 0 gates means one per 8 decoders, or one per
     decoder on GPUs. ``gpus_per_encoder`` and ``gpus_per_gate`` are the share of a GPU that each
     reserves; 0 runs them on CPUs. With ``gpus_per_gate`` of 1 each gate gets its own GPU; less is
-    taken from a decoder's GPU. With ``decoders_per_gpu`` several engines share one GPU.
+    taken from a decoder's GPU. With ``decoders_per_gpu`` several engines share one GPU. With a
+    ``gpu_type`` of Ray, such as A100 or L4, only GPUs of that type are used.
 
     A block is the unit of work of an actor. It has at most ``embed_rows_per_block`` rows, rounded
     up to whole chunks of 512, or ``decode_rows_per_block``, where 0 depends on the device: see
@@ -302,6 +303,7 @@ class ResourcesConfig(Section):
     gate_actors: int = Field(0, ge=0)
     gpus_per_gate: float = Field(0.1, ge=0, le=1)
     decoders_per_gpu: int = Field(1, ge=1)
+    gpu_type: str = ""
     embed_rows_per_block: int = Field(512, ge=1)
     plan_points_per_file: int = Field(20_000, ge=1)
     decode_rows_per_block: int = Field(0, ge=0)

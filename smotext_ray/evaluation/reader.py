@@ -63,7 +63,9 @@ class Reader:
         if Reader._on_gpu is not None:
             Reader._on_gpu.release()
         Reader._on_gpu = self
-        options = {"num_cpus": 1, "num_gpus": 1.0 if self._whole_gpu else gpus}
+        options: dict[str, Any] = {"num_cpus": 1, "num_gpus": 1.0 if self._whole_gpu else gpus}
+        if gpu_type := self._config.resources.gpu_type:
+            options["accelerator_type"] = gpu_type
         self._actor = ray.remote(**options)(_ReaderActor).remote(self._load)
         return lambda texts: _writable(ray.get(self._actor.read.remote(texts)))
 
@@ -85,7 +87,7 @@ def gpu_share(config: RunConfig) -> float:
 
     if not torch.cuda.is_available() and not os.environ.get("RAY_ADDRESS"):
         return 0.0
-    return pools.encoder_pool(session.connect(), config, blocks=1).gpus
+    return pools.encoder_pool(session.connect(config.resources.gpu_type), config, blocks=1).gpus
 
 
 def _writable(found: Any) -> Any:

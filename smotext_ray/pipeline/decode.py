@@ -38,7 +38,7 @@ def decode_directory(
     config: RunConfig, run: Run, job: DecodeJob, done: str, gate_actor: Any
 ) -> JobFacts:
     """Decode all rows of a plan, or those left by a killed job; see `Executor.decode`."""
-    resources = session.connect()
+    resources = session.connect(config.resources.gpu_type)
     to_read = plan_table(run, job.plan)
     rows_of_files = [part.count_rows() for part in to_read.get_fragments()]
     embeddings = run.table("embeddings")

@@ -36,7 +36,7 @@ class OnRay:
     actors: Actors = REAL
 
     def encoder_dtype(self, config: RunConfig) -> Dtype:
-        resources = session.connect()
+        resources = session.connect(config.resources.gpu_type)
         encoders = pools.encoder_pool(resources, config, blocks=MOST_BLOCKS)
         pools.decoder_pools(resources, config, blocks=MOST_BLOCKS)
         return "bfloat16" if encoders.gpus else cpu_dtype()
@@ -46,7 +46,7 @@ class OnRay:
         return in_task(partial(function, **named), *arguments)
 
     def embed(self, config: RunConfig, run: Run, job: EmbedJob, done: str) -> int:
-        resources = session.connect()
+        resources = session.connect(config.resources.gpu_type)
         pool = pools.encoder_pool(resources, config, len(job.files))
         there = write_progress(run, job.directory, footers=None).rows
         with (
@@ -86,7 +86,7 @@ def _in_planners(config: RunConfig, run: Run, job: PlanJob) -> list[dict[str, st
     """Write the file of each group, spread over a pool of planners."""
     import ray
 
-    resources = session.connect()
+    resources = session.connect(config.resources.gpu_type)
     pool = pools.planner_pool(resources, config, len(job.groups), job.memory_gib)
     with (
         stage_progress(job.stage, job.rows, run) as counter,

@@ -56,6 +56,7 @@ def augment(corpus: Path, run: Path) -> list[str]:
         *("augment", "--input", str(corpus), "--output", str(run), "--max-rounds", "1"),
         *("--sampling-strategy", f'{{"rare": {ROWS["rare"] + POINTS}}}'),
         *("gate.min_cosine=-1", "gate.same_class=false", "resources.plan_points_per_file=20"),
+        f"gate.reference_rows={ROWS['common']}",  # or fewer rows are embedded
         *(f"resources.encoder_actors={ENCODERS}", f"resources.decoder_actors={DECODERS}"),
         f"resources.decode_rows_per_block={BLOCK}",
     ]

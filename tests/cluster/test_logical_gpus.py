@@ -6,6 +6,7 @@ find no GPU and compute on the CPU.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -42,10 +43,11 @@ def test_augment_ends_on_a_head_with_two_gpus(tmp_path, corpus):
         *("--input", corpus, "--output", tmp_path / "run"),
         *("--sampling-strategy", '{"grain": 18}'),
         *("decoder.num_candidates=1", "decoder.max_tokens=24", "gate.min_cosine=-1"),
-        *("plan.expected_acceptance=1.0", "encoder.batch_size=8"),
+        *("plan.expected_acceptance=1.0", "encoder.batch_size=8", "resources.gpu_type=L4"),
     ]
+    of_ray = json.dumps({"accelerator_type:L4": 1.0})  # which Ray adds where it finds an L4
     (port,) = free_ports(1)
-    with ray_node(stage, 12, port, "--num-gpus=2") as (address, _):
+    with ray_node(stage, 12, port, "--num-gpus=2", f"--resources={of_ray}") as (address, _):
         done = subprocess.run(
             list(map(str, command)),
             env=without_ray() | {"RAY_ADDRESS": address, "HF_HUB_OFFLINE": "1"},

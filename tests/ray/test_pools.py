@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ray.data import DataContext
 
 from smotext_ray.cluster import pools as pools_module
 from smotext_ray.cluster.pools import (
@@ -16,9 +15,7 @@ from smotext_ray.cluster.pools import (
     decoder_pools,
     encoder_pool,
     planner_pool,
-    pool_options,
 )
-from smotext_ray.cluster.ray_data import set_up_data, settings_restored
 from smotext_ray.cluster.session import Cluster
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
@@ -291,13 +288,6 @@ def test_what_is_held_leaves_room_or_is_refused(
             assert gpus_held <= gpus + 1e-6
 
 
-def test_a_pool_starts_with_all_its_actors():
-    options = pools_module.pool_options(Pool(3, 1.0, 0.5))
-    compute = options["compute"]
-    assert (compute.min_size, compute.max_size, compute.initial_size) == (3, 3, 3)
-    assert (options["num_cpus"], options["num_gpus"]) == (1.0, 0.5)
-
-
 # A cluster that grows
 
 
@@ -323,18 +313,6 @@ def test_a_growing_pool_begins_with_what_there_is_room_for(remote):
     assert (decoders.actors, decoders.first) == (2, 2)
 
 
-@pytest.mark.parametrize("blocks", [4, 5, 8, 1000])
-def test_a_pool_of_decoders_can_be_so_busy_that_ray_data_lets_it_grow(blocks):
-    with settings_restored():
-        set_up_data(None, None)
-        wanted = DataContext.get_current().autoscaling_config.actor_pool_util_upscaling_threshold
-    pool = pool_options(Pool(4, 1.0, first=1), blocks, in_flight=4)["compute"]
-    most = pool.max_tasks_in_flight_per_actor / pool.max_concurrent_calls_per_actor
-    assert most >= wanted
-    theirs = DataContext.get_current().autoscaling_config.actor_pool_util_upscaling_threshold
-    assert theirs != wanted  # of datasets that are not ours
-
-
 def test_no_machine_with_a_gpu_is_started_to_plan(remote):
     head = Cluster(cpus=4, gpus=0, memory_gib=8, node_gpus=(0.0,))
     planners = planner_pool(head, growing(), MANY, 1.0)
@@ -354,6 +332,19 @@ def test_what_does_not_fit_the_bounds_either_is_refused_with_them(remote):
     assert "4 GPUs" in refused(decoder_pools, head, growing(tensor_parallel=8), MANY)
 
 
-def test_a_pool_that_grows_is_told_so_to_ray_data():
-    strategy = pools_module.pool_options(Pool(4, 1.0, 0.9, first=1))["compute"]
-    assert (strategy.min_size, strategy.max_size, strategy.initial_size) == (1, 4, 1)
+# One type of GPU
+
+
+def test_actors_on_gpus_and_no_others_ask_for_the_type(remote):
+    there = Cluster(12, 2, 64, (0.0, 2.0), gpu_type="L4", gpu_types=("A100", "L4"))
+    decoders, gates = decoder_pools(there, config(gpus_per_gate=0.0), MANY)
+    assert (decoders.gpu_type, gates.gpu_type) == ("L4", "")
+    assert encoder_pool(there, config(), MANY).gpu_type == "L4"
+    later = Cluster(12, 0, 64, (0.0,), gpu_type="L4")
+    assert encoder_pool(later, config(max_cluster_gpus=2), MANY).gpu_type == "L4"
+
+
+def test_a_type_that_the_cluster_lacks_is_refused_with_those_it_has(remote):
+    there = Cluster(12, 0, 64, (0.0, 0.0), gpu_type="L4", gpu_types=("A100", "T4"))
+    assert "'L4'" in refused(encoder_pool, there, config(), MANY)
+    assert "(A100, T4)" in refused(decoder_pools, there, config(), MANY)

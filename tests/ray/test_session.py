@@ -79,3 +79,19 @@ def test_at_its_shutdown_the_token_is_forgotten_for_the_next_one(fake_ray, monke
 def test_a_cluster_at_an_address_is_taken_as_it_is(fake_ray, remote):
     session.connect()
     assert "num_cpus" not in fake_ray.given
+
+
+def test_gpus_of_one_type_are_counted_alone(fake_ray, remote, monkeypatch):
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 2.0}},
+        {"Alive": True, "Resources": {"CPU": 2.0, "GPU": 4.0, "accelerator_type:L4": 1.0}},
+        {"Alive": True, "Resources": {"CPU": 2.0, "GPU": 2.0, "accelerator_type:A100": 1.0}},
+        {"Alive": False, "Resources": {"GPU": 8.0, "accelerator_type:H100": 1.0}},
+    ]
+    monkeypatch.setattr(fake_ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(session, "check_address", lambda address: None)
+    found = session.connect("A100")
+    assert (found.gpus, found.node_gpus) == (2.0, (0.0, 0.0, 2.0))
+    assert (found.gpu_type, found.gpu_types) == ("A100", ("A100", "L4"))
+    assert session.connect("T4").gpus == 0
+    assert session.connect().node_gpus == (0.0, 4.0, 2.0)
