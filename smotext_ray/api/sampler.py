@@ -18,12 +18,14 @@ from sklearn.preprocessing import label_binarize
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
+from smotext_ray.api import multilabel
 from smotext_ray.api.checks import check_singletons, check_texts
 from smotext_ray.api.containers import read_texts
+from smotext_ray.api.label_sets import has_label_sets
 from smotext_ray.api.labels import like, plain_label, read_labels
 from smotext_ray.api.loaded import MOST_TEXTS, decoder_of, encoder_of
 from smotext_ray.api.neighbors import FaissNeighbors, neighbors_object
-from smotext_ray.api.settings import config_of
+from smotext_ray.api.settings import config_of, is_settings, model_name
 from smotext_ray.config.choices import Metric, OnProblem, Variant
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
@@ -96,7 +98,7 @@ class SMOTExT(BaseOverSampler):
     Attributes
     ----------
     sampling_strategy_ : dict
-        Class label -> number of requested texts.
+        Class label -> number of requested texts (with several labels per text, those with it).
     nn_k_ : object
         Finds the neighbors.
     lineage_ : DataFrame
@@ -192,7 +194,10 @@ class SMOTExT(BaseOverSampler):
 
     def fit(self, X: Any, y: Any, **params: Any) -> SMOTExT:
         """Check the input and compute how many texts each class would get."""
-        self._begin(X, y)
+        if has_label_sets(y):
+            multilabel.begin(self, X, y)
+        else:
+            self._begin(X, y)
         return self
 
     def fit_resample(self, X: Any, y: Any, **params: Any) -> tuple[Any, Any]:
@@ -202,8 +207,10 @@ class SMOTExT(BaseOverSampler):
         ----------
         X : list, Series, DataFrame, ndarray of shape (n,) or (n, 1), or datasets.Dataset
             Texts. Other columns of a frame or dataset are missing in the new rows.
-        y : array-like of shape (n,)
-            Labels.
+        y : array-like of shape (n,), or matrix of 0 and 1, or list of sets or lists of labels
+            Labels. A matrix (ndarray, sparse, DataFrame) has a column per label; texts may have
+            none. With several labels per text, the strategy is "auto" or a dict of label to final
+            count: see `smotext_ray.plan.multilabel`.
 
         Returns
         -------
@@ -215,6 +222,8 @@ class SMOTExT(BaseOverSampler):
         ValueError
             For invalid labels, strategy or texts, or a class with one distinct text.
         """
+        if has_label_sets(y):
+            return multilabel.resample(self, X, y)
         texts, labels, extend, is_binarized = self._begin(X, y)
         new_texts, new_labels = self._fit_resample(texts, labels)
         self.sample_weight_ = _weights(labels.tolist(), new_labels)
@@ -250,6 +259,13 @@ class SMOTExT(BaseOverSampler):
         labels = pa.array(y) if y.dtype.kind == "u" else pa.array(y.tolist())
         corpus = pa.table({"id": np.arange(len(X)), "text": X, "label": labels})
         wanted = {plain_label(label): int(n) for label, n in self.sampling_strategy_.items() if n}
+        accepted = self._accepted(corpus, wanted)
+        if accepted is None:
+            return [], []
+        return accepted["text"].to_pylist(), accepted["label"].to_pylist()
+
+    def _accepted(self, corpus: pa.Table, wanted: dict[Any, int]) -> pa.Table | None:
+        """The accepted samples, with their lineage in ``lineage_``; None if nothing was planned."""
         accepted = None
         if wanted:
             try:
@@ -258,14 +274,14 @@ class SMOTExT(BaseOverSampler):
                 raise ValueError(str(error)) from error
         if accepted is None:
             self.lineage_ = pd.DataFrame(columns=["row", *FRAME_LINEAGE])
-            return [], []
+            return None
         columns = [*FRAME_LINEAGE, *(name for name in KEPT_OTHERS if name in accepted.column_names)]
         self.lineage_ = accepted.select(columns).to_pandas()
-        self.lineage_.insert(0, "row", np.arange(len(X), len(X) + len(accepted)))
-        return accepted["text"].to_pylist(), accepted["label"].to_pylist()
+        self.lineage_.insert(0, "row", np.arange(len(corpus), len(corpus) + len(accepted)))
+        return accepted
 
     def _make(self, corpus: pa.Table, wanted: dict[Any, int], config: RunConfig) -> pa.Table | None:
-        own = [name for name in ("encoder", "decoder") if not _is_settings(getattr(self, name))]
+        own = [name for name in ("encoder", "decoder") if not is_settings(getattr(self, name))]
         own += [] if isinstance(self.nn_k_, FaissNeighbors) else ["k_neighbors"]
         is_large = len(corpus) > MANY_ROWS or sum(wanted.values()) > MOST_TEXTS
         if self.on_ray is True and own:
@@ -287,11 +303,11 @@ class SMOTExT(BaseOverSampler):
         from smotext_ray.models.load import check_models
         from smotext_ray.pipeline.given_models import given_models
 
-        has_encoder, has_decoder = not _is_settings(self.encoder), not _is_settings(self.decoder)
+        has_encoder, has_decoder = not is_settings(self.encoder), not is_settings(self.decoder)
         if has_encoder or has_decoder:
             names = {
-                "encoder": _name(self.encoder) if has_encoder else config.encoder.model,
-                "llm": _name(self.decoder) if has_decoder else config.decoder.model,
+                "encoder": model_name(self.encoder) if has_encoder else config.encoder.model,
+                "llm": model_name(self.decoder) if has_decoder else config.decoder.model,
                 "bridge": config.bridge.path,
             }
             models = {kind: {"name": name, "sha256": ""} for kind, name in names.items()}
@@ -326,14 +342,6 @@ def _weights(real: list[Any], synthetic: list[Any]) -> NDArray[np.float64]:
 
 def _warn(sentences: list[str], short: Mapping[Any, int]) -> None:
     for sentence in sentences:
-        warnings.warn(sentence, stacklevel=5)
+        warnings.warn(sentence, stacklevel=6)
     for label, missing in short.items():
-        warnings.warn(f"Class {label!r} is {missing} texts short of its target.", stacklevel=5)
-
-
-def _is_settings(given: Any) -> bool:
-    return given is None or isinstance(given, (str, Mapping))
-
-
-def _name(model: Any) -> str:
-    return f"{type(model).__module__}.{type(model).__qualname__}"
+        warnings.warn(f"Class {label!r} is {missing} texts short of its target.", stacklevel=6)

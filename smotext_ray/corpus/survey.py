@@ -6,7 +6,6 @@ anything, and then to write the valid rows.
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,24 +13,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from smotext_ray.config.schema import InputConfig
-from smotext_ray.corpus.blocks import Block, asked_columns, require_columns
-from smotext_ray.corpus.column_types import ColumnTypes, is_string
+from smotext_ray.corpus.blocks import asked_columns, require_columns
+from smotext_ray.corpus.column_types import ColumnTypes
 from smotext_ray.corpus.conversion import converted
-from smotext_ray.corpus.digest import RowDigest
 from smotext_ray.corpus.label_sets import has_label_sets, staged_label_type
 from smotext_ray.corpus.plain import plain_type, restored
 from smotext_ray.corpus.schema_metadata import class_names
 from smotext_ray.corpus.sources import read_blocks
-from smotext_ray.corpus.validation import REASONS, check_names, read_ids, validate_rows
+from smotext_ray.corpus.tally import Tally, id_hashes
+from smotext_ray.corpus.validation import REASONS, check_names, read_ids
 from smotext_ray.errors import UserError
-from smotext_ray.tables import is_list, label_pairs, label_value_type
-from smotext_ray.utils.text import alike, distinct_part
-
-EXAMPLES = 5
+from smotext_ray.tables import label_value_type
+from smotext_ray.utils.text import alike
 
 
 @dataclass(frozen=True)
@@ -115,7 +111,7 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
     _check_roles(config)
     joined = None if config.label_delimiter is None else config.label_column
     types = ColumnTypes(config.text_column, config.label_column, config.id_column, joined)
-    tally = _Tally()
+    tally = Tally()
     for block in read_blocks(config):
         check_names(block)
         types.add(block)
@@ -162,55 +158,6 @@ def roles(config: InputConfig, is_multilabel: bool = False) -> dict[str, str]:
     return staged if config.id_column is None else {**staged, config.id_column: "id"}
 
 
-@dataclass
-class _Tally:
-    """Running counts of the survey, block by block."""
-
-    seen: int = 0
-    good: int = 0
-    characters: int = 0
-    labels: Counter[Any] = field(default_factory=Counter)
-    bad: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[Any]] = field(default_factory=dict)
-    digest: RowDigest = field(default_factory=RowDigest)
-    distinct: dict[Any, set[int]] = field(default_factory=dict)  # hashes of the first two texts
-    # 8 bytes per row, the only thing here that grows with the corpus: the id itself, or the hash of
-    # a string (ids with the same hash are read again and compared).
-    hashes: array[int] = field(default_factory=lambda: array("q"))
-
-    def add(self, block: Block, config: InputConfig) -> None:
-        text, label, verdict = validate_rows(block, config)
-        ids = read_ids(block, config, self.seen)
-        for code, reason in enumerate(REASONS, 1):
-            rows = np.flatnonzero(verdict == code)
-            if rows.size:
-                self.bad[reason] += rows.size
-                examples = self.examples.setdefault(reason, [])
-                first = rows[: EXAMPLES - len(examples)]
-                examples += ids.take(pa.array(first)).to_pylist()
-        good = pa.array(verdict == 0)
-        texts, labels = text.filter(good), label.filter(good)
-        self.characters += pc.sum(pc.utf8_length(texts)).as_py() or 0
-        self.digest.add(self.good, texts, labels)
-        rows, each = label_pairs(labels)
-        for entry in each.value_counts().to_pylist():
-            self.labels[entry["values"]] += entry["counts"]
-        self._add_distinct(texts.take(pa.array(rows)) if is_list(labels.type) else texts, each)
-        if config.id_column is not None:
-            self.hashes.frombytes(_hashes(ids).tobytes())
-        self.seen += block.table.num_rows
-        self.good += int((verdict == 0).sum())
-
-    def _add_distinct(self, texts: pa.Array, labels: pa.Array) -> None:
-        for label in labels.unique().to_pylist():
-            known = self.distinct.setdefault(label, set())
-            if len(known) < 2:
-                for text in texts.filter(pc.equal(labels, pa.scalar(label, labels.type))):
-                    known.add(hash(distinct_part(text.as_py())))
-                    if len(known) == 2:
-                        break
-
-
 def _singletons(
     distinct: dict[Any, set[int]], counts: dict[Any, int], kind: pa.DataType
 ) -> frozenset[Any]:
@@ -233,7 +180,7 @@ def look_alikes(labels: Iterable[Any]) -> Iterator[str]:
             )
 
 
-def _check_unique(tally: _Tally, config: InputConfig) -> None:
+def _check_unique(tally: Tally, config: InputConfig) -> None:
     hashes = np.frombuffer(tally.hashes, np.int64)
     hashes.sort()
     suspects = hashes[1:][hashes[1:] == hashes[:-1]]
@@ -242,7 +189,7 @@ def _check_unique(tally: _Tally, config: InputConfig) -> None:
     seen: set[Any] = set()
     for block in read_blocks(config):
         ids = read_ids(block, config, 0)
-        for row in np.flatnonzero(np.isin(_hashes(ids), suspects)):
+        for row in np.flatnonzero(np.isin(id_hashes(ids), suspects)):
             value = ids[int(row)].as_py()
             if value in seen:
                 raise UserError(
@@ -250,12 +197,6 @@ def _check_unique(tally: _Tally, config: InputConfig) -> None:
                     "unique, or omit --id-column to number the rows."
                 )
             seen.add(value)
-
-
-def _hashes(ids: pa.Array) -> np.ndarray:
-    if is_string(ids.type):
-        return np.fromiter(map(hash, ids.to_pylist()), np.int64, len(ids))
-    return ids.to_numpy()
 
 
 def _check_storable(schema: pa.Schema, config: InputConfig) -> None:
@@ -341,7 +282,7 @@ def _class_counts(labels: Counter[Any], kind: pa.DataType) -> dict[Any, int]:
     return dict(sorted(counts.items(), key=lambda item: str(item[0])))
 
 
-def _bad_rows(tally: _Tally, schema: pa.Schema, config: InputConfig) -> dict[str, BadRows]:
+def _bad_rows(tally: Tally, schema: pa.Schema, config: InputConfig) -> dict[str, BadRows]:
     kind = pa.int64()
     if config.id_column is not None:
         kind = plain_type(schema.field(config.id_column).type)

@@ -267,9 +267,7 @@ def _find(source: ds.Dataset, labels: Sequence[Any]) -> _Found:
 
 def _digests(texts: pa.Array) -> NDArray[np.uint64]:
     # 128 bits, so that different texts never collide by chance.
-    begin = hashlib.blake2b(
-        digest_size=16
-    ).copy  # takes half the time of creating a new one per text
+    begin = hashlib.blake2b(digest_size=16).copy  # half the time of creating one per text
     digests = []
     for text in texts.to_pylist():
         digest = begin()
