@@ -41,6 +41,7 @@ TOLD = {
     ),
     "plan": ("label_sets",),
     "gate": ("labels",),
+    "resources": ("gpu_type",),
 }
 
 
