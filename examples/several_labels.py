@@ -3,8 +3,8 @@
     python examples/several_labels.py
 
 Posts of 20 Newsgroups, whose labels are the parts of their group's name: one of rec.sport.hockey
-has ``rec``, ``sport`` and ``hockey``. Few posts are about hockey. The models come with the packages,
-so no hub is needed. Takes a minute or two on two cores.
+has ``rec``, ``sport`` and ``hockey``. Few posts are about hockey. The models come with the
+packages, so no hub is needed. Takes a minute or two on two cores.
 """
 
 from __future__ import annotations

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from smotext_ray.api.checks import check_singletons, check_texts
 from smotext_ray.api.containers import Extend, read_texts
@@ -18,7 +16,7 @@ from smotext_ray.api.settings import config_of
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline.wanted import check_for_labels
 from smotext_ray.plan.multilabel import label_targets
-from smotext_ray.run.sample_weight import synthetic_weights
+from smotext_ray.run.sample_weight import row_weights
 
 if TYPE_CHECKING:
     from smotext_ray.api.sampler import SMOTExT
@@ -73,17 +71,6 @@ def resample(sampler: SMOTExT, X: Any, y: Any) -> tuple[Any, Any]:
     corpus = pa.table({"id": np.arange(len(texts)), "text": texts, "label": column})
     accepted = sampler._accepted(corpus, sampler.sampling_strategy_)
     new = [] if accepted is None else accepted["labels"].to_pylist()
-    sampler.sample_weight_ = _weights(sets, new)
+    sampler.sample_weight_ = row_weights(sets, new)
     made = [] if accepted is None else accepted["text"].to_pylist()
     return extend(made), back(new)
-
-
-def _weights(real: list[list[Any]], synthetic: list[list[Any]]) -> NDArray[np.float64]:
-    """No label's synthetic texts outvote its real ones."""
-    of_label: Mapping[Any, float] = synthetic_weights(_counted(real), _counted(synthetic))
-    new = [min(of_label[label] for label in labels) for labels in synthetic]
-    return np.array([1.0] * len(real) + new)
-
-
-def _counted(sets: list[list[Any]]) -> Counter[Any]:
-    return Counter(label for labels in sets for label in labels)

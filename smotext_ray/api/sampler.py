@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections import Counter
 from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
@@ -19,7 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
 from smotext_ray.api import multilabel
-from smotext_ray.api.checks import check_singletons, check_texts
+from smotext_ray.api.checks import check_singletons, check_texts, warn_of
 from smotext_ray.api.containers import read_texts
 from smotext_ray.api.label_sets import has_label_sets
 from smotext_ray.api.labels import like, plain_label, read_labels
@@ -29,7 +27,7 @@ from smotext_ray.api.settings import config_of, is_settings, model_name
 from smotext_ray.config.choices import Metric, OnProblem, Variant
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
-from smotext_ray.run.sample_weight import synthetic_weights
+from smotext_ray.run.sample_weight import row_weights
 from smotext_ray.tables import FRAME_LINEAGE, KEPT_OTHERS
 
 if TYPE_CHECKING:
@@ -78,6 +76,9 @@ class SMOTExT(BaseOverSampler):
         Settings of the section ``gate``.
     bridge : str, default="default"
         Directory or hub name of the bridge between encoder and LLM.
+    adapt_minutes : float, default=0.0
+        Minutes in which the bridge first learns from these texts; 0: none. It is then used if it
+        reproduces held-out ones no worse than before.
     text_column : object, default="text"
         Text column of a DataFrame or dataset.
     metric : {"cosine", "euclidean"}, default="cosine"
@@ -140,6 +141,7 @@ class SMOTExT(BaseOverSampler):
         "decoder": "no_validation",
         "gate": [dict, None],
         "bridge": [str],
+        "adapt_minutes": [Interval(Real, 0, None, closed="left")],
         "text_column": "no_validation",
         "metric": [StrOptions(set(get_args(Metric)))],
         "max_rounds": [Interval(Integral, 1, None, closed="left")],
@@ -164,6 +166,7 @@ class SMOTExT(BaseOverSampler):
         bridge: str = "default",
         decoder: Any = None,
         gate: Mapping[str, Any] | None = None,
+        adapt_minutes: float = 0.0,
         text_column: Any = "text",
         metric: str = "cosine",
         max_rounds: int = 3,
@@ -184,6 +187,7 @@ class SMOTExT(BaseOverSampler):
         self.bridge = bridge
         self.decoder = decoder
         self.gate = gate
+        self.adapt_minutes = adapt_minutes
         self.text_column = text_column
         self.metric = metric
         self.max_rounds = max_rounds
@@ -226,7 +230,8 @@ class SMOTExT(BaseOverSampler):
             return multilabel.resample(self, X, y)
         texts, labels, extend, is_binarized = self._begin(X, y)
         new_texts, new_labels = self._fit_resample(texts, labels)
-        self.sample_weight_ = _weights(labels.tolist(), new_labels)
+        sets = [[[label] for label in each] for each in (labels.tolist(), new_labels)]
+        self.sample_weight_ = row_weights(*sets)
         y_all = np.concatenate([labels, np.asarray(new_labels, dtype=labels.dtype)])
         if is_binarized:
             y_all = label_binarize(y_all, classes=np.unique(labels))
@@ -282,6 +287,11 @@ class SMOTExT(BaseOverSampler):
 
     def _make(self, corpus: pa.Table, wanted: dict[Any, int], config: RunConfig) -> pa.Table | None:
         own = [name for name in ("encoder", "decoder") if not is_settings(getattr(self, name))]
+        if config.adapt.minutes and own:
+            raise ValueError(
+                f"To adapt the bridge, {' and '.join(own)} must be settings, not objects; change "
+                "that or leave adapt_minutes at 0."
+            )
         own += [] if isinstance(self.nn_k_, FaissNeighbors) else ["k_neighbors"]
         is_large = len(corpus) > MANY_ROWS or sum(wanted.values()) > MOST_TEXTS
         if self.on_ray is True and own:
@@ -295,7 +305,7 @@ class SMOTExT(BaseOverSampler):
             made = table_run.run_on_ray(corpus, wanted, config, self.output)
         else:
             made = table_run.run_here(corpus, wanted, config, self.output, self._actors(config))
-        _warn(made.warnings, made.short)
+        warn_of(made.warnings, made.short)
         return made.accepted
 
     def _actors(self, config: RunConfig) -> Actors:
@@ -315,7 +325,7 @@ class SMOTExT(BaseOverSampler):
             models = check_models(config)
         return given_models(
             lambda: self.encoder if has_encoder else encoder_of(config),
-            lambda: self.decoder if has_decoder else decoder_of(config),
+            lambda config: self.decoder if has_decoder else decoder_of(config),
             models,
             None if isinstance(self.nn_k_, FaissNeighbors) else self._nearest,
         )
@@ -333,15 +343,3 @@ class SMOTExT(BaseOverSampler):
         tags.input_tags.string = True
         tags.input_tags.sparse = False
         return tags
-
-
-def _weights(real: list[Any], synthetic: list[Any]) -> NDArray[np.float64]:
-    of_class = synthetic_weights(Counter(real), Counter(synthetic))
-    return np.array([1.0] * len(real) + [of_class[label] for label in synthetic])
-
-
-def _warn(sentences: list[str], short: Mapping[Any, int]) -> None:
-    for sentence in sentences:
-        warnings.warn(sentence, stacklevel=6)
-    for label, missing in short.items():
-        warnings.warn(f"Class {label!r} is {missing} texts short of its target.", stacklevel=6)

@@ -38,6 +38,7 @@ def config_of(sampler: SMOTExT) -> RunConfig:
         "neighbors.metric": sampler.metric,
         "neighbors.on_singleton_class": sampler.on_singleton_class,
         "bridge.path": sampler.bridge,
+        "adapt.minutes": sampler.adapt_minutes,
     }
     for section in ("encoder", "decoder", "gate"):
         given = getattr(sampler, section)

@@ -244,6 +244,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
         "plan.sampling_strategy": _strategy(options.sampling_strategy),
         "plan.seed": options.seed,
         "plan.max_rounds": options.max_rounds,
+        "adapt.minutes": options.adapt,
         "neighbors.k_neighbors": options.k_neighbors,
         "neighbors.on_singleton_class": options.on_singleton_class,
     }
@@ -319,7 +320,7 @@ def _print_config(config: RunConfig) -> int:
     import yaml
 
     from smotext_ray.cli.terminal import say
-    from smotext_ray.config.schema import config_json
+    from smotext_ray.config.stored import config_json
 
     say(yaml.safe_dump(config_json(config), sort_keys=False, allow_unicode=True).rstrip())
     return DONE

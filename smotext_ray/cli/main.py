@@ -240,6 +240,13 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=int, metavar="N", help="random seed for planning and decoding (default 0)")
     add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times (default 3)")
+    add(
+        "--adapt",
+        type=float,
+        metavar="MINUTES",
+        help="let the bridge learn from the corpus's texts for so long before it decodes "
+        "(default 0: off)",
+    )
     _add_problem_options(command, " (default error)")
     _add_address(command)
     add("--dry-run", action="store_true", help="print what would be done; write nothing")

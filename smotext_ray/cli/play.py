@@ -51,6 +51,7 @@ def play(options: argparse.Namespace) -> int:
 def _playground(options: argparse.Namespace) -> Playground:
     from smotext_ray.api.playground import Playground
     from smotext_ray.config.load import load_config
+    from smotext_ray.run.bridge import with_own_bridge
     from smotext_ray.run.directory import Run
     from smotext_ray.run.manifest import Manifest
 
@@ -59,7 +60,8 @@ def _playground(options: argparse.Namespace) -> Playground:
         config = load_config(options.preset, options.config, options.overrides)
         return Playground(config)
     run = Run(options.run)
-    base = Manifest.read(run).effective_config
+    manifest = Manifest.read(run)
+    base = with_own_bridge(manifest.effective_config, run, manifest)
     return Playground(load_config(None, options.config, options.overrides, base=base), run)
 
 

@@ -58,6 +58,8 @@ def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int =
         print_line(console, f"Note: {warning}")
     result = manifest.written_result
     _print_lengths(result, console)
+    if manifest.adapted is not None:
+        print_line(console, manifest.adapted.in_words())
     print_line(console, f"Result: {run.shown.rstrip('/')}/{result.path} ({result.rows} rows).")
     print_promise(manifest, console)
     print_line(console, "Next:")

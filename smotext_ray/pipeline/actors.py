@@ -19,6 +19,7 @@ import pyarrow as pa
 from smotext_ray.cluster.gpus import loading_alone
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.models.load import check_models, load_decoder, load_encoder
+from smotext_ray.pipeline.adapt import adapt_bridge
 from smotext_ray.plan.lengths import lengths_at_points
 from smotext_ray.tables import candidates_schema, fixed_size_list, matrix
 
@@ -204,6 +205,8 @@ class Actors:
     ----------
     encode, weigh, plan, decode, gate : class
         Actor classes, called with the arguments of the real ones.
+    adapt : callable
+        Adapts the bridge; see `smotext_ray.pipeline.adapt.adapt_bridge`.
     check_models : callable
         Maps `RunConfig` to the models for the manifest, before anything is written.
     """
@@ -214,6 +217,7 @@ class Actors:
     decode: Any = DecodeActor
     gate: Any = GateActor
     check_models: Callable[[RunConfig], dict[str, dict[str, str]]] = check_models
+    adapt: Callable[..., dict[str, Any]] = adapt_bridge
 
 
 REAL = Actors()

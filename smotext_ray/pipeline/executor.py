@@ -52,6 +52,15 @@ class Executor(Protocol):
             Number of actors that worked on it.
         """
 
+    def adapt(self, config: RunConfig, run: Run, rows: int) -> dict[str, Any]:
+        """Adapt the bridge to the run's embedded texts, of which there are ``rows``.
+
+        Returns
+        -------
+        dict
+            As `smotext_ray.pipeline.adapt.adapt_bridge`.
+        """
+
     def plan(self, config: RunConfig, run: Run, job: PlanJob) -> list[dict[str, str]]:
         """Write the file of each group.
 

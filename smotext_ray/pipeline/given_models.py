@@ -19,7 +19,7 @@ from smotext_ray.plan.neighbors import Nearest
 
 def given_models(
     encoder: Callable[[], Any],
-    decoder: Callable[[], Any],
+    decoder: Callable[[RunConfig], Any],
     models: dict[str, dict[str, str]],
     nearest: Nearest | None = None,
 ) -> Actors:
@@ -33,7 +33,7 @@ def given_models(
         Returns the encoder, which has ``encode(texts, batch_size)`` for an array of shape
         (texts, d).
     decoder : callable
-        Returns the decoder, which has ``decode(points, seeds)`` for a
+        Returns the decoder for the settings of a job, which has ``decode(points, seeds)`` for a
         `smotext_ray.models.engine.Candidates` per point.
     models : dict
         As returned by `smotext_ray.models.load.check_models`.
@@ -51,7 +51,7 @@ def given_models(
 
     class Decode(DecodeActor):
         def load_decoder(self, config: RunConfig, points: int) -> Any:
-            return decoder()
+            return decoder(config)
 
     class Weigh(WeightActor):
         def nearest(self) -> Nearest | None:

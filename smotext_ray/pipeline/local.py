@@ -52,6 +52,10 @@ class Local:
                 _keep(run, encode(block), job.directory, job.id_column)
         return 1
 
+    def adapt(self, config: RunConfig, run: Run, rows: int) -> dict[str, Any]:
+        with _logged("adapt", rows) as counter:
+            return self.actors.adapt(config=config, run_uri=run.address, counter=counter)
+
     def plan(self, config: RunConfig, run: Run, job: PlanJob) -> list[dict[str, str]]:
         with _logged(job.stage, job.rows) as counter:
             write = job.actor(config=config, run_uri=run.address, counter=counter, **job.arguments)

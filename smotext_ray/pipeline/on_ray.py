@@ -18,6 +18,7 @@ from smotext_ray.cluster.ray_data import (
     write,
 )
 from smotext_ray.cluster.restarts import bounded_restarts, supervised
+from smotext_ray.cluster.trainer import in_trainer
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.pipeline.decode import decode_directory
@@ -65,6 +66,15 @@ class OnRay:
             )
             write(embedded, run, job.directory, pool)
         return pool.actors
+
+    def adapt(self, config: RunConfig, run: Run, rows: int) -> dict[str, Any]:
+        resources = session.connect(config.resources.gpu_type)
+        with stage_progress("adapt", rows, run) as counter:
+            found: dict[str, Any] = in_trainer(
+                partial(self.actors.adapt, config=config, run_uri=run.address, counter=counter),
+                resources,
+            )
+        return found
 
     def plan(self, config: RunConfig, run: Run, job: PlanJob) -> list[dict[str, str]]:
         if job.memory_gib:

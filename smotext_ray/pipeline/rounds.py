@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 
 from smotext_ray.config.schema import RunConfig
+from smotext_ray.pipeline.adapt import adapt_once
 from smotext_ray.pipeline.complete import complete_decode
 from smotext_ray.pipeline.embed import embed_corpus
 from smotext_ray.pipeline.executor import Executor
@@ -14,6 +15,7 @@ from smotext_ray.pipeline.jobs import DecodeJob
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.plan import plan
 from smotext_ray.pipeline.preflight import open_checked
+from smotext_ray.run.bridge import with_own_bridge
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import Decoded, StageFacts
 from smotext_ray.run.lease import hold
@@ -93,7 +95,8 @@ def decode(
         labels=manifest.labels,
         actor=executor.actors.decode,
     )
-    facts = complete_decode(config, run, job, executor)
+    adapt_once(config, run, manifest, executor)
+    facts = complete_decode(with_own_bridge(config, run, manifest), run, job, executor)
     so_far = [number for number in manifest.round_numbers if number <= entry.round]
     outcome = executor.call(summarize_round, run, so_far)
     entry.decode = Decoded(**dict(facts), **dict(outcome))

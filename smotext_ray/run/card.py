@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from smotext_ray.config.schema import config_json
+from smotext_ray.config.stored import config_json
 from smotext_ray.errors import UserError
 from smotext_ray.gate.reasons import REJECTED_IN_WORDS
 from smotext_ray.run.class_outcomes import class_outcomes, imbalance_in_words
@@ -199,7 +199,8 @@ def _models(manifest: Manifest) -> str:
         (name, shown(model["name"]), model["sha256"] or "as on the hub")
         for name, model in manifest.models.items()
     ]
-    return f"## Models\n\n{table(('', 'name', 'SHA-256 of the weights'), rows)}"
+    models = f"## Models\n\n{table(('', 'name', 'SHA-256 of the weights'), rows)}"
+    return models if manifest.adapted is None else f"{models}\n\n{manifest.adapted.in_words()}"
 
 
 def _gate(manifest: Manifest) -> str:

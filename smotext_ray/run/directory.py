@@ -4,6 +4,7 @@
     RUN/to_embed/          rows that are to get an embedding, until they have it
     RUN/embeddings/        id, text, label, embedding
     RUN/reference/         the gate's reference
+    RUN/bridge/            the bridge that has learned from these texts, with adapt.minutes
     RUN/weights/           source weights of texts, if plan.variant is not smote
     RUN/plan/round-1/      one row per point
     RUN/samples/round-1/   one row per decoded point

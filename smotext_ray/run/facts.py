@@ -23,7 +23,8 @@ from pydantic import (
 )
 
 from smotext_ray.config.choices import OnProblem
-from smotext_ray.config.schema import RunConfig, config_json
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.config.stored import config_json
 from smotext_ray.errors import UserError
 
 # Letters, digits, "_", "." and "-"; no part is empty or begins with a dot.
@@ -163,6 +164,42 @@ class Round(Facts):
     def points(self) -> int:
         """Number of target points of the round, over all classes."""
         return sum(self.planned.values())
+
+
+class AdaptedBridge(Facts):
+    """What the run's bridge has learned from the run's own texts.
+
+    Attributes
+    ----------
+    texts, held_out, replayed, steps : int
+    cosine_before, cosine_after : float or None
+        See `smotext_ray.training.adapt.Adaptation`.
+    files : dict of str to str
+        The adapted bridge, with SHA-256; empty if it was not kept, and the run's points are decoded
+        by the bridge that it began with.
+    """
+
+    texts: int
+    held_out: int
+    replayed: int
+    steps: int
+    cosine_before: float | None = None
+    cosine_after: float | None = None
+    files: dict[NameInRun, str]
+
+    def in_words(self) -> str:
+        """Whether the adapted bridge is used, and why."""
+        if self.cosine_before is None or self.cosine_after is None:
+            return (
+                f"The bridge was not adapted: {self.texts} distinct texts that are short enough to "
+                "train on are too few."
+            )
+        outcome = "it is used" if self.files else "the bridge is used as it was"
+        return (
+            f"The bridge learned from {self.texts - self.held_out} texts in {self.steps} steps; "
+            f"cosine of the greedy texts of {self.held_out} others {self.cosine_before:.3f} before "
+            f"and {self.cosine_after:.3f} after: {outcome}."
+        )
 
 
 class BegunControl(Facts):

@@ -17,6 +17,7 @@ from smotext_ray.plan.strategy import called
 from smotext_ray.privacy.promise import Promise
 from smotext_ray.run.directory import MANIFEST, Run
 from smotext_ray.run.facts import (
+    AdaptedBridge,
     BegunControl,
     Counts,
     DecodedControl,
@@ -36,7 +37,9 @@ from smotext_ray.run.versions import read_newest, save_version
 FORMAT: Literal[1] = 1
 
 # "denoise" is in runs of earlier versions with epsilon.
-StageName = Literal["corpus", "choose", "embed", "denoise", "release", "reference", "result"]
+StageName = Literal[
+    "corpus", "choose", "embed", "denoise", "release", "reference", "adapt", "result"
+]
 
 
 class Manifest(Facts):
@@ -44,9 +47,10 @@ class Manifest(Facts):
 
     A stage is done if it is in ``stages``. ``weights`` to ``warnings`` are set once the run knows
     its targets, ``shortfall`` and ``result`` once it has a result; an expansion resets the targets
-    and the result's stage. ``privacy`` is set in a run with epsilon. ``embedded`` has the rows of
-    each class that get an embedding; None means all. ``together`` is set where rows have several
-    labels: of the points made for the first, the share that has the second.
+    and the result's stage. ``privacy`` is set in a run with epsilon, ``adapted`` once its bridge
+    has learned from its texts. ``embedded`` has the rows of each class that get an embedding; None
+    means all. ``together`` is set where rows have several labels: of the points made for the first,
+    the share that has the second.
     """
 
     format: Literal[1] = FORMAT
@@ -61,6 +65,7 @@ class Manifest(Facts):
     embedded: Counts | None = None
     privacy: Promise | None = None
     weights: WeightFacts | None = None
+    adapted: AdaptedBridge | None = None
     targets: Counts | None = None
     together: list[tuple[Label, Label, float]] | None = None
     warnings: list[str] | None = None

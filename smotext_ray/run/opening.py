@@ -10,7 +10,8 @@ from typing import Any
 from pyarrow import fs as pafs
 
 from smotext_ray._version import __version__
-from smotext_ray.config.schema import RunConfig, config_json
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.config.stored import config_json
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import LEASE, Run
 from smotext_ray.run.facts import InputFacts

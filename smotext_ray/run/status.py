@@ -79,6 +79,9 @@ def stages(run: Run, manifest: Manifest, now: float | None = None) -> list[Stage
     if manifest.is_private:
         found.append(_once("release", manifest, rows))
     found.append(_once("reference", manifest, rows))
+    if manifest.config.adapt.minutes:
+        texts = manifest.adapted.texts if manifest.adapted else None
+        found.append(_once("adapt", manifest, texts))
     if manifest.weights is not None:
         found.append(Stage("weigh", "done", seconds=manifest.weights.seconds))
     for entry in manifest.rounds:

@@ -33,7 +33,7 @@ class Finding:
     @property
     def is_repairable(self) -> bool:
         """Whether ``smotext verify --repair`` can make again what is missing or damaged."""
-        return not self.check.startswith(("privacy", "embeddings: finite", "plan: "))
+        return not self.check.startswith(("privacy", "embeddings: finite", "bridge: ", "plan: "))
 
 
 def verify(run: Run) -> list[Finding]:
@@ -57,6 +57,8 @@ def verify(run: Run) -> list[Finding]:
         findings += _tried("embeddings", _check_embeddings, run, manifest)
     if "release" in manifest.stages:
         findings += _tried("embeddings", _check_points, run, manifest)
+    if manifest.adapted is not None and manifest.adapted.files:
+        findings += _tried("bridge", _check_bridge, run, manifest.adapted.files)
     if manifest.weights is not None:
         findings += _tried("weights", _check_weights, run, manifest.weights.files)
     for entry in manifest.rounds:
@@ -120,6 +122,11 @@ def _check_points(run: Run, manifest: Manifest) -> list[Finding]:
         matrix(there["embedding"]), matrix(wanted["embedding"]), atol=1e-5
     )
     return [Finding("embeddings: points of the release", is_same, f"{len(there)} points")]
+
+
+def _check_bridge(run: Run, files: dict[str, str]) -> list[Finding]:
+    changed = _changed(run, files)
+    return [Finding("bridge: hashes", not changed, f"{len(files)} files, {len(changed)} changed")]
 
 
 def _check_weights(run: Run, files: dict[str, str]) -> list[Finding]:

@@ -129,6 +129,32 @@ class Embeddings:
         return found
 
 
+class GivenEmbeddings:
+    """`Embeddings` that are there already.
+
+    Parameters
+    ----------
+    vectors : ndarray of shape (n, dim), float32
+    """
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        self._vectors = vectors
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Embeddings of rows; shape (n, dim)."""
+        found: np.ndarray = self._vectors[rows]
+        return found
+
+    def prepare(self, rows: np.ndarray) -> None:
+        """Nothing to compute."""
+
+    def flush(self) -> None:
+        """Nothing to write."""
+
+
 def _key(texts: Sequence[str], frozen: FrozenModels) -> str:
     model, config = frozen.encoder_files, frozen.config
     settings = [

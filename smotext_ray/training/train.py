@@ -2,8 +2,8 @@
 
 The LLM reads the soft tokens of a text's embedding and must generate the text, or answer questions
 about it. The projector is trained and, optionally, LoRA layers on the LLM (Cheng et al., 2024,
-arXiv:2405.13792; the stages are in ``smotext_ray.training.objectives``). Top to bottom: the
-settings, the loop, a step, the learning rate.
+arXiv:2405.13792; the stages are in ``smotext_ray.training.objectives``). A single step and the
+learning rates are in ``smotext_ray.training.steps``.
 
 It runs in one process, or in each process of a torch process group started by torchrun or
 ``smotext_ray.training.distributed``. A killed run resumes from its last checkpoint as if nothing
@@ -13,12 +13,11 @@ had happened: the texts of a step depend only on the seed and the step.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from smotext_ray.errors import UserError
@@ -29,7 +28,6 @@ from smotext_ray.training.data import (
     Task,
     hash_texts,
     micro_batches,
-    padded,
     pick_evenly,
     split_held_out,
     step_stream,
@@ -46,16 +44,9 @@ from smotext_ray.training.state import (
     keep_metrics,
     save_bridge,
 )
+from smotext_ray.training.steps import new_optimizer, rate_fraction, take_step
 from smotext_ray.training.workers import Workers
 
-# A second moment over about 50 steps: a training has few steps with many tokens each, and the
-# gradient's magnitude changes within the first few hundred.
-BETAS = (0.9, 0.98)
-# Gradients are clipped at this multiple of the running mean of their norm. The norm depends on the
-# tokens per step, the stage and the progress of training: a fixed limit of 1 clipped every step of
-# 400 tokens (norms 1.1 to 2.4), so it only scaled the learning rate.
-CLIP = 2.0
-NORM_MEMORY = 0.95
 NONE_LOSS = "held_out_none"
 
 
@@ -147,35 +138,23 @@ def run_steps(
         if workers.is_first:
             keep_metrics(output, state.step)
         embeddings = Embeddings(objective.texts, frozen, cache)
-        positions = objective.positions[training]
         stream = step_stream(
-            objective.tokens[training], positions, config.tokens_per_step, config.seed, state.step
+            objective.tokens[training],
+            objective.positions[training],
+            config.tokens_per_step,
+            config.seed,
+            state.step,
         )
         saved = time.monotonic()
         for step in range(state.step, last):
-            started, done = time.monotonic(), step + 1
+            done = step + 1
             if step == constant:
                 state.decay = [constant, config.decay_length]
             fraction = rate_fraction(step, state.warmup_steps, state.decay)
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * fraction
-            batches = micro_batches(next(stream), positions, config.batch_tokens, workers.count)
-            costs = [padded(batch, positions) for batch in batches]
-            mine = [training[batch] for batch in workers.share(batches, costs)]
-            embeddings.prepare(np.concatenate([np.empty(0, np.int64), *mine]))
-            losses = (
-                objective.loss(bridge, objective.batch(batch, embeddings[batch])) for batch in mine
-            )
-            limit = CLIP * state.typical_norm or float("inf")
-            loss, tokens, norm = gradient_step(optimizer, losses, workers, limit)
-            state.typical_norm = _running_mean(state.typical_norm, min(norm, limit))
-            average.update(step - (state.decay[0] if state.decay else 0))
-            state.step = done
-
-            metrics = {"step": done, "loss": loss, "lr": config.learning_rate * fraction}
-            metrics |= {"gradient_norm": norm, "tokens": tokens}
-            metrics["padding"] = 1 - positions[np.concatenate(batches)].sum() / sum(costs)
-            metrics["tokens_per_second"] = tokens / (time.monotonic() - started)
+            hands = [training[hand] for hand in next(stream)]
+            batches = micro_batches(hands, objective.positions, config.batch_tokens, workers.count)
+            metrics = {"step": done, "lr": config.learning_rate * fraction}
+            metrics |= take_step(state, batches, fraction, objective, bridge, embeddings, workers)
             if done % config.eval_every == 0 or done in (constant, last):
                 # The loss without an embedding never changes, so it is measured once.
                 kinds = (MATCHED, SHUFFLED) if state.held_out_none else KINDS
@@ -202,82 +181,6 @@ def run_steps(
             if done % 10 == 0 or "held_out_matched" in metrics:
                 log(" ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
         workers.wait()  # until the first process has written everything
-
-
-def gradient_step(
-    optimizer: torch.optim.Optimizer,
-    batches: Iterable[torch.Tensor],
-    workers: Workers,
-    limit: float = float("inf"),
-) -> tuple[float, int, float]:
-    """Take one optimizer step on this process's batches, together with all workers.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-    batches : iterable of Tensors of shape (tokens,)
-        The loss of each token; each batch is computed after the previous backward pass. Empty if
-        there are fewer batches than workers.
-    workers : Workers
-    limit : float
-        The gradient is clipped to this norm.
-
-    Returns
-    -------
-    loss : float
-        Nats per token, over all workers.
-    tokens : int
-        Likewise.
-    norm : float
-        Norm of the gradient before clipping.
-    """
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    for weight in weights:
-        weight.grad = torch.zeros_like(weight)
-    seen = torch.zeros(2, device=weights[0].device)  # nats and tokens
-    for loss in batches:
-        loss.sum().backward()
-        seen += torch.stack([loss.detach().sum(), seen.new_tensor(len(loss))])
-    # Once per step, and not with DistributedDataParallel: that averages over workers, but the loss
-    # is a mean over tokens, and workers have different numbers of them. Also, most trainable
-    # weights (the projector) get their gradients last in a backward pass, so there is little to
-    # overlap communication with.
-    gradients = [weight.grad for weight in weights]
-    workers.add_up(seen, *gradients)
-    nats, tokens = seen.tolist()
-    for gradient in gradients:
-        gradient /= tokens
-    norm = torch.nn.utils.clip_grad_norm_(weights, limit)
-    optimizer.step()
-    return nats / tokens, int(tokens), float(norm)
-
-
-def new_optimizer(learned: nn.ModuleDict, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW with separate learning rates for the projector and the LoRA layers."""
-    of_lora = config.lora_learning_rate
-    rates = {
-        "bridge": config.learning_rate,
-        "adapter": config.learning_rate if of_lora is None else of_lora,
-    }
-    groups: list[dict[str, Any]] = [
-        {"params": weights, "lr": rate, "peak": rate}
-        for name, rate in rates.items()
-        if (weights := list(learned[name].parameters()))
-    ]
-    on_gpu = groups[0]["params"][0].device.type == "cuda"
-    return torch.optim.AdamW(groups, betas=BETAS, weight_decay=0.0, fused=on_gpu)
-
-
-def rate_fraction(step: int, warmup_steps: int, decay: Sequence[int] = ()) -> float:
-    """The learning rate of a step, as a fraction of its peak (warm-up, stable, decay).
-
-    Linear warm-up, then constant; in a decay that starts at step ``decay[0]`` and takes
-    ``decay[1]`` steps, one minus the square root of its progress (Haegele et al., 2024,
-    arXiv:2405.18392).
-    """
-    if decay:
-        return 1 - ((step - decay[0]) / decay[1]) ** 0.5
-    return min(1.0, (step + 1) / max(1, warmup_steps))
 
 
 def _split(
@@ -315,10 +218,6 @@ def _whole(
         classes = length_classes([objective.texts[row] for row in held_out])
         held_out = held_out[pick_evenly(classes, config.held_out, config.seed)]
     return held_out, training
-
-
-def _running_mean(before: float, now: float) -> float:
-    return NORM_MEMORY * before + (1 - NORM_MEMORY) * now if before else now
 
 
 def _objective(texts: Sequence[Any], frozen: FrozenModels, cache: Path) -> Paraphrase | Tuning:

@@ -34,6 +34,20 @@ def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
 
 
+def child(uri: str, name: str) -> str:
+    """The address of a file or directory below a directory or URI.
+
+    Examples
+    --------
+    >>> child("s3://bucket/run?region=eu-west-1", "bridge")
+    's3://bucket/run/bridge?region=eu-west-1'
+    """
+    if "://" not in uri:
+        return f"{uri.rstrip('/')}/{name}"
+    place, mark, options = uri.partition("?")
+    return f"{place.rstrip('/')}/{name}{mark}{options}"
+
+
 def with_retry_limit(uri: str) -> str:
     """The URI, with a retry limit if it is a Google bucket.
 

@@ -12,7 +12,8 @@ from pyarrow import fs
 from surveyed import refused
 
 from smotext_ray.config.load import load_config
-from smotext_ray.config.schema import InputConfig, config_json
+from smotext_ray.config.schema import InputConfig
+from smotext_ray.config.stored import config_json
 from smotext_ray.corpus.staging import original_columns, sampled_columns, stage_corpus
 from smotext_ray.corpus.survey import survey_corpus
 from smotext_ray.errors import UserError

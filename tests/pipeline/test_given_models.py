@@ -23,7 +23,7 @@ def test_given_models_are_asked_for_when_a_stage_needs_them(tmp_path):
         def decode(self, points, seeds):
             return [Candidates([f"new {seed}"], ["stop"], [2]) for seed in seeds]
 
-    def decoder():
+    def decoder(config):
         asked.append("decoder")
         return Decoder()
 

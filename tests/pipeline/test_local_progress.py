@@ -35,7 +35,7 @@ def test_points_count_when_they_are_decoded_and_not_after_the_block(tmp_path, mo
             return [Candidates([f"new {seed}"], ["stop"], [2]) for seed in seeds]
 
     monkeypatch.setattr(local, "polled_bar", bar)
-    actors = given_models(fake_stages.Encoder, Decoder, fake_stages.MODELS)
+    actors = given_models(fake_stages.Encoder, lambda _: Decoder(), fake_stages.MODELS)
     corpus = write_two_classes(tmp_path / "corpus.parquet", 9, 5)
     rounds.augment(fake_config(corpus), str(tmp_path / "run"), Local(actors))
     assert seen == {"embed": [14], "plan": [4], "decode round-1": [0, 1, 2, 3, 4]}

@@ -2,7 +2,7 @@
 
 The tests and the actors meet in the directory ``FAKE_STAGES``:
 
-    encoder.jsonl, planner.jsonl, decoder.jsonl, gate.jsonl
+    encoder.jsonl, planner.jsonl, adapter.jsonl, decoder.jsonl, gate.jsonl
                      a line a call, written before the work
     poison           sample ids that end the process of the decoder
     hungry           sample ids that the decoder takes ever more memory for
@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import time
 import zlib
 from pathlib import Path
@@ -100,11 +101,27 @@ class Decode:
         return [Candidates([f"sample{i} is new"], ["stop"], [3]) for i in ids]
 
 
+def adapt(config: Any, run_uri: str, counter: Any) -> dict[str, Any]:
+    """A bridge of a few bytes."""
+    from smotext_ray.run.bridge import store_bridge
+    from smotext_ray.run.directory import Run
+
+    work("adapter", [0])
+    with tempfile.TemporaryDirectory() as made:
+        Path(made, "config.json").write_text("{}")
+        Path(made, "bridge.safetensors").write_bytes(b"adapted")
+        files = store_bridge(Run(run_uri), Path(made))
+    facts = {"texts": 9, "held_out": 2, "replayed": 3, "steps": 4}
+    return facts | {"cosine_before": 0.5, "cosine_after": 0.625, "files": files}
+
+
 def no_models(config: Any) -> dict[str, dict[str, str]]:
     return MODELS
 
 
-FAKES = actors.Actors(encode=Encode, plan=Plan, decode=Decode, gate=Gate, check_models=no_models)
+FAKES = actors.Actors(
+    encode=Encode, plan=Plan, decode=Decode, gate=Gate, check_models=no_models, adapt=adapt
+)
 
 
 def note(actor: str, ids: list[Any]) -> None:

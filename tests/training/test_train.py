@@ -20,7 +20,8 @@ from smotext_ray.training.frozen import FrozenModels
 from smotext_ray.training.held_out import held_out_loss
 from smotext_ray.training.objectives import Paraphrase
 from smotext_ray.training.state import alone_in, keep_metrics
-from smotext_ray.training.train import rate_fraction, train
+from smotext_ray.training.steps import gradient_step, rate_fraction
+from smotext_ray.training.train import train
 from smotext_ray.training.workers import Workers
 
 
@@ -176,7 +177,7 @@ def test_an_outlying_gradient_is_scaled_down_to_twice_the_usual_norm():
     weight = torch.nn.Parameter(torch.zeros(2))
     optimizer = torch.optim.SGD([weight], lr=1.0)
     loss = (weight * torch.tensor([30.0, 40.0])).sum()[None]
-    found = training.gradient_step(optimizer, [loss], Workers(), limit=5.0)
+    found = gradient_step(optimizer, [loss], Workers(), limit=5.0)
     assert found == (0.0, 1, 50.0)
     torch.testing.assert_close(weight.detach(), torch.tensor([-3.0, -4.0]))
     # A worker that has no batch of a step learns nothing by itself, and does not fail.

@@ -28,6 +28,7 @@ from smotext_ray.pipeline.complete import complete_decode
 from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.jobs import DecodeJob
 from smotext_ray.pipeline.on_ray import ON_RAY
+from smotext_ray.run.bridge import with_own_bridge
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import BegunControl, DecodedControl, Round
 from smotext_ray.run.lease import hold
@@ -182,7 +183,8 @@ def _decode(
     if name in ("label_only", "parents_as_text"):
         prompts = {"labels": labels, "of_parents": name == "parents_as_text"}
         job = replace(job, actor=PromptActor, arguments=prompts)
-    facts = complete_decode(_gated(config, name), run, job, executor)
+    own = with_own_bridge(config, run, manifest)
+    facts = complete_decode(_gated(own, name), run, job, executor)
     samples = run.table("controls", name, "samples")
     (texts,) = accepted_unique([samples])
     decoded = DecodedControl(

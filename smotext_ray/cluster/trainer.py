@@ -1,0 +1,41 @@
+"""The one Ray task that trains: with a GPU if there is one, else with the cores of one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from smotext_ray.cluster.gpus import no_other_gpus
+from smotext_ray.cluster.session import Cluster, _started_here, usable_cores
+
+MOST_CPUS = 8  # matrices of a 135M LLM's small batches gain nothing from more
+
+
+def in_trainer(function: Callable[[], Any], cluster: Cluster) -> Any:
+    """Call in a task whose process ends with it: vLLM then finds the memory of its GPU free."""
+    import ray
+
+    options = trainer_options(cluster)
+    threads = int(options["num_cpus"])
+    return ray.get(ray.remote(**options, max_calls=1)(_on_threads).remote(function, threads))
+
+
+def trainer_options(cluster: Cluster) -> dict[str, Any]:
+    """What the task reserves, as options of Ray."""
+    # A Ray started here counts each core twice.
+    cores = usable_cores() if _started_here() else max(cluster.node_cpus, default=cluster.cpus)
+    options: dict[str, Any] = {
+        "num_cpus": max(1, min(MOST_CPUS, int(cores))),
+        "num_gpus": 1 if cluster.gpus >= 1 else 0,
+    }
+    if cluster.gpu_type and cluster.gpus >= 1:
+        options["accelerator_type"] = cluster.gpu_type
+    return options
+
+
+def _on_threads(function: Callable[[], Any], threads: int) -> Any:
+    import torch
+
+    torch.set_num_threads(threads)
+    with no_other_gpus():
+        return function()

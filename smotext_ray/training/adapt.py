@@ -1,0 +1,229 @@
+"""Adapt a bridge to the texts of one corpus, within a number of minutes.
+
+The training of ``smotext_ray.training.steps``, with what keeps a short one from doing harm:
+
+- a step mixes texts of the corpus with texts that the bridge itself wrote before, at random
+  directions of the embedding space, each with its own embedding (pseudo-rehearsal: Robins, 1995,
+  doi:10.1080/09540099550039318). The texts that the bridge was trained on are not at hand;
+- texts are trained on whole, and at most `EPOCHS` times;
+- warm-up and decay are shares of the time, and the rates are low;
+- the bridge is judged by what it is for, the cosine of a greedily decoded text to the embedding of
+  a text that it was not trained on. The loss falls even while greedy texts become worse.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from smotext_ray.models.bridge import Bridge
+from smotext_ray.plan.vectors import unit
+from smotext_ray.training.average import Average
+from smotext_ray.training.config import TrainConfig
+from smotext_ray.training.data import micro_batches, split_held_out, step_stream
+from smotext_ray.training.embeddings import GivenEmbeddings
+from smotext_ray.training.frozen import FrozenModels
+from smotext_ray.training.generation import generate
+from smotext_ray.training.lengths import count_tokens
+from smotext_ray.training.objectives import Paraphrase
+from smotext_ray.training.state import State, save_bridge
+from smotext_ray.training.steps import new_optimizer, rate_fraction, take_step
+from smotext_ray.training.workers import Workers
+
+LEAST_TEXTS = 40  # of fewer, the held-out ones would tell nothing
+HELD_OUT = 64  # or a quarter of the texts if that is fewer
+EPOCHS = 3
+STEPS = 60  # at least so many in these epochs: steps of a small corpus have fewer tokens
+REPLAY = 0.3  # share of a step's tokens
+REPLAY_TIME, MOST_REPLAYED, REPLAY_TEMPERATURE = 0.1, 1024, 0.7
+WARM_UP, DECAY = 0.1, 0.2  # shares of the time
+CHECK_TIME, MOST_CHECKS = 0.15, 6
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What an adaptation has done.
+
+    Attributes
+    ----------
+    texts : int
+        Distinct texts of the corpus that are short enough to train on, held-out ones included.
+    held_out, replayed : int
+        Texts to judge by, and texts that the bridge wrote.
+    steps : int
+        0: there were too few texts, and nothing was trained.
+    cosine_before, cosine_after : float or None
+        Mean cosine of the held-out texts' greedy decodings to their embeddings: of the bridge as it
+        was, and of the best one since.
+    """
+
+    texts: int
+    held_out: int = 0
+    replayed: int = 0
+    steps: int = 0
+    cosine_before: float | None = None
+    cosine_after: float | None = None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the adapted bridge is as faithful as the one before, and was saved."""
+        if self.cosine_before is None or self.cosine_after is None:
+            return False
+        return self.cosine_after >= self.cosine_before
+
+
+class Clock:
+    """How much of an adaptation's time is over.
+
+    Parameters
+    ----------
+    minutes : float
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self.seconds = 60 * minutes
+        self._started = time.monotonic()
+
+    def share(self, reserved: float = 0.0) -> float:
+        """The share that is over, from 0; ``reserved`` seconds are kept for later."""
+        return (time.monotonic() - self._started) / max(self.seconds - reserved, 1e-9)
+
+
+def adapt(
+    texts: Sequence[str],
+    embeddings: np.ndarray,
+    config: TrainConfig,
+    encoder: Any,
+    minutes: float,
+    output: Path,
+    *,
+    max_tokens: int,
+    log: Callable[[str], Any] = print,
+) -> Adaptation:
+    """Adapt a bridge to texts; it is saved if its greedy texts are no less faithful.
+
+    Parameters
+    ----------
+    texts : sequence of str, length n
+    embeddings : ndarray of shape (n, encoder_dim), float32
+    config : TrainConfig
+        Its ``start_from`` is the bridge to adapt; steps and decay are not used.
+    encoder : Encoder
+        The encoder of ``embeddings``.
+    minutes : float
+        Time for everything. At least one step is taken.
+    output : Path
+        Directory for the adapted bridge; it stays empty if that is not kept.
+    max_tokens : int
+        Tokens of a decoded text.
+    log : callable, default=print
+        Called with each line of progress.
+
+    Returns
+    -------
+    Adaptation
+    """
+    clock = Clock(minutes)
+    frozen = FrozenModels(config)
+    bridge = frozen.new_bridge(config)
+    own = _whole(texts, frozen)
+    if len(own) < LEAST_TEXTS:
+        return Adaptation(texts=len(own))
+    texts, embeddings = [texts[row] for row in own], embeddings[own]
+    number = min(HELD_OUT, len(texts) // 4)
+    held_out, training = split_held_out(len(texts), number, config.seed)
+
+    def greedy_cosine() -> float:
+        return faithfulness(frozen, bridge, embeddings[held_out], encoder, max_tokens)
+
+    began = time.monotonic()
+    before = greedy_cosine()
+    of_check = time.monotonic() - began
+    log(f"held-out greedy cosine {before:.3f}")
+    replayed = _replay(frozen, bridge, encoder, max_tokens, clock)
+    objective = Paraphrase(frozen, [*texts, *replayed])
+    of_replayed = encoder.encode(replayed) if replayed else embeddings[:0]
+    vectors = GivenEmbeddings(np.concatenate([embeddings, of_replayed]))
+    old = np.arange(len(texts), len(objective.texts))
+    own_tokens = int(objective.tokens[training].sum())
+    of_step = min(config.tokens_per_step, max(1, EPOCHS * own_tokens // STEPS))
+    most_steps = max(1, EPOCHS * own_tokens // of_step)
+    # Own texts keep their tokens per step: the replayed ones come on top.
+    streams = [
+        (rows, step_stream(objective.tokens[rows], objective.positions[rows], tokens, config.seed))
+        for rows, tokens in ((training, of_step), (old, round(of_step * REPLAY / (1 - REPLAY))))
+        if len(rows)
+    ]
+
+    learned = nn.ModuleDict({"bridge": bridge, "adapter": frozen.adapter})
+    optimizer, average = new_optimizer(learned, config), Average(learned)
+    state = State({}, learned, average, optimizer, warmup_steps=0)
+    checks = int(np.clip(CHECK_TIME * clock.seconds / max(of_check, 1e-9), 1, MOST_CHECKS))
+    checked, over, after = 0, 0.0, float("-inf")
+    while over < 1:
+        hands = [rows[hand] for rows, stream in streams for hand in next(stream)]
+        batches = micro_batches(hands, objective.positions, config.batch_tokens)
+        found = take_step(state, batches, rate_at(over), objective, bridge, vectors, Workers())
+        over = min(1.0, max(clock.share(of_check), state.step / most_steps))
+        if int(over * checks) == checked:
+            continue
+        checked = int(over * checks)
+        with average.in_place():
+            cosine = greedy_cosine()
+            if cosine >= max(before, after):
+                save_bridge(output, bridge, frozen.adapter)
+        after = max(after, cosine)
+        log(f"step {state.step} loss {found['loss']:.3f} held-out greedy cosine {cosine:.3f}")
+    return Adaptation(len(texts), number, len(replayed), state.step, before, after)
+
+
+def rate_at(share: float) -> float:
+    """The learning rate, as a fraction of its peak, when a share of the time in [0, 1) is over.
+
+    Examples
+    --------
+    >>> rate_at(0.5), round(rate_at(0.85), 3)
+    (1.0, 0.5)
+    """
+    in_decay = share >= 1 - DECAY
+    decay = (round(1000 * (1 - DECAY)), round(1000 * DECAY)) if in_decay else ()
+    return rate_fraction(round(1000 * share), round(1000 * WARM_UP), decay)
+
+
+def faithfulness(
+    frozen: FrozenModels, bridge: Bridge, points: np.ndarray, encoder: Any, max_tokens: int
+) -> float:
+    """Mean cosine of the greedily decoded texts' embeddings to their points."""
+    decoded = generate(frozen, bridge, points, max_tokens)
+    return float((unit(encoder.encode(decoded)) * unit(points)).sum(1).mean())
+
+
+def _whole(texts: Sequence[str], frozen: FrozenModels) -> np.ndarray:
+    """Row numbers of the distinct texts that are short enough to train on."""
+    distinct = {text.strip(): row for row, text in reversed(list(enumerate(texts)))}
+    rows = np.sort(np.fromiter(distinct.values(), np.int64, len(distinct)))
+    tokens = count_tokens([texts[row] for row in rows], frozen) + 1
+    return rows[tokens <= frozen.max_text_tokens]
+
+
+def _replay(
+    frozen: FrozenModels, bridge: Bridge, encoder: Any, max_tokens: int, clock: Clock
+) -> list[str]:
+    """Texts of the bridge as it is, at random directions; as many as a tenth of the time gives."""
+    rng = np.random.default_rng([frozen.config.seed, 4])
+    until = clock.share() + REPLAY_TIME
+    texts: dict[str, None] = {}
+    while len(texts) < MOST_REPLAYED and (not texts or clock.share() < until):
+        points = unit(rng.standard_normal((32, frozen.encoder_dim)).astype(np.float32))
+        made = generate(frozen, bridge, points, max_tokens, REPLAY_TEMPERATURE)
+        known = len(texts)
+        texts |= dict.fromkeys(text for text in made if text)
+        if len(texts) == known:
+            break  # it has nothing more to say
+    return [list(texts)[row] for row in _whole(list(texts), frozen)] if texts else []
