@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("smotext_ray")
 
 KEEP_SECONDS = 1.0
-Counts = tuple[
-    dict[str, int], dict[str, str]
-]  # crashes without progress, and current block, by actor
+# By actor: crashes without progress, those on a single row, and the current block.
+Counts = tuple[dict[str, int], dict[str, int], dict[str, str]]
 
 
 @contextmanager
@@ -108,7 +107,7 @@ def _keep_counts(restarts: Any, over: threading.Event) -> None:
     import ray
     from ray.exceptions import RayError
 
-    known: Counts = ({}, {})
+    known: Counts = ({}, {}, {})
     while not over.wait(KEEP_SECONDS):
         # It is restarting, or the cluster is gone, which others will report.
         with suppress(RayError):
@@ -127,37 +126,44 @@ class Restarts:
     def __init__(self, told: Callable[[str, str], None] | None = None) -> None:
         self._told = told
         self._ends: Counter[str] = Counter()
+        self._alone: Counter[str] = Counter()
         self._at: dict[str, str] = {}
+        self._on_one_row: set[str] = set()
         self._is_whole = not _is_restarted()
 
     def all_ends(self, known: Counts) -> Counts:
         """Crash counts and current blocks of all actors; ``known``: from before a restart."""
         if not self._is_whole:
-            self._ends, self._at = Counter(known[0]), dict(known[1])
+            self._ends, self._alone = Counter(known[0]), Counter(known[1])
+            self._at = dict(known[2])
             self._is_whole = True
-        return dict(self._ends), self._at
+        return dict(self._ends), dict(self._alone), self._at
 
-    def begin(self, actor: str, name: str = "") -> tuple[int, str] | None:
-        """Report the start of an actor's process: how many died before it without progress, and
-        where.
+    def begin(self, actor: str, name: str = "") -> tuple[int, int, str] | None:
+        """Report the start of an actor's process: how many died before it without progress, how
+        many of a single row, and where.
 
         None while this is unknown.
         """
         if not self._is_whole:
             return None
         if actor in self._at:
-            self._ends[actor] += 1
+            counts = self._alone if actor in self._on_one_row else self._ends
+            counts[actor] += 1
+            self._on_one_row.discard(actor)
             if self._told:
                 self._told(name, self._at[actor])
-        return self._ends[actor], self._at.setdefault(actor, "")
+        return self._ends[actor], self._alone[actor], self._at.setdefault(actor, "")
 
-    def at(self, actor: str, what: str) -> None:
-        """Record the actor's current block."""
+    def at(self, actor: str, what: str, one_row: bool = False) -> None:
+        """Record the actor's current block, or the row that it tries by itself."""
         self._at[actor] = what
+        (self._on_one_row.add if one_row else self._on_one_row.discard)(actor)
 
     def done(self, actor: str) -> None:
-        """The actor made progress: reset its crash count."""
-        self._ends[actor] = 0
+        """The actor made progress: reset its crash counts."""
+        self._ends[actor] = self._alone[actor] = 0
+        self._on_one_row.discard(actor)
 
 
 class SupervisedActor:
@@ -176,7 +182,10 @@ class SupervisedActor:
     restarts : actor handle
         From `bounded_restarts`.
     most : int
-        Maximum consecutive restarts without progress.
+        Maximum consecutive restarts without progress, after failing constructors or single rows.
+    most_in_blocks : int
+        The same after crashes in blocks: several blocks may be in the process, each with a row
+        that crashes it.
 
     Raises
     ------
@@ -184,7 +193,13 @@ class SupervisedActor:
     """
 
     def __init__(
-        self, actor: Any, given: dict[str, Any], name: str, restarts: Any, most: int
+        self,
+        actor: Any,
+        given: dict[str, Any],
+        name: str,
+        restarts: Any,
+        most: int,
+        most_in_blocks: int,
     ) -> None:
         import ray
 
@@ -192,10 +207,10 @@ class SupervisedActor:
         self._restarts = restarts
         while (begun := ray.get(restarts.begin.remote(actor_id(), name))) is None:
             time.sleep(KEEP_SECONDS)
-        ends, at = begun
-        if ends > most:
+        ends, alone, at = begun
+        if ends > most_in_blocks or alone > most:
             raise Stopped(
-                f"The {name} crashed {ends} times in a row without progress"
+                f"The {name} crashed {ends + alone} times in a row without progress"
                 f"{at and ', last at '}{at}; its logs are with Ray's, on "
                 f"{ray.util.get_node_ip_address()}."
             )
@@ -222,14 +237,30 @@ class SupervisedActor:
 
 
 def supervised(
-    actor: Any, given: dict[str, Any], name: str, restarts: Any, resources: ResourcesConfig
+    actor: Any,
+    given: dict[str, Any],
+    name: str,
+    restarts: Any,
+    resources: ResourcesConfig,
+    in_flight: int = 1,
 ) -> dict[str, Any]:
-    """Options of ``Dataset.map`` and ``Dataset.map_batches`` for a supervised actor."""
+    """Options of ``Dataset.map`` and ``Dataset.map_batches`` for a supervised actor.
+
+    ``in_flight``: the blocks that it works on concurrently.
+    """
     kwargs: dict[str, Any] = {"actor": actor, "given": given, "name": name, "restarts": restarts}
-    # A row that crashes its process should be quarantined before this limit is reached.
+    # Rows that crash their process should be quarantined before these limits are reached.
     kwargs["most"] = 2 * resources.max_attempts
+    kwargs["most_in_blocks"] = max(2, in_flight) * resources.max_attempts
     shown = type(name.capitalize(), (SupervisedActor,), {})  # its name in Ray's tables
     return {"fn": shown, "fn_constructor_kwargs": kwargs}
+
+
+def report_one_row(restarts: Any, what: str) -> None:
+    """Report to a `Restarts` that one row is tried by itself, and wait for the acknowledgment."""
+    import ray
+
+    ray.get(restarts.at.remote(actor_id(), what, one_row=True))
 
 
 def report_done(restarts: Any) -> None:

@@ -292,8 +292,9 @@ class ResourcesConfig(Section):
 
     ``max_attempts`` is how often the rows of a block may crash the decoder together, and then each
     row by itself, before a row is quarantined with status ``error``. The job stops if an actor
-    crashes or fails to start more than twice as often without progress in between, or if no block
-    finishes within ``stall_timeout_minutes``. Run the same command again to resume.
+    crashes on single rows or fails to start more than twice as often without progress in between
+    (on blocks, so often for each block in progress), or if no block finishes within
+    ``stall_timeout_minutes``. Run the same command again to resume.
     """
 
     encoder_actors: int = Field(0, ge=0)

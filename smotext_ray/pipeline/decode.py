@@ -51,6 +51,7 @@ def decode_directory(
         blocks = min(job.rows, math.ceil(blocks / decoders.actors) * decoders.actors)
     label_type = label_value_type(embeddings.schema.field("label").type)
     attempts = f"checkpoints/{job.name}-attempts"
+    in_flight = config.resources.decode_blocks_in_flight
     started = time.monotonic()
     before = write_progress(run, job.directory, footers=None).rows
     with (
@@ -82,8 +83,10 @@ def decode_directory(
         rows = read_checkpointed(run, to_read.files, blocks, None, done, decoders)
         decoded = map_blocks(
             rows,
-            **supervised(RowQuarantine, decoder, "decoder", restarts, config.resources),
-            **pools.pool_options(decoders, blocks, config.resources.decode_blocks_in_flight),
+            **supervised(
+                RowQuarantine, decoder, "decoder", restarts, config.resources, in_flight
+            ),
+            **pools.pool_options(decoders, blocks, in_flight),
         )
         gated = map_blocks(
             decoded,

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from smotext_ray.cluster.restarts import report_done
+from smotext_ray.cluster.restarts import report_done, report_one_row
 from smotext_ray.run.directory import Run
 
 
@@ -84,6 +84,7 @@ class RowQuarantine:
                 f"the engine crashed {together + alone} times on it, {alone} of them on it alone"
             )
             return with_candidates(row, [Candidates([], [], [], error)])
+        report_one_row(self._restarts, f"sample_id {id_}")
         with self._attempts.trying([id_]):
             made = self._actor(row)
         report_done(self._restarts)  # before the next row can crash this process

@@ -19,12 +19,27 @@ from smotext_ray.errors import Stopped, UserError
 
 def test_ends_are_counted_from_what_was_done_last():
     restarts = Restarts()
-    assert restarts.begin("a") == (0, "")
+    assert restarts.begin("a") == (0, 0, "")
     restarts.at("a", "rows 1 to 5")
-    assert restarts.begin("a") == (1, "rows 1 to 5")
-    assert restarts.begin("a") == (2, "rows 1 to 5")
+    assert restarts.begin("a") == (1, 0, "rows 1 to 5")
+    assert restarts.begin("a") == (2, 0, "rows 1 to 5")
     restarts.done("a")
     assert restarts.begin("a")[0] == 1
+
+
+def test_ends_on_a_single_row_are_counted_by_themselves():
+    restarts = Restarts()
+    restarts.begin("a")
+    restarts.at("a", "rows 1 to 5")
+    assert restarts.begin("a")[:2] == (1, 0)
+    restarts.at("a", "row 1", one_row=True)
+    assert restarts.begin("a") == (1, 1, "row 1")
+    assert restarts.begin("a")[:2] == (2, 1)  # ended before it had begun with a row
+    restarts.at("a", "row 2", one_row=True)
+    restarts.at("a", "rows 6 to 9")
+    assert restarts.begin("a")[:2] == (3, 1)
+    restarts.done("a")
+    assert restarts.begin("a")[:2] == (1, 0)
 
 
 def test_what_another_actor_does_does_not_count():
@@ -32,8 +47,8 @@ def test_what_another_actor_does_does_not_count():
     for actor in ("a", "b", "a"):
         restarts.begin(actor)
     restarts.done("b")
-    assert restarts.begin("a") == (2, "")
-    assert restarts.begin("b") == (1, "")
+    assert restarts.begin("a") == (2, 0, "")
+    assert restarts.begin("b") == (1, 0, "")
 
 
 @given(st.lists(st.sampled_from(["begin", "done"]), min_size=1))
@@ -133,9 +148,10 @@ def test_an_exception_of_the_work_comes_through_as_it_is(ray):
 
 def test_counts_outlast_the_actor_that_counts(ray):
     with bounded_restarts(ResourcesConfig()) as restarts:
-        for _ in range(4):
+        for _ in range(3):
             ray.get(restarts.begin.remote("a"))
-        ray.get(restarts.at.remote("a", "rows 1 to 5"))
+        ray.get(restarts.at.remote("a", "row 7", one_row=True))
+        ray.get(restarts.begin.remote("a"))
         time.sleep(3 * module.KEEP_SECONDS)
         pid = ray.get(restarts.__ray_call__.remote(lambda self: os.getpid()))
         os.kill(pid, signal.SIGKILL)
@@ -143,7 +159,7 @@ def test_counts_outlast_the_actor_that_counts(ray):
         while (begun := ray.get(restarts.begin.remote("a"))) is None:
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        assert begun == (4, "rows 1 to 5")
+        assert begun == (3, 1, "row 7")
         assert ray.get(restarts.__ray_call__.remote(lambda self: os.getpid())) != pid
 
 
