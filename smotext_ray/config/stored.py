@@ -23,8 +23,9 @@ TOLD = {
 def config_json(config: RunConfig) -> dict[str, Any]:
     """The configuration as plain JSON values, for the manifest.
 
-    The privacy section is left out unless epsilon is set, and so are the settings of text files and
-    of several labels unless they are told; credentials are removed from the input URI.
+    The sections of privacy and adaptation are left out unless they are asked for, and so are the
+    settings of text files and of several labels unless they are told; credentials are removed from
+    the input URI.
     """
     content = dict(json.loads(config.model_dump_json()))
     content["input"]["path"] = without_keys(config.input.path)
@@ -35,4 +36,6 @@ def config_json(config: RunConfig) -> dict[str, Any]:
                 del content[section][name]
     if config.privacy.epsilon is None:
         del content["privacy"]
+    if not config.adapt.minutes:
+        del content["adapt"]
     return content

@@ -83,9 +83,7 @@ def decode_directory(
         rows = read_checkpointed(run, to_read.files, blocks, None, done, decoders)
         decoded = map_blocks(
             rows,
-            **supervised(
-                RowQuarantine, decoder, "decoder", restarts, config.resources, in_flight
-            ),
+            **supervised(RowQuarantine, decoder, "decoder", restarts, config.resources, in_flight),
             **pools.pool_options(decoders, blocks, in_flight),
         )
         gated = map_blocks(
