@@ -39,6 +39,50 @@ def matrix(column: pa.ChunkedArray) -> np.ndarray:
     return values.astype(np.float32, copy=False).reshape(len(column), -1)
 
 
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column holds lists of any length."""
+    return bool(
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_list_view(kind)
+        or pa.types.is_large_list_view(kind)
+    )
+
+
+def label_value_type(kind: pa.DataType) -> pa.DataType:
+    """The type of one label, of a column of labels or of lists of them."""
+    return kind.value_type if is_list(kind) else kind
+
+
+def label_pairs(labels: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
+    """Each row with each of its labels, in the order of the rows.
+
+    Parameters
+    ----------
+    labels : pyarrow.Array or ChunkedArray
+        A label per row, or a list of them.
+
+    Returns
+    -------
+    rows : ndarray of int64
+        Row numbers; 0, 1, ... where each row has one label.
+    labels : pyarrow.Array
+        Of the same length.
+
+    Examples
+    --------
+    >>> rows, labels = label_pairs(pa.array([["ship", "grain"], [], ["ship"]]))
+    >>> rows.tolist(), labels.to_pylist()
+    ([0, 0, 2], ['ship', 'grain', 'ship'])
+    """
+    if isinstance(labels, pa.ChunkedArray):
+        labels = labels.combine_chunks()
+    if not is_list(labels.type):
+        return np.arange(len(labels)), labels
+    lengths = pc.list_value_length(labels).fill_null(0).to_numpy(zero_copy_only=False)
+    return np.repeat(np.arange(len(labels)), lengths), labels.flatten()
+
+
 def corpus_schema(id_type: pa.DataType, label_type: pa.DataType) -> pa.Schema:
     """Columns of ``corpus/``, before those that the input has besides."""
     return pa.schema([("id", id_type), ("text", pa.string()), ("label", label_type)])
@@ -67,11 +111,17 @@ def weights_schema(id_type: pa.DataType, label_type: pa.DataType) -> pa.Schema:
 
 
 def plan_schema(
-    id_type: pa.DataType, label_type: pa.DataType, dim: int, neighbors_per_point: int = 1
+    id_type: pa.DataType,
+    label_type: pa.DataType,
+    dim: int,
+    neighbors_per_point: int = 1,
+    has_sets: bool = False,
 ) -> pa.Schema:
     """Columns of a plan table; ids and labels keep the types they have in the corpus.
 
     Where several neighbors are mixed, those beyond the first are in `OTHERS`, a list per point.
+    Where rows have several labels, ``label`` is the one that a point is made for, and ``labels``
+    has all that it gets.
     """
     others = [
         ("other_neighbor_ids", pa.list_(id_type)),
@@ -90,6 +140,7 @@ def plan_schema(
             ("source_text", pa.string()),
             ("neighbor_text", pa.string()),
             *(others if neighbors_per_point > 1 else ()),
+            *([("labels", pa.list_(label_type))] if has_sets else ()),
             ("point", pa.list_(pa.float32(), dim)),
         ]
     )
@@ -107,10 +158,15 @@ def candidates_schema() -> pa.Schema:
     )
 
 
-def outcome_schema(label_type: pa.DataType) -> pa.Schema:
-    """Columns that say what became of a plan row."""
+def outcome_schema(label_type: pa.DataType, has_sets: bool = False) -> pa.Schema:
+    """Columns that say what became of a plan row.
+
+    Where rows have several labels, ``labels`` has those of the point that the text has kept, and
+    the predicted label is null.
+    """
     return pa.schema(
         [
+            *([("labels", pa.list_(label_type))] if has_sets else ()),
             ("text", pa.string()),
             ("finish_reason", pa.string()),
             ("num_tokens", pa.int32()),
@@ -123,13 +179,16 @@ def outcome_schema(label_type: pa.DataType) -> pa.Schema:
 
 
 def samples_schema(
-    id_type: pa.DataType, label_type: pa.DataType, neighbors_per_point: int = 1
+    id_type: pa.DataType,
+    label_type: pa.DataType,
+    neighbors_per_point: int = 1,
+    has_sets: bool = False,
 ) -> pa.Schema:
     """Columns of a samples table: those of the plan but texts and points, and the outcome."""
     plan = plan_schema(id_type, label_type, 1, neighbors_per_point)
     gone = {"source_text", "neighbor_text", "other_neighbor_texts", "point"}
     kept = [field for field in plan if field.name not in gone]
-    return pa.schema([*kept, *outcome_schema(label_type)])
+    return pa.schema([*kept, *outcome_schema(label_type, has_sets)])
 
 
 def result_schema(own: pa.Schema, id_type: pa.DataType, neighbors_per_point: int = 1) -> pa.Schema:
@@ -153,7 +212,7 @@ def sample_table(
     samples = table.select(
         [*SAMPLE_LINEAGE, *(name for name in KEPT_OTHERS if name in table.column_names)]
     )
-    for field in outcome_schema(label_type):
+    for field in outcome_schema(label_type, "labels" in table.column_names):
         values = pa.array([outcome.get(field.name) for outcome in outcomes], field.type)
         samples = samples.append_column(field, values)
     return samples

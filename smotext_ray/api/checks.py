@@ -1,7 +1,8 @@
-"""Checks of the sampler's input, before a model is loaded."""
+"""Checks of the sampler's input, before a model is loaded, and warnings after."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,3 +49,11 @@ def check_singletons(texts: list[str], labels: NDArray[Any], wanted: Mapping[Any
     singletons = [label for label in grown if len(distinct[label]) < 2]
     if singletons:
         raise UserError(singleton_sentence(singletons, 'on_singleton_class="skip"'))
+
+
+def warn_of(sentences: list[str], short: Mapping[Any, int]) -> None:
+    """Warn at the line that called ``fit_resample``, also of classes that are short of texts."""
+    for sentence in sentences:
+        warnings.warn(sentence, stacklevel=6)
+    for label, missing in short.items():
+        warnings.warn(f"Class {label!r} is {missing} texts short of its target.", stacklevel=6)

@@ -67,13 +67,30 @@ def augment_split(
     rows = len(data)
     plain = data.with_format(None)
     given = list(plain[label_column])
-    names = _names(data.features[label_column]) if _has_names(sampler) else None
+    kind = data.features[label_column]
+    names = _names(kind) if _has_names(sampler) else None
+    if given and isinstance(given[0], list):
+        return _with_sets(
+            data, sampler, label_column, given, _names(getattr(kind, "feature", None))
+        )
     if names is not None:
         given = [
             names.int2str(label) if label is not None and label >= 0 else label for label in given
         ]
     texts, labels = sampler.fit_resample(list(plain[sampler.text_column]), given)
     new = labels[rows:] if names is None else names.str2int(labels[rows:])
+    return more_dataset(data, {sampler.text_column: texts[rows:], label_column: new})
+
+
+def _with_sets(
+    data: Any, sampler: SMOTExT, label_column: str, given: list[list[Any]], names: Any
+) -> Any:
+    """`augment_split` for a column of lists of labels, of integers that may have names."""
+    names = names if _has_names(sampler) else None
+    sets = [frozenset(map(names.int2str, each) if names else each) for each in given]
+    texts, labels = sampler.fit_resample(list(data.with_format(None)[sampler.text_column]), sets)
+    rows = len(data)
+    new = [sorted(map(names.str2int, each) if names else each) for each in labels[rows:]]
     return more_dataset(data, {sampler.text_column: texts[rows:], label_column: new})
 
 

@@ -118,13 +118,16 @@ class _Corpus:
             raise UserError(f"{run.uri} has an epsilon and keeps no texts of its corpus.")
         if "reference" not in manifest.stages:
             raise UserError(f"{run.uri} is not embedded yet; run smotext embed first.")
+        reference = load_reference(run)
+        if not isinstance(reference, ClassReference):
+            raise UserError(f"The rows of {run.uri} have several labels; the page shows one class.")
         table = embeddings_table(run).head(MOST_ROWS, columns=["text", "label", "embedding"])
         self._labels = manifest.labels
         self._names = [str(manifest.called(label)) for label in self._labels]
         self._texts = np.array(table["text"].to_pylist(), object)
         self._of = np.array([self._labels.index(each) for each in table["label"].to_pylist()], int)
         self._x = matrix(table["embedding"])
-        self.reference = load_reference(run)
+        self.reference = reference
 
     @property
     def names(self) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections import Counter
 from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
@@ -18,16 +16,18 @@ from sklearn.preprocessing import label_binarize
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
-from smotext_ray.api.checks import check_singletons, check_texts
+from smotext_ray.api import multilabel
+from smotext_ray.api.checks import check_singletons, check_texts, warn_of
 from smotext_ray.api.containers import read_texts
+from smotext_ray.api.label_sets import has_label_sets
 from smotext_ray.api.labels import like, plain_label, read_labels
 from smotext_ray.api.loaded import MOST_TEXTS, decoder_of, encoder_of
 from smotext_ray.api.neighbors import FaissNeighbors, neighbors_object
-from smotext_ray.api.settings import config_of
+from smotext_ray.api.settings import config_of, is_settings, model_name
 from smotext_ray.config.choices import Metric, OnProblem, Variant
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
-from smotext_ray.run.sample_weight import synthetic_weights
+from smotext_ray.run.sample_weight import row_weights
 from smotext_ray.tables import FRAME_LINEAGE, KEPT_OTHERS
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class SMOTExT(BaseOverSampler):
     Attributes
     ----------
     sampling_strategy_ : dict
-        Class label -> number of requested texts.
+        Class label -> number of requested texts (with several labels per text, those with it).
     nn_k_ : object
         Finds the neighbors.
     lineage_ : DataFrame
@@ -198,7 +198,10 @@ class SMOTExT(BaseOverSampler):
 
     def fit(self, X: Any, y: Any, **params: Any) -> SMOTExT:
         """Check the input and compute how many texts each class would get."""
-        self._begin(X, y)
+        if has_label_sets(y):
+            multilabel.begin(self, X, y)
+        else:
+            self._begin(X, y)
         return self
 
     def fit_resample(self, X: Any, y: Any, **params: Any) -> tuple[Any, Any]:
@@ -208,8 +211,10 @@ class SMOTExT(BaseOverSampler):
         ----------
         X : list, Series, DataFrame, ndarray of shape (n,) or (n, 1), or datasets.Dataset
             Texts. Other columns of a frame or dataset are missing in the new rows.
-        y : array-like of shape (n,)
-            Labels.
+        y : array-like of shape (n,), or matrix of 0 and 1, or list of sets or lists of labels
+            Labels. A matrix (ndarray, sparse, DataFrame) has a column per label; texts may have
+            none. With several labels per text, the strategy is "auto" or a dict of label to final
+            count: see `smotext_ray.plan.multilabel`.
 
         Returns
         -------
@@ -221,9 +226,12 @@ class SMOTExT(BaseOverSampler):
         ValueError
             For invalid labels, strategy or texts, or a class with one distinct text.
         """
+        if has_label_sets(y):
+            return multilabel.resample(self, X, y)
         texts, labels, extend, is_binarized = self._begin(X, y)
         new_texts, new_labels = self._fit_resample(texts, labels)
-        self.sample_weight_ = _weights(labels.tolist(), new_labels)
+        sets = [[[label] for label in each] for each in (labels.tolist(), new_labels)]
+        self.sample_weight_ = row_weights(*sets)
         y_all = np.concatenate([labels, np.asarray(new_labels, dtype=labels.dtype)])
         if is_binarized:
             y_all = label_binarize(y_all, classes=np.unique(labels))
@@ -256,6 +264,13 @@ class SMOTExT(BaseOverSampler):
         labels = pa.array(y) if y.dtype.kind == "u" else pa.array(y.tolist())
         corpus = pa.table({"id": np.arange(len(X)), "text": X, "label": labels})
         wanted = {plain_label(label): int(n) for label, n in self.sampling_strategy_.items() if n}
+        accepted = self._accepted(corpus, wanted)
+        if accepted is None:
+            return [], []
+        return accepted["text"].to_pylist(), accepted["label"].to_pylist()
+
+    def _accepted(self, corpus: pa.Table, wanted: dict[Any, int]) -> pa.Table | None:
+        """The accepted samples, with their lineage in ``lineage_``; None if nothing was planned."""
         accepted = None
         if wanted:
             try:
@@ -264,14 +279,14 @@ class SMOTExT(BaseOverSampler):
                 raise ValueError(str(error)) from error
         if accepted is None:
             self.lineage_ = pd.DataFrame(columns=["row", *FRAME_LINEAGE])
-            return [], []
+            return None
         columns = [*FRAME_LINEAGE, *(name for name in KEPT_OTHERS if name in accepted.column_names)]
         self.lineage_ = accepted.select(columns).to_pandas()
-        self.lineage_.insert(0, "row", np.arange(len(X), len(X) + len(accepted)))
-        return accepted["text"].to_pylist(), accepted["label"].to_pylist()
+        self.lineage_.insert(0, "row", np.arange(len(corpus), len(corpus) + len(accepted)))
+        return accepted
 
     def _make(self, corpus: pa.Table, wanted: dict[Any, int], config: RunConfig) -> pa.Table | None:
-        own = [name for name in ("encoder", "decoder") if not _is_settings(getattr(self, name))]
+        own = [name for name in ("encoder", "decoder") if not is_settings(getattr(self, name))]
         if config.adapt.minutes and own:
             raise ValueError(
                 f"To adapt the bridge, {' and '.join(own)} must be settings, not objects; change "
@@ -290,7 +305,7 @@ class SMOTExT(BaseOverSampler):
             made = table_run.run_on_ray(corpus, wanted, config, self.output)
         else:
             made = table_run.run_here(corpus, wanted, config, self.output, self._actors(config))
-        _warn(made.warnings, made.short)
+        warn_of(made.warnings, made.short)
         return made.accepted
 
     def _actors(self, config: RunConfig) -> Actors:
@@ -298,11 +313,11 @@ class SMOTExT(BaseOverSampler):
         from smotext_ray.models.load import check_models
         from smotext_ray.pipeline.given_models import given_models
 
-        has_encoder, has_decoder = not _is_settings(self.encoder), not _is_settings(self.decoder)
+        has_encoder, has_decoder = not is_settings(self.encoder), not is_settings(self.decoder)
         if has_encoder or has_decoder:
             names = {
-                "encoder": _name(self.encoder) if has_encoder else config.encoder.model,
-                "llm": _name(self.decoder) if has_decoder else config.decoder.model,
+                "encoder": model_name(self.encoder) if has_encoder else config.encoder.model,
+                "llm": model_name(self.decoder) if has_decoder else config.decoder.model,
                 "bridge": config.bridge.path,
             }
             models = {kind: {"name": name, "sha256": ""} for kind, name in names.items()}
@@ -328,23 +343,3 @@ class SMOTExT(BaseOverSampler):
         tags.input_tags.string = True
         tags.input_tags.sparse = False
         return tags
-
-
-def _weights(real: list[Any], synthetic: list[Any]) -> NDArray[np.float64]:
-    of_class = synthetic_weights(Counter(real), Counter(synthetic))
-    return np.array([1.0] * len(real) + [of_class[label] for label in synthetic])
-
-
-def _warn(sentences: list[str], short: Mapping[Any, int]) -> None:
-    for sentence in sentences:
-        warnings.warn(sentence, stacklevel=5)
-    for label, missing in short.items():
-        warnings.warn(f"Class {label!r} is {missing} texts short of its target.", stacklevel=5)
-
-
-def _is_settings(given: Any) -> bool:
-    return given is None or isinstance(given, (str, Mapping))
-
-
-def _name(model: Any) -> str:
-    return f"{type(model).__module__}.{type(model).__qualname__}"

@@ -47,3 +47,13 @@ def config_of(sampler: SMOTExT) -> RunConfig:
         if isinstance(given, Mapping):
             options |= {f"{section}.{name}": value for name, value in given.items()}
     return load_config("offline", options=options | dict(sampler.options or {}))
+
+
+def is_settings(given: Any) -> bool:
+    """Whether a model is given by its name or settings, and not as an object."""
+    return given is None or isinstance(given, (str, Mapping))
+
+
+def model_name(model: Any) -> str:
+    """The name of a model that is an object, for the manifest."""
+    return f"{type(model).__module__}.{type(model).__qualname__}"

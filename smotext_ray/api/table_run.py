@@ -24,6 +24,7 @@ from smotext_ray.run.directory import Run
 from smotext_ray.run.log import log_to_no_run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.result import delivered_samples
+from smotext_ray.tables import label_pairs
 
 log = logging.getLogger("smotext_ray")
 
@@ -111,7 +112,7 @@ def _run(
     home: str,
     **stages: Any,
 ) -> Made:
-    counts = Counter(corpus["label"].to_pylist())
+    counts = Counter(label_pairs(corpus["label"])[1].to_pylist())
     options = {
         "input.path": _written(corpus, home),
         "input.id_column": "id",

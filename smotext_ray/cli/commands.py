@@ -220,7 +220,11 @@ def _dry_run(config: RunConfig, output: str | None) -> int:
         check_output(config.input.path, Run(output))
     survey = survey_input(config)
     points = check_feasible(
-        survey.class_counts, config, singletons=survey.singletons, names=survey.class_names
+        survey.class_counts,
+        config,
+        singletons=survey.singletons,
+        names=survey.class_names,
+        is_multilabel=survey.is_multilabel,
     )
     show_estimate(survey, points, config, Console())
     return DONE
@@ -234,6 +238,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
         "input.format": options.input_format,
         "input.text_column": options.text_column,
         "input.label_column": options.label_column,
+        "input.label_columns": options.label_columns,
         "input.id_column": options.id_column,
         "input.on_bad_row": options.on_bad_row,
         "plan.sampling_strategy": _strategy(options.sampling_strategy),
@@ -315,7 +320,7 @@ def _print_config(config: RunConfig) -> int:
     import yaml
 
     from smotext_ray.cli.terminal import say
-    from smotext_ray.config.schema import config_json
+    from smotext_ray.config.stored import config_json
 
     say(yaml.safe_dump(config_json(config), sort_keys=False, allow_unicode=True).rstrip())
     return DONE

@@ -50,7 +50,9 @@ def show_estimate(
     cores = usable_cores()
     encoding = cpu_dtype() if config.encoder.dtype == "auto" else config.encoder.dtype
     texts_per_second = TEXTS_PER_SECOND_AND_CORE[encoding] * cores
-    embedded = sum(rows_to_embed(config, survey.class_counts, new_points).values())
+    embedded = survey.rows
+    if not survey.is_multilabel:
+        embedded = sum(rows_to_embed(config, survey.class_counts, new_points).values())
     embed = START_UP_SECONDS + embedded / texts_per_second
     dtype = cpu_dtype() if config.decoder.dtype == "auto" else config.decoder.dtype
     decode = START_UP_SECONDS + tokens / (TOKENS_PER_SECOND_AND_CORE[dtype] * cores)

@@ -222,6 +222,7 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     where.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
     add("--text-column", metavar="NAME", help="default: text")
     add("--label-column", metavar="NAME", help="default: label")
+    add("--label-columns", nargs="+", metavar="NAME", help="columns of 0 and 1, one per label")
     add("--id-column", metavar="NAME", help="default: rows are numbered")
     add("--preset", default="offline", metavar="NAME", help="offline or xrag-7b (default offline)")
     add("--config", metavar="FILE", help="YAML file of settings")

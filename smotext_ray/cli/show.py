@@ -17,7 +17,7 @@ from rich.table import Table
 from smotext_ray.cli.terminal import literal
 from smotext_ray.config.choices import Order
 from smotext_ray.gate.reasons import REJECTED_IN_WORDS
-from smotext_ray.run.class_outcomes import class_outcomes
+from smotext_ray.run.class_outcomes import class_outcomes, imbalance_in_words
 from smotext_ray.run.corpus_files import corpus_table
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import Result
@@ -52,7 +52,8 @@ def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int =
     show_samples(run, manifest, console, rows=examples)
     for label, number in (manifest.shortfall or {}).items():
         name, why = manifest.called(label), _why_short(manifest, label)
-        print_line(console, f"Class {name!r} is {number} short of its target; {why}.")
+        unit = "Label" if manifest.is_multilabel else "Class"
+        print_line(console, f"{unit} {name!r} is {number} short of its target; {why}.")
     for warning in manifest.warnings or []:
         print_line(console, f"Note: {warning}")
     result = manifest.written_result
@@ -104,7 +105,7 @@ def show_samples(
         if row["status"] == "rejected":
             facts += f", rejected: {renamed_reason(row['reason'])}"
         table = Table(
-            title=literal(f"{manifest.called(row['label'])} (sample {row['sample_id']}; {facts})"),
+            title=literal(f"{_labels(row, manifest)} (sample {row['sample_id']}; {facts})"),
             title_justify="left",
             show_header=False,
             width=min(console.width, 110),
@@ -145,7 +146,8 @@ def print_promise(manifest: Manifest, console: Console) -> None:
 
 
 def _class_table(manifest: Manifest) -> Table:
-    table = Table("class", "before", "requested", "accepted", "after", title="Classes")
+    unit, title = ("label", "Labels") if manifest.is_multilabel else ("class", "Classes")
+    table = Table(unit, "before", "requested", "accepted", "after", title=title)
     for found in class_outcomes(manifest):
         add_row(table, *astuple(found))
     return table
@@ -156,15 +158,18 @@ def _in_words(manifest: Manifest) -> Iterator[str]:
     grown = [found for found in class_outcomes(manifest) if found.asked]
     if grown:
         first = max(grown, key=lambda found: found.asked)
-        kept = first.after - min(first.asked, first.accepted)
-        spare = max(0, first.accepted - first.asked)
+        kept = 0 if manifest.is_private else first.before
+        spare = first.accepted - (first.after - kept)
         left_out = f"; {spare} more were accepted than requested, and left out" if spare else ""
+        unit = "Label" if manifest.is_multilabel else "Class"
         yield (
-            f"Class {first.label!r}: {kept} + {first.after - kept} = {first.after} rows{left_out}."
+            f"{unit} {first.label!r}: {kept} + {first.after - kept} = {first.after} rows{left_out}."
         )
+    if imbalance := imbalance_in_words(manifest):
+        yield imbalance
     decoded = sum(entry.points for entry in manifest.rounds if entry.decode is not None)
     if decoded:
-        got = sum(manifest.accepted().values())
+        got = manifest.usable_texts
         yield (
             f"The gate accepted {got} of {decoded} decoded texts ({100 * got // decoded}%): these "
             "match their points and classes, and copy no text of the corpus."
@@ -246,6 +251,13 @@ def _texts(run: Run, manifest: Manifest, ids: set[Any]) -> dict[Any, str]:
     wanted = pa.array(sorted(ids), corpus.schema.field("id").type)
     found = corpus.to_table(columns=["id", "text"], filter=pc.field("id").isin(wanted))
     return dict(zip(found["id"].to_pylist(), found["text"].to_pylist(), strict=True))
+
+
+def _labels(row: dict[str, Any], manifest: Manifest) -> str:
+    """The sample's class, or the labels that it has kept."""
+    if row.get("labels") is None:
+        return str(manifest.called(row["label"]))
+    return ", ".join(str(manifest.called(label)) for label in row["labels"])
 
 
 def _parents(row: dict[str, Any]) -> list[tuple[str, Any]]:

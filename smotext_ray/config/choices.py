@@ -16,6 +16,8 @@ Metric = Literal["cosine", "euclidean"]
 CleaningRule = Literal["enn", "tomek"]
 OtherVariant = Literal["borderline", "adasyn", "kmeans", "svm"]  # of SMOTE
 Variant = Literal["smote", OtherVariant]
+LabelSets = Literal["ranking", "union", "intersection"]  # whose labels a point gets
+OnLostLabel = Literal["drop", "reject"]  # what becomes of a text that has lost one of its labels
 TrainingStage = Literal[1, 2]
 Relation = Literal["add_or_remove", "replace"]  # how neighboring corpora differ
 

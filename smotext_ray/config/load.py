@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from smotext_ray.config.schema import RunConfig, config_json
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.config.stored import config_json
 from smotext_ray.errors import UserError, one_line
 
 PRESETS = Path(__file__).parent / "presets"

@@ -6,7 +6,6 @@ file, ``section.key=value`` overrides, and command-line options.
 
 from __future__ import annotations
 
-import json
 from numbers import Real
 from typing import Any, Literal
 
@@ -20,7 +19,9 @@ from pydantic import (
 
 from smotext_ray.config.choices import (
     CleaningRule,
+    LabelSets,
     Metric,
+    OnLostLabel,
     OnProblem,
     Pooling,
     Quoting,
@@ -28,7 +29,6 @@ from smotext_ray.config.choices import (
     TextFormat,
     Variant,
 )
-from smotext_ray.safe_text import without_keys
 from smotext_ray.utils.cpu import Dtype
 
 STANDARD_INPUT = "standard input"
@@ -53,11 +53,16 @@ class InputConfig(Section):
     of the texts. Without a ``header`` the columns are ``column_1``, ``column_2`` and so on.
     ``encoding`` is a name known to Python, such as cp1252; default: UTF-8, or what a byte order
     mark says.
+
+    A row has several labels where the label column has lists, or strings that ``label_delimiter``
+    splits, or where ``label_columns`` names columns of 0 and 1, one per label.
     """
 
     path: str = ""
     text_column: str = "text"
     label_column: str = "label"
+    label_delimiter: str | None = Field(None, min_length=1)
+    label_columns: tuple[str, ...] | None = None
     id_column: str | None = None
     on_bad_row: OnProblem = "error"
     format: TextFormat | None = None
@@ -74,6 +79,18 @@ class InputConfig(Section):
     @property
     def is_standard_input(self) -> bool:
         return self.path == "-"
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The columns that hold labels."""
+        return self.label_columns or (self.label_column,)
+
+    @field_validator("label_columns")
+    @classmethod
+    def _several(cls, given: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if given is not None and len(set(given)) < max(2, len(given)):
+            raise ValueError("name at least two columns, each once")
+        return given
 
     @field_validator("delimiter")
     @classmethod
@@ -124,6 +141,9 @@ class PlanConfig(Section):
     margin, so that another round is rarely needed, which has to start all actors again. Accepted
     texts beyond the target are left out of the result.
 
+    ``label_sets`` is how a point gets its labels where rows have several: see
+    `smotext_ray.plan.multilabel`.
+
     ``variant`` determines which texts are sources: see `smotext_ray.plan.variants`; ``n_clusters``
     is for kmeans. A point mixes its source with ``neighbors_per_point`` of the k neighbors.
     """
@@ -133,6 +153,7 @@ class PlanConfig(Section):
     n_clusters: int = Field(8, ge=1)
     neighbors_per_point: int = Field(1, ge=1)
     alpha: float = Field(1.0, gt=0)
+    label_sets: LabelSets = "ranking"
     seed: int = Field(0, ge=0)
     max_rounds: int = Field(3, ge=1)
     expected_acceptance: float = Field(1.0, gt=0, le=1)
@@ -194,11 +215,16 @@ class GateConfig(Section):
     ``cleaning`` also rejects texts that imbalanced-learn's edited nearest neighbors or Tomek links
     would remove from the corpus again: see `smotext_ray.gate.cleaning`.
 
+    Where rows have several labels, ``labels`` says what becomes of a text that has lost a label of
+    its point: it is left without it, or rejected. Without the label that the point was made for, it
+    is always rejected, unless ``same_class`` is off.
+
     Of a class that gets no points, at most ``reference_rows`` are embedded, to tell it from others.
     """
 
     min_cosine: float = Field(0.35, ge=-1, le=1)
     same_class: bool = True
+    labels: OnLostLabel = "drop"
     max_parent_overlap: float = Field(0.8, gt=0, le=1)
     max_repetition: float = Field(0.5, gt=0, le=1)
     reject_truncated: bool = True
@@ -310,19 +336,3 @@ class RunConfig(Section):
                 "reveal; leave one of the two out."
             )
         return self
-
-
-def config_json(config: RunConfig) -> dict[str, Any]:
-    """The configuration as plain JSON values, for the manifest.
-
-    The privacy section is left out unless epsilon is set, and so is how text files are written
-    unless it is told; credentials are removed from the input URI.
-    """
-    content = dict(json.loads(config.model_dump_json()))
-    content["input"]["path"] = without_keys(config.input.path)
-    for name in ("format", "delimiter", "quoting", "header", "encoding"):
-        if content["input"][name] == InputConfig.model_fields[name].default:
-            del content["input"][name]
-    if config.privacy.epsilon is None:
-        del content["privacy"]
-    return content

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from smotext_ray.config.schema import InputConfig
+from smotext_ray.corpus.plain import plain, plain_type
 from smotext_ray.errors import UserError
 
 BLOCK_ROWS = 8192
+OPTIONS = {role: f"--{role}-column" for role in ("text", "label", "id")}
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,37 @@ def require_columns(names: list[str], config: InputConfig, where: str) -> None:
             listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
             raise UserError(
                 f"{where} has no column {name!r}; name one of its columns ({listed}) "
-                f"with --{role}-column."
+                f"with {OPTIONS.get(role, '--label-columns')}."
             )
 
 
 def asked_columns(config: InputConfig) -> dict[str, str]:
     """The names of the required columns, by what they are for."""
-    asked = {"text": config.text_column, "label": config.label_column, "id": config.id_column}
+    labels = {"label": config.label_column}
+    if config.label_columns is not None:
+        labels = {f"label {name}": name for name in config.label_columns}
+    asked = {"text": config.text_column, **labels, "id": config.id_column}
     return {role: name for role, name in asked.items() if name is not None}
+
+
+def plain_column(block: Block, name: str) -> pa.Array:
+    """A column as a single array, in its `plain_type`.
+
+    Parameters
+    ----------
+    block : Block
+    name : str
+
+    Returns
+    -------
+    pyarrow.Array
+        Nulls if the block lacks the column, which can happen with JSON lines.
+    """
+    if name not in block.table.column_names:
+        return pa.nulls(block.table.num_rows)
+    column = block.table.column(name)
+    if column.num_chunks == 1:
+        return plain(column.chunk(0))
+    return pa.chunked_array(
+        [plain(chunk) for chunk in column.chunks], plain_type(column.type)
+    ).combine_chunks()

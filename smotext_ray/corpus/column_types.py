@@ -56,6 +56,8 @@ class ColumnTypes:
         The label column: never inferred as float, because "1.5" may be a class name.
     id : str, optional
         The id column: only integers or strings.
+    joined : str, optional
+        The label column, if it has several labels joined to a string.
 
     Attributes
     ----------
@@ -65,9 +67,12 @@ class ColumnTypes:
         Whether a column has been widened, so that its values may not fit.
     """
 
-    def __init__(self, text: str, label: str, id: str | None = None) -> None:
+    def __init__(
+        self, text: str, label: str | None, id: str | None = None, joined: str | None = None
+    ) -> None:
         self._text = text
-        self._not_guessed = {label: {pa.float64()}, id: {pa.float64(), pa.bool_()}}
+        every = {kind for kind, _ in GUESSES}
+        self._not_guessed = {label: {pa.float64()}, id: {pa.float64(), pa.bool_()}, joined: every}
         self._fields: dict[str, pa.Field] = {}
         self._metadata = SchemaMetadata()
         self._guesses: dict[str, list[pa.DataType]] = {}

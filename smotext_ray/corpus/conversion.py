@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from smotext_ray.corpus.blocks import Block
+from smotext_ray.corpus.blocks import Block, plain_column
 from smotext_ray.corpus.column_types import is_string
 from smotext_ray.corpus.plain import plain_type
-from smotext_ray.corpus.validation import plain_column
 from smotext_ray.errors import UserError
 
 

@@ -21,7 +21,7 @@ from pyarrow import fs
 
 from smotext_ray.config.choices import Quoting
 from smotext_ray.config.schema import InputConfig
-from smotext_ray.corpus.blocks import asked_columns
+from smotext_ray.corpus.blocks import OPTIONS, asked_columns
 from smotext_ray.corpus.text_files import buffered, find_encoding, open_bytes
 from smotext_ray.errors import UserError
 
@@ -189,7 +189,8 @@ def _missing(lines: _Lines, delimiter: str, cells: list[str], config: InputConfi
     role, name = next((r, n) for r, n in asked_columns(config).items() if n not in names)
     listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     return (
-        f"{path} has no column {name!r}; name one of its columns ({listed}) with --{role}-column."
+        f"{path} has no column {name!r}; name one of its columns ({listed}) with "
+        f"{OPTIONS.get(role, '--label-columns')}."
     )
 
 

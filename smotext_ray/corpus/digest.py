@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from smotext_ray.tables import is_list
+
 MODULUS = 1 << 64
 
 
@@ -38,7 +40,10 @@ class RowDigest:
             return
         rows = pd.DataFrame({"row": np.arange(first, first + len(texts)), "text": _objects(texts)})
         hashes = pd.util.hash_pandas_object(rows, index=False, categorize=False).to_numpy()
-        encoded = pa.chunked_array(labels).combine_chunks().dictionary_encode()
+        labels = pa.chunked_array(labels).combine_chunks()
+        if is_list(labels.type):
+            labels = pa.array(map(json.dumps, labels.to_pylist()), pa.string())
+        encoded = labels.dictionary_encode()
         sums = np.zeros(len(encoded.dictionary), np.uint64)
         np.add.at(sums, encoded.indices.to_numpy(), hashes)  # wraps around
         for label, number in zip(encoded.dictionary.to_pylist(), sums.tolist(), strict=True):

@@ -157,6 +157,7 @@ def _without(config: InputConfig, told: dict[str, str | None]) -> InputConfig:
         update={
             "text_column": names["text"],
             "label_column": names["label"],
+            "label_columns": tuple(n for n in config.label_columns or () if n not in told) or None,
             "id_column": own.get("id"),
         }
     )

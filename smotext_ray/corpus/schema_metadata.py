@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from smotext_ray.errors import UserError
+from smotext_ray.tables import label_value_type
 
 HUGGINGFACE = b"huggingface"
 PANDAS = b"pandas"
@@ -84,10 +85,17 @@ def features(metadata: Metadata | None) -> dict[str, Any]:
 
 
 def class_names(schema: pa.Schema, column: str) -> dict[int, str]:
-    """The names of a column's integers, if it is a ClassLabel of ``datasets``; else empty."""
+    """The names of a column's integers, if it is a ClassLabel of ``datasets``; else empty.
+
+    Or a column of lists of these.
+    """
     feature = features(schema.metadata).get(column, {})
+    if isinstance(feature.get("feature"), dict):
+        feature = feature["feature"]
     names = feature.get("names") if feature.get("_type") == "ClassLabel" else None
-    if not isinstance(names, list) or not pa.types.is_integer(schema.field(column).type):
+    if not isinstance(names, list) or column not in schema.names:
+        return {}
+    if not pa.types.is_integer(label_value_type(schema.field(column).type)):
         return {}
     return {number: name for number, name in enumerate(names) if isinstance(name, str)}
 

@@ -12,8 +12,9 @@ from pyarrow import fs
 
 from smotext_ray.config.schema import InputConfig
 from smotext_ray.corpus.column_types import is_string
-from smotext_ray.corpus.conversion import converted, label_type
+from smotext_ray.corpus.conversion import converted
 from smotext_ray.corpus.digest import RowDigest
+from smotext_ray.corpus.label_sets import has_label_sets, label_columns, staged_label_type
 from smotext_ray.corpus.plain import in_categories, plain_type, restored
 from smotext_ray.corpus.sources import read_blocks
 from smotext_ray.corpus.survey import CorpusSummary, roles
@@ -53,7 +54,8 @@ def stage_corpus(
     Notes
     -----
     The columns are ``id`` (int64 or string), ``text`` (string), ``label`` (string, integer, bool or
-    float), then every other column of the input under ``extra.`` and its own name. Without an id
+    float; a list where rows have several), then every other column of the input under ``extra.``
+    and its own name; so are the label columns of several labels. Without an id
     column, ``id`` is the 0-based row number in the input, counting bad rows too, so that users can
     find the row.
     """
@@ -103,7 +105,7 @@ def original_columns(
     pyarrow.Table
         The input's columns with their original names, order and types, without a generated ``id``.
     """
-    staged = roles(config)
+    staged = roles(config, _is_multilabel(config, schema))
     columns = []
     for field in schema:
         name = staged.get(field.name, EXTRA + field.name)
@@ -121,6 +123,35 @@ def original_columns(
     return pa.table(columns, schema=schema)
 
 
+def sampled_columns(
+    samples: pa.Table,
+    config: InputConfig,
+    schema: pa.Schema,
+    categories: Mapping[str, pa.Array] | None = None,
+) -> pa.Table:
+    """Texts of samples and their labels as rows of the input; its other columns are null.
+
+    Parameters
+    ----------
+    samples : pyarrow.Table
+        ``text``, and ``label`` or, in a corpus of rows with several, ``labels``.
+    config, schema, categories
+        As in `original_columns`.
+    """
+    if "labels" not in samples.column_names:
+        table = samples.select(["text", "label"])
+    else:
+        table = samples.select(["text"])
+        written = label_columns(samples["labels"].combine_chunks(), config, schema)
+        for name, column in written.items():
+            table = table.append_column(EXTRA + name, column)
+    return original_columns(table, config, schema, categories)
+
+
+def _is_multilabel(config: InputConfig, schema: pa.Schema) -> bool:
+    return has_label_sets(config, dict(zip(schema.names, schema.types, strict=True)))
+
+
 def staged_rows(
     config: InputConfig, survey: CorpusSummary, labels: pa.DataType | None = None
 ) -> Iterator[pa.Table]:
@@ -133,8 +164,8 @@ def staged_rows(
     labels : pyarrow.DataType, optional
         Type of the labels, if not the one that follows from the survey.
     """
-    staged = roles(config)
-    labels = labels or label_type(survey.schema.field(config.label_column).type)
+    staged = roles(config, _is_multilabel(config, survey.schema))
+    labels = labels or staged_label_type(config, survey.schema)
     row = 0
     for block in read_blocks(config, survey.schema):
         text, label, verdict = validate_rows(block, config)

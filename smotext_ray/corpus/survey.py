@@ -6,7 +6,6 @@ anything, and then to write the valid rows.
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,22 +13,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from smotext_ray.config.schema import InputConfig
-from smotext_ray.corpus.blocks import Block, require_columns
-from smotext_ray.corpus.column_types import ColumnTypes, is_string
-from smotext_ray.corpus.conversion import converted, label_type
-from smotext_ray.corpus.digest import RowDigest
+from smotext_ray.corpus.blocks import asked_columns, require_columns
+from smotext_ray.corpus.column_types import ColumnTypes
+from smotext_ray.corpus.conversion import converted
+from smotext_ray.corpus.label_sets import has_label_sets, staged_label_type
 from smotext_ray.corpus.plain import plain_type, restored
 from smotext_ray.corpus.schema_metadata import class_names
 from smotext_ray.corpus.sources import read_blocks
-from smotext_ray.corpus.validation import REASONS, check_names, read_ids, validate_rows
+from smotext_ray.corpus.tally import Tally, id_hashes
+from smotext_ray.corpus.validation import REASONS, check_names, read_ids
 from smotext_ray.errors import UserError
-from smotext_ray.utils.text import alike, distinct_part
-
-EXAMPLES = 5
+from smotext_ray.tables import label_value_type
+from smotext_ray.utils.text import alike
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class CorpusSummary:
     rows : int
         Number of valid rows.
     class_counts : dict
-        Label to number of valid rows, sorted by ``str(label)``.
+        Label to number of valid rows with it, sorted by ``str(label)``.
     bad_rows : dict of str to BadRows
         Reason to rows; a row counts once, with its first reason.
     schema : pyarrow.Schema
@@ -73,6 +71,8 @@ class CorpusSummary:
         Sentences about what may not be meant.
     class_names : dict of int to str
         Names of the classes, if the labels are a ClassLabel of ``datasets``.
+    is_multilabel : bool
+        Whether rows have sets of labels.
     """
 
     rows: int
@@ -85,6 +85,7 @@ class CorpusSummary:
     singletons: frozenset[Any] = frozenset()
     warnings: tuple[str, ...] = ()
     class_names: dict[int, str] = field(default_factory=dict)
+    is_multilabel: bool = False
 
 
 def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
@@ -108,8 +109,9 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
         ``least_classes`` classes.
     """
     _check_roles(config)
-    types = ColumnTypes(config.text_column, config.label_column, config.id_column)
-    tally = _Tally()
+    joined = None if config.label_delimiter is None else config.label_column
+    types = ColumnTypes(config.text_column, config.label_column, config.id_column, joined)
+    tally = Tally()
     for block in read_blocks(config):
         check_names(block)
         types.add(block)
@@ -126,7 +128,8 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
         check_fitting(schema, config)
     if config.id_column is not None:
         _check_unique(tally, config)
-    kind = label_type(schema.field(config.label_column).type)
+    is_multilabel = has_label_sets(config, dict(zip(schema.names, schema.types, strict=True)))
+    kind = label_value_type(staged_label_type(config, schema))
     class_counts = _class_counts(tally.labels, kind)
     survey = CorpusSummary(
         rows=tally.good,
@@ -135,67 +138,24 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
         schema=schema,
         mean_characters=tally.characters / max(tally.good, 1),
         categories=types.categories,
-        digest=tally.digest.of_labels(lambda labels: _as_type(labels, kind)),
+        digest=tally.digest.of_labels(
+            list if is_multilabel else lambda labels: _as_type(labels, kind)
+        ),
         singletons=_singletons(tally.distinct, class_counts, kind),
         warnings=tuple(look_alikes(class_counts)),
         class_names=class_names(schema, config.label_column),
+        is_multilabel=is_multilabel,
     )
     _check_rows(survey, tally.seen, config, least_classes)
     return survey
 
 
-def roles(config: InputConfig) -> dict[str, str]:
-    """The input's names of the staged columns ``id``, ``text`` and ``label``."""
-    staged = {config.text_column: "text", config.label_column: "label"}
+def roles(config: InputConfig, is_multilabel: bool = False) -> dict[str, str]:
+    """The input's names of the staged columns ``id``, ``text`` and, for one label, ``label``."""
+    staged = {config.text_column: "text"}
+    if not is_multilabel:
+        staged[config.label_column] = "label"
     return staged if config.id_column is None else {**staged, config.id_column: "id"}
-
-
-@dataclass
-class _Tally:
-    """Running counts of the survey, block by block."""
-
-    seen: int = 0
-    good: int = 0
-    characters: int = 0
-    labels: Counter[Any] = field(default_factory=Counter)
-    bad: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[Any]] = field(default_factory=dict)
-    digest: RowDigest = field(default_factory=RowDigest)
-    distinct: dict[Any, set[int]] = field(default_factory=dict)  # hashes of the first two texts
-    # 8 bytes per row, the only thing here that grows with the corpus: the id itself, or the hash of
-    # a string (ids with the same hash are read again and compared).
-    hashes: array[int] = field(default_factory=lambda: array("q"))
-
-    def add(self, block: Block, config: InputConfig) -> None:
-        text, label, verdict = validate_rows(block, config)
-        ids = read_ids(block, config, self.seen)
-        for code, reason in enumerate(REASONS, 1):
-            rows = np.flatnonzero(verdict == code)
-            if rows.size:
-                self.bad[reason] += rows.size
-                examples = self.examples.setdefault(reason, [])
-                first = rows[: EXAMPLES - len(examples)]
-                examples += ids.take(pa.array(first)).to_pylist()
-        good = pa.array(verdict == 0)
-        texts, labels = text.filter(good), label.filter(good)
-        self.characters += pc.sum(pc.utf8_length(texts)).as_py() or 0
-        for entry in labels.value_counts().to_pylist():
-            self.labels[entry["values"]] += entry["counts"]
-        self.digest.add(self.good, texts, labels)
-        self._add_distinct(texts, labels)
-        if config.id_column is not None:
-            self.hashes.frombytes(_hashes(ids).tobytes())
-        self.seen += block.table.num_rows
-        self.good += int((verdict == 0).sum())
-
-    def _add_distinct(self, texts: pa.Array, labels: pa.Array) -> None:
-        for label in labels.unique().to_pylist():
-            known = self.distinct.setdefault(label, set())
-            if len(known) < 2:
-                for text in texts.filter(pc.equal(labels, pa.scalar(label, labels.type))):
-                    known.add(hash(distinct_part(text.as_py())))
-                    if len(known) == 2:
-                        break
 
 
 def _singletons(
@@ -220,7 +180,7 @@ def look_alikes(labels: Iterable[Any]) -> Iterator[str]:
             )
 
 
-def _check_unique(tally: _Tally, config: InputConfig) -> None:
+def _check_unique(tally: Tally, config: InputConfig) -> None:
     hashes = np.frombuffer(tally.hashes, np.int64)
     hashes.sort()
     suspects = hashes[1:][hashes[1:] == hashes[:-1]]
@@ -229,7 +189,7 @@ def _check_unique(tally: _Tally, config: InputConfig) -> None:
     seen: set[Any] = set()
     for block in read_blocks(config):
         ids = read_ids(block, config, 0)
-        for row in np.flatnonzero(np.isin(_hashes(ids), suspects)):
+        for row in np.flatnonzero(np.isin(id_hashes(ids), suspects)):
             value = ids[int(row)].as_py()
             if value in seen:
                 raise UserError(
@@ -237,12 +197,6 @@ def _check_unique(tally: _Tally, config: InputConfig) -> None:
                     "unique, or omit --id-column to number the rows."
                 )
             seen.add(value)
-
-
-def _hashes(ids: pa.Array) -> np.ndarray:
-    if is_string(ids.type):
-        return np.fromiter(map(hash, ids.to_pylist()), np.int64, len(ids))
-    return ids.to_numpy()
 
 
 def _check_storable(schema: pa.Schema, config: InputConfig) -> None:
@@ -270,18 +224,21 @@ def check_fitting(schema: pa.Schema, config: InputConfig) -> None:
     UserError
         With the column and the types.
     """
+    kinds = dict(zip(schema.names, schema.types, strict=True))
+    is_multilabel = has_label_sets(config, kinds)
+    converted_before = {config.text_column, *(() if is_multilabel else [config.label_column])}
     for block in read_blocks(config, schema):
         for field_ in schema:
-            if field_.name not in (config.text_column, config.label_column):
+            if field_.name not in converted_before:
                 converted(block, field_.name, field_.type)
 
 
 def _check_roles(config: InputConfig) -> None:
-    if len(roles(config)) < 2 + (config.id_column is not None):
+    asked = list(asked_columns(config).values())
+    if len(set(asked)) < len(asked):
+        named = ", ".join(map(repr, asked[:-1]))
         raise UserError(
-            "The text, label and id columns must be different; "
-            f"they are {config.text_column!r}, {config.label_column!r}"
-            + (f" and {config.id_column!r}." if config.id_column is not None else ".")
+            f"The text, label and id columns must be different; they are {named} and {asked[-1]!r}."
         )
 
 
@@ -301,6 +258,14 @@ def _check_rows(survey: CorpusSummary, seen: int, config: InputConfig, least_cla
         raise UserError(
             f"{config.shown} has no usable row: {listed}; fix the rows, or choose other columns."
         )
+    if survey.is_multilabel and len(survey.class_counts) < least_classes:
+        found = (
+            "only the label " + repr(*survey.class_counts) if survey.class_counts else "no label"
+        )
+        raise UserError(
+            f"The rows of {config.shown} have {found}; use a corpus with at least two labels, or "
+            "choose other columns."
+        )
     if len(survey.class_counts) < least_classes:
         (label,) = survey.class_counts
         raise UserError(
@@ -317,7 +282,7 @@ def _class_counts(labels: Counter[Any], kind: pa.DataType) -> dict[Any, int]:
     return dict(sorted(counts.items(), key=lambda item: str(item[0])))
 
 
-def _bad_rows(tally: _Tally, schema: pa.Schema, config: InputConfig) -> dict[str, BadRows]:
+def _bad_rows(tally: Tally, schema: pa.Schema, config: InputConfig) -> dict[str, BadRows]:
     kind = pa.int64()
     if config.id_column is not None:
         kind = plain_type(schema.field(config.id_column).type)

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smotext_ray.config.schema import InputConfig
-from smotext_ray.corpus.blocks import Block, require_columns
+from smotext_ray.corpus.blocks import Block, plain_column, require_columns
 from smotext_ray.corpus.column_types import is_string
-from smotext_ray.corpus.plain import plain, plain_type
+from smotext_ray.corpus.label_sets import has_label_sets, read_label_sets
 from smotext_ray.errors import UserError
-from smotext_ray.tables import RESERVED
+from smotext_ray.tables import RESERVED, is_list, label_pairs
 
 NO_TEXT = "-"  # stands for a text that cannot be used, where no text may change what is visible
 
@@ -38,7 +38,7 @@ def validate_rows(block: Block, config: InputConfig) -> tuple[pa.Array, pa.Array
     text : pyarrow.StringArray
         Null if it is not a string.
     label : pyarrow.Array
-        Strings, integers, bools or floats.
+        Strings, integers, bools or floats, or lists of strings or integers.
     verdict : ndarray of int8, shape (rows,)
         0 for a valid row, else 1 + the index of its reason in ``REASONS``.
 
@@ -48,17 +48,12 @@ def validate_rows(block: Block, config: InputConfig) -> tuple[pa.Array, pa.Array
         If labels have an unsupported type, or strings are not UTF-8.
     """
     text = plain_column(block, config.text_column)
-    label = plain_column(block, config.label_column)
+    label = _labels(block, config)
     not_text = block.not_text
     if not is_string(text.type):
         not_text, text = text.is_valid(), pa.nulls(len(text))
     text = text.cast(pa.string())
     _check_encoding(text, config.text_column, block)
-    if is_string(label.type):
-        label = label.cast(pa.string())
-        _check_encoding(label, config.label_column, block)
-    else:
-        _check_label_type(label.type, config)
     no = np.zeros(len(text), bool)
     is_other = no if not_text is None else _mask(not_text)
     if config.on_bad_row == "replace":
@@ -69,7 +64,7 @@ def validate_rows(block: Block, config: InputConfig) -> tuple[pa.Array, pa.Array
         "text is empty": _is_blank(text),
         "text is not a string": is_other,
         "label is null": _mask(label.is_null(nan_is_null=True)),
-        "label is empty": _is_blank(label) if is_string(label.type) else no,
+        "label is empty": _has_blank(label),
     }
     verdict = np.zeros(len(text), np.int8)
     for code, reason in enumerate(REASONS, 1):
@@ -128,29 +123,6 @@ def read_ids(block: Block, config: InputConfig, first_row: int) -> pa.Array:
         ) from error
 
 
-def plain_column(block: Block, name: str) -> pa.Array:
-    """A column as a single array, in its `plain_type`.
-
-    Parameters
-    ----------
-    block : Block
-    name : str
-
-    Returns
-    -------
-    pyarrow.Array
-        Nulls if the block lacks the column, which can happen with JSON lines.
-    """
-    if name not in block.table.column_names:
-        return pa.nulls(block.table.num_rows)
-    column = block.table.column(name)
-    if column.num_chunks == 1:
-        return plain(column.chunk(0))
-    return pa.chunked_array(
-        [plain(chunk) for chunk in column.chunks], plain_type(column.type)
-    ).combine_chunks()
-
-
 def check_names(block: Block) -> None:
     """Reject input columns with names reserved for the result.
 
@@ -177,6 +149,29 @@ def _mask(bools: pa.Array) -> np.ndarray:
 def _is_blank(strings: pa.Array) -> np.ndarray:
     # Separators, control and format characters: nothing that is seen.
     return _mask(pc.match_substring_regex(strings, r"^[\pZ\p{Cc}\p{Cf}]*$").fill_null(False))
+
+
+def _has_blank(label: pa.Array) -> np.ndarray:
+    """The rows with a label that nobody sees."""
+    found = np.zeros(len(label), bool)
+    rows, labels = label_pairs(label)
+    if is_string(labels.type):
+        found[rows[_is_blank(labels)]] = True
+    return found
+
+
+def _labels(block: Block, config: InputConfig) -> pa.Array:
+    kinds = dict(zip(block.table.column_names, block.table.schema.types, strict=True))
+    if has_label_sets(config, kinds):
+        label = read_label_sets(block, config)
+    else:
+        label = plain_column(block, config.label_column)
+        if is_string(label.type):
+            label = label.cast(pa.string())
+        else:
+            _check_label_type(label.type, config)
+    _check_encoding(label.flatten() if is_list(label.type) else label, config.label_column, block)
+    return label
 
 
 def _check_encoding(strings: pa.Array, name: str, block: Block) -> None:

@@ -41,9 +41,14 @@ class ClassReference:
 
     def holds(self, text: str) -> bool:
         """Whether the corpus contains this text, ignoring case and white space."""
-        wanted = fingerprint(text)
-        at = int(np.searchsorted(self.fingerprints, wanted))
-        return at < len(self.fingerprints) and int(self.fingerprints[at]) == wanted
+        return has_fingerprint(self.fingerprints, text)
+
+
+def has_fingerprint(fingerprints: np.ndarray, text: str) -> bool:
+    """Whether a text's fingerprint is among these, which are sorted."""
+    wanted = fingerprint(text)
+    at = int(np.searchsorted(fingerprints, wanted))
+    return at < len(fingerprints) and int(fingerprints[at]) == wanted
 
 
 def class_reference(
@@ -63,18 +68,25 @@ def class_reference(
     """
     means = sums / counts[:, None]
     within = (scatter - (means * counts[:, None]).T @ means) / counts.sum()
-    d = len(within)
-    # Few rows cannot determine d x d values, so the covariance is shrunk toward a multiple of the
-    # identity, as if d more rows with isotropic variance had been seen.
-    shrinkage = d / (d + counts.sum())
-    shrunk = (1 - shrinkage) * within + shrinkage * np.trace(within) / d * np.eye(d)
-    values, vectors = np.linalg.eigh(shrunk)
-    whitener = vectors / np.sqrt(np.maximum(values, 1e-12))
+    whitener = whitener_of(within, counts.sum())
     return ClassReference(
         means=(means @ whitener).astype(np.float32),
         whitener=whitener.astype(np.float32),
         fingerprints=np.unique(fingerprints),
     )
+
+
+def whitener_of(covariance: np.ndarray, rows: float) -> np.ndarray:
+    """What transforms embeddings to unit covariance; shape (d, d), float64.
+
+    Few rows cannot determine d x d values, so the covariance is shrunk toward a multiple of the
+    identity, as if d more rows with isotropic variance had been seen.
+    """
+    d = len(covariance)
+    shrinkage = d / (d + rows)
+    shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / d * np.eye(d)
+    values, vectors = np.linalg.eigh(shrunk)
+    return np.asarray(vectors / np.sqrt(np.maximum(values, 1e-12)))
 
 
 def sum_up(

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from smotext_ray.config.schema import GateConfig
+from smotext_ray.gate.label_reference import LabelReference
 from smotext_ray.gate.reasons import REASON_OF_CLEANING, Reason
 from smotext_ray.gate.reference import ClassReference
 from smotext_ray.utils.text import words
@@ -52,7 +53,8 @@ class Candidate:
     cosine : float
         Of the text's embedding to the point; NaN where it has none.
     right_class : bool
-        Whether the text is nearest to its own class.
+        Whether the text is nearest to its own class. Where rows have several labels: whether it
+        has kept the one that it was made for, and with ``gate.labels`` "reject" all others.
     unclean : bool
         Whether ``gate.cleaning`` would remove the text from the corpus.
     """
@@ -67,7 +69,7 @@ class Candidate:
 def choose_candidate(
     candidates: Sequence[Candidate],
     parents: Sequence[str],
-    reference: ClassReference,
+    reference: ClassReference | LabelReference,
     config: GateConfig,
 ) -> Verdict:
     """Choose one of a point's candidates.
@@ -80,7 +82,7 @@ def choose_candidate(
     candidates : sequence of Candidate, at least one
     parents : sequence of str
         The texts that the point lies among.
-    reference : ClassReference
+    reference : ClassReference or LabelReference
     config : GateConfig
 
     Returns
@@ -98,7 +100,10 @@ def choose_candidate(
 
 
 def why_rejected(
-    candidate: Candidate, parents: Sequence[str], reference: ClassReference, config: GateConfig
+    candidate: Candidate,
+    parents: Sequence[str],
+    reference: ClassReference | LabelReference,
+    config: GateConfig,
 ) -> Reason | Literal[""]:
     """The first check that a text fails, or "" where it fails none."""
     text = candidate.text

@@ -21,6 +21,7 @@ from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import JobFacts
 from smotext_ray.run.tables import plan_table
 from smotext_ray.run.throughput import write_progress
+from smotext_ray.tables import label_value_type
 
 CPU_ROWS = 64
 BLOCK_SECONDS = 1.0
@@ -48,7 +49,7 @@ def decode_directory(
     if len(rows_of_files) == 1:
         # Full rounds of blocks: with 4 blocks for 3 actors, two of them would idle.
         blocks = min(job.rows, math.ceil(blocks / decoders.actors) * decoders.actors)
-    label_type = embeddings.schema.field("label").type
+    label_type = label_value_type(embeddings.schema.field("label").type)
     attempts = f"checkpoints/{job.name}-attempts"
     in_flight = config.resources.decode_blocks_in_flight
     started = time.monotonic()

@@ -20,7 +20,7 @@ from smotext_ray.pipeline.needed import ChosenRows, choose_rows, rows_to_embed, 
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.preflight import Opened, has_epsilon, input_of, survey_input
 from smotext_ray.pipeline.release import release_corpus
-from smotext_ray.plan.strategy import targets
+from smotext_ray.pipeline.wanted import wanted_texts
 from smotext_ray.privacy.promise import promise
 from smotext_ray.run.corpus_files import corpus_files
 from smotext_ray.run.directory import CLIPPED, TO_EMBED, Run
@@ -74,6 +74,7 @@ def _begun(opened: Opened) -> Manifest:
         bad_rows=_bad_rows(opened.config, survey),
         columns=survey.schema.names,
         class_names=survey.class_names or None,
+        multilabel=survey.is_multilabel or None,
         digest=survey.digest,
     )
     now = datetime.now(UTC).isoformat()
@@ -131,11 +132,10 @@ def _choose(config: RunConfig, run: Run, manifest: Manifest, executor: Executor)
 
 def choose(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> int:
     """Write the rows that are to be embedded to ``to_embed/``; their number."""
-    strategy = manifest.effective_config.plan.sampling_strategy
-    is_grown = bool(manifest.expansions)
-    names = manifest.input.class_names
-    points = {*targets(manifest.class_counts, strategy, is_grown, names), *manifest.planned()}
-    rows = sum(rows_to_embed(config, manifest.class_counts, points).values())
+    points = {*wanted_texts(manifest.effective_config, manifest), *manifest.planned()}
+    rows = manifest.input.rows
+    if not manifest.is_multilabel:
+        rows = sum(rows_to_embed(config, manifest.class_counts, points).values())
     chosen: ChosenRows = executor.call(
         choose_rows,
         run,

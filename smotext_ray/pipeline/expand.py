@@ -214,6 +214,7 @@ def _note(entry: Expansion, run: Run, manifest: Manifest, found: NewRows) -> Non
         manifest.effective_config,
         allow_reached=True,
         names=manifest.input.class_names,
+        is_multilabel=manifest.is_multilabel,
     )
     del manifest.stages["result"]
     if found.new:
@@ -222,5 +223,5 @@ def _note(entry: Expansion, run: Run, manifest: Manifest, found: NewRows) -> Non
         manifest.input.files = entry.files_before + found.files
         del manifest.stages["embed"], manifest.stages["reference"]
     manifest.stages.pop("choose", None)  # a class that now gets points needs all of its rows
-    manifest.targets = None
+    manifest.targets = manifest.together = None
     manifest.save(run)

@@ -23,6 +23,7 @@ from smotext_ray.pipeline.actors import REAL, Actors
 from smotext_ray.pipeline.jobs import DecodeJob, EmbedJob, PlanJob
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import JobFacts
+from smotext_ray.tables import label_value_type
 from smotext_ray.utils.bars import polled_bar
 from smotext_ray.utils.cpu import Dtype
 
@@ -76,7 +77,9 @@ class Local:
                         config=config,
                         run_uri=run.address,
                         labels=job.labels,
-                        label_type=run.table("embeddings").schema.field("label").type,
+                        label_type=label_value_type(
+                            run.table("embeddings").schema.field("label").type
+                        ),
                         counter=counter,
                     )
                 _keep(run, gate(decode(block)), job.directory, job.id_column)

@@ -23,6 +23,7 @@ from smotext_ray.gate.reference_rows import EVERY, last_hashes
 from smotext_ray.run.directory import TO_EMBED, Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.written import written_rows
+from smotext_ray.tables import label_pairs, label_value_type
 from smotext_ray.utils.hashes import id_hashes
 
 SORTED_BYTES = 1 << 26  # of rows that are sorted at a time
@@ -48,7 +49,7 @@ class ChosenRows:
 
 
 def whole_classes(config: RunConfig, labels: Collection[Any], points: Collection[Any]) -> set[Any]:
-    """The classes of which every row is embedded.
+    """The classes of which every row is embedded, in a corpus of rows of one class each.
 
     Parameters
     ----------
@@ -104,7 +105,8 @@ def choose_rows(
     a file embeds them once.
     """
     embedded = _embedded(run)
-    labels = pa.array(manifest.labels, run.table("corpus").schema.field("label").type)
+    kind = label_value_type(run.table("corpus").schema.field("label").type)
+    labels = pa.array(manifest.labels, kind)
     last = _last_hashes(run, manifest, files, labels, whole)
     run.clear(TO_EMBED)
     directory, chosen = run.make(TO_EMBED), ChosenRows()
@@ -131,7 +133,11 @@ def _last_hashes(
 ) -> NDArray[np.uint64]:
     most = manifest.config.gate.reference_rows
     counts = manifest.class_counts
-    is_whole = np.array([label in whole or counts[label] <= most for label in counts], bool)
+    # A row with several labels tells of those that it has not, too.
+    is_whole = np.array(
+        [manifest.is_multilabel or label in whole or counts[label] <= most for label in counts],
+        bool,
+    )
     if is_whole.all():
         return np.full(len(is_whole), EVERY, np.uint64)
     parts = (run.read_table(file, ["id", "label"]) for file in files)
@@ -153,8 +159,11 @@ def _missing(
         table = run.read_table(file, ["id", "text", "label"])
         hashes = id_hashes(table["id"])
         is_there = _among(hashes, embedded)
-        is_needed = hashes <= last[_codes(table, labels)]
-        for entry in pc.value_counts(table["label"].filter(pa.array(is_there | is_needed))):
+        is_needed = np.ones(len(table), bool)
+        if (last < EVERY).any():
+            is_needed = hashes <= last[_codes(table, labels)]
+        _, found = label_pairs(table["label"].filter(pa.array(is_there | is_needed)))
+        for entry in pc.value_counts(found):
             chosen.counts[entry["values"].as_py()] += entry["counts"].as_py()
         yield table.filter(pa.array(is_needed & ~is_there))
 

@@ -25,6 +25,7 @@ from smotext_ray.corpus.survey import check_fitting, survey_corpus
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import Run
 from smotext_ray.run.result import read_input_schema
+from smotext_ray.tables import label_pairs
 from smotext_ray.utils.text import distinct_part
 
 
@@ -41,18 +42,16 @@ class NewRows:
     files : int
         Number of corpus files written.
     class_counts : Counter
-        Number of new rows per class.
+        Number of new rows per class, or with each label.
+    new : int
+        Number of new rows.
     """
 
     read: int = 0
     changed: int = 0
     files: int = 0
     class_counts: Counter[Any] = field(default_factory=Counter)
-
-    @property
-    def new(self) -> int:
-        """Number of new rows."""
-        return self.class_counts.total()
+    new: int = 0
 
 
 def stage_unseen(
@@ -140,7 +139,8 @@ class _Seen:
                 keep[row] = names[row] not in self.added
                 self.added.add(int(names[row]))
         table = table.filter(pa.array(keep))
-        found.class_counts.update(table["label"].to_pylist())
+        found.class_counts.update(label_pairs(table["label"])[1].to_pylist())
+        found.new += len(table)
         if self.numbered:
             first = self.next_id
             self.next_id += table.num_rows

@@ -18,14 +18,17 @@ from smotext_ray.pipeline.jobs import PlanJob
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.plan_files import (
     group_item,
+    labels_together,
     plan_source,
     weight_items,
     weights_directory,
 )
+from smotext_ray.pipeline.wanted import wanted_texts
 from smotext_ray.plan.acceptance import lacking
 from smotext_ray.plan.classes import is_small, rows_gib
+from smotext_ray.plan.multilabel import lacking_labels, rarest_first
 from smotext_ray.plan.shards import Shard, shards
-from smotext_ray.plan.strategy import check_class_sizes, synthetic_targets, targets
+from smotext_ray.plan.strategy import check_class_sizes
 from smotext_ray.plan.weights import without_sources
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import Round, WeightFacts
@@ -106,8 +109,20 @@ def _groups(
 def points_to_plan(config: RunConfig, manifest: Manifest) -> dict[Any, int]:
     """Points to plan now: requested minus accepted texts, divided by the acceptance rate."""
     targets = manifest.targets or {}
-    expected = config.plan.expected_acceptance
-    return lacking(targets, manifest.accepted(), manifest.planned(), expected)
+    expected, got, planned = (
+        config.plan.expected_acceptance,
+        manifest.accepted(),
+        manifest.planned(),
+    )
+    if not manifest.is_multilabel:
+        return lacking(targets, got, planned, expected)
+    order = rarest_first(targets, manifest.class_counts)
+    missing = {label: targets[label] - got.get(label, 0) for label in order}
+    usable = planned - manifest.rejected()
+    together: dict[Any, dict[Any, float]] = {}
+    for label, other, share in manifest.together or ():
+        together.setdefault(label, {})[other] = share
+    return lacking_labels(missing, planned, usable, expected, together)
 
 
 def settle_targets(
@@ -128,7 +143,7 @@ def settle_targets(
     counts = manifest.class_counts
     kept, warnings = check_class_sizes(
         distinct_texts(run, list(counts)),
-        _wanted(config, manifest),
+        wanted_texts(config, manifest),
         config.neighbors.k_neighbors,
         config.neighbors.on_singleton_class,
         manifest.input.class_names,
@@ -137,18 +152,15 @@ def settle_targets(
         manifest.weights, sources = _weigh(config, run, manifest, kept, executor)
         kept, sourceless = without_sources(kept, sources, config, manifest.input.class_names)
         warnings += sourceless
+    if manifest.is_multilabel:
+        found = executor.call(labels_together, run, config, kept)
+        manifest.together = [
+            (label, other, share) for label, more in found.items() for other, share in more.items()
+        ]
     for warning in warnings:
         log.warning(warning)
     manifest.targets, manifest.warnings = kept, warnings
     manifest.save(run)
-
-
-def _wanted(config: RunConfig, manifest: Manifest) -> dict[Any, int]:
-    counts, strategy = manifest.class_counts, config.plan.sampling_strategy
-    names = manifest.input.class_names
-    if manifest.is_private:
-        return synthetic_targets(counts, strategy, names, allow_unknown=True)
-    return targets(counts, strategy, bool(manifest.expansions), names)
 
 
 def _plan_job(

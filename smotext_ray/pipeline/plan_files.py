@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.plan.classes import ClassReader, DistinctTexts, read_corpus
+from smotext_ray.plan.multilabel import shares
 from smotext_ray.plan.neighbors import Nearest
 from smotext_ray.plan.points import NeighborCache, plan_shard, with_texts
 from smotext_ray.plan.shards import Shard, shards
@@ -21,6 +22,8 @@ from smotext_ray.plan.weights import count_sources, source_weights, sources_of
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.tables import weights_table
+
+TOLD_POINTS = 1000
 
 
 def group_item(
@@ -45,6 +48,8 @@ def plan_source(config: RunConfig, manifest: Manifest) -> str:
     # They decide how many points there are, which the shards tell.
     for key in ("max_rounds", "expected_acceptance", "sampling_strategy"):
         del used["plan"][key]
+    if not manifest.is_multilabel:
+        del used["plan"]["label_sets"]
     counts = [[label, number] for label, number in manifest.class_counts.items()]
     return json.dumps([used, counts, len(manifest.expansions or [])], sort_keys=True)
 
@@ -111,6 +116,30 @@ class PlanWriter:
             known = self._known[shard.label]
             tables.append(plan_shard(rows, shard, self._config, self._nearest, sources, known))
         return tables
+
+
+def labels_together(
+    run: Run, config: RunConfig, points: Mapping[Any, int]
+) -> dict[Any, dict[Any, float]]:
+    """Of the first points that are made for each label, the share with each other label.
+
+    Those of round 1, at most `TOLD_POINTS` for a label, which are planned here and not kept. Of
+    more, the share is a mean over as many draws.
+
+    Parameters
+    ----------
+    run : Run
+    config : RunConfig
+    points : mapping of label to int
+        New texts with each label.
+    """
+    reader = ClassReader(run.table("embeddings"))
+    found: dict[Any, dict[Any, float]] = {}
+    for label, number in points.items():
+        (rows,) = reader([label])
+        table = plan_shard(rows, Shard(1, label, 0, min(number, TOLD_POINTS), 0), config)
+        found |= shares(table["label"].combine_chunks(), table["labels"].combine_chunks())
+    return found
 
 
 def write_groups(

@@ -13,7 +13,8 @@ from smotext_ray.corpus.survey import CorpusSummary, survey_corpus
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.on_ray import ON_RAY
-from smotext_ray.plan.strategy import check_class_sizes, synthetic_targets, targets
+from smotext_ray.pipeline.wanted import check_for_labels, new_texts
+from smotext_ray.plan.strategy import check_class_sizes, synthetic_targets
 from smotext_ray.plan.variants import check_rows
 from smotext_ray.privacy.directions import check_directions
 from smotext_ray.privacy.promise import check_input
@@ -71,7 +72,11 @@ def open_checked(config: RunConfig, uri: str, executor: Executor = ON_RAY) -> Op
     check_output(config.input.path, run)
     survey = survey_input(config)
     check_feasible(
-        survey.class_counts, config, singletons=survey.singletons, names=survey.class_names
+        survey.class_counts,
+        config,
+        singletons=survey.singletons,
+        names=survey.class_names,
+        is_multilabel=survey.is_multilabel,
     )
     for sentence in survey.warnings:
         log.warning("%s", sentence)
@@ -98,6 +103,8 @@ def _with_dtype(config: RunConfig, dtype: str) -> RunConfig:
 def survey_input(config: RunConfig) -> CorpusSummary:
     """Check the input; with epsilon, as if it had only text and label columns."""
     survey = survey_corpus(input_of(config))
+    if survey.is_multilabel:
+        check_for_labels(config)
     if not has_epsilon(config):
         return survey
     check_input(config, survey.rows)
@@ -124,6 +131,7 @@ def check_feasible(
     allow_reached: bool = False,
     singletons: Set[Any] = frozenset(),
     names: Mapping[Any, str] | None = None,
+    is_multilabel: bool = False,
 ) -> dict[Any, int]:
     """New points per class; rejects an invalid strategy, or a class with one distinct text.
 
@@ -136,7 +144,7 @@ def check_feasible(
     distinct = {label: 1 if label in singletons else n for label, n in class_counts.items()}
     points, _ = check_class_sizes(
         distinct,
-        targets(class_counts, config.plan.sampling_strategy, allow_reached, names),
+        new_texts(class_counts, config, is_multilabel, allow_reached, names),
         config.neighbors.k_neighbors,
         config.neighbors.on_singleton_class,
         names,

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from smotext_ray.tables import matrix
+from smotext_ray.tables import is_list, label_pairs, label_value_type, matrix
 from smotext_ray.utils.text import distinct_part
 
 SMALL_BYTES = 1 << 28  # a corpus with fewer bytes of embeddings is read completely, once
@@ -51,6 +51,8 @@ class ClassRows:
     embeddings : ndarray of float32, shape (n, d)
     file_rows : ndarray of int64, shape (n,)
         Row number of each row in the files.
+    label_sets : pyarrow.ListArray of length n, or None
+        All labels of each row; None where each has one.
     """
 
     label: Any
@@ -61,6 +63,7 @@ class ClassRows:
     distinct: int
     embeddings: NDArray[np.float32]
     file_rows: NDArray[np.int64]
+    label_sets: pa.ListArray | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ def is_small(rows: int, dim: int) -> bool:
 
 
 def _every_label(source: ds.Dataset, labels: list[Any]) -> list[Any]:
-    found = source.to_table(columns=["label"])["label"].unique().to_pylist()
+    found = label_pairs(source.to_table(columns=["label"])["label"])[1].unique().to_pylist()
     return list(dict.fromkeys([*found, *labels]))
 
 
@@ -172,13 +175,14 @@ def read_classes(source: ds.Dataset, labels: Sequence[Any]) -> list[ClassRows]:
         classes.append(
             ClassRows(
                 label=label,
-                label_type=source.schema.field("label").type,
+                label_type=label_value_type(source.schema.field("label").type),
                 ids=found.ids.take(pa.array(own)),
                 by_id=np.argsort(found.rank[own]),
                 text_of_row=text_of_row[start:end] - start,
                 distinct=int((~repeats[start:end]).sum()),
                 embeddings=embeddings[start:end],
                 file_rows=found.row[own],
+                label_sets=found.sets.take(pa.array(own)) if found.sets is not None else None,
             )
         )
     return classes
@@ -219,25 +223,32 @@ def read_texts(source: ds.Dataset, rows: pa.ChunkedArray) -> pa.ChunkedArray:
 
 @dataclass(frozen=True)
 class _Found:
-    """Rows of the requested classes, in file order."""
+    """Rows of the requested classes, in file order; once for each that a row belongs to."""
 
     row: NDArray[np.int64]  # row number in the dataset
     code: NDArray[np.int64]  # class index among the requested ones
     ids: pa.Array
     rank: NDArray[np.int64]  # rank of the id
     digest: NDArray[np.uint64]  # digest of the stripped text, shape (n, 2)
+    sets: pa.ListArray | None  # all labels, where a row may have several
 
 
 def _find(source: ds.Dataset, labels: Sequence[Any]) -> _Found:
-    wanted = pa.array(labels, source.schema.field("label").type)
+    kind = source.schema.field("label").type
+    wanted = pa.array(labels, label_value_type(kind))
     has_texts = "text" in source.schema.names
     rows, codes = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     digests = [np.empty((0, 2), np.uint64)]
     ids = [pa.array([], source.schema.field("id").type)]
+    sets = [pa.array([], kind)]
     for first, batch in _batches(source, ["id", "label", *(["text"] if has_texts else [])]):
-        code = pc.index_in(batch["label"], value_set=wanted)
-        batch = batch.filter(code.is_valid())
-        rows.append(first + np.flatnonzero(code.is_valid()))
+        of_row, label = label_pairs(batch["label"])
+        code = pc.index_in(label, value_set=wanted)
+        here = of_row[code.is_valid().to_numpy(zero_copy_only=False)]
+        batch = batch.take(pa.array(here))
+        rows.append(first + here)
+        if is_list(kind):
+            sets.append(batch["label"])
         codes.append(code.drop_null().to_numpy().astype(np.int64))
         ids.append(batch["id"])
         digests.append(_digests(batch["text"]) if has_texts else _numbers(rows[-1]))
@@ -245,15 +256,18 @@ def _find(source: ds.Dataset, labels: Sequence[Any]) -> _Found:
     rank = np.empty(len(all_ids), np.int64)
     rank[pc.sort_indices(all_ids).to_numpy()] = np.arange(len(all_ids))
     return _Found(
-        np.concatenate(rows), np.concatenate(codes), all_ids, rank, np.concatenate(digests)
+        np.concatenate(rows),
+        np.concatenate(codes),
+        all_ids,
+        rank,
+        np.concatenate(digests),
+        pa.concat_arrays(sets) if is_list(kind) else None,
     )
 
 
 def _digests(texts: pa.Array) -> NDArray[np.uint64]:
     # 128 bits, so that different texts never collide by chance.
-    begin = hashlib.blake2b(
-        digest_size=16
-    ).copy  # takes half the time of creating a new one per text
+    begin = hashlib.blake2b(digest_size=16).copy  # half the time of creating one per text
     digests = []
     for text in texts.to_pylist():
         digest = begin()
@@ -307,8 +321,9 @@ def _embeddings(
         here = matrix(pa.chunked_array([batch["embedding"]]))
         if out is None:
             out = _room(len(rows), here.shape[1])
-        if stop - start < len(here):
-            here = here[rows[start:stop] - first]
+        picked = rows[start:stop] - first
+        if not np.array_equal(picked, np.arange(len(here))):
+            here = here[picked]
         out[row_of[start:stop]] = here
     return np.empty((0, 0), np.float32) if out is None else out
 

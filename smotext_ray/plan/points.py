@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from smotext_ray.config.choices import Metric
+from smotext_ray.config.choices import LabelSets, Metric
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.plan.classes import ClassRows
 from smotext_ray.plan.draws import Draws, draw, draw_others
 from smotext_ray.plan.interpolation import beta_lam, dirichlet_lam, interpolate, mix
+from smotext_ray.plan.multilabel import label_sets
 from smotext_ray.plan.neighbors import Nearest, other_texts
 from smotext_ray.plan.shards import Shard
 from smotext_ray.plan.strategy import singleton_sentence
@@ -71,6 +72,8 @@ class PlanSettings:
     neighbors_per_point : int, default=1
         How many of the k neighbors, all different and no more than there are, share a point
         by the law of `smotext_ray.plan.interpolation.dirichlet_lam`.
+    label_sets : {"ranking", "union", "intersection"}, default="ranking"
+        See `smotext_ray.plan.multilabel.label_sets`.
     """
 
     seed: int
@@ -79,6 +82,7 @@ class PlanSettings:
     unit_norm: bool
     alpha: float = 1.0
     neighbors_per_point: int = 1
+    label_sets: LabelSets = "ranking"
 
     @classmethod
     def of(cls, config: RunConfig) -> PlanSettings:
@@ -90,6 +94,7 @@ class PlanSettings:
             unit_norm=config.encoder.normalize,
             alpha=config.plan.alpha,
             neighbors_per_point=config.plan.neighbors_per_point,
+            label_sets=config.plan.label_sets,
         )
 
 
@@ -123,7 +128,8 @@ def plan_class(
         One row per point, sorted by sample_id: the columns of `plan_schema`, with ``source_row``,
         ``neighbor_row`` and ``other_neighbor_rows``, the parents' row numbers in the files, instead
         of the texts. Each of a source's neighbors is equally likely; ``neighbor_id`` is the one
-        with the largest weight, which is ``lam``.
+        with the largest weight, which is ``lam``. Where rows have several labels, ``labels`` has
+        those of the point.
 
     Raises
     ------
@@ -169,6 +175,8 @@ def plan_class(
     }
     if settings.neighbors_per_point > 1:
         table |= _others(rows, parents[:, 1:], lam[:, 1:])
+    if rows.label_sets is not None:
+        table["labels"] = label_sets(rows.label_sets, chosen, near[place], settings.label_sets)
     table["point"] = pa.FixedSizeListArray.from_arrays(pa.array(points.ravel()), dim)
     return pa.table(table)
 
@@ -287,6 +295,7 @@ def with_texts(table: pa.Table, read: Callable[[pa.ChunkedArray], pa.ChunkedArra
         table["label"].type,
         table["point"].type.list_size,
         len(parents) - 1,
+        has_sets="labels" in table.column_names,
     )
     columns = [found.get(name, table[name]) for name in table.column_names]
     # One chunk each: the bytes of a plan file must not depend on how the corpus was split.

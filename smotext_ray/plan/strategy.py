@@ -65,11 +65,9 @@ def targets(
     shown = [called(label, names) for label in labels]
     if len(labels) < 2:
         raise UserError(f"Balancing needs at least two classes; there are: {_listed(shown)}.")
-    strategy = _read_strategy(sampling_strategy)
+    strategy = read_strategy(sampling_strategy)
     if isinstance(strategy, dict):
-        final = _final_counts(strategy, labels, shown, counts, allow_reached)
-        new = {code: number - counts[code] for code, number in sorted(final.items())}
-        return {labels[code]: number for code, number in new.items() if number}
+        return mapped_targets(class_counts, strategy, allow_reached, names)
     if isinstance(strategy, float) and _is_reached(strategy, shown, counts, allow_reached):
         return {}
     from imblearn.utils import (
@@ -121,7 +119,7 @@ def synthetic_targets(
     >>> synthetic_targets({"grain": 20, "ship": 50}, {"ship": 30})
     {'grain': 20, 'ship': 30}
     """
-    strategy = _read_strategy(sampling_strategy)
+    strategy = read_strategy(sampling_strategy)
     if isinstance(strategy, dict):
         labels = _ordered(class_counts)
         shown = [called(label, names) for label in labels]
@@ -223,7 +221,29 @@ def _listed(labels: Iterable[Any]) -> str:
     return (", ".join(names[:LISTED]) + more) or "none"
 
 
-def _read_strategy(given: Any) -> str | float | dict[Any, Any]:
+def mapped_targets(
+    class_counts: Mapping[Any, int],
+    strategy: Mapping[Any, Any],
+    allow_reached: bool,
+    names: Mapping[Any, str] | None,
+) -> dict[Any, int]:
+    """New rows per class for a mapping of final counts; see `targets`."""
+    labels = _ordered(label for label, count in class_counts.items() if count > 0)
+    counts = [class_counts[label] for label in labels]
+    shown = [called(label, names) for label in labels]
+    final = _final_counts(strategy, labels, shown, counts, allow_reached)
+    new = {code: number - counts[code] for code, number in sorted(final.items())}
+    return {labels[code]: number for code, number in new.items() if number}
+
+
+def read_strategy(given: Any) -> str | float | dict[Any, Any]:
+    """A sampling strategy in the form that it stands for: a word, a ratio or final counts.
+
+    Raises
+    ------
+    UserError
+        If it is none.
+    """
     strategy = given
     if isinstance(given, str) and given not in STRATEGIES:
         try:

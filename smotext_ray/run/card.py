@@ -6,14 +6,17 @@ It has front matter for the Hugging Face hub. Everything comes from the run's ma
 from __future__ import annotations
 
 import bisect
+import json
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 import yaml
 
-from smotext_ray.config.schema import config_json
+from smotext_ray.config.stored import config_json
 from smotext_ray.errors import UserError
 from smotext_ray.gate.reasons import REJECTED_IN_WORDS
-from smotext_ray.run.class_outcomes import class_outcomes
+from smotext_ray.run.class_outcomes import class_outcomes, imbalance_in_words
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.utils.hub import CARD_FILE, shown
@@ -155,7 +158,8 @@ def _points_of(manifest: Manifest) -> str:
             "drawn from them, a point between two of these is drawn as in SMOTE,"
         )
     return (
-        "two neighboring texts of a class are embedded, a point between them is drawn as in SMOTE,"
+        f"two neighboring texts {'with a label' if manifest.is_multilabel else 'of a class'} are "
+        "embedded, a point between them is drawn as in SMOTE,"
     )
 
 
@@ -169,14 +173,20 @@ def _classes(manifest: Manifest) -> str:
         for found in class_outcomes(manifest)
     ]
     before = "rows before, noised" if manifest.is_private else "rows before"
-    head = ("class", before, "requested", "accepted", "rows after")
-    lengths = manifest.written_result.lengths_in_words()
-    return f"## Classes\n\n{table(head, rows)}" + (f"\n\n{lengths}" if lengths else "")
+    unit, title = ("label", "Labels") if manifest.is_multilabel else ("class", "Classes")
+    head = (unit, before, "requested", "accepted", "rows after")
+    told = [imbalance_in_words(manifest), manifest.written_result.lengths_in_words()]
+    return "\n\n".join([f"## {title}", table(head, rows), *filter(None, told)])
 
 
 def _columns(manifest: Manifest) -> str:
     own = manifest.config.input
-    rows = [(own.text_column, "the text"), (own.label_column, "its class"), *COLUMNS.items()]
+    labels = [(own.label_column, "its class")]
+    if manifest.is_multilabel:
+        labels = [(name, "its labels") for name in own.label_names]
+    if own.label_columns is not None:
+        labels = [(name, "1 for a text with this label, else 0") for name in own.label_names]
+    rows = [(own.text_column, "the text"), *labels, *COLUMNS.items()]
     ids = f"`{own.id_column}`" if own.id_column else "row numbers of the corpus, from 0"
     if manifest.is_private:
         ids = "numbers of points that stand in for the corpus, not of its rows"
@@ -195,7 +205,7 @@ def _models(manifest: Manifest) -> str:
 
 def _gate(manifest: Manifest) -> str:
     rounds, points = len(manifest.rounds), manifest.points
-    taken = sum(found.accepted for found in class_outcomes(manifest))
+    taken = manifest.usable_texts
     said = (
         f"Of {points} points, {taken} became accepted texts"
         f"{f' ({taken / points:.0%})' if points else ''}, in "
@@ -217,16 +227,25 @@ def _settings(manifest: Manifest) -> str:
     for section, key in NAMES:
         if section in content:
             content[section][key] = shown(content[section][key])
-    names = ("text_column", "label_column", "id_column")
-    columns = " ".join(
-        f"--{name.replace('_', '-')} {shlex.quote(own[name])}" for name in names if own[name]
-    )
+    columns = _column_options(own)
     return (
         "## How it was made\n\n"
-        f"    smotext augment --input CORPUS --output RUN {columns} --config settings.yaml\n\n"
+        f"    smotext augment --input CORPUS --output RUN --config settings.yaml {columns}\n\n"
         "with these settings, including the gate's:\n\n```yaml\n"
         f"{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}```"
     )
+
+
+def _column_options(own: Mapping[str, Any]) -> str:
+    """The options and settings that say which columns are read; names of several come last."""
+    labels = own.get("label_columns")
+    names = ("text_column", "id_column") if labels else ("text_column", "label_column", "id_column")
+    options = [f"--{n.replace('_', '-')} {shlex.quote(own[n])}" for n in names if own[n]]
+    if own.get("label_delimiter"):
+        options.append(shlex.quote(f"input.label_delimiter={json.dumps(own['label_delimiter'])}"))
+    if labels:
+        options.append("--label-columns " + " ".join(map(shlex.quote, labels)))
+    return " ".join(options)
 
 
 def _privacy(manifest: Manifest) -> str:

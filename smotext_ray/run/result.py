@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from smotext_ray.corpus.plain import plain_type, restored
-from smotext_ray.corpus.staging import original_columns
+from smotext_ray.corpus.staging import original_columns, sampled_columns
 from smotext_ray.corpus.survey import CorpusSummary
 from smotext_ray.run.corpus_files import corpus_files
 from smotext_ray.run.directory import Run, file_sha256
@@ -19,9 +20,16 @@ from smotext_ray.run.facts import Result
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.pandas_dtypes import with_pandas_dtypes
 from smotext_ray.run.sample_weight import synthetic_weights
-from smotext_ray.run.samples import accepted_unique_samples
+from smotext_ray.run.samples import accepted_unique_samples, labels_of
 from smotext_ray.run.text_lengths import WordCounts
-from smotext_ray.tables import KEPT_OTHERS, RESULT_LINEAGE, WEIGHT, result_schema
+from smotext_ray.tables import (
+    KEPT_OTHERS,
+    RESULT_LINEAGE,
+    WEIGHT,
+    label_pairs,
+    label_value_type,
+    result_schema,
+)
 
 FILE = "augmented.parquet"
 DIRECTORY = "augmented"
@@ -68,7 +76,8 @@ def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result
     The old result stays until the new one is written.
 
     Originals come first, with the input's columns; then at most ``wanted[label]`` accepted samples
-    of each class, sorted by sample id. Added columns are ``synthetic``, the sample's lineage, null
+    of each class, sorted by sample id (where rows have several labels, those that some label still
+    lacks when their turn comes). Added columns are ``synthetic``, the sample's lineage, null
     for originals, and ``sample_weight``. With epsilon there are no originals.
 
     Parameters
@@ -86,11 +95,11 @@ def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result
     id_type = run.table("embeddings").schema.field("id").type
     mixed = manifest.config.plan.neighbors_per_point
     names = manifest.config.input
-    complete = {names.text_column, names.label_column}
+    complete = {names.text_column, *names.label_names}
     schema = with_pandas_dtypes(result_schema(own, id_type, mixed), complete)
     total = manifest.input.rows + sum(wanted.values())
-    lengths = WordCounts(), WordCounts()
-    tables = _all_rows(run, manifest, wanted, categories, schema, lengths)
+    lengths, used = (WordCounts(), WordCounts()), Counter[Any]()
+    tables = _all_rows(run, manifest, wanted, categories, schema, lengths, used)
     parts = {FILE: tables}.items() if total < LARGE else _named(_split(tables))
     run.clear(PARTIAL)
     files = {name: _write(run, f"{PARTIAL}/{name}", schema, part) for name, part in parts}
@@ -101,6 +110,7 @@ def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result
         rows=rows,
         synthetic=sum(synthetic for _, _, synthetic in files.values()),
         sha256={name: digest for name, (digest, _, _) in files.items()},
+        synthetic_labels=dict(used) if manifest.is_multilabel else None,
         real_words=lengths[0].lengths(),
         synthetic_words=lengths[1].lengths(),
     )
@@ -113,36 +123,45 @@ def _all_rows(
     categories: dict[str, pa.Array],
     schema: pa.Schema,
     lengths: tuple[WordCounts, WordCounts],
+    used: Counter[Any],
 ) -> Iterator[pa.Table]:
-    """The rows of the result; counts the words of the real and of the synthetic texts."""
+    """The rows of the result; counts the words of the texts, and the synthetic rows per label."""
     settings = manifest.config.input
-    raised = pa.array(
-        [k for k, n in wanted.items() if n], run.table("embeddings").schema.field("label").type
-    )
+    kind = label_value_type(run.table("embeddings").schema.field("label").type)
+    raised = pa.array([k for k, n in wanted.items() if n], kind)
     own = pa.schema(list(schema)[: schema.get_field_index("synthetic")])
     files = [] if manifest.is_private else corpus_files(run, manifest)
     for file in files:  # in input order
         staged = run.read_table(file)
-        lengths[0].add(staged.filter(pc.is_in(staged["label"], raised))["text"])
+        rows, labels = label_pairs(staged["label"])
+        grown = np.zeros(len(staged), bool)
+        grown[rows[pc.is_in(labels, raised).to_numpy(zero_copy_only=False)]] = True
+        lengths[0].add(staged.filter(pa.array(grown))["text"])
         table = original_columns(staged, settings, own, categories)
         table = table.append_column("synthetic", pa.array([False] * len(table)))
         yield _filled(_weighted(table, [1.0] * len(table)), schema)
-    weights = _weights(manifest, wanted)
-    for samples in delivered_samples(run, manifest.round_numbers, wanted):
+    weights = _weights(run, manifest, wanted)
+    for samples in delivered_samples(run, manifest.round_numbers, wanted, used):
         lengths[1].add(samples["text"])
-        new = original_columns(samples.select(["text", "label"]), settings, own, categories)
+        new = sampled_columns(samples, settings, own, categories)
         lineage = [*RESULT_LINEAGE, *(name for name in KEPT_OTHERS if name in samples.column_names)]
         for name in lineage:
             new = new.append_column(name, samples[name])
         new = new.append_column("synthetic", pa.array([True] * len(new)))
-        given = [weights[label] for label in samples["label"].to_pylist()]
+        # No label's synthetic texts outvote its real ones.
+        given = [min(weights[label] for label in labels) for labels in labels_of(samples)]
         yield _filled(_weighted(new, given), schema)
 
 
-def _weights(manifest: Manifest, wanted: Mapping[Any, int]) -> dict[Any, float]:
+def _weights(run: Run, manifest: Manifest, wanted: Mapping[Any, int]) -> dict[Any, float]:
     real = {} if manifest.is_private else manifest.class_counts
     got = manifest.accepted()
-    return synthetic_weights(real, {k: min(got.get(k, 0), n) for k, n in wanted.items()})
+    made = Counter({label: min(got.get(label, 0), n) for label, n in wanted.items()})
+    if manifest.is_multilabel:  # others come with them
+        made.clear()
+        for _ in delivered_samples(run, manifest.round_numbers, wanted, made):
+            pass
+    return synthetic_weights(real, made)
 
 
 def _weighted(table: pa.Table, weights: list[float]) -> pa.Table:
@@ -151,7 +170,9 @@ def _weighted(table: pa.Table, weights: list[float]) -> pa.Table:
     return table.append_column(WEIGHT, pa.array(weights, pa.float32()))
 
 
-def delivered_samples(run: Run, rounds: list[int], wanted: Mapping[Any, int]) -> Iterator[pa.Table]:
+def delivered_samples(
+    run: Run, rounds: list[int], wanted: Mapping[Any, int], used: Counter[Any] | None = None
+) -> Iterator[pa.Table]:
     """The synthetic rows of the result, as a table of samples per round.
 
     Parameters
@@ -161,18 +182,21 @@ def delivered_samples(run: Run, rounds: list[int], wanted: Mapping[Any, int]) ->
         Decoded rounds.
     wanted : mapping
         Label to the number of requested texts.
+    used : Counter, optional
+        Counts the rows per label.
     """
-    used: Counter[Any] = Counter()
+    used = Counter() if used is None else used
     for samples in accepted_unique_samples(run, rounds):
         yield _up_to_target(samples, used, wanted)
 
 
 def _up_to_target(samples: pa.Table, used: Counter[Any], wanted: Mapping[Any, int]) -> pa.Table:
-    """The samples that a class still needs; updates ``used``."""
+    """The samples that one of their labels still needs; updates ``used``."""
     keep = []
-    for label in samples["label"].to_pylist():
-        used[label] += 1
-        keep.append(used[label] <= wanted.get(label, 0))
+    for labels in labels_of(samples):
+        keep.append(any(used[label] < wanted.get(label, 0) for label in labels))
+        if keep[-1]:
+            used.update(labels)
     return samples.filter(pa.array(keep, pa.bool_()))
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def synthetic_weights(real: Mapping[Any, int], synthetic: Mapping[Any, int]) -> dict[Any, float]:
@@ -29,3 +33,22 @@ def synthetic_weights(real: Mapping[Any, int], synthetic: Mapping[Any, int]) -> 
         label: min(1.0, real.get(label, 0) / number) if number else 1.0
         for label, number in synthetic.items()
     }
+
+
+def row_weights(
+    real: Sequence[Sequence[Any]], synthetic: Sequence[Sequence[Any]]
+) -> NDArray[np.float64]:
+    """The weights of all rows, the real ones first.
+
+    A row with several labels has the smallest of their weights, so that no label's synthetic texts
+    outvote its real ones.
+
+    Parameters
+    ----------
+    real, synthetic : sequence of sequence
+        The labels of each row.
+    """
+    counts = [Counter(label for labels in rows for label in labels) for rows in (real, synthetic)]
+    of_label = synthetic_weights(*counts)
+    new = [min(of_label[label] for label in labels) for labels in synthetic]
+    return np.array([1.0] * len(real) + new)

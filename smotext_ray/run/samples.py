@@ -16,6 +16,7 @@ from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import Outcome
 from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.run.tables import samples_table
+from smotext_ray.tables import label_pairs
 from smotext_ray.utils.text import fingerprint
 
 ACCEPTED = pc.field("status") == "accepted"
@@ -32,7 +33,8 @@ def accepted_unique(parts: Iterable[ds.Dataset]) -> Iterator[pa.Table]:
     """Accepted samples, one table per part, each sorted by sample id.
 
     The gate sees one sample at a time; duplicates within a class (ignoring case and white space)
-    are found only here, and the later one is dropped.
+    are found only here, and the later one is dropped. Where rows have several labels, all of them
+    are of one class here.
     """
     seen = _Seen()
     for part in parts:
@@ -41,17 +43,19 @@ def accepted_unique(parts: Iterable[ds.Dataset]) -> Iterator[pa.Table]:
 
 
 def usable_samples(parts: Iterable[ds.Dataset]) -> pa.Table:
-    """``sample_id, label, cosine_to_point`` of the last part's samples that `accepted_unique` has.
+    """The columns `MARKED` of the last part's samples that `accepted_unique` has.
+
+    Where rows have several labels, with all ``labels`` of a sample.
 
     Takes about 50 bytes of memory per sample, whatever the length of the texts.
     """
     seen, kept = _Seen(), pa.table({})
     for part in parts:
-        batches = part.to_batches(columns=[*MARKED, "text"], filter=ACCEPTED)
+        batches = part.to_batches(columns=[*_kept(part.schema), "text"], filter=ACCEPTED)
         tables = [_marked(pa.Table.from_batches([batch])) for batch in batches]
         none = _marked(part.schema.empty_table())
         marked = pa.concat_tables([none, *tables]).sort_by("sample_id")
-        kept = marked.filter(pa.array(seen.add(marked))).select(list(MARKED))
+        kept = marked.filter(pa.array(seen.add(marked))).drop_columns(["mark"])
     return kept
 
 
@@ -66,9 +70,12 @@ class _Seen:
         samples = samples if "mark" in samples.column_names else _marked(samples)
         marks = samples["mark"].to_numpy()
         keep = np.zeros(len(marks), bool)
-        for label in samples["label"].unique().to_pylist():
-            value = pa.scalar(label, samples["label"].type)  # an unsigned one is inferred too small
-            rows = np.flatnonzero(pc.equal(samples["label"], value).to_numpy())
+        owners = samples["label"]
+        if "labels" in samples.column_names:
+            owners = pa.nulls(len(samples), pa.bool_()).fill_null(True)
+        for label in owners.unique().to_pylist():
+            value = pa.scalar(label, owners.type)  # an unsigned one is inferred too small
+            rows = np.flatnonzero(pc.equal(owners, value).to_numpy(zero_copy_only=False))
             _, first = np.unique(marks[rows], return_index=True)
             rows = rows[np.sort(first)]
             before = self._marks.get(label, np.empty(0, np.int64))
@@ -79,14 +86,18 @@ class _Seen:
 
 
 def _marked(samples: pa.Table) -> pa.Table:
-    """The columns `MARKED`, and ``mark``, the fingerprint of the text."""
+    """The columns that are kept, and ``mark``, the fingerprint of the text."""
     marks = np.empty(len(samples), np.int64)
     start = 0
     for batch in samples.select(["text"]).to_batches(max_chunksize=BATCH):
         for row, text in enumerate(batch["text"].to_pylist(), start):
             marks[row] = fingerprint(text)
         start += len(batch)
-    return samples.select(list(MARKED)).append_column("mark", pa.array(marks))
+    return samples.select(_kept(samples.schema)).append_column("mark", pa.array(marks))
+
+
+def _kept(schema: pa.Schema) -> list[str]:
+    return [*MARKED, *(["labels"] if "labels" in schema.names else [])]
 
 
 def summarize_round(run: Run, rounds: list[int]) -> Outcome:
@@ -119,24 +130,41 @@ def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> Outcome:
     -------
     Outcome
     """
-    got: Counter[Any] = Counter()
-    for entry in pc.value_counts(kept["label"]).to_pylist():
-        got[entry["values"]] += entry["counts"]
+    made = _count(kept["label"])
     by_class: Counter[tuple[Any, str]] = Counter()
     columns = ["label", "status", "reason"]
     for batch in samples.to_batches(columns=columns):
         for row in batch.to_pylist():
             by_class[row["label"], _reason(row)] += 1
-    for label, number in got.items():
+    for label, number in made.items():
         by_class[label, REPEATED] -= number
     reasons: Counter[str] = Counter()
     for (_, reason), number in by_class.items():
         reasons[reason] += number
     return Outcome(
-        accepted=dict(got),
+        accepted=dict(label_counts(kept)),
         reasons={reason: n for reason, n in reasons.most_common() if n},
         reasons_by_class=[(label, reason, n) for (label, reason), n in by_class.items() if n],
-        mean_cosine=pc.mean(kept["cosine_to_point"]).as_py() if got else None,
+        mean_cosine=pc.mean(kept["cosine_to_point"]).as_py() if made else None,
+    )
+
+
+def label_counts(samples: pa.Table) -> Counter[Any]:
+    """Samples of each class, or with each label."""
+    name = "labels" if "labels" in samples.column_names else "label"
+    return _count(label_pairs(samples[name])[1])
+
+
+def labels_of(samples: pa.Table) -> list[list[Any]]:
+    """The labels of each sample: its class alone, where it has no others."""
+    if "labels" in samples.column_names:
+        return list(samples["labels"].to_pylist())
+    return [[label] for label in samples["label"].to_pylist()]
+
+
+def _count(labels: pa.Array) -> Counter[Any]:
+    return Counter(
+        {entry["values"]: entry["counts"] for entry in pc.value_counts(labels).to_pylist()}
     )
 
 

@@ -43,14 +43,16 @@ def plan_table(run: Run, *parts: str) -> ds.Dataset:
     table = run.table(*parts)
     found = table.schema
     types, dim = _types(found, "source_id"), _width(found, "point")
-    return _checked(run, table, plan_schema(*types, dim, _neighbors(found)))
+    wanted = plan_schema(*types, dim, _neighbors(found), "labels" in found.names)
+    return _checked(run, table, wanted)
 
 
 def samples_table(run: Run, *parts: str) -> ds.Dataset:
     """The samples of a round, or of a control."""
     table = run.table(*parts)
     found = table.schema
-    wanted = samples_schema(*_types(found, "source_id"), _neighbors(found))
+    types = _types(found, "source_id")
+    wanted = samples_schema(*types, _neighbors(found), "labels" in found.names)
     return _checked(run, table, wanted)
 
 

@@ -12,12 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from smotext_ray.corpus.blocks import Block
+from smotext_ray.corpus.label_sets import read_label_sets
 from smotext_ray.run.corpus_files import corpus_table
 from smotext_ray.run.directory import CLIPPED, Run, file_sha256
 from smotext_ray.run.facts import Result, Round
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.release import point_tables, read_release
-from smotext_ray.tables import matrix
+from smotext_ray.tables import label_pairs, matrix
 
 
 @dataclass(frozen=True)
@@ -176,13 +178,16 @@ def _check_result(run: Run, manifest: Manifest, result: Result) -> list[Finding]
         return findings
     files = [run.at(name) for name in result.sha256]
     table = ds.dataset(files, format="parquet", filesystem=run.fs)
-    counts = _count(table, manifest.config.input.label_column)
+    counts = _result_counts(table, manifest)
     short = manifest.shortfall or {}
     expected: Counter[Any] = Counter()
     if not manifest.is_private:
         expected.update(manifest.class_counts)
-    for label, number in (manifest.targets or {}).items():
-        expected[label] += number - short.get(label, 0)
+    if result.synthetic_labels is not None:
+        expected.update(result.synthetic_labels)
+    else:
+        for label, number in (manifest.targets or {}).items():
+            expected[label] += number - short.get(label, 0)
     ids = _ids(table.filter(pc.field("synthetic")), "sample_id")
     return [
         *findings,
@@ -216,9 +221,26 @@ def _same(left: np.ndarray, right: np.ndarray) -> bool:
     return len(left) == len(right) and bool((left == right).all())
 
 
+def _result_counts(table: ds.Dataset, manifest: Manifest) -> dict[Any, int]:
+    """Rows of the result per class, or with each label."""
+    names = manifest.config.input
+    if not manifest.is_multilabel:
+        return _count(table, names.label_column)
+    counts: Counter[Any] = Counter()
+    for batch in table.to_batches(columns=list(names.label_names)):
+        # Of a csv file, 0 and 1 may be strings.
+        block = Block(pa.Table.from_batches([batch]), "the result", frozenset(names.label_names))
+        _add_counts(read_label_sets(block, names), counts)
+    return dict(counts)
+
+
 def _count(table: Any, column: str) -> dict[Any, int]:
     counts: Counter[Any] = Counter()
     for batch in table.to_batches(columns=[column]):
-        for entry in pc.value_counts(batch[column]).to_pylist():
-            counts[entry["values"]] += entry["counts"]
+        _add_counts(batch[column], counts)
     return dict(counts)
+
+
+def _add_counts(labels: pa.Array, counts: Counter[Any]) -> None:
+    for entry in pc.value_counts(label_pairs(labels)[1]).to_pylist():
+        counts[entry["values"]] += entry["counts"]

@@ -18,10 +18,9 @@ def test_check_target_type():
     texts, _ = rows()
     with pytest.raises(ValueError, match="Unknown label type"):
         sampler().fit_resample(texts, np.linspace(0, 1, len(texts)))
-    multilabel = np.random.default_rng(0).integers(2, size=(len(texts), 3))
-    multilabel[0] = [1, 1, 0]
-    with pytest.raises(ValueError, match="Multilabel"):
-        sampler().fit_resample(texts, multilabel)
+    several = np.random.default_rng(0).integers(3, size=(len(texts), 3))
+    with pytest.raises(ValueError, match="other than 0 and 1"):
+        sampler().fit_resample(texts, several)
 
 
 def test_check_samplers_one_label():

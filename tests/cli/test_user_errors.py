@@ -231,7 +231,7 @@ def test_the_output_is_a_file(refused, corpus):
     ],
 )
 def test_the_cluster_is_too_small(refused, corpus, output, monkeypatch, there, more, told):
-    monkeypatch.setattr(session, "connect", lambda: there)
+    monkeypatch.setattr(session, "connect", lambda *_: there)
     assert told in refused("augment", "--input", corpus, "--output", output, *more)
 
 

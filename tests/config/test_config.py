@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from smotext_ray.config.load import PRESETS, load_config
-from smotext_ray.config.schema import RunConfig, config_json
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.config.stored import config_json
 from smotext_ray.errors import UserError
 
 

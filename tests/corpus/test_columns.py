@@ -6,7 +6,7 @@ import pytest
 from surveyed import GOOD, jsonl, refused, stage, write
 
 from smotext_ray.config.schema import InputConfig
-from smotext_ray.corpus import blocks, csv_files
+from smotext_ray.corpus import blocks, csv_files, tally
 from smotext_ray.corpus import survey as survey_module
 from smotext_ray.corpus.staging import original_columns
 from smotext_ray.corpus.survey import survey_corpus
@@ -166,7 +166,7 @@ def test_other_csv_columns_lose_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "labels", [[0.5, 1.0, 2.0, 2.0], [1.0, float("inf"), 2.0, 2.0], [["a"], ["b"], ["a"], ["a"]]]
+    "labels", [[0.5, 1.0, 2.0, 2.0], [1.0, float("inf"), 2.0, 2.0], [{"a": 1}] * 4]
 )
 def test_labels_that_name_no_class(tmp_path, labels):
     message = refused(write(tmp_path / "c.parquet", {**GOOD, "label": labels}))
@@ -226,7 +226,8 @@ def test_an_id_that_comes_twice(tmp_path, kind, ids, monkeypatch):
 
 
 def test_ids_with_equal_hashes_are_not_equal_ids(tmp_path, monkeypatch):
-    monkeypatch.setattr(survey_module, "_hashes", lambda ids: np.zeros(len(ids), np.int64))
+    for module in (survey_module, tally):
+        monkeypatch.setattr(module, "id_hashes", lambda ids: np.zeros(len(ids), np.int64))
     config = write(tmp_path / "c.parquet", {"key": ["w", "x", "y", "z"], **GOOD})
     assert survey_corpus(config.model_copy(update={"id_column": "key"})).rows == 4
 

@@ -16,7 +16,7 @@ TEXTS = ["Where is the nearest cash machine?", "The camera is terrible in the da
 # The decoder's settings are those of the examples, so that they find it loaded.
 SETTINGS = ["decoder.num_candidates=2", "decoder.max_tokens=64"]
 INTERPOLATE = ["interpolate", *TEXTS, *SETTINGS, "--lam", "0", "1"]
-PARTS = ("interpolate", "cross_validate.py", "balance_table.py", "exit")
+PARTS = ("interpolate", "cross_validate.py", "balance_table.py", "several_labels.py", "exit")
 LINE = "-" * 80 + "\n"
 SCRIPT = """
 import runpy, sys
@@ -75,6 +75,18 @@ def test_a_table_is_balanced_and_a_classifier_trained(said):
     assert all(float(score) > 0.5 for _, score in scores)
     texts = re.findall(r"^  (?:source_id|row|neighbor_id): (.+)$", out, re.MULTILINE)
     assert len(set(texts)) == 3
+
+
+def test_a_rare_label_is_raised_with_those_that_it_comes_with(said):
+    out, _ = said["several_labels.py"]
+    before, after = (dict(re.findall(r"'(\w+)': (\d+)", line)) for line in out.split("\n")[:2])
+    assert before["hockey"] == "8" and int(after["hockey"]) > 8
+    # Each post about hockey is about sport, and on recreation.
+    more = {label: int(after[label]) - int(before[label]) for label in after}
+    assert more["sport"] >= 1 and more["rec"] >= 1 and more["space"] == more["autos"] == 0
+    scores = re.findall(r"^(.+): macro-F1 ([01]\.\d+)$", out, re.MULTILINE)
+    assert [name for name, _ in scores] == ["real texts alone", "with new texts"]
+    assert all(float(score) > 0.5 for _, score in scores)
 
 
 def test_nothing_is_printed_at_the_exit(said):

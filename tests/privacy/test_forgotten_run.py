@@ -12,7 +12,8 @@ from rich.console import Console
 
 from smotext_ray.cli.show import show_outcome, show_samples
 from smotext_ray.cli.status import show_status
-from smotext_ray.config.schema import PrivacyConfig, RunConfig, config_json
+from smotext_ray.config.schema import PrivacyConfig, RunConfig
+from smotext_ray.config.stored import config_json
 from smotext_ray.corpus.staging import stage_corpus, without_other_columns
 from smotext_ray.corpus.survey import survey_corpus
 from smotext_ray.errors import UserError

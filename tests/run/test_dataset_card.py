@@ -11,7 +11,7 @@ from huggingface_hub import DatasetCard
 
 from smotext_ray.cli.main import main
 from smotext_ray.config.load import load_config
-from smotext_ray.config.schema import config_json
+from smotext_ray.config.stored import config_json
 from smotext_ray.privacy.promise import Promise
 from smotext_ray.run.card import _size, card_text
 from smotext_ray.run.manifest import Manifest

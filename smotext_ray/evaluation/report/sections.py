@@ -11,7 +11,7 @@ import numpy as np
 
 from smotext_ray._version import __version__
 from smotext_ray.config.choices import Decided
-from smotext_ray.config.schema import config_json
+from smotext_ray.config.stored import config_json
 from smotext_ray.evaluation.inputs import EvaluationData
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
@@ -32,7 +32,7 @@ def run_facts(run: Run, manifest: Manifest, material: EvaluationData, test: str)
         "uri": run.shown,
         "rows": len(material.real),
         "synthetic": len(material.synthetic),
-        "accepted": sum(manifest.accepted().values()),
+        "accepted": manifest.usable_texts,
         "rejected": status["rejected"],
         **{name: models[name]["name"] for name in ("encoder", "llm", "bridge")},
         "created": manifest.created,

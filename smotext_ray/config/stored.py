@@ -1,0 +1,41 @@
+"""The configuration as a run keeps it, in its manifest and on its card."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from smotext_ray.config.schema import RunConfig
+from smotext_ray.safe_text import without_keys
+
+# Settings that are only kept where they are told.
+TOLD = {
+    "input": (
+        *("format", "delimiter", "quoting", "header", "encoding"),
+        *("label_delimiter", "label_columns"),
+    ),
+    "plan": ("label_sets",),
+    "gate": ("labels",),
+    "resources": ("gpu_type",),
+}
+
+
+def config_json(config: RunConfig) -> dict[str, Any]:
+    """The configuration as plain JSON values, for the manifest.
+
+    The sections of privacy and adaptation are left out unless they are asked for, and so are the
+    settings of text files and of several labels unless they are told; credentials are removed from
+    the input URI.
+    """
+    content = dict(json.loads(config.model_dump_json()))
+    content["input"]["path"] = without_keys(config.input.path)
+    for section, names in TOLD.items():
+        fields = type(getattr(config, section)).model_fields
+        for name in names:
+            if content[section][name] == fields[name].default:
+                del content[section][name]
+    if config.privacy.epsilon is None:
+        del content["privacy"]
+    if not config.adapt.minutes:
+        del content["adapt"]
+    return content
