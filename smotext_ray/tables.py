@@ -30,6 +30,10 @@ def matrix(column: pa.ChunkedArray) -> np.ndarray:
         raise ValueError(f"The embedding column holds {column.null_count} nulls.")
     if not len(column):
         return np.empty((0, getattr(column.type, "list_size", 0)), np.float32)
+    if not pa.types.is_fixed_size_list(column.type):
+        lengths = pc.unique(pc.list_value_length(column))
+        if len(lengths) > 1:
+            raise ValueError(f"The embeddings have different lengths: {lengths.to_pylist()[:5]}.")
     parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
     values = parts[0] if len(parts) == 1 else np.concatenate(parts)  # saves one large copy
     return values.astype(np.float32, copy=False).reshape(len(column), -1)

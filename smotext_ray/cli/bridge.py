@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from smotext_ray.cli.decode import add_decode_command
+from smotext_ray.cli.points import add_points_command
 from smotext_ray.cli.terminal import say
 from smotext_ray.config.choices import Pooling, TrainingStage
 
@@ -64,6 +65,7 @@ def add_bridge_commands(commands: Any, command: Callable[..., Any]) -> None:
         help="use a private repository (default: the account's default visibility)",
     )
     add_decode_command(of_bridges, command)
+    add_points_command(of_bridges, command)
     tasks = command(of_bridges, "tasks", bridge_tasks, "create tasks for stage 2 from any texts")
     _add_tasks_options(tasks)
     split = command(of_bridges, "import-xrag", import_xrag, "split an xRAG checkpoint in two")
@@ -93,11 +95,13 @@ def train_bridge(options: argparse.Namespace) -> int:
     output, given = Path(options.output), _given(options)
     from smotext_ray.training.config import TrainConfig
     from smotext_ray.training.distributed import torchrun_group, train_on_ray
+    from smotext_ray.training.points import read_pairs
     from smotext_ray.training.train import train
 
     config = TrainConfig(**given)
     more: dict[str, Any] = {
         "held_out": held_out,
+        "pairs": read_pairs(options.points) if options.points else None,
         "compile_llm": options.compile,
         "cache": Path(options.cache) if options.cache else None,
     }
@@ -217,6 +221,11 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
         "--held-out-file",
         metavar="FILE",
         help="texts for the held-out loss (default: part of --input)",
+    )
+    add(
+        "--points",
+        metavar="FILE",
+        help="texts with embeddings of their own, to train on too: from smotext bridge points",
     )
     add("--encoder", metavar="MODEL", help="default: all-MiniLM-L6-v2 from its package")
     add("--pooling", choices=get_args(Pooling), help="default: mean")

@@ -59,6 +59,8 @@ def show_estimate(
     stages = Table("stage", "work", "approximate time", title="Estimate (no GPU)")
     stages.add_row("embed", f"{embedded} of {survey.rows} texts", time_in_words(embed))
     stages.add_row("plan", f"{points} points", time_in_words(START_UP_SECONDS / 5))
+    if config.adapt.minutes:
+        stages.add_row("adapt", "the bridge", time_in_words(60 * config.adapt.minutes))
     stages.add_row(
         "decode, round 1",
         f"{points} points, {config.decoder.num_candidates} texts each, {tokens} tokens",

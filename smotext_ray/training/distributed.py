@@ -24,6 +24,7 @@ from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.training.config import TrainConfig
 from smotext_ray.training.data import Task, split_held_out
+from smotext_ray.training.points import Pairs
 from smotext_ray.training.train import run_steps
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def train_on_ray(
     use_gpu: bool | None = None,
     *,
     held_out: Sequence[str] | Sequence[Task] | None = None,
+    pairs: Pairs | None = None,
     cpus_per_worker: int = 1,
     max_failures: int = 3,
     compile_llm: bool = False,
@@ -105,7 +107,7 @@ def train_on_ray(
     max_failures : int, default=3
         How often to resume from the last checkpoint after a worker dies. Machines preempted with
         notice do not count.
-    held_out, compile_llm, cache, log
+    held_out, pairs, compile_llm, cache, log
         As for ``train``; ``cache`` must be shared too.
 
     Returns
@@ -130,7 +132,7 @@ def train_on_ray(
     output.mkdir(parents=True, exist_ok=True)
     with _marked(output) as marker, _lines_to(log) as lines:
         job = {
-            "texts": ray.put((list(texts), held_out and list(held_out))),
+            "texts": ray.put((list(texts), held_out and list(held_out), pairs)),
             "config": config,
             "output": output,
             "marker": marker,
@@ -197,12 +199,13 @@ def _work(job: dict[str, Any]) -> None:
     import ray
 
     _require_marker(job["output"], job["marker"])
-    texts, held_out = ray.get(job["texts"])
+    texts, held_out, pairs = ray.get(job["texts"])
     run_steps(
         texts,
         job["config"],
         job["output"],
         held_out=held_out,
+        pairs=pairs,
         log=job["lines"].add.remote,
         **job["options"],
     )

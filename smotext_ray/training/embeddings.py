@@ -130,29 +130,41 @@ class Embeddings:
 
 
 class GivenEmbeddings:
-    """`Embeddings` that are there already.
+    """Embeddings that are there already, after those of other texts, if any.
 
     Parameters
     ----------
-    vectors : ndarray of shape (n, dim), float32
+    vectors : ndarray of shape (m, dim), float32
+        Those of the last rows.
+    first : Embeddings, optional
+        Those of the rows before.
     """
 
-    def __init__(self, vectors: np.ndarray) -> None:
-        self._vectors = vectors
+    def __init__(self, vectors: np.ndarray, first: Embeddings | None = None) -> None:
+        self._vectors, self._first = vectors, first
+        self._start = 0 if first is None else len(first)
 
     def __len__(self) -> int:
-        return len(self._vectors)
+        return self._start + len(self._vectors)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Embeddings of rows; shape (n, dim)."""
-        found: np.ndarray = self._vectors[rows]
+        """Embeddings of rows; shape (n, dim), float32."""
+        found = np.empty((len(rows), self._vectors.shape[1]), np.float32)
+        is_given = rows >= self._start
+        found[is_given] = self._vectors[rows[is_given] - self._start]
+        if self._first is not None:
+            found[~is_given] = self._first[rows[~is_given]]
         return found
 
     def prepare(self, rows: np.ndarray) -> None:
-        """Nothing to compute."""
+        """Compute those of other texts; see `Embeddings.prepare`."""
+        if self._first is not None:
+            self._first.prepare(rows[rows < self._start])
 
     def flush(self) -> None:
-        """Nothing to write."""
+        """Write those of other texts; see `Embeddings.flush`."""
+        if self._first is not None:
+            self._first.flush()
 
 
 def _key(texts: Sequence[str], frozen: FrozenModels) -> str:

@@ -17,12 +17,11 @@ import numpy as np
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.gate.reference import class_reference
 from smotext_ray.plan.interpolation import interpolate
-from smotext_ray.plan.neighbors import same_class_neighbors
 from smotext_ray.plan.vectors import unit
+from smotext_ray.training.points import neighbor_pairs
 from smotext_ray.utils.text import fingerprint, words
 
 LAMS = (0.25, 0.5)
-NEIGHBORS = 5
 LONGEST = (10, 25, 60, 150)  # words of the texts of a bucket
 CANDIDATES = 4
 TEMPERATURE = 0.7  # default of decoder.temperature
@@ -283,7 +282,8 @@ def _interpolated(
     encoder: Any,
     decoder: Any,
 ) -> dict[str, float]:
-    pairs = _neighbor_pairs(texts, labels, x)
+    owners = np.zeros(len(texts)) if labels is None else np.asarray(labels)
+    pairs = neighbor_pairs(texts, owners, x, np.random.default_rng(0))
     cosines = {}
     for lam in LAMS:
         lams = np.full(len(pairs), lam, np.float32)
@@ -293,21 +293,3 @@ def _interpolated(
         y = unit(encoder.encode([found[0] for found in decoded]))
         cosines[str(lam)] = float((y * unit(points)).sum(1).mean())
     return cosines
-
-
-def _neighbor_pairs(
-    texts: Sequence[str], labels: Sequence[Any] | None, x: np.ndarray
-) -> np.ndarray:
-    """Pairs of each text and one of its nearest neighbors in the class; shape (pairs, 2)."""
-    owners = np.zeros(len(texts)) if labels is None else np.asarray(labels)
-    rng = np.random.default_rng(0)
-    pairs = []
-    for owner in np.unique(owners):
-        rows = np.flatnonzero(owners == owner)
-        near = same_class_neighbors(
-            np.arange(len(rows)), x[rows], [texts[i] for i in rows], rows, NEIGHBORS, "cosine"
-        )
-        if near.shape[1]:
-            chosen = near[np.arange(len(rows)), rng.integers(near.shape[1], size=len(rows))]
-            pairs.append(np.stack([rows, rows[chosen]], axis=1))
-    return np.concatenate(pairs)

@@ -12,6 +12,7 @@ had happened: the texts of a step depend only on the seed and the step.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,10 +33,11 @@ from smotext_ray.training.data import (
     split_held_out,
     step_stream,
 )
-from smotext_ray.training.embeddings import Embeddings
+from smotext_ray.training.embeddings import Embeddings, GivenEmbeddings
 from smotext_ray.training.frozen import FrozenModels
 from smotext_ray.training.held_out import KINDS, MATCHED, SHUFFLED, held_out_loss, length_classes
 from smotext_ray.training.objectives import Paraphrase, Tuning
+from smotext_ray.training.points import Pairs
 from smotext_ray.training.state import (
     State,
     alone_in,
@@ -56,6 +58,7 @@ def train(
     output: Path,
     *,
     held_out: Sequence[str] | Sequence[Task] | None = None,
+    pairs: Pairs | None = None,
     compile_llm: bool = False,
     cache: Path | None = None,
     log: Callable[[str], Any] = print,
@@ -74,6 +77,8 @@ def train(
     held_out : sequence, optional
         Texts or tasks for the held-out loss; ``config.held_out`` of them are used, balanced over
         lengths. Default: that many of ``texts`` are held out.
+    pairs : Pairs, optional
+        More texts to train on, each with an embedding of its own; in stage 1.
     compile_llm : bool, default=False
         Use ``torch.compile`` for the LLM: minutes to start, then faster steps.
     cache : Path, optional
@@ -94,7 +99,14 @@ def train(
         another process is training there.
     """
     run_steps(
-        texts, config, output, held_out=held_out, compile_llm=compile_llm, cache=cache, log=log
+        texts,
+        config,
+        output,
+        held_out=held_out,
+        pairs=pairs,
+        compile_llm=compile_llm,
+        cache=cache,
+        log=log,
     )
     return Bridge.from_pretrained(output)
 
@@ -105,6 +117,7 @@ def run_steps(
     output: Path,
     *,
     held_out: Sequence[str] | Sequence[Task] | None = None,
+    pairs: Pairs | None = None,
     compile_llm: bool = False,
     cache: Path | None = None,
     log: Callable[[str], Any] = print,
@@ -117,6 +130,11 @@ def run_steps(
     workers = Workers()
     log = log if workers.is_first else _say_nothing
     rows, everything = _split(texts, held_out, config)
+    if pairs is not None:
+        if config.stage == 2:
+            raise UserError("Texts with their own embeddings are for stage 1; leave them out.")
+        more = np.arange(len(everything), len(everything) + len(pairs.texts))
+        rows, everything = (rows[0], np.concatenate([rows[1], more])), [*everything, *pairs.texts]
     frozen = FrozenModels(config, compile_llm)
     bridge = frozen.new_bridge(config)
     output.mkdir(parents=True, exist_ok=True)
@@ -125,7 +143,7 @@ def run_steps(
     held_out_rows, training = _whole(objective, *rows, config, held_out is not None, log)
     learned = nn.ModuleDict({"bridge": bridge, "adapter": frozen.adapter})
     optimizer, average = new_optimizer(learned, config), Average(learned)
-    this = identity(config, bridge, hash_texts(_flat(everything)))
+    this = identity(config, bridge, _hash(everything, pairs))
     state = State(this, learned, average, optimizer, min(config.warmup_steps, config.steps // 10))
 
     with alone_in(output, workers):
@@ -137,7 +155,7 @@ def run_steps(
             return
         if workers.is_first:
             keep_metrics(output, state.step)
-        embeddings = Embeddings(objective.texts, frozen, cache)
+        embeddings = _embeddings(objective, frozen, cache, pairs)
         stream = step_stream(
             objective.tokens[training],
             objective.positions[training],
@@ -224,6 +242,28 @@ def _objective(texts: Sequence[Any], frozen: FrozenModels, cache: Path) -> Parap
     if frozen.config.stage == 1:
         return Paraphrase(frozen, texts, cache)
     return Tuning(frozen, texts, cache)
+
+
+def _embeddings(
+    objective: Paraphrase | Tuning, frozen: FrozenModels, cache: Path, pairs: Pairs | None
+) -> Embeddings | GivenEmbeddings:
+    if pairs is None:
+        return Embeddings(objective.texts, frozen, cache)
+    if pairs.embeddings.shape[1] != frozen.encoder_dim:
+        raise UserError(
+            f"The embeddings of the additional texts have {pairs.embeddings.shape[1]} numbers, "
+            f"but the encoder's have {frozen.encoder_dim}; create them with this encoder."
+        )
+    computed = objective.texts[: len(objective.texts) - len(pairs.texts)]
+    return GivenEmbeddings(pairs.embeddings, Embeddings(computed, frozen, cache))
+
+
+def _hash(texts: Sequence[Any], pairs: Pairs | None) -> str:
+    """Digest of everything that is trained on."""
+    found = hash_texts(_flat(texts))
+    if pairs is None:
+        return found
+    return f"{found} {hashlib.sha256(pairs.embeddings.tobytes()).hexdigest()}"
 
 
 def _flat(texts: Sequence[str] | Sequence[Task]) -> list[str]:

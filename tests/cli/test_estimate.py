@@ -131,3 +131,9 @@ def test_markup_in_labels_and_ids_is_shown(mark):
 )
 def test_times(seconds, told):
     assert time_in_words(seconds) == told
+
+
+def test_the_minutes_of_an_adaptation_are_told():
+    found, points = survey({"grain": 41, "ship": 108}), {"grain": 67}
+    assert "adapt the bridge 3 min" in printed(found, points, adapt={"minutes": 3})
+    assert "adapt" not in printed(found, points)

@@ -30,6 +30,7 @@ def made(shared_ray, tmp_path_factory) -> dict[str, tuple[Run, Calls]]:
     config = fake_config(
         corpus,
         plan={"variant": "borderline"},
+        adapt={"minutes": 1},
         resources={"plan_points_per_file": 6, "decode_rows_per_block": BLOCK},
     )
     found = {}
@@ -44,7 +45,10 @@ def made(shared_ray, tmp_path_factory) -> dict[str, tuple[Run, Calls]]:
         write_two_classes(corpus, 50, 15)
         run, done = expand(run.uri, ExpansionRequest(), **then)
         assert done
-        found[name] = run, {actor: stage.calls(actor) for actor in ("encoder", "decoder")}
+        found[name] = (
+            run,
+            {actor: stage.calls(actor) for actor in ("encoder", "adapter", "decoder")},
+        )
     return found
 
 
@@ -61,6 +65,13 @@ def test_every_row_is_worked_on_once_in_blocks_of_the_size_that_is_set(made):
             assert sorted(id_ for call in calls[actor] for id_ in call["ids"]) == sorted(rows)
     on_ray = [call for call in made["ray"][1]["decoder"] if call["pid"] != os.getpid()]
     assert on_ray and max(len(call["ids"]) for call in on_ray) <= BLOCK
+
+
+def test_the_bridge_is_adapted_once_and_its_copy_is_in_the_run(made):
+    for name, (run, calls) in made.items():
+        (call,) = calls["adapter"]
+        assert (call["pid"] == os.getpid()) == (name != "ray")
+        assert all(run.has(file) for file in Manifest.read(run).adapted.files)
 
 
 @pytest.mark.parametrize("other", ["ray", "expanded on ray"])

@@ -1,0 +1,194 @@
+"""Points between texts as training data: pairs of an embedding and a text close to it.
+
+A bridge is trained at embeddings of texts, but a run decodes points between them. Of several texts
+that the bridge writes at such a point, the one nearest to it is a better answer than the bridge
+gives by itself, so it is trained to give that one at once (best-of-n distillation; Stiennon et al.,
+2020, arXiv:2009.01325, call the choice best-of-n).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smotext_ray.errors import UserError
+from smotext_ray.plan.interpolation import interpolate
+from smotext_ray.plan.neighbors import same_class_neighbors
+from smotext_ray.plan.vectors import unit
+from smotext_ray.tables import fixed_size_list, matrix
+from smotext_ray.utils.files import whole_file
+from smotext_ray.utils.plain_types import check_plain_types
+
+NEIGHBORS = 5
+POINTS_AT_ONCE = 512
+COLUMNS = ("text", "embedding")
+
+
+class Pairs(NamedTuple):
+    """Texts with the embeddings that they are to be decoded from.
+
+    Attributes
+    ----------
+    texts : list of str, length n
+    embeddings : ndarray of shape (n, dim), float32
+    """
+
+    texts: list[str]
+    embeddings: np.ndarray
+
+
+def neighbor_pairs(
+    texts: Sequence[str], owners: np.ndarray, x: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Pairs of each text and one of its nearest neighbors of the same owner.
+
+    Parameters
+    ----------
+    texts : sequence of str, length n
+    owners : ndarray of shape (n,)
+        Classes.
+    x : ndarray of shape (n, d), float32
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of shape (pairs, 2)
+        Row numbers; none for a text that is alone in its class.
+    """
+    pairs = [np.empty((0, 2), np.int64)]
+    for owner in np.unique(owners):
+        rows = np.flatnonzero(owners == owner)
+        near = same_class_neighbors(
+            np.arange(len(rows)), x[rows], [texts[i] for i in rows], rows, NEIGHBORS, "cosine"
+        )
+        if near.shape[1]:
+            chosen = near[np.arange(len(rows)), rng.integers(near.shape[1], size=len(rows))]
+            pairs.append(np.stack([rows, rows[chosen]], axis=1))
+    return np.concatenate(pairs)
+
+
+def make_points(
+    texts: Sequence[str],
+    encoder: Any,
+    decoder: Any,
+    seed: int,
+    log: Callable[[str], Any] = print,
+) -> Iterator[pa.Table]:
+    """Decode one point between each text and a neighbor, and keep the nearest of its texts.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Without labels: any two texts may be neighbors.
+    encoder : Encoder
+        Of the bridge; its embeddings have unit length.
+    decoder : Decoder
+        Its number of candidates is n of best-of-n.
+    seed : int
+    log : callable
+        Called with each line of progress.
+
+    Yields
+    ------
+    pyarrow.Table
+        ``text``, ``embedding`` (the point) and ``cosine`` of the two. Points all of whose texts are
+        empty or were cut off are left out.
+
+    Raises
+    ------
+    UserError
+        If no text has a neighbor.
+    """
+    rng = np.random.default_rng([seed, 6])
+    x = unit(encoder.encode(texts))
+    pairs = neighbor_pairs(texts, np.zeros(len(texts)), x, rng)
+    if not len(pairs):
+        raise UserError("No text has a neighbor to interpolate with; give more distinct texts.")
+    lams = rng.random(len(pairs), dtype=np.float32)
+    points = interpolate(x[pairs[:, 0]], x[pairs[:, 1]], lams, True)
+    kept = 0
+    for start in range(0, len(points), POINTS_AT_ONCE):
+        some = points[start : start + POINTS_AT_ONCE]
+        table = _nearest(some, decoder.decode(some, range(start, start + len(some))), encoder)
+        kept += len(table)
+        log(f"{start + len(some)} of {len(points)} points decoded, {kept} kept")
+        yield table
+
+
+def _nearest(points: np.ndarray, decoded: Sequence[Any], encoder: Any) -> pa.Table:
+    whole = [
+        (row, text.strip())
+        for row, made in enumerate(decoded)
+        for text, reason in zip(made.texts, made.finish_reasons, strict=True)
+        if reason == "stop" and text.strip()
+    ]
+    owners = np.array([row for row, _ in whole], np.int64)
+    written = [text for _, text in whole]
+    y = unit(encoder.encode(written)) if written else points[:0]
+    cosines = (y * points[owners]).sum(1)
+    # By point, nearest first: the first of each point is kept.
+    order = np.lexsort((-cosines, owners))
+    _, first = np.unique(owners[order], return_index=True)
+    best = order[first]
+    columns = {
+        "text": pa.array([written[i] for i in best], pa.string()),
+        "embedding": fixed_size_list(points[owners[best]]),
+        "cosine": pa.array(cosines[best], pa.float32()),
+    }
+    return pa.table(columns)
+
+
+def write_points(tables: Iterator[pa.Table], file: Path) -> int:
+    """Write tables of `make_points` as one parquet file; returns the number of rows."""
+    rows = 0
+    with whole_file(file) as handle:
+        writer: pq.ParquetWriter | None = None
+        for table in tables:
+            writer = writer or pq.ParquetWriter(handle, table.schema)
+            writer.write_table(table)
+            rows += len(table)
+        if writer is not None:
+            writer.close()
+    return rows
+
+
+def read_pairs(path: str) -> Pairs:
+    """Read pairs from a parquet file with the columns ``text`` and ``embedding``.
+
+    Parameters
+    ----------
+    path : str
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, has other columns or no rows, or a row is no pair.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            check_plain_types(file.schema_arrow, path)
+            if missing := [name for name in COLUMNS if name not in file.schema_arrow.names]:
+                raise UserError(
+                    f"{path} has no column {missing[0]!r}; create such a file with: smotext bridge "
+                    "points"
+                )
+            table = file.read(columns=list(COLUMNS))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path} cannot be read as parquet; name a parquet file.") from error
+    texts = table["text"].to_pylist()
+    try:
+        embeddings = matrix(table["embedding"])
+    except (ValueError, TypeError, AttributeError, pa.ArrowException):
+        embeddings = np.empty((0, 0), np.float32)
+    fits = len(embeddings) == len(texts) and bool(np.isfinite(embeddings).all())
+    if not texts or not fits or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise UserError(
+            f"{path} needs rows with a text and an embedding each, all embeddings of one length "
+            "and of finite numbers; create it again with: smotext bridge points"
+        )
+    return Pairs(texts, embeddings)
