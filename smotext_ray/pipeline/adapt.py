@@ -7,7 +7,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,9 @@ from smotext_ray.run.facts import AdaptedBridge, StageFacts
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.tables import embeddings_table
 from smotext_ray.tables import matrix
+
+if TYPE_CHECKING:
+    from smotext_ray.training.config import TrainConfig
 
 log = logging.getLogger("smotext_ray")
 
@@ -63,15 +66,36 @@ def adapt_bridge(config: RunConfig, run_uri: str, counter: Any) -> dict[str, Any
     dict
         The fields of `AdaptedBridge`.
     """
-    from smotext_ray.models.bridge_config import read_bridge_config
-    from smotext_ray.models.encoder import default_device
-    from smotext_ray.models.files import bridge_directory
     from smotext_ray.models.load import load_encoder
     from smotext_ray.training.adapt import adapt
-    from smotext_ray.training.config import TrainConfig
 
     run = Run(run_uri)
     texts, embeddings = embedded_texts(run, config.plan.seed)
+    with tempfile.TemporaryDirectory() as directory:
+        output = Path(directory, BRIDGE)
+        done = adapt(
+            texts,
+            embeddings,
+            training_config(config),
+            load_encoder(config),
+            config.adapt.minutes,
+            output,
+            max_tokens=config.decoder.max_tokens,
+            log=counter.phase.remote,
+        )
+        counter.add.remote(done.texts - done.held_out)
+        files = store_bridge(run, output) if done.is_kept else {}
+    names = ("texts", "held_out", "replayed", "steps", "cosine_before", "cosine_after")
+    return {name: getattr(done, name) for name in names} | {"files": files}
+
+
+def training_config(config: RunConfig) -> TrainConfig:
+    """The training of an adaptation: the run's models, from the run's bridge."""
+    from smotext_ray.models.bridge_config import read_bridge_config
+    from smotext_ray.models.encoder import default_device
+    from smotext_ray.models.files import bridge_directory
+    from smotext_ray.training.config import TrainConfig
+
     bridge = read_bridge_config(bridge_directory(config.bridge.path))
     training = TrainConfig(
         start_from=config.bridge.path,
@@ -90,23 +114,8 @@ def adapt_bridge(config: RunConfig, run_uri: str, counter: Any) -> dict[str, Any
         seed=config.plan.seed,
     )
     if default_device() == "cuda":
-        training = replace(training, batch_tokens=BATCH_TOKENS_ON_GPU)
-    with tempfile.TemporaryDirectory() as directory:
-        output = Path(directory, BRIDGE)
-        done = adapt(
-            texts,
-            embeddings,
-            training,
-            load_encoder(config),
-            config.adapt.minutes,
-            output,
-            max_tokens=config.decoder.max_tokens,
-            log=counter.phase.remote,
-        )
-        counter.add.remote(done.texts - done.held_out)
-        files = store_bridge(run, output) if done.is_kept else {}
-    names = ("texts", "held_out", "replayed", "steps", "cosine_before", "cosine_after")
-    return {name: getattr(done, name) for name in names} | {"files": files}
+        return replace(training, batch_tokens=BATCH_TOKENS_ON_GPU)
+    return training
 
 
 def embedded_texts(run: Run, seed: int, most: int = MOST_TEXTS) -> tuple[list[str], np.ndarray]:

@@ -4,7 +4,8 @@ The training of ``smotext_ray.training.steps``, with what keeps a short one from
 
 - a step mixes texts of the corpus with texts that the bridge itself wrote before, at random
   directions of the embedding space, each with its own embedding (pseudo-rehearsal: Robins, 1995,
-  doi:10.1080/09540099550039318). The texts that the bridge was trained on are not at hand;
+  doi:10.1080/09540099550039318). The texts that the bridge was trained on are not at hand. Those
+  that the default bridge wrote are in its directory; another bridge first writes some;
 - texts are trained on whole, and at most `EPOCHS` times;
 - warm-up and decay are shares of the time, and the rates are low;
 - the bridge is judged by what it is for, the cosine of a greedily decoded text to the embedding of
@@ -23,6 +24,7 @@ import numpy as np
 from torch import nn
 
 from smotext_ray.models.bridge import Bridge
+from smotext_ray.models.files import bridge_directory
 from smotext_ray.plan.vectors import unit
 from smotext_ray.training.average import Average
 from smotext_ray.training.config import TrainConfig
@@ -41,6 +43,8 @@ HELD_OUT = 64  # or a quarter of the texts if that is fewer
 EPOCHS = 3
 STEPS = 60  # at least so many in these epochs: steps of a small corpus have fewer tokens
 REPLAY = 0.3  # share of a step's tokens
+REPLAY_FILE = "replay.txt"  # one text per line
+REPLAYED_PER_MINUTE = 200  # of that file: all have to be embedded first
 REPLAY_TIME, MOST_REPLAYED, REPLAY_TEMPERATURE = 0.1, 1024, 0.7
 WARM_UP, DECAY = 0.1, 0.2  # shares of the time
 CHECK_TIME, MOST_CHECKS = 0.15, 6
@@ -55,7 +59,7 @@ class Adaptation:
     texts : int
         Distinct texts of the corpus that are short enough to train on, held-out ones included.
     held_out, replayed : int
-        Texts to judge by, and texts that the bridge wrote.
+        Texts to judge by, and texts that the bridge wrote before.
     steps : int
         0: there were too few texts, and nothing was trained.
     cosine_before, cosine_after : float or None
@@ -146,7 +150,7 @@ def adapt(
     before = greedy_cosine()
     of_check = time.monotonic() - began
     log(f"held-out greedy cosine {before:.3f}")
-    replayed = _replay(frozen, bridge, encoder, max_tokens, clock)
+    replayed = _replay(frozen, minutes) or _written(frozen, bridge, max_tokens, clock)
     objective = Paraphrase(frozen, [*texts, *replayed])
     of_replayed = encoder.encode(replayed) if replayed else embeddings[:0]
     vectors = GivenEmbeddings(np.concatenate([embeddings, of_replayed]))
@@ -212,9 +216,18 @@ def _whole(texts: Sequence[str], frozen: FrozenModels) -> np.ndarray:
     return rows[tokens <= frozen.max_text_tokens]
 
 
-def _replay(
-    frozen: FrozenModels, bridge: Bridge, encoder: Any, max_tokens: int, clock: Clock
-) -> list[str]:
+def _replay(frozen: FrozenModels, minutes: float) -> list[str]:
+    """Texts that the bridge wrote before, from its directory; none if there is no such file."""
+    file = bridge_directory(frozen.config.start_from or "default") / REPLAY_FILE
+    if not file.is_file():
+        return []
+    texts = [text for text in file.read_text(encoding="utf-8").split("\n") if text]
+    most = max(1, round(REPLAYED_PER_MINUTE * minutes))
+    drawn = np.random.default_rng([frozen.config.seed, 4]).permutation(len(texts))[:most]
+    return _only_whole([texts[row] for row in drawn], frozen)
+
+
+def _written(frozen: FrozenModels, bridge: Bridge, max_tokens: int, clock: Clock) -> list[str]:
     """Texts of the bridge as it is, at random directions; as many as a tenth of the time gives."""
     rng = np.random.default_rng([frozen.config.seed, 4])
     until = clock.share() + REPLAY_TIME
@@ -226,4 +239,8 @@ def _replay(
         texts |= dict.fromkeys(text for text in made if text)
         if len(texts) == known:
             break  # it has nothing more to say
-    return [list(texts)[row] for row in _whole(list(texts), frozen)] if texts else []
+    return _only_whole(list(texts), frozen)
+
+
+def _only_whole(texts: Sequence[str], frozen: FrozenModels) -> list[str]:
+    return [texts[row] for row in _whole(texts, frozen)] if texts else []

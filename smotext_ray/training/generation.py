@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 
@@ -12,6 +10,8 @@ from smotext_ray.training.frozen import FrozenModels
 
 PROMPTS_AT_ONCE = 64
 TOP_P = 0.95  # of sampled texts, as in decoder.top_p
+# Finished texts leave the batch once they are this share of it: to copy the cache takes a while.
+WORTH_DROPPING = 0.125
 
 
 @torch.inference_mode()
@@ -38,20 +38,53 @@ def generate(
     -------
     list of str, length n
     """
-    sampling: dict[str, Any] = {"do_sample": False}
-    if temperature:
-        sampling = {"do_sample": True, "temperature": temperature, "top_p": TOP_P, "top_k": 0}
     texts: list[str] = []
     for start in range(0, len(points), PROMPTS_AT_ONCE):
         some = torch.from_numpy(points[start : start + PROMPTS_AT_ONCE]).to(frozen.device)
-        prompts = bridge.prompt_embeds(some).to(frozen.dtype)
         with frozen.adapter.computing():
-            ids = frozen.llm.generate(
-                inputs_embeds=prompts,
-                attention_mask=torch.ones(prompts.shape[:2], dtype=torch.long, device=some.device),
-                max_new_tokens=max_tokens,
-                pad_token_id=frozen.tokenizer.eos_token_id,
-                **sampling,
-            )
+            ids = _continued(frozen, bridge.prompt_embeds(some), max_tokens, temperature)
         texts += frozen.tokenizer.batch_decode(ids, skip_special_tokens=True)
     return [text.strip() for text in texts]
+
+
+def _continued(
+    frozen: FrozenModels, prompts: torch.Tensor, max_tokens: int, temperature: float
+) -> list[list[int]]:
+    """Token ids that follow prompts of one length, without the end token.
+
+    transformers' ``generate`` would compute finished texts until the last one ends: three times the
+    work for texts of 30 tokens of which one reaches 96.
+    """
+    from transformers import DynamicCache
+
+    table, end = frozen.llm.get_input_embeddings(), frozen.tokenizer.eos_token_id
+    cache = DynamicCache()
+    ids: list[list[int]] = [[] for _ in prompts]
+    rows = torch.arange(len(prompts), device=prompts.device)  # those in the batch
+    ended = torch.zeros(len(prompts), dtype=torch.bool, device=prompts.device)
+    inputs = prompts.to(table.weight.dtype)
+    for _ in range(max_tokens):
+        out = frozen.llm.model(inputs_embeds=inputs, past_key_values=cache, use_cache=True)
+        hidden = out.last_hidden_state[:, -1].to(table.weight.dtype)
+        found = _chosen((hidden @ frozen.head.T).float(), temperature)
+        ended |= found == end
+        for row, token, over in zip(rows.tolist(), found.tolist(), ended.tolist(), strict=True):
+            if not over:
+                ids[row].append(token)
+        if ended.all():
+            break
+        if ended.float().mean() >= WORTH_DROPPING:
+            left = (~ended).nonzero().squeeze(1)
+            cache.batch_select_indices(left)
+            rows, found, ended = rows[left], found[left], ended[left]
+        inputs = table(found)[:, None]
+    return ids
+
+
+def _chosen(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    """The next token of each row: the likeliest, or one drawn from the likeliest `TOP_P`."""
+    if not temperature:
+        return logits.argmax(1)
+    p, order = torch.softmax(logits / temperature, dim=1).sort(dim=1, descending=True)
+    p[p.cumsum(1) - p > TOP_P] = 0.0
+    return order.gather(1, torch.multinomial(p, 1)).squeeze(1)

@@ -11,7 +11,7 @@ from smotext_ray.api import ray_data
 from smotext_ray.config.schema import InputConfig
 from smotext_ray.run.directory import Run
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
