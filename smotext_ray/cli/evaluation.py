@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from smotext_ray.cli.multilabel import evaluate_labels
 from smotext_ray.cli.terminal import say
 from smotext_ray.config.choices import ClassifierName, OtherVariant
 from smotext_ray.errors import UserError
@@ -50,6 +51,8 @@ def evaluate(options: argparse.Namespace) -> int:
     # Report all user errors before a model is loaded.
     run, output = Run(options.run), Path(options.output)
     manifest = Manifest.read(run)
+    if manifest.is_multilabel:
+        return evaluate_labels(options, run, manifest, _load_encode)
     config = manifest.config
     check_directory(output)
     held_out = read_held_out(run, options.test, options.text_column, options.label_column)

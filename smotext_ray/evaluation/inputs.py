@@ -83,11 +83,6 @@ def read_held_out(
         corpus lacks.
     """
     _rounds_with_texts(run)
-    if Manifest.read(run).is_multilabel:
-        raise UserError(
-            f"The rows of {run.uri} have several labels; smotext evaluate measures rows of one "
-            "class each."
-        )
     if test.startswith(DEMO) and ":" not in test.removeprefix(DEMO):
         test += ":test"  # without it, a demo dataset means its training texts
     own = InputConfig() if test.startswith(DEMO) else Manifest.read(run).config.input

@@ -187,10 +187,10 @@ def delivered_samples(
     """
     used = Counter() if used is None else used
     for samples in accepted_unique_samples(run, rounds):
-        yield _up_to_target(samples, used, wanted)
+        yield up_to_target(samples, used, wanted)
 
 
-def _up_to_target(samples: pa.Table, used: Counter[Any], wanted: Mapping[Any, int]) -> pa.Table:
+def up_to_target(samples: pa.Table, used: Counter[Any], wanted: Mapping[Any, int]) -> pa.Table:
     """The samples that one of their labels still needs; updates ``used``."""
     keep = []
     for labels in labels_of(samples):

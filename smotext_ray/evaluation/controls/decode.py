@@ -125,7 +125,7 @@ def decode_controls(
             log("control shuffled: skipped, all points are of one class")
             continue
         with hold(run, "evaluate"):
-            noted = _decode(run, config, name, rounds, labels, executor)
+            noted = decoded_control(run, config, name, rounds, labels, executor)
         number = sum(noted.accepted.values())
         log(f"control {name}: {number} of {noted.points} texts accepted")
         done[name] = noted
@@ -149,7 +149,7 @@ def first_of_classes(labels: Iterable[str], most: Mapping[str, int]) -> list[int
     return kept
 
 
-def _decode(
+def decoded_control(
     run: Run,
     config: RunConfig,
     name: str,

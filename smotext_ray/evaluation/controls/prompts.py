@@ -72,15 +72,21 @@ class PromptActor:
         self.counter = counter
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        columns = [c for c in ("label", "source_text", "neighbor_text") if c in table.column_names]
+        known = ("label", "labels", "source_text", "neighbor_text")
+        columns = [c for c in known if c in table.column_names]
         rows, seeds = table.select(columns).to_pylist(), table["seed"].to_pylist()
         prompts = [{"prompt_token_ids": self.prompt(row)} for row in rows]
         return decode_rows(table, lambda: self.engine.generate(prompts, seeds), self.counter)
 
 
 def of_label(row: Mapping[str, Any], tokenizer: Any) -> list[int]:
-    """The token ids that ask for a text on a row's ``label``."""
-    return token_ids(INSTRUCTION.format(label=row["label"]), tokenizer)
+    """The token ids that ask for a text on a row's ``label``, or on its ``labels``."""
+    return token_ids(INSTRUCTION.format(label=labels_in_words(row)), tokenizer)
+
+
+def labels_in_words(row: Mapping[str, Any]) -> str:
+    """A row's class, or all labels of its point."""
+    return ", ".join(map(str, row.get("labels") or [row["label"]]))
 
 
 def of_row(row: Mapping[str, Any], tokenizer: Any) -> list[int]:

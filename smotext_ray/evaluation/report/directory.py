@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +31,14 @@ def check_directory(output: Path) -> None:
         )
 
 
+def write_json(report: Mapping[str, Any], output: Path) -> None:
+    """Write report.json, which marks the directory as one that may be overwritten: first."""
+    output.mkdir(parents=True, exist_ok=True)
+    with whole_file(output / REPORT) as handle:
+        text = json.dumps(plain(dict(report)), allow_nan=False, default=str, indent=1)
+        handle.write(text.encode("utf-8", "replace"))
+
+
 def write(report: Report, output: Path, soft_labels: pa.Table | None = None) -> None:
     """Write a report into a directory, which is created; an existing report is replaced.
 
@@ -39,11 +49,7 @@ def write(report: Report, output: Path, soft_labels: pa.Table | None = None) -> 
         A directory that passes `check_directory`.
     soft_labels : pyarrow.Table, optional
     """
-    output.mkdir(parents=True, exist_ok=True)
-    # report.json goes first: it marks the directory as one that may be overwritten.
-    with whole_file(output / REPORT) as handle:
-        text = json.dumps(plain(dict(report)), allow_nan=False, default=str, indent=1)
-        handle.write(text.encode("utf-8", "replace"))
+    write_json(report, output)
     write_report(report, output / PAGE)
     if soft_labels is None:
         (output / SOFT_LABELS).unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What new texts are worth where texts have several labels."""

@@ -1,0 +1,94 @@
+"""Training sets to compare, and the classifiers that are trained on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from smotext_ray.evaluation.multilabel.data import LabeledRows
+from smotext_ray.evaluation.rows import Rows
+from smotext_ray.evaluation.utility.features import tf_idf, unit_rows
+
+NOTHING, WEIGHTS, COPIES, SMOTEXT = "nothing", "label_weights", "random_oversampling", "smotext"
+# (training rows, test rows) -> features of both
+Features = Callable[[LabeledRows, LabeledRows], tuple[Any, Any]]
+NEVER = 1e3  # the score of a label that no training row has, or every one
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """Rows to train on, and whether rows with a label weigh as much as those without it."""
+
+    rows: LabeledRows
+    balanced: bool = False
+
+
+def copies(real: LabeledRows, targets: NDArray[np.int64], seed: int) -> LabeledRows:
+    """Repeat random rows of each label up to its target, the rarest label first.
+
+    A copy counts for all of its labels, as a synthetic text does.
+
+    Parameters
+    ----------
+    real : LabeledRows
+    targets : ndarray of int64, shape (labels,)
+        Final numbers of rows with each label.
+    seed : int
+    """
+    rng = np.random.default_rng([seed, 7])
+    counts, added = real.labels.sum(axis=0), [np.empty(0, np.int64)]
+    for label in np.argsort(counts, kind="stable"):
+        own, missing = np.flatnonzero(real.labels[:, label]), targets[label] - counts[label]
+        if missing > 0 and len(own):
+            added.append(rng.choice(own, missing))
+            counts = counts + real.labels[added[-1]].sum(axis=0)
+    return real.joined(real.take(np.concatenate(added)))
+
+
+def scores_of(arm: Arm, test: LabeledRows, features: Features) -> NDArray[np.float64]:
+    """Scores of each label for each test text, by one logistic regression per label.
+
+    With scikit-learn's defaults. A label has a score above 0 where its probability is above a half.
+
+    Returns
+    -------
+    ndarray of float64, shape (test, labels)
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    x, unseen = features(arm.rows, test)
+    labels = arm.rows.labels.shape[1]
+    found = np.empty((len(test), labels), np.float64)
+    with threadpool_limits(1):
+        for label in range(labels):
+            y = arm.rows.labels[:, label]
+            if y.all() or not y.any():
+                found[:, label] = NEVER if y.all() else -NEVER
+                continue
+            model = LogisticRegression(
+                max_iter=1000, class_weight="balanced" if arm.balanced else None
+            )
+            found[:, label] = model.fit(x, y).decision_function(unseen)
+    return found
+
+
+def of_embeddings(train: LabeledRows, test: LabeledRows) -> tuple[Any, Any]:
+    """Embeddings of length 1."""
+    return unit_rows(_plain(train)), unit_rows(_plain(test))
+
+
+def of_words(train: LabeledRows, test: LabeledRows) -> tuple[Any, Any]:
+    """TF-IDF of words and word pairs."""
+    return tf_idf(_plain(train), _plain(test))
+
+
+FEATURES: dict[str, Features] = {"embedding": of_embeddings, "tfidf": of_words}
+
+
+def _plain(rows: LabeledRows) -> Rows:
+    return Rows(rows.texts, rows.embeddings, [""] * len(rows))

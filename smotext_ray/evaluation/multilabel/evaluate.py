@@ -1,0 +1,191 @@
+"""``smotext evaluate`` of a run whose rows have several labels: its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from smotext_ray.evaluation.multilabel.arms import (
+    COPIES,
+    FEATURES,
+    NOTHING,
+    SMOTEXT,
+    WEIGHTS,
+    Arm,
+    copies,
+    scores_of,
+)
+from smotext_ray.evaluation.multilabel.data import LabeledRows, LabeledRun, drawn
+from smotext_ray.evaluation.multilabel.scores import METRICS, LabelScores, measure
+from smotext_ray.evaluation.statistics import Interval, interval
+from smotext_ray.evaluation.utility.draws import LEFT_OUT
+from smotext_ray.plan.multilabel import imbalance_ratios, mean_imbalance_ratio
+from smotext_ray.run.class_outcomes import class_outcomes
+from smotext_ray.run.manifest import Manifest
+
+Trials = dict[tuple[str, str], list[LabelScores]]
+
+
+def evaluate(
+    manifest: Manifest,
+    run: LabeledRun,
+    seeds: Sequence[int],
+    classifiers: Sequence[str],
+    controls: Mapping[str, LabeledRows],
+    test: str,
+    log: Callable[[str], Any] = print,
+) -> dict[str, Any]:
+    """Measure a run.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    run : LabeledRun
+    seeds : sequence of int
+        One draw of the real texts each.
+    classifiers : sequence of {"embedding", "tfidf"}
+    controls : mapping of str to LabeledRows
+        Texts made in other ways, to be trained on in place of the synthetic ones.
+    test : str
+        Where the test texts are from.
+    log : callable
+        Called with each line of progress.
+
+    Returns
+    -------
+    dict
+        The report, of plain values.
+    """
+    trials = run_trials(run, seeds, classifiers, controls, log)
+    raised = [str(label) for label, number in (manifest.targets or {}).items() if number]
+    return {
+        "kind": "several labels",
+        "run": {
+            "test": test,
+            "test_rows": len(run.test),
+            "real_rows": len(run.real),
+            "synthetic_rows": len(run.synthetic),
+            "points": manifest.points,
+            "accepted": manifest.usable_texts,
+        },
+        "labels": _labels(manifest),
+        "imbalance": _imbalance(manifest),
+        "seeds": list(seeds),
+        "utility": [
+            {"classifier": classifier, "arm": arm, "metric": metric} | _share(values)
+            for (classifier, arm), scores in trials.items()
+            for metric, values in _values(scores, raised).items()
+        ],
+        "gains": _gains(trials, raised),
+        "recall": [
+            {"classifier": classifier, "arm": arm, "label": label}
+            | _share([each.recall[label] for each in scores])
+            for (classifier, arm), scores in trials.items()
+            for label in scores[0].recall
+        ],
+        "rejections": dict(manifest.rejections().most_common()),
+        "samples": run.samples,
+    }
+
+
+def run_trials(
+    run: LabeledRun,
+    seeds: Sequence[int],
+    classifiers: Sequence[str],
+    controls: Mapping[str, LabeledRows],
+    log: Callable[[str], Any],
+) -> Trials:
+    """Train each classifier on each arm of each draw, and score it on the test texts.
+
+    The arms: the real texts alone, the same with balanced weights, with random copies up to the
+    numbers of labels that SMOTExT reaches, with the synthetic texts, and with those of controls, of
+    which as many are drawn as there are synthetic ones.
+    """
+    found: Trials = {}
+    for seed in seeds:
+        real, kept = drawn(run, seed, LEFT_OUT)
+        new = run.synthetic.take(kept)
+        after = real.joined(new)
+        arms = {
+            NOTHING: Arm(real),
+            WEIGHTS: Arm(real, balanced=True),
+            COPIES: Arm(copies(real, after.labels.sum(axis=0), seed)),
+            SMOTEXT: Arm(after),
+        }
+        rng = np.random.default_rng([seed, 6])
+        for name, rows in controls.items():
+            some = np.sort(rng.permutation(len(rows))[: len(new)])
+            arms[name] = Arm(real.joined(rows.take(some)))
+        for classifier in classifiers:
+            for name, arm in arms.items():
+                scores = scores_of(arm, run.test, FEATURES[classifier])
+                got = measure(run.test.labels, scores, run.labels, seed)
+                found.setdefault((classifier, name), []).append(got)
+        log(f"seed {seed}: {len(real)} real and {len(new)} synthetic texts")
+    return found
+
+
+def _labels(manifest: Manifest) -> list[dict[str, Any]]:
+    outcomes = class_outcomes(manifest)
+    ratios = [
+        imbalance_ratios({each.label: getattr(each, when) for each in outcomes})
+        for when in ("before", "after")
+    ]
+    return [
+        {
+            "label": str(each.label),
+            "before": each.before,
+            "asked": each.asked,
+            "accepted": each.accepted,
+            "after": each.after,
+            "ratio_before": ratios[0][each.label],
+            "ratio_after": ratios[1][each.label],
+        }
+        for each in outcomes
+    ]
+
+
+def _imbalance(manifest: Manifest) -> dict[str, float]:
+    outcomes = class_outcomes(manifest)
+    return {
+        when: mean_imbalance_ratio({each.label: getattr(each, when) for each in outcomes})
+        for when in ("before", "after")
+    }
+
+
+def _values(scores: Sequence[LabelScores], raised: Sequence[str]) -> dict[str, list[float]]:
+    values = {metric: [getattr(each, metric) for each in scores] for metric in METRICS}
+    tested = [label for label in raised if label in scores[0].recall]
+    if tested:
+        values["recall_of_raised"] = [
+            float(np.mean([each.recall[label] for label in tested])) for each in scores
+        ]
+    return values
+
+
+def _gains(trials: Trials, raised: Sequence[str]) -> list[dict[str, Any]]:
+    """What SMOTExT's texts gain over each other arm, paired by draw."""
+    found = []
+    for (classifier, arm), scores in trials.items():
+        if arm == SMOTEXT:
+            continue
+        own = _values(trials[classifier, SMOTEXT], raised)
+        for metric, values in _values(scores, raised).items():
+            gain = [a - b for a, b in zip(own[metric], values, strict=True)]
+            facts = {"classifier": classifier, "over": arm, "metric": metric}
+            found.append(facts | _as_json(interval(gain, LEFT_OUT)))
+    return found
+
+
+def _share(values: Sequence[float]) -> dict[str, Any]:
+    found = _as_json(interval(values, LEFT_OUT))
+    if found["low"] is not None:
+        found |= {"low": max(found["low"], 0.0), "high": min(found["high"], 1.0)}
+    return found | {"values": list(values)}
+
+
+def _as_json(of: Interval) -> dict[str, Any]:
+    found = of.as_json()
+    return {name: found[name] for name in ("mean", "low", "high")}
