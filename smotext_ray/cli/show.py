@@ -16,7 +16,7 @@ from rich.table import Table
 
 from smotext_ray.cli.terminal import literal
 from smotext_ray.config.choices import Order
-from smotext_ray.gate.reasons import REJECTED_IN_WORDS
+from smotext_ray.gate.reasons import rejected_in_words
 from smotext_ray.run.class_outcomes import class_outcomes, imbalance_in_words
 from smotext_ray.run.corpus_files import corpus_table
 from smotext_ray.run.directory import Run
@@ -45,8 +45,9 @@ def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int =
     reasons = manifest.rejections()
     if reasons:
         table = Table("reason", "meaning", "texts", title="Rejected (kept in samples/)")
+        words = rejected_in_words(manifest.is_multilabel)
         for reason, number in reasons.most_common():
-            add_row(table, reason, REJECTED_IN_WORDS.get(reason, ""), number)
+            add_row(table, reason, words.get(reason, ""), number)
         console.print(table)
     console.print(_speed_table(manifest))
     show_samples(run, manifest, console, rows=examples)
