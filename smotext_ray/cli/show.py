@@ -224,7 +224,9 @@ def _choose(
         samples = samples_table(run, "samples", entry.name)
         for batch in samples.to_batches(filter=pc.field("status") == status):
             for row in batch.to_pylist():
-                if label in (None, str(row["label"]), manifest.called(row["label"])):
+                owners = row.get("labels") or [row["label"]]
+                names = {str(name) for k in owners for name in (k, manifest.called(k))}
+                if label is None or label in names:
                     by_class.setdefault(str(row["label"]), []).append(row)
             for key, found in by_class.items():
                 by_class[key] = heapq.nsmallest(rows, found, key=partial(_rank, order))

@@ -14,7 +14,7 @@ from fake_run import HERE, fake_config, fakes_told
 from rich.console import Console
 from tagged_corpus import COUNTS, tagged_table, write_tagged
 
-from smotext_ray.cli.show import show_outcome
+from smotext_ray.cli.show import show_outcome, show_samples
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline import preflight, rounds
 from smotext_ray.pipeline.expand import ExpansionRequest, expand
@@ -225,3 +225,12 @@ def test_the_card_and_the_closing_table_tell_of_labels(tmp_path):
     accepted = manifest.usable_texts
     assert f"accepted {accepted} of {manifest.points} decoded texts" in shown
     assert accepted == manifest.points - sum(manifest.rejections().values())
+
+
+def test_texts_are_shown_by_any_of_their_labels(tmp_path):
+    manifest, _, run = augmented(tmp_path, plan={"sampling_strategy": ASKED})
+    console = Console(width=200, record=True, file=io.StringIO())
+    # No point is made for it.
+    assert show_samples(run, manifest, console, label="earn") > 0
+    assert "earn, " in console.export_text()
+    assert show_samples(run, manifest, console, label="corn") == 0
