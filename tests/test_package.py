@@ -48,6 +48,7 @@ NEEDED = [
     "config/presets/offline.yaml",
     "models/default_bridge/config.json",
     "models/default_bridge/bridge.safetensors",
+    "models/default_bridge/replay.txt",
     "evaluation/report/assets/*",
     "privacy/*.safetensors",
 ]

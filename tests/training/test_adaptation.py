@@ -14,6 +14,7 @@ from tiny_training import quiet
 
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.encoder import Encoder
+from smotext_ray.models.files import DEFAULT_BRIDGE
 from smotext_ray.training import adapt as adapting
 from smotext_ray.training.adapt import Adaptation, adapt, rate_at
 from smotext_ray.training.embeddings import GivenEmbeddings
@@ -123,6 +124,13 @@ def test_texts_to_replay_are_read_if_the_bridge_has_some(
     monkeypatch.setattr(adapting, "REPLAYED_PER_MINUTE", 1)
     done = adapt(texts, x, start, encoder, 5, tmp_path / "bridge", max_tokens=5, log=quiet)
     assert 3 <= done.replayed <= 5
+
+
+def test_the_default_bridge_has_texts_to_replay():
+    texts = (DEFAULT_BRIDGE / adapting.REPLAY_FILE).read_text(encoding="utf-8").splitlines()
+    assert len(texts) == len(set(texts)) > 300
+    assert all(text == " ".join(text.split()) and text.isprintable() for text in texts)
+    assert 10 < np.mean([len(text.split()) for text in texts]) < 30
 
 
 def test_a_bridge_that_became_worse_is_not_saved(start, encoder, texts, tmp_path, monkeypatch):
