@@ -32,7 +32,8 @@ def show_estimate(
     survey: CorpusSummary, new_points: dict[Any, int], config: RunConfig, console: Console
 ) -> None:
     """Print rows per class before and after, points, and estimates for the first round."""
-    table = Table("class", "before", "new", "after", title="Classes")
+    unit, title = ("label", "Labels") if survey.is_multilabel else ("class", "Classes")
+    table = Table(unit, "before", "new", "after", title=title)
     for label, before in survey.class_counts.items():
         new = new_points.get(label, 0)
         shown = str(called(label, survey.class_names)).replace("\n", "\\n")
@@ -58,12 +59,14 @@ def show_estimate(
     decode = START_UP_SECONDS + tokens / (TOKENS_PER_SECOND_AND_CORE[dtype] * cores)
     stages = Table("stage", "work", "approximate time", title="Estimate (no GPU)")
     stages.add_row("embed", f"{embedded} of {survey.rows} texts", time_in_words(embed))
-    stages.add_row("plan", f"{points} points", time_in_words(START_UP_SECONDS / 5))
+    # A text counts for each of its labels.
+    number = f"at most {points}" if survey.is_multilabel else str(points)
+    stages.add_row("plan", f"{number} points", time_in_words(START_UP_SECONDS / 5))
     if config.adapt.minutes:
         stages.add_row("adapt", "the bridge", time_in_words(60 * config.adapt.minutes))
     stages.add_row(
         "decode, round 1",
-        f"{points} points, {config.decoder.num_candidates} texts each, {tokens} tokens",
+        f"{number} points, {config.decoder.num_candidates} texts each, {tokens} tokens",
         time_in_words(decode if points else 0),
     )
     console.print(stages)

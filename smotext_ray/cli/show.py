@@ -16,7 +16,7 @@ from rich.table import Table
 
 from smotext_ray.cli.terminal import literal
 from smotext_ray.config.choices import Order
-from smotext_ray.gate.reasons import REJECTED_IN_WORDS
+from smotext_ray.gate.reasons import rejected_in_words
 from smotext_ray.run.class_outcomes import class_outcomes, imbalance_in_words
 from smotext_ray.run.corpus_files import corpus_table
 from smotext_ray.run.directory import Run
@@ -45,8 +45,9 @@ def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int =
     reasons = manifest.rejections()
     if reasons:
         table = Table("reason", "meaning", "texts", title="Rejected (kept in samples/)")
+        words = rejected_in_words(manifest.is_multilabel)
         for reason, number in reasons.most_common():
-            add_row(table, reason, REJECTED_IN_WORDS.get(reason, ""), number)
+            add_row(table, reason, words.get(reason, ""), number)
         console.print(table)
     console.print(_speed_table(manifest))
     show_samples(run, manifest, console, rows=examples)
@@ -223,7 +224,9 @@ def _choose(
         samples = samples_table(run, "samples", entry.name)
         for batch in samples.to_batches(filter=pc.field("status") == status):
             for row in batch.to_pylist():
-                if label in (None, str(row["label"]), manifest.called(row["label"])):
+                owners = row.get("labels") or [row["label"]]
+                names = {str(name) for k in owners for name in (k, manifest.called(k))}
+                if label is None or label in names:
                     by_class.setdefault(str(row["label"]), []).append(row)
             for key, found in by_class.items():
                 by_class[key] = heapq.nsmallest(rows, found, key=partial(_rank, order))

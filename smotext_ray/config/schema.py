@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -87,9 +88,11 @@ class InputConfig(Section):
 
     @field_validator("label_columns")
     @classmethod
-    def _several(cls, given: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _several(cls, given: tuple[str, ...] | None, info: ValidationInfo) -> Any:
         if given is not None and len(set(given)) < max(2, len(given)):
             raise ValueError("name at least two columns, each once")
+        if given is not None and info.data.get("label_delimiter") is not None:
+            raise ValueError("name columns of 0 and 1, or a delimiter of labels, not both")
         return given
 
     @field_validator("delimiter")

@@ -107,7 +107,13 @@ def _of_lists(column: pa.Array, config: InputConfig) -> pa.ListArray:
     missing = column.is_null().to_numpy(zero_copy_only=False).copy()
     is_null = labels.is_null().to_numpy(zero_copy_only=False)
     missing[rows[is_null]] = True
-    labels = labels.cast(pa.int64() if pa.types.is_integer(kind) else pa.string())
+    try:
+        labels = labels.cast(pa.int64() if pa.types.is_integer(kind) else pa.string())
+    except pa.ArrowInvalid:
+        raise UserError(
+            f"The label column {config.label_column!r} has integers beyond 64 bits; write them as "
+            "strings."
+        ) from None
     return _once_each(rows, labels, missing)
 
 

@@ -52,6 +52,11 @@ def read_labeled_texts(
             if isinstance(text, str) and text.strip() and label is not None and label == label
         ][:rows]
         texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
+        if any(isinstance(label, list) for label in labels):
+            raise UserError(
+                f"The column {label_column!r} of {path} has lists of labels; name one with a class "
+                "per text."
+            )
     if len(texts) < 2:
         raise UserError(f"{path} has fewer than two usable texts; add more.")
     return texts, labels

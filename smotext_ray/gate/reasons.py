@@ -36,3 +36,9 @@ REJECTED_IN_WORDS: dict[str, str] = {
     REPEATED: "another sample has the same text",
     ERROR: "decoding failed",
 }
+
+
+def rejected_in_words(is_multilabel: bool) -> dict[str, str]:
+    """The reasons in words, for rows of one class each or with several labels."""
+    lost = {"wrong_class": "closer to texts without its label"}
+    return REJECTED_IN_WORDS | (lost if is_multilabel else {})

@@ -15,7 +15,7 @@ import yaml
 
 from smotext_ray.config.stored import config_json
 from smotext_ray.errors import UserError
-from smotext_ray.gate.reasons import REJECTED_IN_WORDS
+from smotext_ray.gate.reasons import rejected_in_words
 from smotext_ray.run.class_outcomes import class_outcomes, imbalance_in_words
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
@@ -214,7 +214,8 @@ def _gate(manifest: Manifest) -> str:
     reasons = manifest.rejections().most_common()
     if not reasons:
         return f"## Acceptance\n\n{said}"
-    rows = [(reason, REJECTED_IN_WORDS.get(reason, ""), number) for reason, number in reasons]
+    words = rejected_in_words(manifest.is_multilabel)
+    rows = [(reason, words.get(reason, ""), number) for reason, number in reasons]
     return f"## Acceptance\n\n{said}\n\n{table(('rejected', 'meaning', 'texts'), rows)}"
 
 

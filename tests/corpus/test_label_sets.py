@@ -21,6 +21,7 @@ from smotext_ray.errors import UserError
 TEXTS = ["about one", "about two", "about three", "about four"]
 SETS = [["ship", "grain"], [], ["grain"], ["ship"]]
 COUNTS = {"grain": 2, "ship": 2}
+BEYOND_64_BITS = pa.array([[2**63], [1], [], []], pa.list_(pa.uint64()))
 
 
 def parquet(path, **columns):
@@ -148,6 +149,7 @@ def test_missing_labels_are_bad_rows(tmp_path):
     [
         ({"label": [[["a"]], [["b"]], [], []]}, {}, "must be a list of strings or integers"),
         ({"label": [[0.5], [1.5], [], []]}, {}, "must be a list of strings or integers"),
+        ({"label": BEYOND_64_BITS}, {}, "integers beyond 64 bits"),
         ({"label": [[], [], [], []]}, {}, "have no label; use a corpus with at least two labels"),
         ({"label": [["a"], [], ["a"], []]}, {}, "have only the label 'a'"),
         ({"label": [1, 2, 3, 4]}, {"label_delimiter": ";"}, "splits strings; leave it out"),
@@ -168,4 +170,7 @@ def test_the_settings_name_several_columns_each_once():
     for given in ('["a"]', '["a", "a"]'):
         with pytest.raises(UserError, match="name at least two columns, each once"):
             load_config(overrides=[f"input.label_columns={given}"])
+    both = ["input.label_delimiter=;", 'input.label_columns=["a", "b"]']
+    with pytest.raises(UserError, match="or a delimiter of labels, not both"):
+        load_config(overrides=both)
     assert not {"label_columns", "label_delimiter"} & config_json(load_config())["input"].keys()

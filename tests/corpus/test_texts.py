@@ -82,3 +82,10 @@ def test_labels_are_integers_where_others_are_missing(tmp_path):
     pq.write_table(pa.table(table), tmp_path / "c.parquet")
     texts, labels = read_labeled_texts(str(tmp_path / "c.parquet"), "text", "label", 9)
     assert texts == ["a", "c"] and labels == [1, 0] and type(labels[0]) is int
+
+
+def test_lists_of_labels_are_refused(tmp_path):
+    table = pa.table({"text": ["one", "two"], "label": [["a"], ["a", "b"]]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="has lists of labels; name one with a class per text"):
+        read_labeled_texts(str(tmp_path / "t.parquet"), "text", "label", 5)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from crashing_store import URI, Bucket, Killed, process_on
 from fake_run import HERE, fake_config, fakes_told
+from rich.console import Console
 from tagged_corpus import COUNTS, tagged_table, write_tagged
 
+from smotext_ray.cli.show import show_outcome, show_samples
 from smotext_ray.errors import UserError
 from smotext_ray.pipeline import preflight, rounds
 from smotext_ray.pipeline.expand import ExpansionRequest, expand
+from smotext_ray.pipeline.repair import repair
 from smotext_ray.plan.multilabel import mean_imbalance_ratio
 from smotext_ray.run.card import card_text
 from smotext_ray.run.class_outcomes import class_outcomes
@@ -192,3 +198,39 @@ def test_what_is_of_one_class_is_refused_before_anything_is_written(
         rounds.augment(config, str(tmp_path / "run"), **HERE)
     assert said in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_missing_files_are_made_again(tmp_path):
+    _, result, run = augmented(tmp_path, plan={"sampling_strategy": ASKED})
+    for directory in ("embeddings", "plan/round-1", "samples/round-1"):
+        for file in (tmp_path / "run" / directory).glob("*.parquet"):
+            file.unlink()
+    assert not all(finding.ok for finding in verify(run))
+    assert all(finding.ok for finding in repair(run, **HERE))
+    assert pq.read_table(f"{run.path}/augmented.parquet").equals(result)
+
+
+def test_the_card_and_the_closing_table_tell_of_labels(tmp_path):
+    manifest, _, run = augmented(
+        tmp_path, plan={"sampling_strategy": ASKED, "max_rounds": 1}, gate={"same_class": True}
+    )
+    assert manifest.rejections()["wrong_class"]
+    console = Console(width=200, record=True, file=io.StringIO())
+    show_outcome(run, manifest, console)
+    shown, card = console.export_text(), card_text(manifest)
+    for told in (shown, card):
+        assert "MeanIR): 6.08 before" in told and "closer to texts without its label" in told
+    assert "## Labels" in card and "| label | its labels |" in card
+    assert re.search(r"Label 'wheat' is \d+ short of its target", shown)
+    accepted = manifest.usable_texts
+    assert f"accepted {accepted} of {manifest.points} decoded texts" in shown
+    assert accepted == manifest.points - sum(manifest.rejections().values())
+
+
+def test_texts_are_shown_by_any_of_their_labels(tmp_path):
+    manifest, _, run = augmented(tmp_path, plan={"sampling_strategy": ASKED})
+    console = Console(width=200, record=True, file=io.StringIO())
+    # No point is made for it.
+    assert show_samples(run, manifest, console, label="earn") > 0
+    assert "earn, " in console.export_text()
+    assert show_samples(run, manifest, console, label="corn") == 0

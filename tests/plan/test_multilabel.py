@@ -22,7 +22,7 @@ from smotext_ray.plan.multilabel import (
 )
 from smotext_ray.plan.points import PlanSettings, plan_class
 from smotext_ray.plan.shards import Shard
-from smotext_ray.tables import fixed_size_list
+from smotext_ray.tables import fixed_size_list, matrix
 
 LABELS = "abcdef"
 some_counts = st.dictionaries(st.sampled_from(LABELS), st.integers(1, 500), min_size=2)
@@ -176,3 +176,21 @@ def test_any_order_of_the_rows_and_any_shards_give_the_same_labels():
 def plan(table, start, stop):
     classes = read_classes(ds.dataset(table), ["a", "b"])
     return plan_class(classes[1], Shard(1, "b", start, stop, 0), SETTINGS)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_labels_are_those_of_the_source_and_its_nearest_rows_with_the_label(rule):
+    """Against a search of all pairs; the source counts, and so do neighbors not drawn."""
+    table = tagged()
+    settings = PlanSettings(**{**vars(SETTINGS), "k_neighbors": 4, "label_sets": rule})
+    (rows,) = read_classes(ds.dataset(table), ["c"])
+    found = plan_class(rows, Shard(1, "c", 0, 50, 0), settings).to_pylist()
+    has_c = [i for i, labels in enumerate(table["label"].to_pylist()) if "c" in labels]
+    x = matrix(table["embedding"]).astype(np.float64)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    ids, sets = table["id"].to_pylist(), table["label"].to_pylist()
+    for row in found:
+        source = ids.index(row["source_id"])
+        others = sorted((i for i in has_c if i != source), key=lambda i: -x[i] @ x[source])[:4]
+        assert row["neighbor_id"] in [ids[i] for i in others]
+        assert row["labels"] == expected_labels([sets[source], *(sets[i] for i in others)], rule)

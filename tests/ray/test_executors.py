@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cluster_tools import Stage
 from fake_run import HERE, ON_RAY, fake_config, write_two_classes
+from tagged_corpus import write_tagged
 
 from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.expand import ExpansionRequest, expand
@@ -104,3 +105,23 @@ def test_all_are_sound_and_keep_no_checkpoints(runs):
     for run in runs.values():
         assert all(finding.ok for finding in verify(run)), verify(run)
         assert not list(Path(run.at("checkpoints")).iterdir())
+
+
+def test_rows_with_several_labels_are_the_same_on_ray(shared_ray, tmp_path):
+    Stage(shared_ray.directory).reset(seconds=0)
+    corpus = write_tagged(tmp_path / "tagged.parquet")
+    config = fake_config(
+        corpus,
+        plan={"sampling_strategy": {"grain": 20, "wheat": 20}},
+        resources={"plan_points_per_file": 6, "decode_rows_per_block": BLOCK},
+    )
+    on_ray = rounds.augment(config, str(tmp_path / "ray"), executor=ON_RAY)
+    here = rounds.augment(config, str(tmp_path / "here"), **HERE)
+    one, other = (
+        run.table("augmented.parquet")
+        .to_table()
+        .sort_by([("synthetic", "ascending"), ("n", "ascending"), ("sample_id", "ascending")])
+        for run in (on_ray, here)
+    )
+    assert one.to_pylist() == other.to_pylist() and len(one) > 60
+    assert all(finding.ok for finding in verify(on_ray))

@@ -86,6 +86,10 @@ def plant(config: InputConfig, output: Path, number: int, seed: int) -> Canaries
     """
     _check(output, number, seed)
     survey = survey_corpus(config)
+    if survey.is_multilabel:
+        raise UserError(
+            f"The rows of {config.shown} have several labels; canaries are for rows of one class."
+        )
     canaries = _drawn(survey, number, seed)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from smotext_ray.evaluation.report.words import CLASSIFIERS
-from smotext_ray.gate.reasons import REJECTED_IN_WORDS
+from smotext_ray.gate.reasons import rejected_in_words
 
 MOST_SAMPLES = 200
 STYLE = (
@@ -83,7 +83,7 @@ def page(report: Mapping[str, Any]) -> str:
         _table(
             ("reason", "meaning", "texts"),
             (
-                (reason, REJECTED_IN_WORDS.get(reason, ""), number)
+                (reason, rejected_in_words(True).get(reason, ""), number)
                 for reason, number in report["rejections"].items()
             ),
         ),
