@@ -3,12 +3,13 @@
     python benchmarks/adaptation.py --dataset r8 --minutes 3 --rows 64
 
 The bridge learns from some texts of the training split, as with `smotext augment --adapt`. Then the
-bridge before and the one after decode the same points: the embeddings of texts of the test split,
-and points half way between texts of the training split and neighbors of their class. Printed are
-the cosine of the greedy text and of the best of four sampled ones to the point, how often the
-greedy text of a test text is closest to its own source among them, the median of the words relative
-to those of the source or parents, how many were cut off at `decoder.max_tokens`, and how many of
-the sampled texts are copies of a training text (80% of their distinct word 3-grams).
+bridge before and the one after decode the same points: the embeddings of texts of the test split
+(greedily), and points half way between texts of the training split and neighbors of their class
+(greedily, and four times by sampling). Printed are the cosine of the greedy text and of the best of
+the sampled ones to the point, how often the greedy text of a test text is closest to its own source
+among them, the median of the words of all texts relative to those of the source or parents, and how
+many of them are copies of a training text (80% of their distinct word 3-grams). The LLM runs as in
+the training, without vLLM.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +32,8 @@ from smotext_ray.errors import UserError
 from smotext_ray.plan.vectors import unit
 
 CANDIDATES, TEMPERATURE = 4, 0.7
-HEAD = (
-    *("points", "bridge", "greedy", "best of 4", "source first", "words, of source's"),
-    *("cut", "copies"),
-)
+HALF_WAY = "half way"
+HEAD = ("points", "bridge", "greedy", "best of 4", "source first", "words", "copies")
 
 
 def main() -> int:
@@ -89,7 +89,7 @@ def show(options: argparse.Namespace) -> None:
                 encoder,
                 {
                     "test texts": (unit(encoder.encode(test)), [test]),
-                    "half way": (half_way, parents),
+                    HALF_WAY: (half_way, parents),
                 },
                 [*train, *parents[0], *parents[1]],
             )
@@ -108,38 +108,51 @@ def _show_bridge(
     known: list[str],
 ) -> None:
     """Decode both kinds of points with a bridge, and print a line for each."""
-    from smotext_ray.models.load import load_decoder
+    import torch
 
-    decoder = load_decoder(config, own_process=False)
+    from smotext_ray.pipeline.adapt import training_config
+    from smotext_ray.training.frozen import FrozenModels
+
+    training = training_config(config)
+    frozen = FrozenModels(training)
+    bridge = frozen.new_bridge(training)
+    torch.manual_seed(0)
     for kind, (x, sources) in points.items():
-        (greedy, _), (sampled, found) = (
-            _decoded(decoder, encoder, x, *how) for how in ((1, 0.0), (CANDIDATES, TEMPERATURE))
-        )
-        near = greedy[:, 0] @ x.T
-        own = np.diag(near)
-        first = (near.argmax(1) == np.arange(len(x))).mean() if len(sources) == 1 else None
-        best = (sampled * x[:, None]).sum(-1).max(1)
-        cut = np.mean([reason == "length" for each in found for reason in each.finish_reasons])
-        words = np.mean([[len(text.split()) for text in texts] for texts in sources], axis=0)
-        made = np.mean([[len(text.split()) for text in each.texts] for each in found], axis=1)
+        decode = partial(_decoded, frozen, bridge, encoder, x, config.decoder.max_tokens)
+        texts, y = decode(1, 0.0)
+        own = (y[:, 0] * x).sum(1)
+        first = best = ""
+        if kind == HALF_WAY:
+            more, z = decode(CANDIDATES, TEMPERATURE)
+            texts = np.concatenate([texts, more], axis=1)
+            best = _mean((z * x[:, None]).sum(-1).max(1))
+        else:
+            first = f"{((y[:, 0] @ x.T).argmax(1) == np.arange(len(x))).mean():.0%}"
+        of_sources = np.mean([[len(text.split()) for text in each] for each in sources], axis=0)
+        words = np.array([[len(text.split()) for text in each] for each in texts])
         cells = (
-            *(kind, name, f"{own.mean():.3f} ± {_error(own):.3f}"),
-            f"{best.mean():.3f} ± {_error(best):.3f}",
-            "" if first is None else f"{first:.0%}",
-            *(f"{np.median(made / words):.2f}", f"{cut:.0%}"),
-            f"{_copied([text for each in found for text in each.texts], known):.1%}",
+            *(kind, name, _mean(own), best, first),
+            f"{np.median(words / of_sources[:, None]):.2f}",
+            f"{_copied([str(text) for text in texts.ravel()], known):.1%}",
         )
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def _decoded(
-    decoder: Any, encoder: Any, x: np.ndarray, number: int, temperature: float
-) -> tuple[np.ndarray, list[Any]]:
-    """Embeddings of shape (points, number, d) of the decoded texts, and the texts."""
-    decoder.set_sampling(number, temperature)
-    found = decoder.decode(x, range(len(x)))
-    flat = [text for each in found for text in each.texts]
-    return unit(encoder.encode(flat)).reshape(len(x), number, -1), found
+    frozen: Any,
+    bridge: Any,
+    encoder: Any,
+    x: np.ndarray,
+    max_tokens: int,
+    number: int,
+    temperature: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Texts of shape (points, number), and their embeddings, of shape (points, number, d)."""
+    from smotext_ray.training.generation import generate
+
+    texts = generate(frozen, bridge, np.repeat(x, number, axis=0), max_tokens, temperature)
+    y = unit(encoder.encode(texts))
+    return np.array(texts, object).reshape(len(x), number), y.reshape(len(x), number, -1)
 
 
 def _copied(texts: list[str], known: list[str]) -> float:
@@ -148,9 +161,9 @@ def _copied(texts: list[str], known: list[str]) -> float:
     return copies(texts, [[known[0]]] * len(texts), known).near_any_share
 
 
-def _error(values: np.ndarray) -> float:
-    """Standard error of a mean."""
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
+def _mean(values: np.ndarray) -> str:
+    """A mean with its standard error."""
+    return f"{values.mean():.3f} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}"
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ log = logging.getLogger("smotext_ray")
 MOST_TEXTS = 100_000  # drawn from the embedded ones: more than a GPU learns from in half an hour
 # Low rates: the bridge knows its encoder and LLM already, and learns a language alone.
 LEARNING_RATE, LORA_LEARNING_RATE = 3e-4, 1e-4
-TOKENS_PER_STEP = 2000
+TOKENS_PER_STEP = 1000
 BATCH_TOKENS_ON_GPU = 16_384
 
 

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -20,6 +21,10 @@ from smotext_ray.errors import UserError
 # A file that changes twice within a tick of the file system's clock keeps its mtime, so digests are
 # only cached for files that have not changed for longer than this.
 SETTLED_SECONDS = 2.0
+# Every bridge that a run adapts makes two of these, the LLM with its layers and, from a bucket, its
+# copy: no later run needs them.
+OF_ONE_BRIDGE = re.compile(r"merged-.+-[0-9a-f]{12}|bridge-[0-9a-f]{40}")
+UNUSED_SECONDS = 30 * 86_400
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -34,6 +39,8 @@ def cache_dir() -> Path:
 
 def made_once(name: str, make: Callable[[Path], Any]) -> Path:
     """A model in the cache directory, created if missing.
+
+    Those of single bridges that were not used for a month are deleted then.
 
     One process on the machine creates it while the others wait. If that process is killed, the next
     one creates it.
@@ -56,10 +63,13 @@ def made_once(name: str, make: Callable[[Path], Any]) -> Path:
     """
     target = cache_dir() / name
     if _is_whole(target):
+        with suppress(OSError):
+            os.utime(target)  # it is in use
         return target
     try:
         with _alone():
             if not _is_whole(target):
+                _remove_unused()
                 with whole_directory(target) as partial:
                     make(partial)
     except OSError as error:
@@ -133,6 +143,19 @@ def _make_private(directory: Path) -> None:
     """Create a directory for its owner alone; one that exists keeps its mode."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     directory.mkdir(mode=0o700, exist_ok=True)
+
+
+def _remove_unused() -> None:
+    """Delete what was made for one bridge and not used for a month."""
+    before = time.time() - UNUSED_SECONDS
+    for directory in sorted(cache_dir().glob("*")):
+        if not OF_ONE_BRIDGE.fullmatch(directory.name) or not _is_whole(directory):
+            continue
+        with suppress(OSError):
+            if directory.stat().st_mtime < before:
+                # In one step: nobody finds a part of it.
+                gone = directory.rename(directory.with_name(f".{directory.name}-{os.getpid()}"))
+                shutil.rmtree(gone)
 
 
 def _is_whole(directory: Path) -> bool:

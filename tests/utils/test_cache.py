@@ -168,3 +168,20 @@ def test_a_cache_that_cannot_be_written_only_forgets(tmp_path, counted, monkeypa
     files = two_files(tmp_path)
     assert digest_of(files) == digest_of(files) == hashlib.sha256(b"ab").hexdigest()
     assert counted == [2, 2]
+
+
+def test_what_was_made_for_one_bridge_is_deleted_when_it_was_not_used_for_a_month(directory):
+    def make(output: Path) -> None:
+        (output / "config.json").write_text("{}")
+
+    old = [f"merged-{'a' * 40}-{'b' * 12}", f"bridge-{'c' * 40}"]
+    used, others = f"merged-llm-{'d' * 12}", ["llm", f"int8-{'e' * 40}", "merged-mine"]
+    for name in (*old, used, *others):
+        made_once(name, make)
+        os.utime(directory / name, (0, 0))
+    made_once(used, make)  # it is there, and in use from now on
+    made_once(f"bridge-{'f' * 40}", make)
+    left = {path.name for path in directory.iterdir() if path.is_dir()}
+    assert left == {used, *others, f"bridge-{'f' * 40}"}
+    made_once(old[0], make)
+    assert (directory / old[0] / "config.json").exists()
