@@ -2,10 +2,10 @@
 
     python benchmarks/multilabel.py --output runs/bench/multilabel
 
-No package carries a public dataset of texts with several labels, so this one is made: the labels of
-a post are the parts of its group's name (rec.sport.hockey: rec, sport, hockey), which groups share.
-A training set with few posts of some groups is balanced with the packaged models in this process,
-and evaluated on the whole test split. A run that is there is resumed or kept.
+No package was found with a public dataset of texts with several labels, so this one is made: the
+labels of a post are the parts of its group's name (rec.sport.hockey: rec, sport, hockey). A
+training set with few posts of some groups is balanced with the packaged models in this process, and
+evaluated on the whole test split. A run that is there is resumed or kept.
 """
 
 from __future__ import annotations

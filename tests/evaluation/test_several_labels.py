@@ -17,7 +17,7 @@ from smotext_ray.cli import evaluation as cli_evaluation
 from smotext_ray.cli.main import main
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.controls import decode
-from smotext_ray.evaluation.multilabel.arms import Arm, copies, of_embeddings, scores_of
+from smotext_ray.evaluation.multilabel.arms import CLASSIFIERS, Arm, copies, scores_of
 from smotext_ray.evaluation.multilabel.data import (
     LabeledRows,
     drawn,
@@ -90,7 +90,7 @@ def test_copies_count_for_all_of_their_labels():
 def test_each_label_is_learned_by_itself():
     real = rows([["a"]] * 20 + [["b"]] * 20 + [["a", "b"]] * 20 + [[]] * 20)
     test = rows([["a"], ["b"], ["a", "b"], []], seed=1)
-    scores = scores_of(Arm(real), test, of_embeddings)
+    scores = scores_of(Arm(real), test, CLASSIFIERS["embedding"])
     assert ((scores > 0) == test.labels).all()
     assert (scores[:, 2] < 0).all()  # no training row has it
 

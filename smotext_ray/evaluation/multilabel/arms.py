@@ -15,8 +15,6 @@ from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.features import tf_idf, unit_rows
 
 NOTHING, WEIGHTS, COPIES, SMOTEXT = "nothing", "label_weights", "random_oversampling", "smotext"
-# (training rows, test rows) -> features of both
-Features = Callable[[LabeledRows, LabeledRows], tuple[Any, Any]]
 NEVER = 1e3  # the score of a label that no training row has, or every one
 
 
@@ -50,18 +48,30 @@ def copies(real: LabeledRows, targets: NDArray[np.int64], seed: int) -> LabeledR
     return real.joined(real.take(np.concatenate(added)))
 
 
-def scores_of(arm: Arm, test: LabeledRows, features: Features) -> NDArray[np.float64]:
-    """Scores of each label for each test text, by one logistic regression per label.
+@dataclass(frozen=True)
+class Linear:
+    """A linear classifier per label, with scikit-learn's defaults.
 
-    With scikit-learn's defaults. A label has a score above 0 where its probability is above a half.
+    Attributes
+    ----------
+    features : callable
+        Maps training and test rows to features of both.
+    model : callable
+        Makes one of scikit-learn, with ``class_weight``, ``max_iter`` and a ``decision_function``.
+    """
+
+    features: Callable[[LabeledRows, LabeledRows], tuple[Any, Any]]
+    model: Callable[[], Any]
+
+
+def scores_of(arm: Arm, test: LabeledRows, classifier: Linear) -> NDArray[np.float64]:
+    """Scores of each label for each test text, above 0 where the classifier gives the label.
 
     Returns
     -------
     ndarray of float64, shape (test, labels)
     """
-    from sklearn.linear_model import LogisticRegression
-
-    x, unseen = features(arm.rows, test)
+    x, unseen = classifier.features(arm.rows, test)
     labels = arm.rows.labels.shape[1]
     found = np.empty((len(test), labels), np.float64)
     with threadpool_limits(1):
@@ -70,9 +80,8 @@ def scores_of(arm: Arm, test: LabeledRows, features: Features) -> NDArray[np.flo
             if y.all() or not y.any():
                 found[:, label] = NEVER if y.all() else -NEVER
                 continue
-            model = LogisticRegression(
-                max_iter=1000, class_weight="balanced" if arm.balanced else None
-            )
+            model = classifier.model()
+            model.set_params(max_iter=1000, class_weight="balanced" if arm.balanced else None)
             found[:, label] = model.fit(x, y).decision_function(unseen)
     return found
 
@@ -87,7 +96,22 @@ def of_words(train: LabeledRows, test: LabeledRows) -> tuple[Any, Any]:
     return tf_idf(_plain(train), _plain(test))
 
 
-FEATURES: dict[str, Features] = {"embedding": of_embeddings, "tfidf": of_words}
+def _logistic_regression() -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression()
+
+
+def _linear_svm() -> Any:
+    from sklearn.svm import LinearSVC
+
+    return LinearSVC(random_state=0)
+
+
+CLASSIFIERS = {
+    "embedding": Linear(of_embeddings, _logistic_regression),
+    "tfidf": Linear(of_words, _linear_svm),
+}
 
 
 def _plain(rows: LabeledRows) -> Rows:

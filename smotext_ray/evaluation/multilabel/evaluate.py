@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from smotext_ray.evaluation.multilabel.arms import (
+    CLASSIFIERS,
     COPIES,
-    FEATURES,
     NOTHING,
     SMOTEXT,
     WEIGHTS,
@@ -120,7 +120,7 @@ def run_trials(
             arms[name] = Arm(real.joined(rows.take(some)))
         for classifier in classifiers:
             for name, arm in arms.items():
-                scores = scores_of(arm, run.test, FEATURES[classifier])
+                scores = scores_of(arm, run.test, CLASSIFIERS[classifier])
                 got = measure(run.test.labels, scores, run.labels, seed)
                 found.setdefault((classifier, name), []).append(got)
         log(f"seed {seed}: {len(real)} real and {len(new)} synthetic texts")

@@ -54,7 +54,7 @@ def page(report: Mapping[str, Any]) -> str:
                 for row in report["labels"]
             ),
         ),
-        "<h2>Utility</h2><p>Logistic regressions on held-out texts: means and 95% intervals of "
+        "<h2>Utility</h2><p>A classifier per label on held-out texts: means and 95% intervals of "
         f"{len(report['seeds'])} draws.</p>",
         _table(
             ("classifier", "training set", "metric", "mean", "interval"),
