@@ -117,6 +117,8 @@ def test_check_samplers_2d_target():
         ({"random_state": "seed"}, "random_state"),
         ({"gate": {"min_cosin": 0.3}}, "min_cosin"),
         ({"on_ray": True}, "encoder and decoder must be settings"),
+        ({"adapt_minutes": 1.0}, "To adapt the bridge, encoder and decoder must be settings"),
+        ({"adapt_minutes": -1.0}, "adapt_minutes"),
     ],
     ids=str,
 )
