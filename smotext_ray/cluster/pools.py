@@ -77,11 +77,9 @@ def decoder_pools(
     Like `encoder_pool`. ``gate_gib`` is the memory of a gate for the corpus, in addition to its
     encoder.
     """
-
-    def size(room: Cluster) -> tuple[Pool, Pool]:
-        return _decoder_pools(room, config, blocks, gate_gib)
-
-    decoders, gates = _growing(cluster, config, size)
+    decoders, gates = _growing(
+        cluster, config, lambda room: _decoder_pools(room, config, blocks, gate_gib)
+    )
     return decoders, gates
 
 
@@ -111,11 +109,10 @@ def _growing(
 
 def _check_gpu_type(cluster: Cluster) -> None:
     if cluster.gpu_type and not cluster.gpus:
-        there = ", ".join(cluster.gpu_types) or "none"
         raise UserError(
             f"resources.gpu_type is {cluster.gpu_type!r}, but the cluster has no such GPU; choose "
-            f"one of its types ({there}), or set resources.max_cluster_gpus if the autoscaler can "
-            "start some."
+            f"one of its types ({', '.join(cluster.gpu_types) or 'none'}), or set "
+            "resources.max_cluster_gpus if the autoscaler can start some."
         )
 
 
@@ -259,16 +256,12 @@ def _planner_pool(cluster: Cluster, groups: int, memory_gib: float) -> Pool:
     return Pool(max(1, min(room, groups)), 1.0)
 
 
-def _no_gates(decoders: int) -> int:
-    return 0
-
-
 @dataclass(frozen=True)
 class _Needs:
     """Resources of an actor besides its CPU, and of the gates for a number of actors."""
 
     memory_gib: float = 0.0
-    gates: Callable[[int], int] = _no_gates
+    gates: Callable[[int], int] = lambda decoders: 0
     gate_cpus: float = 0.0
     gate_memory_gib: float = 0.0
 
@@ -344,7 +337,6 @@ def pool_options(pool: Pool, blocks: int | None = None, in_flight: int = 1) -> d
             # One block waits at each actor, unless all are running already.
             "max_tasks_in_flight_per_actor": at_once + (blocks > at_once * pool.actors),
         }
-    kind: dict[str, Any] = {"accelerator_type": pool.gpu_type} if pool.gpu_type else {}
     return {
         # Start all at once: a pool that starts with one actor grows late, or never in short jobs.
         "compute": ActorPoolStrategy(
@@ -352,5 +344,5 @@ def pool_options(pool: Pool, blocks: int | None = None, in_flight: int = 1) -> d
         ),
         "num_cpus": pool.cpus,
         "num_gpus": pool.gpus,
-        **kind,
+        **({"accelerator_type": pool.gpu_type} if pool.gpu_type else {}),
     }

@@ -184,8 +184,7 @@ class SupervisedActor:
     most : int
         Maximum consecutive restarts without progress, after failing constructors or single rows.
     most_in_blocks : int
-        The same after crashes in blocks: several blocks may be in the process, each with a row
-        that crashes it.
+        The same after crashes in blocks, of which several may have a row that crashes it.
 
     Raises
     ------
