@@ -271,12 +271,10 @@ class SMOTExT(BaseOverSampler):
 
     def _accepted(self, corpus: pa.Table, wanted: dict[Any, int]) -> pa.Table | None:
         """The accepted samples, with their lineage in ``lineage_``; None if nothing was planned."""
-        accepted = None
-        if wanted:
-            try:
-                accepted = self._make(corpus, wanted, self._settings)
-            except UserError as error:
-                raise ValueError(str(error)) from error
+        try:
+            accepted = self._make(corpus, wanted, self._settings) if wanted else None
+        except UserError as error:
+            raise ValueError(str(error)) from error
         if accepted is None:
             self.lineage_ = pd.DataFrame(columns=["row", *FRAME_LINEAGE])
             return None
@@ -323,9 +321,15 @@ class SMOTExT(BaseOverSampler):
             models = {kind: {"name": name, "sha256": ""} for kind, name in names.items()}
         else:
             models = check_models(config)
+
+        def decoder(of_job: RunConfig) -> Any:
+            # As this sampler was told, for other fits to find it; only a bridge may be adapted.
+            told = config.model_copy(update={"bridge": of_job.bridge})
+            return self.decoder if has_decoder else decoder_of(told)
+
         return given_models(
             lambda: self.encoder if has_encoder else encoder_of(config),
-            lambda config: self.decoder if has_decoder else decoder_of(config),
+            decoder,
             models,
             None if isinstance(self.nn_k_, FaissNeighbors) else self._nearest,
         )

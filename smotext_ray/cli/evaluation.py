@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from smotext_ray.cli.multilabel import evaluate_labels
 from smotext_ray.cli.terminal import say
 from smotext_ray.config.choices import ClassifierName, OtherVariant
 from smotext_ray.errors import UserError
@@ -52,6 +51,8 @@ def evaluate(options: argparse.Namespace) -> int:
     run, output = Run(options.run), Path(options.output)
     manifest = Manifest.read(run)
     if manifest.is_multilabel:
+        from smotext_ray.cli.multilabel import evaluate_labels
+
         return evaluate_labels(options, run, manifest, _load_encode)
     config = manifest.config
     check_directory(output)

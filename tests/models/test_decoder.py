@@ -55,9 +55,9 @@ def test_lora_layers_are_merged_into_a_checkpoint_that_is_made_once(llm, with_lo
     assert {k.split(".")[-2] for k in changed} == {
         *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     }
-    made = merged.stat().st_mtime_ns
+    made = (merged / "model.safetensors").stat().st_mtime_ns
     assert Decoder(llm, bridge, lora=with_lora)._engine.llm.model == str(merged)
-    assert merged.stat().st_mtime_ns == made
+    assert (merged / "model.safetensors").stat().st_mtime_ns == made
 
 
 def test_lora_layers_are_merged_on_a_gpu_too(llm, with_lora, monkeypatch):

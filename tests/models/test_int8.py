@@ -58,8 +58,9 @@ def test_the_decoder_loads_a_checkpoint_that_is_made_once(tmp_path, monkeypatch)
     llm = str(tiny_llm(tmp_path / "llm"))
     model = Path(Decoder(llm, bridge_of(), int8=True)._engine.llm.model)
     assert model.parent == tmp_path / "cache"
-    made = model.stat().st_mtime_ns
+    made = (model / "model.safetensors").stat().st_mtime_ns
     decoder = Decoder(llm, bridge_of(), int8=True)
-    assert decoder._engine.llm.model == str(model) and model.stat().st_mtime_ns == made
+    assert decoder._engine.llm.model == str(model)
+    assert (model / "model.safetensors").stat().st_mtime_ns == made
     assert len(decoder.decode(np.ones((2, DIM), np.float32), [0, 1])) == 2
     assert Decoder(llm, bridge_of())._engine.llm.model == llm

@@ -60,7 +60,7 @@ def fake_ray(monkeypatch):
 
 def test_ray_is_started_on_this_machine_even_where_another_one_runs(fake_ray, monkeypatch):
     monkeypatch.setattr(session, "usable_cores", lambda: 2)
-    assert session.connect() == Cluster(6.0, 2.0, 8.0, (2.0,))
+    assert session.connect() == Cluster(6.0, 2.0, 8.0, (2.0,), node_cpus=(6.0,))
     assert fake_ray.given["address"] == "local"
     assert fake_ray.given["num_cpus"] == 6
     assert fake_ray.given["include_dashboard"] is False
