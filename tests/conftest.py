@@ -96,3 +96,9 @@ def own_log():
     for handler in log.handlers:
         handler.close()
     log.handlers, log.level, log.propagate = before
+
+
+@pytest.fixture
+def log_at_root(monkeypatch):
+    """`main` keeps the log from the root; pytest listens there, if it was so before the test."""
+    monkeypatch.setattr(logging.getLogger("smotext_ray"), "propagate", True)

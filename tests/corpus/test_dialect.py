@@ -85,8 +85,7 @@ STRAY = (
 )
 
 
-def test_stray_quotes_of_a_table_with_one_row_a_line_are_text(tmp_path, caplog):
-    logging.getLogger("smotext_ray").propagate = True
+def test_stray_quotes_of_a_table_with_one_row_a_line_are_text(tmp_path, caplog, log_at_root):
     (tmp_path / "c.tsv").write_text(STRAY)
     with caplog.at_level(logging.INFO, "smotext_ray"):
         assert read(tmp_path / "c.tsv") == [

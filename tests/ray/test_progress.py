@@ -99,9 +99,10 @@ def test_a_counter_that_began_again_at_0_takes_nothing_back(tmp_path, monkeypatc
 Counts = progress.collections.Counter
 
 
-def test_what_is_loaded_is_logged_once_and_is_no_warning(tmp_path, monkeypatch, caplog):
+def test_what_is_loaded_is_logged_once_and_is_no_warning(
+    tmp_path, monkeypatch, caplog, log_at_root
+):
     monkeypatch.setattr(progress, "StageMetrics", Metrics)
-    monkeypatch.setattr(progress.log, "propagate", True)
     counter = Counter()
     for _ in range(2):
         counter.phase("loading the LLM")
@@ -115,9 +116,10 @@ def test_what_is_loaded_is_logged_once_and_is_no_warning(tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize("has_bar", [False, True])
-def test_without_a_bar_the_log_tells_how_far_a_stage_is(tmp_path, monkeypatch, caplog, has_bar):
+def test_without_a_bar_the_log_tells_how_far_a_stage_is(
+    tmp_path, monkeypatch, caplog, log_at_root, has_bar
+):
     monkeypatch.setattr(progress, "StageMetrics", Metrics)
-    monkeypatch.setattr(progress.log, "propagate", True)
     monkeypatch.setattr(progress, "is_shown", lambda: has_bar)
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
@@ -175,9 +177,8 @@ class Bar:
         Bar.postfix = text
 
 
-def test_a_stage_is_shown_to_its_end_and_logged(ray, run, monkeypatch, caplog):
+def test_a_stage_is_shown_to_its_end_and_logged(ray, run, monkeypatch, caplog, log_at_root):
     monkeypatch.setattr(progress, "progress_bar", Bar)
-    monkeypatch.setattr(progress.log, "propagate", True)
     with (
         caplog.at_level(logging.INFO, "smotext_ray"),
         stage_progress("embed", 9, run, before=2) as counter,
