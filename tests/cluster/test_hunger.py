@@ -53,7 +53,7 @@ def test_a_decoder_that_always_takes_all_memory_ends_the_job(stage, tmp_path):
     code, said = decode(stage, run, just_above())
     assert code == 1, said
     sentence = failure(said)
-    assert sentence.startswith("smotext: failed: The decoder ended")
+    assert sentence.startswith("smotext: failed: The decoder crashed")
     assert "that ran out of memory" in sentence and "lower resources.decoder_actors" in sentence
 
 
