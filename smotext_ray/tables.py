@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,6 +82,18 @@ def label_pairs(labels: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, pa.Arra
         return np.arange(len(labels)), labels
     lengths = pc.list_value_length(labels).fill_null(0).to_numpy(zero_copy_only=False)
     return np.repeat(np.arange(len(labels)), lengths), labels.flatten()
+
+
+def count_labels(labels: pa.Array | pa.ChunkedArray) -> Counter[Any]:
+    """Rows of each class, or with each label.
+
+    Examples
+    --------
+    >>> dict(count_labels(pa.array([["ship", "grain"], [], ["ship"]])))
+    {'ship': 2, 'grain': 1}
+    """
+    counts = pc.value_counts(label_pairs(labels)[1]).to_pylist()
+    return Counter({entry["values"]: entry["counts"] for entry in counts})
 
 
 def corpus_schema(id_type: pa.DataType, label_type: pa.DataType) -> pa.Schema:

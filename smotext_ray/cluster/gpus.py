@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -47,6 +48,12 @@ def reserved_gpus() -> list[str]:
         return []
     found = ray.get_runtime_context().get_accelerator_ids()
     return [str(gpu) for gpu in found.get("GPU", [])]
+
+
+def gpu_options(gpus: float, gpu_type: str) -> dict[str, Any]:
+    """What an actor or a task reserves, as options of Ray; an empty type is any."""
+    of_type = {"accelerator_type": gpu_type} if gpus and gpu_type else {}
+    return {"num_gpus": gpus, **of_type}
 
 
 @contextmanager

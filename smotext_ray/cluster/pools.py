@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from smotext_ray.cluster.gpus import gpu_options
 from smotext_ray.cluster.session import Cluster, _started_here
 from smotext_ray.config.schema import ResourcesConfig, RunConfig
 from smotext_ray.errors import UserError
@@ -343,6 +344,5 @@ def pool_options(pool: Pool, blocks: int | None = None, in_flight: int = 1) -> d
             min_size=pool.first, max_size=pool.actors, initial_size=pool.first, **several
         ),
         "num_cpus": pool.cpus,
-        "num_gpus": pool.gpus,
-        **({"accelerator_type": pool.gpu_type} if pool.gpu_type else {}),
+        **gpu_options(pool.gpus, pool.gpu_type),
     }

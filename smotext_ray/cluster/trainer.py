@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from smotext_ray.cluster.gpus import no_other_gpus
+from smotext_ray.cluster.gpus import gpu_options, no_other_gpus
 from smotext_ray.cluster.session import Cluster, _started_here, usable_cores
 
 MOST_CPUS = 8  # matrices of a 135M LLM's small batches gain nothing from more
@@ -24,13 +24,8 @@ def trainer_options(cluster: Cluster) -> dict[str, Any]:
     """What the task reserves, as options of Ray."""
     # A Ray started here counts each core twice.
     cores = usable_cores() if _started_here() else max(cluster.node_cpus, default=cluster.cpus)
-    options: dict[str, Any] = {
-        "num_cpus": max(1, min(MOST_CPUS, int(cores))),
-        "num_gpus": 1 if cluster.gpus >= 1 else 0,
-    }
-    if cluster.gpu_type and cluster.gpus >= 1:
-        options["accelerator_type"] = cluster.gpu_type
-    return options
+    on_gpu = gpu_options(1 if cluster.gpus >= 1 else 0, cluster.gpu_type)
+    return {"num_cpus": max(1, min(MOST_CPUS, int(cores))), **on_gpu}
 
 
 def _on_threads(function: Callable[[], Any], threads: int) -> Any:

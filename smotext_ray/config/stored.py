@@ -27,8 +27,7 @@ def config_json(config: RunConfig) -> dict[str, Any]:
     settings of text files and of several labels unless they are told; credentials are removed from
     the input URI.
     """
-    content = dict(json.loads(config.model_dump_json()))
-    content["input"]["path"] = without_keys(config.input.path)
+    content = all_settings(config)
     for section, names in TOLD.items():
         fields = type(getattr(config, section)).model_fields
         for name in names:
@@ -38,4 +37,11 @@ def config_json(config: RunConfig) -> dict[str, Any]:
         del content["privacy"]
     if not config.adapt.minutes:
         del content["adapt"]
+    return content
+
+
+def all_settings(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """Every setting by section, as plain JSON values; without credentials of the input URI."""
+    content = dict(json.loads(config.model_dump_json()))
+    content["input"]["path"] = without_keys(config.input.path)
     return content

@@ -6,8 +6,6 @@ they are, next to it, so that original rows come back unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,17 +22,11 @@ from smotext_ray.tables import is_list, label_pairs
 ONE, ZERO = pa.array(["1", "1.0", "true"]), pa.array(["0", "0.0", "false"])
 
 
-def has_label_sets(config: InputConfig, kinds: Mapping[str, pa.DataType]) -> bool:
-    """Whether the rows have sets of labels, by the settings or by the type of the label column.
-
-    Parameters
-    ----------
-    config : InputConfig
-    kinds : mapping of str to pyarrow.DataType
-        The types of the columns.
-    """
+def has_label_sets(config: InputConfig, schema: pa.Schema) -> bool:
+    """Whether the rows have sets of labels, by the settings or by the type of the label column."""
     if config.label_columns is not None or config.label_delimiter is not None:
         return True
+    kinds = dict(zip(schema.names, schema.types, strict=True))
     return config.label_column in kinds and is_list(kinds[config.label_column])
 
 

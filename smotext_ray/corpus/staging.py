@@ -105,7 +105,7 @@ def original_columns(
     pyarrow.Table
         The input's columns with their original names, order and types, without a generated ``id``.
     """
-    staged = roles(config, _is_multilabel(config, schema))
+    staged = roles(config, has_label_sets(config, schema))
     columns = []
     for field in schema:
         name = staged.get(field.name, EXTRA + field.name)
@@ -148,10 +148,6 @@ def sampled_columns(
     return original_columns(table, config, schema, categories)
 
 
-def _is_multilabel(config: InputConfig, schema: pa.Schema) -> bool:
-    return has_label_sets(config, dict(zip(schema.names, schema.types, strict=True)))
-
-
 def staged_rows(
     config: InputConfig, survey: CorpusSummary, labels: pa.DataType | None = None
 ) -> Iterator[pa.Table]:
@@ -164,7 +160,7 @@ def staged_rows(
     labels : pyarrow.DataType, optional
         Type of the labels, if not the one that follows from the survey.
     """
-    staged = roles(config, _is_multilabel(config, survey.schema))
+    staged = roles(config, has_label_sets(config, survey.schema))
     labels = labels or staged_label_type(config, survey.schema)
     row = 0
     for block in read_blocks(config, survey.schema):

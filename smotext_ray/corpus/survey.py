@@ -128,7 +128,7 @@ def survey_corpus(config: InputConfig, least_classes: int = 2) -> CorpusSummary:
         check_fitting(schema, config)
     if config.id_column is not None:
         _check_unique(tally, config)
-    is_multilabel = has_label_sets(config, dict(zip(schema.names, schema.types, strict=True)))
+    is_multilabel = has_label_sets(config, schema)
     kind = label_value_type(staged_label_type(config, schema))
     class_counts = _class_counts(tally.labels, kind)
     survey = CorpusSummary(
@@ -224,8 +224,7 @@ def check_fitting(schema: pa.Schema, config: InputConfig) -> None:
     UserError
         With the column and the types.
     """
-    kinds = dict(zip(schema.names, schema.types, strict=True))
-    is_multilabel = has_label_sets(config, kinds)
+    is_multilabel = has_label_sets(config, schema)
     converted_before = {config.text_column, *(() if is_multilabel else [config.label_column])}
     for block in read_blocks(config, schema):
         for field_ in schema:

@@ -16,7 +16,7 @@ from smotext_ray.corpus.blocks import Block
 from smotext_ray.corpus.column_types import is_string
 from smotext_ray.corpus.digest import RowDigest
 from smotext_ray.corpus.validation import REASONS, read_ids, validate_rows
-from smotext_ray.tables import is_list, label_pairs
+from smotext_ray.tables import count_labels, is_list, label_pairs
 from smotext_ray.utils.text import distinct_part
 
 EXAMPLES = 5
@@ -54,8 +54,7 @@ class Tally:
         self.characters += pc.sum(pc.utf8_length(texts)).as_py() or 0
         self.digest.add(self.good, texts, labels)
         rows, each = label_pairs(labels)
-        for entry in each.value_counts().to_pylist():
-            self.labels[entry["values"]] += entry["counts"]
+        self.labels.update(count_labels(each))
         self._add_distinct(texts.take(pa.array(rows)) if is_list(labels.type) else texts, each)
         if config.id_column is not None:
             self.hashes.frombytes(id_hashes(ids).tobytes())

@@ -161,8 +161,7 @@ def _has_blank(label: pa.Array) -> np.ndarray:
 
 
 def _labels(block: Block, config: InputConfig) -> pa.Array:
-    kinds = dict(zip(block.table.column_names, block.table.schema.types, strict=True))
-    if has_label_sets(config, kinds):
+    if has_label_sets(config, block.table.schema):
         label = read_label_sets(block, config)
     else:
         label = plain_column(block, config.label_column)

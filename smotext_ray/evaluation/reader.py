@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from smotext_ray.cluster import pools, session
+from smotext_ray.cluster.gpus import gpu_options
 from smotext_ray.config.schema import RunConfig
 
 Model = Callable[[list[str]], Any]
@@ -63,10 +64,9 @@ class Reader:
         if Reader._on_gpu is not None:
             Reader._on_gpu.release()
         Reader._on_gpu = self
-        options: dict[str, Any] = {"num_cpus": 1, "num_gpus": 1.0 if self._whole_gpu else gpus}
-        if gpu_type := self._config.resources.gpu_type:
-            options["accelerator_type"] = gpu_type
-        self._actor = ray.remote(**options)(_ReaderActor).remote(self._load)
+        gpus = 1.0 if self._whole_gpu else gpus
+        options = gpu_options(gpus, self._config.resources.gpu_type)
+        self._actor = ray.remote(num_cpus=1, **options)(_ReaderActor).remote(self._load)
         return lambda texts: _writable(ray.get(self._actor.read.remote(texts)))
 
 

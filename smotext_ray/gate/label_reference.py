@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from smotext_ray.gate.reference import has_fingerprint, whitener_of
-from smotext_ray.tables import label_pairs, label_value_type, matrix
-from smotext_ray.utils.text import distinct_part, fingerprint, text_hash
+from smotext_ray.gate.reference import batches, count_texts, has_fingerprint, whitener_of
+from smotext_ray.tables import matrix
 
 
 @dataclass(frozen=True)
@@ -118,38 +115,14 @@ def sum_up_labels(
     corpus : pyarrow.dataset.Dataset
         ``label, text`` of all rows.
     """
-    code = {label: i for i, label in enumerate(labels)}
     dim = embeddings.schema.field("embedding").type.list_size
     counts, sums = np.zeros(len(labels), np.int64), np.zeros((len(labels), dim))
     rows, total, scatter = 0, np.zeros(dim), np.zeros((dim, dim))
-    for batch in embeddings.to_batches(columns=["label", "embedding"]):
-        if not len(batch):
-            continue
-        x = matrix(pa.chunked_array([batch["embedding"]])).astype(np.float64)
-        of_row, codes = _codes(batch["label"], code)
+    for of_row, codes, table in batches(embeddings, labels, ["embedding"]):
+        x = matrix(table["embedding"]).astype(np.float64)
         counts += np.bincount(codes, minlength=len(labels))
         np.add.at(sums, codes, x[of_row])
         rows, total = rows + len(x), total + x.sum(axis=0)
         scatter += x.T @ x
-    prints, distinct = _texts(corpus, code)
-    return label_reference(counts, sums, rows, total, scatter, prints), distinct
-
-
-def _texts(corpus: ds.Dataset, code: dict[Any, int]) -> tuple[NDArray[np.int64], list[int]]:
-    """The fingerprint of every text, and the distinct texts with each label."""
-    prints = [np.empty(0, np.int64)]
-    owned = [np.empty((0, 2), np.int64)]  # label and hash
-    for batch in corpus.to_batches(columns=["label", "text"]):
-        texts = batch["text"].to_pylist()
-        prints.append(np.array([fingerprint(text) for text in texts], np.int64))
-        hashes = np.array([text_hash(distinct_part(text)) for text in texts], np.int64)
-        of_row, codes = _codes(batch["label"], code)
-        owned.append(np.stack([codes, hashes[of_row]], axis=1))
-    owners = np.unique(np.concatenate(owned), axis=0)[:, 0]
-    return np.concatenate(prints), np.bincount(owners, minlength=len(code)).tolist()
-
-
-def _codes(sets: pa.Array, code: dict[Any, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    rows, labels = label_pairs(sets)
-    known = pa.array(list(code), label_value_type(sets.type))
-    return rows, np.asarray(pc.index_in(labels, value_set=known), np.int64)
+    _, distinct, prints = count_texts(corpus, labels)
+    return label_reference(counts, sums, rows, total, scatter, prints), distinct.tolist()

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from smotext_ray.tables import matrix
+from smotext_ray.tables import label_pairs, matrix
 from smotext_ray.utils.text import distinct_part, fingerprint, text_hash
 
 
@@ -111,12 +111,12 @@ def sum_up(
     corpus : pyarrow.dataset.Dataset
         ``label`` and, except with epsilon, ``text``, of all rows.
     """
-    counts, distinct, prints = _count_texts(corpus, labels)
+    counts, distinct, prints = count_texts(corpus, labels)
     embedded = _count_rows(embeddings, labels)
     weights = np.sqrt(counts / np.maximum(embedded, 1))
     dim = embeddings.schema.field("embedding").type.list_size
     sums, scatter = np.zeros((len(labels), dim)), np.zeros((dim, dim))
-    for rows, table in _batches(embeddings, labels, ["embedding"]):
+    for _, rows, table in batches(embeddings, labels, ["embedding"]):
         x = matrix(table["embedding"]).astype(np.float64)
         weighted = x * weights[rows, None]
         np.add.at(sums, rows, weighted)
@@ -124,21 +124,21 @@ def sum_up(
     return class_reference(embedded * weights, sums, scatter, prints), distinct.tolist()
 
 
-def _count_texts(
+def count_texts(
     corpus: ds.Dataset, labels: Sequence[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and distinct texts per class, and the fingerprint of every text."""
+    """Rows and distinct texts per class or with each label, and the fingerprint of every text."""
     has_texts = "text" in corpus.schema.names
     counts = np.zeros(len(labels), np.int64)
     prints = [np.empty(0, np.int64)]
     distinct = [np.empty((0, 2), np.int64)]  # class and hash
-    for rows, table in _batches(corpus, labels, ["text"] if has_texts else []):
-        counts += np.bincount(rows, minlength=len(labels))
+    for of_row, codes, table in batches(corpus, labels, ["text"] if has_texts else []):
+        counts += np.bincount(codes, minlength=len(labels))
         if has_texts:
             texts = table["text"].to_pylist()
             prints.append(np.array([fingerprint(text) for text in texts], np.int64))
             hashes = np.array([text_hash(distinct_part(text)) for text in texts], np.int64)
-            distinct.append(np.stack([rows, hashes], axis=1))
+            distinct.append(np.stack([codes, hashes[of_row]], axis=1))
     if not has_texts:
         return counts, counts, prints[0]
     owners = np.unique(np.concatenate(distinct), axis=0)[:, 0]
@@ -147,17 +147,21 @@ def _count_texts(
 
 def _count_rows(table: ds.Dataset, labels: Sequence[Any]) -> NDArray[np.int64]:
     counts = np.zeros(len(labels), np.int64)
-    for rows, _ in _batches(table, labels, []):
-        counts += np.bincount(rows, minlength=len(labels))
+    for _, codes, _ in batches(table, labels, []):
+        counts += np.bincount(codes, minlength=len(labels))
     return counts
 
 
-def _batches(
+def batches(
     table: ds.Dataset, labels: Sequence[Any], columns: list[str]
-) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
-    """Yield batches of rows, each with the class indices of its rows."""
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], pa.Table]]:
+    """Yield batches of rows, each with its rows' numbers and the indices of their labels.
+
+    A row is there once for each of its labels, of which each has one in a corpus of classes.
+    """
     code = {label: i for i, label in enumerate(labels)}
     for batch in table.to_batches(columns=["label", *columns]):
         if len(batch):
-            rows = np.array([code[label] for label in batch["label"].to_pylist()], np.int64)
-            yield rows, pa.Table.from_batches([batch])
+            of_row, each = label_pairs(batch["label"])
+            codes = np.array([code[label] for label in each.to_pylist()], np.int64)
+            yield of_row, codes, pa.Table.from_batches([batch])

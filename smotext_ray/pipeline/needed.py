@@ -23,7 +23,7 @@ from smotext_ray.gate.reference_rows import EVERY, last_hashes
 from smotext_ray.run.directory import TO_EMBED, Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.written import written_rows
-from smotext_ray.tables import label_pairs, label_value_type
+from smotext_ray.tables import count_labels, label_value_type
 from smotext_ray.utils.hashes import id_hashes
 
 SORTED_BYTES = 1 << 26  # of rows that are sorted at a time
@@ -162,9 +162,7 @@ def _missing(
         is_needed = np.ones(len(table), bool)
         if (last < EVERY).any():
             is_needed = hashes <= last[_codes(table, labels)]
-        _, found = label_pairs(table["label"].filter(pa.array(is_there | is_needed)))
-        for entry in pc.value_counts(found):
-            chosen.counts[entry["values"].as_py()] += entry["counts"].as_py()
+        chosen.counts.update(count_labels(table["label"].filter(pa.array(is_there | is_needed))))
         yield table.filter(pa.array(is_needed & ~is_there))
 
 

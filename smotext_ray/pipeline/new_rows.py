@@ -25,7 +25,7 @@ from smotext_ray.corpus.survey import check_fitting, survey_corpus
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import Run
 from smotext_ray.run.result import read_input_schema
-from smotext_ray.tables import label_pairs
+from smotext_ray.tables import count_labels
 from smotext_ray.utils.text import distinct_part
 
 
@@ -139,7 +139,7 @@ class _Seen:
                 keep[row] = names[row] not in self.added
                 self.added.add(int(names[row]))
         table = table.filter(pa.array(keep))
-        found.class_counts.update(label_pairs(table["label"])[1].to_pylist())
+        found.class_counts.update(count_labels(table["label"]))
         found.new += len(table)
         if self.numbered:
             first = self.next_id

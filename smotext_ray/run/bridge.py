@@ -7,7 +7,7 @@ from pathlib import Path
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
-from smotext_ray.run.directory import Run, file_sha256
+from smotext_ray.run.directory import Run, changed_files
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.utils.filesystems import child
 
@@ -45,12 +45,11 @@ def with_own_bridge(config: RunConfig, run: Run, manifest: Manifest) -> RunConfi
     """
     if manifest.adapted is None or not manifest.adapted.files:
         return config
-    for file, digest in manifest.adapted.files.items():
-        if not run.has(file) or file_sha256(run, file) != digest:
-            raise UserError(
-                f"The adapted bridge of {run.shown} is not as it was ({file} is missing or has "
-                "changed); restore it from a copy, or begin again in another directory."
-            )
+    if changed := changed_files(run, manifest.adapted.files):
+        raise UserError(
+            f"The adapted bridge of {run.shown} is not as it was ({changed[0]} is missing or has "
+            "changed); restore it from a copy, or begin again in another directory."
+        )
     directory = next(iter(manifest.adapted.files)).rpartition("/")[0]
     path = child(run.address, directory)
     return config.model_copy(update={"bridge": config.bridge.model_copy(update={"path": path})})

@@ -48,15 +48,17 @@ def class_outcomes(manifest: Manifest) -> list[ClassOutcome]:
     return outcomes
 
 
+def mean_imbalance(outcomes: list[ClassOutcome]) -> tuple[float, float]:
+    """MeanIR of a corpus with several labels per row, before and after."""
+    before = mean_imbalance_ratio({each.label: each.before for each in outcomes})
+    return before, mean_imbalance_ratio({each.label: each.after for each in outcomes})
+
+
 def imbalance_in_words(manifest: Manifest) -> str | None:
     """MeanIR before and after; None where rows have one class each."""
     if not manifest.is_multilabel:
         return None
-    found = class_outcomes(manifest)
-    before, after = (
-        mean_imbalance_ratio({each.label: rows for each, rows in zip(found, counts, strict=True)})
-        for counts in ([each.before for each in found], [each.after for each in found])
-    )
+    before, after = mean_imbalance(class_outcomes(manifest))
     return (
         "Imbalance, as the mean over labels of how many times as many rows the most frequent label "
         f"has (MeanIR): {before:.2f} before, {after:.2f} after."

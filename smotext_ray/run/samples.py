@@ -16,7 +16,7 @@ from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import Outcome
 from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.run.tables import samples_table
-from smotext_ray.tables import label_pairs
+from smotext_ray.tables import count_labels
 from smotext_ray.utils.text import fingerprint
 
 ACCEPTED = pc.field("status") == "accepted"
@@ -130,7 +130,7 @@ def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> Outcome:
     -------
     Outcome
     """
-    made = _count(kept["label"])
+    made = count_labels(kept["label"])
     by_class: Counter[tuple[Any, str]] = Counter()
     columns = ["label", "status", "reason"]
     for batch in samples.to_batches(columns=columns):
@@ -152,7 +152,7 @@ def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> Outcome:
 def label_counts(samples: pa.Table) -> Counter[Any]:
     """Samples of each class, or with each label."""
     name = "labels" if "labels" in samples.column_names else "label"
-    return _count(label_pairs(samples[name])[1])
+    return count_labels(samples[name])
 
 
 def labels_of(samples: pa.Table) -> list[list[Any]]:
@@ -160,12 +160,6 @@ def labels_of(samples: pa.Table) -> list[list[Any]]:
     if "labels" in samples.column_names:
         return list(samples["labels"].to_pylist())
     return [[label] for label in samples["label"].to_pylist()]
-
-
-def _count(labels: pa.Array) -> Counter[Any]:
-    return Counter(
-        {entry["values"]: entry["counts"] for entry in pc.value_counts(labels).to_pylist()}
-    )
 
 
 def _reason(row: dict[str, Any]) -> str:

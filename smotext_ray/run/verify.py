@@ -15,11 +15,11 @@ import pyarrow.dataset as ds
 from smotext_ray.corpus.blocks import Block
 from smotext_ray.corpus.label_sets import read_label_sets
 from smotext_ray.run.corpus_files import corpus_table
-from smotext_ray.run.directory import CLIPPED, Run, file_sha256
+from smotext_ray.run.directory import CLIPPED, Run, changed_files
 from smotext_ray.run.facts import Result, Round
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.release import point_tables, read_release
-from smotext_ray.tables import label_pairs, matrix
+from smotext_ray.tables import count_labels, matrix
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ def verify(run: Run) -> list[Finding]:
     if "release" in manifest.stages:
         findings += _tried("embeddings", _check_points, run, manifest)
     if manifest.adapted is not None and manifest.adapted.files:
-        findings += _tried("bridge", _check_bridge, run, manifest.adapted.files)
+        findings += _tried("bridge", _check_hashes, run, "bridge", manifest.adapted.files)
     if manifest.weights is not None:
-        findings += _tried("weights", _check_weights, run, manifest.weights.files)
+        findings += _tried("weights", _check_hashes, run, "weights", manifest.weights.files)
     for entry in manifest.rounds:
         name = entry.name
         findings += _tried(f"plan {name}", _check_plan, run, name, entry)
@@ -124,14 +124,9 @@ def _check_points(run: Run, manifest: Manifest) -> list[Finding]:
     return [Finding("embeddings: points of the release", is_same, f"{len(there)} points")]
 
 
-def _check_bridge(run: Run, files: dict[str, str]) -> list[Finding]:
-    changed = _changed(run, files)
-    return [Finding("bridge: hashes", not changed, f"{len(files)} files, {len(changed)} changed")]
-
-
-def _check_weights(run: Run, files: dict[str, str]) -> list[Finding]:
-    changed = _changed(run, files)
-    return [Finding("weights: hashes", not changed, f"{len(files)} files, {len(changed)} changed")]
+def _check_hashes(run: Run, what: str, files: dict[str, str]) -> list[Finding]:
+    changed = changed_files(run, files)
+    return [Finding(f"{what}: hashes", not changed, f"{len(files)} files, {len(changed)} changed")]
 
 
 def _check_plan(run: Run, name: str, entry: Round) -> list[Finding]:
@@ -154,7 +149,7 @@ def _check_plan(run: Run, name: str, entry: Round) -> list[Finding]:
 
 def _check_plan_hashes(run: Run, name: str, entry: Round) -> list[Finding]:
     files = entry.plan_files
-    changed = _changed(run, files, "plan")
+    changed = changed_files(run, files, "plan")
     seen = f"{len(files)} files, {len(changed)} changed"
     return [Finding(f"plan {name}: hashes", not changed, seen)]
 
@@ -172,7 +167,7 @@ def _check_samples(run: Run, name: str) -> list[Finding]:
 
 
 def _check_result(run: Run, manifest: Manifest, result: Result) -> list[Finding]:
-    changed = _changed(run, result.sha256)
+    changed = changed_files(run, result.sha256)
     findings = [Finding("result: hashes", not changed, f"{len(changed)} files changed")]
     if changed:
         return findings
@@ -195,15 +190,6 @@ def _check_result(run: Run, manifest: Manifest, result: Result) -> list[Finding]
             "result: rows per class", Counter(counts) == expected, f"{sum(counts.values())} rows"
         ),
         Finding("result: unique sample ids", len(np.unique(ids)) == len(ids), f"{len(ids)} new"),
-    ]
-
-
-def _changed(run: Run, digests: dict[str, str], *directory: str) -> list[str]:
-    """The files that are missing or have changed."""
-    return [
-        file
-        for file, digest in digests.items()
-        if not run.has(*directory, file) or file_sha256(run, *directory, file) != digest
     ]
 
 
@@ -230,17 +216,12 @@ def _result_counts(table: ds.Dataset, manifest: Manifest) -> dict[Any, int]:
     for batch in table.to_batches(columns=list(names.label_names)):
         # Of a csv file, 0 and 1 may be strings.
         block = Block(pa.Table.from_batches([batch]), "the result", frozenset(names.label_names))
-        _add_counts(read_label_sets(block, names), counts)
+        counts.update(count_labels(read_label_sets(block, names)))
     return dict(counts)
 
 
 def _count(table: Any, column: str) -> dict[Any, int]:
     counts: Counter[Any] = Counter()
     for batch in table.to_batches(columns=[column]):
-        _add_counts(batch[column], counts)
+        counts.update(count_labels(batch[column]))
     return dict(counts)
-
-
-def _add_counts(labels: pa.Array, counts: Counter[Any]) -> None:
-    for entry in pc.value_counts(label_pairs(labels)[1]).to_pylist():
-        counts[entry["values"]] += entry["counts"]

@@ -101,8 +101,7 @@ def read_test(
     texts: list[str] = []
     sets: list[list[Any]] = []
     for block in read_blocks(config):
-        kinds = dict(zip(block.table.column_names, block.table.schema.types, strict=True))
-        if not has_label_sets(config, kinds):
+        if not has_label_sets(config, block.table.schema):
             raise UserError(
                 f"{test} has no lists of labels, as the run's corpus has; write its labels alike."
             )

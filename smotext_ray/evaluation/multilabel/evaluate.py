@@ -21,8 +21,8 @@ from smotext_ray.evaluation.multilabel.data import LabeledRows, LabeledRun, draw
 from smotext_ray.evaluation.multilabel.scores import METRICS, LabelScores, measure
 from smotext_ray.evaluation.statistics import Interval, interval
 from smotext_ray.evaluation.utility.draws import LEFT_OUT
-from smotext_ray.plan.multilabel import imbalance_ratios, mean_imbalance_ratio
-from smotext_ray.run.class_outcomes import class_outcomes
+from smotext_ray.plan.multilabel import imbalance_ratios
+from smotext_ray.run.class_outcomes import ClassOutcome, class_outcomes, mean_imbalance
 from smotext_ray.run.manifest import Manifest
 
 Trials = dict[tuple[str, str], list[LabelScores]]
@@ -59,6 +59,7 @@ def evaluate(
         The report, of plain values.
     """
     trials = run_trials(run, seeds, classifiers, controls, log)
+    outcomes = class_outcomes(manifest)
     raised = [str(label) for label, number in (manifest.targets or {}).items() if number]
     return {
         "kind": "several labels",
@@ -70,8 +71,8 @@ def evaluate(
             "points": manifest.points,
             "accepted": manifest.usable_texts,
         },
-        "labels": _labels(manifest),
-        "imbalance": _imbalance(manifest),
+        "labels": _labels(outcomes),
+        "imbalance": dict(zip(("before", "after"), mean_imbalance(outcomes), strict=True)),
         "seeds": list(seeds),
         "utility": [
             {"classifier": classifier, "arm": arm, "metric": metric} | _share(values)
@@ -127,8 +128,7 @@ def run_trials(
     return found
 
 
-def _labels(manifest: Manifest) -> list[dict[str, Any]]:
-    outcomes = class_outcomes(manifest)
+def _labels(outcomes: list[ClassOutcome]) -> list[dict[str, Any]]:
     ratios = [
         imbalance_ratios({each.label: getattr(each, when) for each in outcomes})
         for when in ("before", "after")
@@ -145,14 +145,6 @@ def _labels(manifest: Manifest) -> list[dict[str, Any]]:
         }
         for each in outcomes
     ]
-
-
-def _imbalance(manifest: Manifest) -> dict[str, float]:
-    outcomes = class_outcomes(manifest)
-    return {
-        when: mean_imbalance_ratio({each.label: getattr(each, when) for each in outcomes})
-        for when in ("before", "after")
-    }
 
 
 def _values(scores: Sequence[LabelScores], raised: Sequence[str]) -> dict[str, list[float]]:

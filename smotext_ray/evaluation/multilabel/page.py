@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from smotext_ray.evaluation.report.page import source_hash
 from smotext_ray.evaluation.report.words import CLASSIFIERS
 from smotext_ray.gate.reasons import rejected_in_words
 
@@ -35,8 +34,7 @@ METRICS = {
 def page(report: Mapping[str, Any]) -> str:
     """The report as one page, whose texts are only ever shown as text."""
     run, imbalance = report["run"], report["imbalance"]
-    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'"
+    policy = f"default-src 'none'; style-src {source_hash(STYLE)}; base-uri 'none'"
     parts = [
         f"<h1>SMOTExT report</h1><p>{run['real_rows']} real and {run['synthetic_rows']} synthetic "
         f"texts with several labels each; {run['test_rows']} test texts from "
