@@ -66,6 +66,12 @@ def read_texts(given: Any, text_column: Any) -> tuple[list[Any], Extend]:
     )
 
 
+def number_of_columns(given: Any) -> int:
+    """What scikit-learn calls the number of features; 1 of what has no columns."""
+    columns = getattr(given, "shape", (0,))[1:]
+    return columns[0] if columns else 1
+
+
 def more_dataset(dataset: Any, new: Mapping[str, Sequence[Any]]) -> Any:
     """Append rows to a `datasets.Dataset`.
 

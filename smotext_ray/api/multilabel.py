@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from smotext_ray.api.checks import check_singletons, check_texts
-from smotext_ray.api.containers import Extend, read_texts
+from smotext_ray.api.containers import Extend, number_of_columns, read_texts
 from smotext_ray.api.label_sets import Back, read_label_sets
 from smotext_ray.api.neighbors import neighbors_object
 from smotext_ray.api.settings import config_of
@@ -41,7 +41,7 @@ def begin(sampler: SMOTExT, X: Any, y: Any) -> tuple[list[str], list[list[Any]],
     sets, back = read_label_sets(y)
     texts, extend = read_texts(X, sampler.text_column)
     check_texts(texts, np.empty(len(sets)))
-    sampler.n_features_in_ = (getattr(X, "shape", (0,))[1:] or (1,))[0]
+    sampler.n_features_in_ = number_of_columns(X)
     counts = Counter(label for labels in sets for label in labels)
     strategy = sampler.sampling_strategy
     strategy = strategy(y) if callable(strategy) else strategy

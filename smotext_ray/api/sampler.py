@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from smotext_ray.api import multilabel
 from smotext_ray.api.checks import check_singletons, check_texts, warn_of
-from smotext_ray.api.containers import read_texts
+from smotext_ray.api.containers import number_of_columns, read_texts
 from smotext_ray.api.label_sets import has_label_sets
 from smotext_ray.api.labels import like, plain_label, read_labels
 from smotext_ray.api.loaded import MOST_TEXTS, decoder_of, encoder_of
@@ -245,8 +245,7 @@ class SMOTExT(BaseOverSampler):
         labels = np.asarray(labels)
         texts, extend = read_texts(X, self.text_column)
         check_texts(texts, labels)
-        columns = getattr(X, "shape", (0,))[1:]
-        self.n_features_in_ = columns[0] if columns else 1
+        self.n_features_in_ = number_of_columns(X)
         strategy = check_sampling_strategy(self.sampling_strategy, labels, self._sampling_type)
         self.sampling_strategy_ = strategy
         self.nn_k_ = neighbors_object(self.k_neighbors, self.metric)
