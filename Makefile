@@ -54,7 +54,8 @@ pytest: $(READY)
 # All of tests/cluster, with ten kills of the driver instead of three, and what else takes long: half an hour.
 test-cluster: $(READY)
 	HF_HUB_OFFLINE=1 SMOTEXT_KILLS=10 .venv/bin/python -m pytest -v --durations=15 -m 'cluster or long' tests/cluster
-	HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -v --durations=15 -m long tests --ignore tests/cluster
+	HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -v -n 2 --dist loadgroup --no-loadscope-reorder \
+	  --durations=15 -m long tests --ignore tests/cluster
 
 # Ratios measured side by side, in a quarter of an hour on two idle cores; runs/bench.
 bench: $(READY)

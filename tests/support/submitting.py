@@ -84,7 +84,6 @@ def ray_head(cpus: int) -> Iterator[Head]:
         "RAY_AUTH_TOKEN_PATH": str(directory / "token"),
         "RAY_API_SERVER_ADDRESS": url,
         "RAY_raylet_start_wait_time_s": "120",
-        "RAY_JOB_STOP_WAIT_TIME_S": "60",  # by default a driver has 3 s to end in order
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
     }
