@@ -173,3 +173,59 @@ def test_what_leaks_is_measured_class_by_class():
     assert leak(material, np.array([0, 1])) == 1.0  # texts on their parents
     assert leak(material, np.array([2])) == 0.0  # a text on the test text
     assert leak(material, np.array([0, 2])) == 0.25  # one parent has none: half a tie, one lost
+
+
+def samples_of(cosines, reasons):
+    """One table per candidate, as the gate's, from (points, candidates) of cosines."""
+    import pyarrow as pa
+
+    count = len(cosines)
+    return [
+        pa.table(
+            {
+                "sample_id": range(count),
+                "label": ["a"] * count,
+                "text": [f"text {point} {n}" for point in range(count)],
+                "num_tokens": pa.array([10 + n] * count, pa.int32()),
+                "cosine_to_point": pa.array([row[n] for row in cosines], pa.float32()),
+                "status": ["rejected" if row[n] else "accepted" for row in reasons],
+            }
+        )
+        for n in range(len(cosines[0]))
+    ]
+
+
+def test_each_policy_of_candidates_keeps_the_nearest_accepted_one_that_it_looks_at():
+    from candidates import POLICIES
+
+    no = "low_similarity"
+    samples = samples_of(
+        [[0.5, 0.6, 0.9, 0.9], [0.2, 0.1, 0.7, 0.8], [0.9, 0.3, 0.95, 0.1]],
+        [["", "", no, ""], [no, no, no, ""], ["", "", "", ""]],
+    )
+
+    def kept(policy):
+        texts, tokens = POLICIES[policy](samples)
+        return texts["text"].to_pylist(), tokens
+
+    assert kept("1") == (["text 0 0", "text 2 0"], 30)
+    assert kept("2") == (["text 0 1", "text 2 0"], 63)
+    assert kept("4") == (["text 0 3", "text 1 3", "text 2 2"], 138)
+    assert kept("2, then 2") == (["text 0 1", "text 1 3", "text 2 0"], 63 + 25)
+    # The middle of the accepted ones is 0.75: the first point is far, too.
+    assert kept("2, then 2 if far") == (["text 0 3", "text 1 3", "text 2 0"], 63 + 50)
+
+
+def test_a_record_votes_for_the_nearest_text_of_its_class():
+    import numpy as np
+    from private_votes import count_votes, most_voted
+
+    from smotext_ray.evaluation.rows import Rows
+
+    east, north, south = [1.0, 0.0], [0.0, 1.0], [0.0, -1.0]
+    real = Rows(["r"] * 3, np.float32([east, east, north]), ["a", "a", "b"])
+    texts = Rows(["t"] * 4, np.float32([east, north, south, east]), ["a", "a", "b", "b"])
+    votes = count_votes(real, texts)
+    assert votes.tolist() == [2, 0, 0, 1]
+    assert most_voted(votes, texts.labels, 1).tolist() == [0, 3]
+    assert most_voted(votes, texts.labels, 5).tolist() == [0, 1, 2, 3]
