@@ -88,8 +88,8 @@ def test_a_stopped_job_is_submitted_again_and_goes_on(head, submitted, corpus, t
     few += ["resources.decode_blocks_in_flight=1"]
     small = [
         "resources.decode_rows_per_block=1",
-        "decoder.num_candidates=16",
-        "decoder.max_tokens=48",
+        "decoder.num_candidates=8",
+        "decoder.max_tokens=32",
     ]
     command = augment(corpus, "--output", run, "--max-rounds", "1", *few, *small)
 
