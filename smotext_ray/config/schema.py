@@ -181,7 +181,7 @@ class BridgeSection(Section):
 
 
 class AdaptConfig(Section):
-    """Before it decodes, the bridge goes on learning for ``minutes`` on the run's embedded texts.
+    """Before it decodes, the bridge keeps learning for ``minutes`` on the run's embedded texts.
 
     It is used only if that does not make its texts less faithful: see `smotext_ray.training.adapt`.
     """

@@ -59,7 +59,7 @@ def adapt_bridge(config: RunConfig, run_uri: str, counter: Any) -> dict[str, Any
     config : RunConfig
     run_uri : str
     counter : actor handle
-        Told what is going on.
+        Told what is being done.
 
     Returns
     -------

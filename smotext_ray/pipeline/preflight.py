@@ -85,7 +85,7 @@ def open_checked(config: RunConfig, uri: str, executor: Executor = ON_RAY) -> Op
 
 
 def _check_mechanism(run: Run, manifest: Manifest) -> None:
-    """Refuse to go on with a run of the mechanism that noised every record."""
+    """Refuse to resume a run of the mechanism that noised every record."""
     if manifest.privacy is not None and manifest.privacy.neighbors is None:
         raise UserError(
             f"The run in {run.uri} was begun with an earlier mechanism of privacy.epsilon, which "
