@@ -21,8 +21,8 @@ def has_label_sets(y: Any) -> bool:
     """
     matrix = _matrix(y)
     if matrix is not None:
-        is_one_hot = np.isin(matrix, (0, 1)).all() and (matrix.sum(axis=1) == 1).all()
-        return matrix.shape[1] > 1 and not is_one_hot
+        is_one_hot = _is_binary(matrix) and (np.asarray(matrix.sum(axis=1)) == 1).all()
+        return bool(matrix.shape[1] > 1 and not is_one_hot)
     if isinstance(y, pd.Series) and y.dtype != object:
         return False
     return isinstance(y, (list, tuple, pd.Series, np.ndarray)) and any(
@@ -64,10 +64,12 @@ def read_label_sets(y: Any) -> tuple[list[list[Any]], Back]:
     return sets, lambda new: _more_sets(y, new)
 
 
-def _matrix(y: Any) -> np.ndarray | None:
-    """The values of a matrix, dense; None if it is none."""
-    if hasattr(y, "toarray"):
-        return np.asarray(y.toarray())
+def _matrix(y: Any) -> Any:
+    """The values of a matrix, an array or, of a sparse one, its rows; None if it is none."""
+    if hasattr(y, "tocsr"):
+        rows = y.tocsr(copy=True)
+        rows.sum_duplicates()  # sorts the columns of each row, too
+        return rows
     if isinstance(y, pd.DataFrame):
         values = y.to_numpy()
     elif isinstance(y, np.ndarray):
@@ -86,35 +88,48 @@ def _length(labels: Any) -> int:
     return len(labels) if isinstance(labels, (list, tuple)) else 0
 
 
-def _of_matrix(y: Any, matrix: np.ndarray) -> tuple[list[list[Any]], Back]:
-    if pd.isna(matrix).any() or not np.isin(matrix, (0, 1)).all():
+def _is_binary(matrix: Any) -> bool:
+    values = matrix.data if hasattr(matrix, "tocsr") else matrix
+    return bool(not pd.isna(values).any() and np.isin(values, (0, 1)).all())
+
+
+def _of_matrix(y: Any, matrix: Any) -> tuple[list[list[Any]], Back]:
+    if not _is_binary(matrix):
         raise ValueError("y is a matrix with values other than 0 and 1; give one column per label.")
     names = list(y.columns) if isinstance(y, pd.DataFrame) else list(range(matrix.shape[1]))
     if any(not isinstance(name, (str, int)) for name in names):
         raise ValueError("The columns of y must be named by strings or integers.")
-    if not (matrix == 1).any():
+    cells = (matrix == 1).nonzero()
+    if not len(cells[0]):
         raise ValueError("No text has a label in y; give at least two labels.")
-    sets: list[list[Any]] = [[] for _ in matrix]
-    for row, column in zip(*np.nonzero(matrix == 1), strict=True):
+    sets: list[list[Any]] = [[] for _ in range(matrix.shape[0])]
+    for row, column in zip(*cells, strict=True):
         sets[row].append(names[column])
     place = {name: number for number, name in enumerate(names)}
 
     def back(new: Sequence[Sequence[Any]]) -> Any:
-        more = np.zeros((len(new), len(names)), np.int64)
-        for row, labels in enumerate(new):
-            more[row, [place[label] for label in labels]] = 1
+        rows = np.repeat(np.arange(len(new)), [len(labels) for labels in new])
+        columns = [place[label] for labels in new for label in labels]
+        shape = len(new), len(names)
+        if hasattr(y, "tocsr"):
+            return _more_sparse_rows(y, rows, columns, shape)
+        more = np.zeros(shape, np.int64)
+        more[rows, columns] = 1
         return _more_rows(y, more)
 
     return sets, back
 
 
-def _more_rows(y: Any, more: np.ndarray) -> Any:
-    if hasattr(y, "toarray"):
-        import scipy.sparse
+def _more_sparse_rows(y: Any, rows: np.ndarray, columns: list[int], shape: tuple[int, int]) -> Any:
+    import scipy.sparse
 
-        kind = scipy.sparse.csr_array if isinstance(y, scipy.sparse.sparray) else None
-        below = (kind or scipy.sparse.csr_matrix)(more.astype(y.dtype))
-        return scipy.sparse.vstack([y, below], format=y.format)
+    kind = scipy.sparse.csr_array if isinstance(y, scipy.sparse.sparray) else None
+    cells = np.ones(len(rows), y.dtype), (rows, columns)
+    below = (kind or scipy.sparse.csr_matrix)(cells, shape=shape, dtype=y.dtype)
+    return scipy.sparse.vstack([y, below], format=y.format)
+
+
+def _more_rows(y: Any, more: np.ndarray) -> Any:
     if isinstance(y, pd.DataFrame):
         frame = pd.DataFrame(more, columns=y.columns).astype(y.dtypes.to_dict())
         return pd.concat([y, frame], ignore_index=True)

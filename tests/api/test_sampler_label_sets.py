@@ -11,7 +11,7 @@ from given_sampler import sampler
 from tagged_corpus import COUNTS, tagged_table
 
 from smotext_ray import augment_split
-from smotext_ray.api.label_sets import has_label_sets
+from smotext_ray.api.label_sets import has_label_sets, read_label_sets
 
 NAMES = list(COUNTS)
 TABLE = tagged_table()
@@ -74,6 +74,19 @@ def test_all_forms_give_the_same_texts():
     # Numbers and names are other labels, with draws of their own.
     for kinds_ in (("array", "sparse matrix", "nested lists"), ("sets", "lists", "frame")):
         assert made[kinds_[0]] == made[kinds_[1]] == made[kinds_[2]]
+
+
+def test_a_sparse_matrix_is_never_made_dense():
+    rows, columns = [0, 1, 199_999, 199_999], [7, 99_999, 7, 3]
+    wide = scipy.sparse.csc_array((np.ones(4, np.int8), (rows, columns)), (200_000, 100_000))
+    assert has_label_sets(wide)
+    sets, back = read_label_sets(wide)
+    assert sets[:2] == [[7], [99_999]] and sets[-1] == [3, 7] and sum(map(len, sets)) == 4
+    more = back([[3, 99_999]])
+    assert more.shape == (200_001, 100_000) and more.nnz == 6 and more[[200_000], [3]].all()
+    wide.data[0] = 2
+    with pytest.raises(ValueError, match="values other than 0 and 1"):
+        read_label_sets(wide)
 
 
 def test_auto_and_fit_say_how_many_texts_a_label_gets():
