@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 from generated_tables import fresh, round_trip, tables
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 
 from smotext_ray.api import ray_data
 from smotext_ray.config.schema import InputConfig
@@ -25,6 +25,10 @@ def test_rows_of_any_schema_come_back(home, table):
     """The files that a dataset becomes, their way through a run, and the dataset that is read."""
     import ray
 
+    try:
+        ray.put(table)
+    except (ValueError, NotImplementedError):  # such as list_view: no dataset can have it
+        reject()
     source = Run(str(fresh(home) / "input"))
     ray_data._write_all(ray.data.from_arrow(table), source)
     round_trip(InputConfig(path=source.uri), home)

@@ -118,7 +118,7 @@ def test_torchrun_trains_as_one_process_does_and_leaves_nobody_behind(config, tm
 @pytest.mark.long
 def test_a_killed_worker_costs_only_the_steps_since_the_last_state(shared_ray, config, tmp_path):
     config = replace(config, steps=400, eval_every=200)
-    train(TEXTS, config, tmp_path / "whole", log=quiet)
+    train_on_ray(TEXTS, config, tmp_path / "whole", 2, log=quiet)
     lines, killed = [], []
 
     def kill_one(line):
@@ -131,7 +131,8 @@ def test_a_killed_worker_costs_only_the_steps_since_the_last_state(shared_ray, c
 
     train_on_ray(TEXTS, config, tmp_path / "ray", 2, log=kill_one)
     assert killed and "a worker failed; all workers restart from the last checkpoint" in lines
-    assert_same_curves(tmp_path / "ray", tmp_path / "whole")
+    # Two workers add two numbers, in whichever order, so nothing is rounded in another way.
+    assert metrics(tmp_path / "ray") == metrics(tmp_path / "whole")
     assert last_state(tmp_path / "ray")["step"] == 400
 
 
