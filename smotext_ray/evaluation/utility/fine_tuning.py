@@ -209,7 +209,8 @@ def descend(model: Any, losses: Iterator[Any], steps: int, learning_rate: float)
     import torch
     from transformers import get_linear_schedule_with_warmup
 
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
+    # On a CPU, where steps are small, the plain one takes a third of their time.
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, fused=True)
     schedule = get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
     model.train()
     for loss in losses:
