@@ -51,7 +51,7 @@ pytest: $(READY)
 	HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder \
 	  --durations=40 --durations-min=1 -m 'not long'
 
-# All of tests/cluster, with ten kills of the driver instead of three, and what else takes long: half an hour.
+# All of tests/cluster, with ten kills of the driver instead of three, and what else takes long: an hour.
 test-cluster: $(READY)
 	HF_HUB_OFFLINE=1 SMOTEXT_KILLS=10 .venv/bin/python -m pytest -v --durations=15 -m 'cluster or long' tests/cluster
 	HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -v -n 2 --dist loadgroup --no-loadscope-reorder \
