@@ -25,10 +25,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
+from diversity import drawn_points, run_options
 from figures import save, show
-from utility import FILES, PACKAGED, read_split
+from utility import read_split
 
 from smotext_ray.errors import UserError
+from smotext_ray.models.load import load_encoder
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.samples import accepted_unique
@@ -41,33 +43,34 @@ CLASSIFIERS = ("embedding", "tfidf")
 def main() -> int:
     options = _options()
     try:
-        samples = judged(Run(options.run), options.points)
+        run = Run(options.run)
+        encoder = load_encoder(Manifest.read(run).config)
+        samples = judged(run, encoder, options.points)
         chosen = {name: policy(samples) for name, policy in POLICIES.items()}
-        scores = utility(chosen, options)
+        scores = utility(chosen, run, encoder.encode, read_split(options, "test"))
     except UserError as error:
         print(f"candidates.py: error: {error}", file=sys.stderr)
         return 2
-    rows = [figures(name, *of, scores[name], options.points) for name, of in chosen.items()]
+    rows = [figures(name, *of, scores[name], len(samples[0])) for name, of in chosen.items()]
     show(list(rows[0]), [row.values() for row in rows])
     save(options.output / f"{options.dataset}.json", rows=rows)
     return 0
 
 
-def judged(run: Run, points: int) -> list[pa.Table]:
+def judged(run: Run, encoder: Any, points: int) -> list[pa.Table]:
     """The gate's samples of the first candidates of some points, of the second ones, and so on."""
     from smotext_ray.gate.gate import Gate
-    from smotext_ray.models.load import load_decoder, load_encoder
+    from smotext_ray.models.load import load_decoder
     from smotext_ray.pipeline.actors import decode_points, with_candidates
     from smotext_ray.run.reference import load_reference
 
-    manifest, plan = Manifest.read(run), run.table("plan").to_table().sort_by("sample_id")
-    rows = np.sort(np.random.default_rng(0).permutation(len(plan))[:points])
-    plan, config = plan.take(rows), manifest.config
+    manifest, plan = Manifest.read(run), drawn_points(run, points)
+    config = manifest.config
     decoder = load_decoder(config, expected_texts=MOST * len(plan))
     decoder.set_sampling(MOST, config.decoder.temperature)
     decoded = decode_points(plan, decoder)
     kind = plan.schema.field("label").type
-    gate = Gate(load_encoder(config), config, load_reference(run), manifest.labels, kind)
+    gate = Gate(encoder, config, load_reference(run), manifest.labels, kind)
     return [gate(with_candidates(plan, [_only(each, n) for each in decoded])) for n in range(MOST)]
 
 
@@ -124,7 +127,9 @@ def _nearest(samples: list[pa.Table], decoded: np.ndarray) -> Choice:
     return distinct, int(tokens[seen].sum())
 
 
-def utility(chosen: dict[str, Choice], options: argparse.Namespace) -> dict[str, dict[str, float]]:
+def utility(
+    chosen: dict[str, Choice], run: Run, encode: Any, split: pa.Table
+) -> dict[str, dict[str, float]]:
     """Macro-F1 of each policy and classifier, on equally many texts of each class."""
     from smotext_ray.evaluation.controls.decode import first_of_classes, parents_of
     from smotext_ray.evaluation.inputs import read_evaluation_data
@@ -132,11 +137,7 @@ def utility(chosen: dict[str, Choice], options: argparse.Namespace) -> dict[str,
     from smotext_ray.evaluation.utility.classifiers import CLASSIFIERS as KNOWN
     from smotext_ray.evaluation.utility.training_sets import of_real
     from smotext_ray.evaluation.utility.trials import score_arms
-    from smotext_ray.models.load import load_encoder
 
-    run = Run(options.run)
-    encode = load_encoder(Manifest.read(run).config).encode
-    split = read_split(options, "test")
     held_out = LabeledTexts(*(split[name].to_pylist() for name in ("text", "label")))
     material = read_evaluation_data(run, held_out, encode)
     real = of_real(material.real)
@@ -172,13 +173,7 @@ def figures(
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("run", help="directory of a run")
-    parser.add_argument("--dataset", required=True, choices=[*PACKAGED, *FILES])
-    parser.add_argument("--data", type=Path, help="directory of the sets that are not packaged")
-    parser.add_argument("--points", type=int, default=400)
+    parser = run_options(__doc__, points=400)
     parser.add_argument("--output", required=True, type=Path, help="directory for the figures")
     return parser.parse_args()
 

@@ -24,20 +24,32 @@ TEMPERATURES = (0.4, 0.7, 1.0, 1.3)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("run", help="directory of a run")
-    parser.add_argument("--dataset", required=True, choices=[*PACKAGED, *FILES])
-    parser.add_argument("--data", type=Path, help="directory of the sets that are not packaged")
-    parser.add_argument("--points", type=int, default=200)
-    options = parser.parse_args()
+    options = run_options(__doc__, points=200).parse_args()
     try:
         show(options)
     except UserError as error:
         print(f"diversity.py: error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def run_options(description: str | None, points: int) -> argparse.ArgumentParser:
+    """A parser of what every benchmark of a run's points asks for."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", help="directory of a run")
+    parser.add_argument("--dataset", required=True, choices=[*PACKAGED, *FILES])
+    parser.add_argument("--data", type=Path, help="directory of the sets that are not packaged")
+    parser.add_argument("--points", type=int, default=points, help="most that are decoded")
+    return parser
+
+
+def drawn_points(run: Any, most: int) -> Any:
+    """Rows of a run's plan, drawn at random if there are more."""
+    plan = run.table("plan").to_table().sort_by("sample_id")
+    rows = np.random.default_rng(0).permutation(len(plan))[:most]
+    return plan.take(np.sort(rows))
 
 
 def show(options: argparse.Namespace) -> None:
@@ -49,9 +61,7 @@ def show(options: argparse.Namespace) -> None:
 
     run = Run(options.run)
     config = Manifest.read(run).config
-    plan = run.table("plan").to_table().sort_by("sample_id")
-    rows = np.random.default_rng(0).permutation(len(plan))[: options.points]
-    plan = plan.take(np.sort(rows))
+    plan = drawn_points(run, options.points)
     labels = [str(label) for label in plan["label"].to_pylist()]
     encoder = load_encoder(config)
     predict = classifier(read_split(options, "train"), encoder)
@@ -96,19 +106,25 @@ def of_points(config: Any, plan: Any) -> dict[float, list[str]]:
     return found
 
 
-def of_labels(config: Any, plan: Any) -> dict[float, list[str]]:
-    """A text of the plain LLM for each point's label, at each temperature."""
+def plain_llm(config: Any, labels: list[str]) -> tuple[Any, list[dict[str, Any]]]:
+    """The LLM without a bridge, and the prompts that ask it for a text on each label."""
     from transformers import AutoTokenizer
 
     from smotext_ray.evaluation.controls.prompts import of_label
     from smotext_ray.models.engine import Engine
     from smotext_ray.models.files import locate_model
 
-    llm, settings = locate_model(config.decoder.model).path, config.decoder
+    llm = locate_model(config.decoder.model).path
     tokenizer = AutoTokenizer.from_pretrained(llm)
-    prompts = [{"prompt_token_ids": of_label(row, tokenizer)} for row in plan.to_pylist()]
+    prompts = [{"prompt_token_ids": of_label({"label": name}, tokenizer)} for name in labels]
     longest = max(len(prompt["prompt_token_ids"]) for prompt in prompts)
-    engine = Engine(llm, longest, top_p=settings.top_p, max_tokens=settings.max_tokens)
+    settings = config.decoder.model_dump(exclude={"model", "int8", "min_length", "num_candidates"})
+    return Engine(llm, longest, expected_texts=len(labels), **settings), prompts
+
+
+def of_labels(config: Any, plan: Any) -> dict[float, list[str]]:
+    """A text of the plain LLM for each point's label, at each temperature."""
+    engine, prompts = plain_llm(config, plan["label"].to_pylist())
     found = {}
     for temperature in TEMPERATURES:
         engine.set_sampling(1, temperature)

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from diversity import plain_llm
 from figures import save, show
 
 from smotext_ray.config.load import load_config
@@ -75,22 +76,11 @@ def main() -> int:
 
 def texts_of_names(config: RunConfig, labels: list[str], options: argparse.Namespace) -> pa.Table:
     """Distinct texts of the plain LLM for each class name."""
-    from transformers import AutoTokenizer
-
-    from smotext_ray.evaluation.controls.prompts import of_label
-    from smotext_ray.models.engine import Engine
-    from smotext_ray.models.files import locate_model
-
     file = options.output / "texts.parquet"
     if file.exists():
         return pq.read_table(file)
-    llm = locate_model(config.decoder.model).path
-    tokenizer = AutoTokenizer.from_pretrained(llm)
     asked = [label for label in labels for _ in range(options.texts)]
-    prompts = [{"prompt_token_ids": of_label({"label": label}, tokenizer)} for label in asked]
-    longest = max(len(prompt["prompt_token_ids"]) for prompt in prompts)
-    settings = config.decoder.model_dump(exclude={"model", "int8", "min_length", "num_candidates"})
-    engine = Engine(llm, longest, num_candidates=1, expected_texts=len(asked), **settings)
+    engine, prompts = plain_llm(config, asked)
     answers = engine.generate(prompts, list(range(len(asked))))
     pairs = zip(asked, (answer.texts[0] for answer in answers), strict=True)
     distinct = dict.fromkeys((label, text) for label, text in pairs if text.strip())

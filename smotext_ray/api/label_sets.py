@@ -123,9 +123,9 @@ def _of_matrix(y: Any, matrix: Any) -> tuple[list[list[Any]], Back]:
 def _more_sparse_rows(y: Any, rows: np.ndarray, columns: list[int], shape: tuple[int, int]) -> Any:
     import scipy.sparse
 
-    kind = scipy.sparse.csr_array if isinstance(y, scipy.sparse.sparray) else None
-    cells = np.ones(len(rows), y.dtype), (rows, columns)
-    below = (kind or scipy.sparse.csr_matrix)(cells, shape=shape, dtype=y.dtype)
+    is_array = isinstance(y, scipy.sparse.sparray)
+    kind = scipy.sparse.csr_array if is_array else scipy.sparse.csr_matrix
+    below = kind((np.ones(len(rows), y.dtype), (rows, columns)), shape=shape)
     return scipy.sparse.vstack([y, below], format=y.format)
 
 
