@@ -32,7 +32,7 @@ def main() -> None:
     sampler = SMOTExT(
         sampling_strategy={"grain": 20},
         random_state=0,
-        decoder={"num_candidates": 2, "max_tokens": 64},  # the defaults are 4 and 96
+        decoder={"max_tokens": 64},  # the default is 96
     )
     texts, topics = sampler.fit_resample(train["body"], train["topic"])
     print(f"{len(train)} texts became {len(texts)}; the first new one, between its parents:")

@@ -30,7 +30,7 @@ def main() -> None:
         sampling_strategy={"grain": 20},
         k_neighbors=3,
         random_state=0,
-        decoder={"num_candidates": 2, "max_tokens": 64},  # the defaults are 4 and 96
+        decoder={"max_tokens": 64},  # the default is 96
     )
     models = {
         "real texts alone": make_pipeline(*classifier),

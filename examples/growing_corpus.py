@@ -24,12 +24,7 @@ def main(*settings: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         table, run = Path(directory) / "news.csv", f"{directory}/run"
         deliver(news, {"grain": 8, "crude": 12}, table)
-        smotext(
-            [
-                *("augment", "--input", str(table), "--output", run),
-                *("decoder.num_candidates=2", *settings),
-            ]
-        )
+        smotext(["augment", "--input", str(table), "--output", run, *settings])
         print(tell("first", run))
         deliver(news, {"grain": 10, "crude": 16}, table)  # six rows more
         smotext(["expand", "--run", run])

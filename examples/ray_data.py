@@ -31,7 +31,7 @@ def main(*settings: str) -> None:
             ray.data.from_items(rows),
             label_column="topic",
             sampling_strategy="auto",  # raise every class to the largest
-            options=dict(map(option, ["decoder.num_candidates=2", *settings])),
+            options=dict(map(option, settings)),
             output=f"{directory}/run",  # call again to resume
         )
         training = augmented.map(lambda row: {**row, "words": len(row["text"].split())})

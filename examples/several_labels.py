@@ -30,7 +30,7 @@ def main() -> None:
     sampler = SMOTExT(
         sampling_strategy={"hockey": 14},  # or "auto", or several labels
         random_state=0,
-        decoder={"num_candidates": 2, "max_tokens": 64},  # the defaults are 4 and 96
+        decoder={"max_tokens": 64},  # the default is 96
     )
     texts, labels = sampler.fit_resample(train["text"], train["labels"])
     for when, sets in (("before", train["labels"]), ("after", labels)):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from smotext_ray.api.loaded import decoder_of, encoder_of
 from smotext_ray.config.load import load_config
-from smotext_ray.config.schema import RunConfig
+from smotext_ray.config.schema import DecoderConfig, RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.models.engine import Candidates
 from smotext_ray.models.load import check_models
@@ -19,6 +19,8 @@ from smotext_ray.plan.interpolation import interpolate as points_between
 from smotext_ray.plan.vectors import unit
 
 LAMS = (0.0, 0.25, 0.5, 0.75, 1.0)
+# A run has enough with fewer: its gate accepts what is near enough.
+WITHOUT_GATE = RunConfig(decoder=DecoderConfig(num_candidates=4))
 
 
 def interpolate(
@@ -66,7 +68,7 @@ def interpolate(
     >>> import smotext_ray
     >>> smotext_ray.interpolate("Where is my card?", "I lost my phone.")  # doctest: +SKIP
     """
-    config = load_config(preset, options=dict(options or {}))
+    config = load_config(preset, options=dict(options or {}), base=WITHOUT_GATE)
     return interpolated(a, b, lams, config, random_state)
 
 

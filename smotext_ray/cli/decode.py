@@ -89,6 +89,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _config(options: argparse.Namespace) -> RunConfig:
+    from smotext_ray.api.interpolate import WITHOUT_GATE
     from smotext_ray.config.load import load_config
 
-    return load_config(options.preset, options.config, options.overrides)
+    return load_config(options.preset, options.config, options.overrides, base=WITHOUT_GATE)

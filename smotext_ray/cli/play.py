@@ -49,6 +49,7 @@ def play(options: argparse.Namespace) -> int:
 
 
 def _playground(options: argparse.Namespace) -> Playground:
+    from smotext_ray.api.interpolate import WITHOUT_GATE
     from smotext_ray.api.playground import Playground
     from smotext_ray.config.load import load_config
     from smotext_ray.run.bridge import with_own_bridge
@@ -57,8 +58,8 @@ def _playground(options: argparse.Namespace) -> Playground:
 
     _gradio()
     if options.run is None:
-        config = load_config(options.preset, options.config, options.overrides)
-        return Playground(config)
+        given = options.preset, options.config, options.overrides
+        return Playground(load_config(*given, base=WITHOUT_GATE))
     run = Run(options.run)
     manifest = Manifest.read(run)
     base = with_own_bridge(manifest.effective_config, run, manifest)

@@ -106,7 +106,7 @@ def show_samples(
         if row["status"] == "rejected":
             facts += f", rejected: {renamed_reason(row['reason'])}"
         table = Table(
-            title=literal(f"{_labels(row, manifest)} (sample {row['sample_id']}; {facts})"),
+            title=literal(f"{labels_in_words(row, manifest)} (sample {row['sample_id']}; {facts})"),
             title_justify="left",
             show_header=False,
             width=min(console.width, 110),
@@ -256,7 +256,7 @@ def _texts(run: Run, manifest: Manifest, ids: set[Any]) -> dict[Any, str]:
     return dict(zip(found["id"].to_pylist(), found["text"].to_pylist(), strict=True))
 
 
-def _labels(row: dict[str, Any], manifest: Manifest) -> str:
+def labels_in_words(row: dict[str, Any], manifest: Manifest) -> str:
     """The sample's class, or the labels that it has kept."""
     if row.get("labels") is None:
         return str(manifest.called(row["label"]))

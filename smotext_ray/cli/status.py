@@ -7,12 +7,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from smotext_ray.cli.show import print_line, print_promise
+from smotext_ray.cli.show import labels_in_words, print_line, print_promise
 from smotext_ray.cli.terminal import literal
 from smotext_ray.run.directory import Run
 from smotext_ray.run.log import run_name
 from smotext_ray.run.manifest import Manifest
+from smotext_ray.run.samples import first_accepted
 from smotext_ray.run.status import Stage, stages, worker
+
+FIRST_TEXTS = 3
 
 
 def show_status(run: Run, console: Console) -> None:
@@ -29,9 +32,18 @@ def show_status(run: Run, console: Console) -> None:
         if stage.last_block is not None:
             print_line(console, _pace_in_words(stage))
     if found[-1].state != "done":
+        _print_first_texts(run, manifest, console)
         print_line(console, _worker_in_words(worker(run)))
     print_line(console, f"Metrics and log label: {run_name(run)}.")
     print_promise(manifest, console)
+
+
+def _print_first_texts(run: Run, manifest: Manifest, console: Console) -> None:
+    """Some accepted texts of the round in progress."""
+    entry = manifest.undecoded_round
+    for row in [] if entry is None else first_accepted(run, entry.name, FIRST_TEXTS):
+        text = " ".join(row["text"].split())
+        print_line(console, f"New text ({labels_in_words(row, manifest)}): {text}")
 
 
 def _rows_in_words(stage: Stage) -> str:

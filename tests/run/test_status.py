@@ -125,6 +125,17 @@ def test_what_a_killed_writer_left_half_written_is_passed_over(decoding):
     assert stage(decoding, "decode round-1").rows == 4
 
 
+def test_the_first_accepted_texts_are_printed_while_texts_are_made(decoding, finished):
+    with open(decoding.at("samples", "round-1", "set_write_000000-1.parquet"), "wb") as file:
+        file.write(b"PAR1")  # one that is being written
+    os.utime(file.name, (NOW - 90, NOW - 90))
+    text = printed(decoding)
+    # Both files have the same two rows.
+    shown = (f"New text (grain): new text {number} on grain" for number in (0, 1, 0))
+    assert " ".join(shown) in text
+    assert "New text" not in printed(finished)
+
+
 def test_a_round_to_do(tmp_path):
     text = printed(build(tmp_path, WANTED, until="plan"))
     assert "decode round-1 pending 0 of 5" in text and "result pending" in text
