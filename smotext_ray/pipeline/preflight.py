@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from smotext_ray.config.schema import InputConfig, RunConfig
+from smotext_ray.corpus.sources import last_written
 from smotext_ray.corpus.staging import without_other_columns
 from smotext_ray.corpus.survey import CorpusSummary, survey_corpus
 from smotext_ray.errors import UserError
@@ -24,6 +26,7 @@ from smotext_ray.run.opening import check_same, existing_manifest
 from smotext_ray.run.output import check_output
 
 log = logging.getLogger("smotext_ray")
+WHOLE_SECOND = timedelta(seconds=1)  # the precision of times in manifests
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,25 @@ def open_checked(config: RunConfig, uri: str, executor: Executor = ON_RAY) -> Op
         log.warning("%s", sentence)
     config = _with_dtype(config, executor.encoder_dtype(config))
     return Opened(run, config, models, None, survey)
+
+
+def warn_of_changed_input(opened: Opened) -> None:
+    """Tell that the input was written after the run read it: what is new there is not read.
+
+    Before the corpus is staged a changed input is refused, and `smotext expand` reads it again.
+    """
+    manifest = opened.manifest
+    if manifest is None or manifest.input.files is None:
+        return
+    written = last_written(opened.config.input)
+    times = [manifest.created, *(each.began for each in manifest.expansions or [])]
+    read = max(datetime.fromisoformat(time).astimezone(UTC) for time in times)
+    if written is not None and written > read + WHOLE_SECOND:
+        log.warning(
+            "%s has been written since the run read it, and the run keeps the rows of then; "
+            "smotext expand takes what is new, and another --output begins anew",
+            opened.config.input.shown,
+        )
 
 
 def _check_mechanism(run: Run, manifest: Manifest) -> None:

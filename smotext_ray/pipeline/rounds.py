@@ -14,7 +14,7 @@ from smotext_ray.pipeline.executor import Executor
 from smotext_ray.pipeline.jobs import DecodeJob
 from smotext_ray.pipeline.on_ray import ON_RAY
 from smotext_ray.pipeline.plan import plan
-from smotext_ray.pipeline.preflight import open_checked
+from smotext_ray.pipeline.preflight import open_checked, warn_of_changed_input
 from smotext_ray.run.bridge import with_own_bridge
 from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import Decoded, StageFacts
@@ -43,6 +43,7 @@ def augment(config: RunConfig, uri: str, executor: Executor = ON_RAY) -> Run:
         fell short of their targets.
     """
     opened = open_checked(config, uri, executor)
+    warn_of_changed_input(opened)
     if opened.manifest is not None and opened.manifest.is_finished(opened.config):
         log.info("%s is already finished", uri)
         return opened.run

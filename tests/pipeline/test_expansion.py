@@ -302,3 +302,20 @@ def test_rows_of_a_csv_fit_the_types_that_a_run_has(tmp_path):
     more.write_text("text,label,price\nnew three,true,cheap\n")
     with pytest.raises(UserError, match="'price'"):
         expand(home, ExpansionRequest(input=str(more)), **HERE)
+
+
+def test_an_input_that_was_written_since_is_told(finished, caplog, log_at_root):
+    config, file = Manifest.read(finished).config, finished.path.replace("/run", "/corpus.parquet")
+
+    def warnings():
+        caplog.clear()
+        rounds.augment(config, finished.uri, **HERE)
+        return [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+
+    os.utime(file, (0, 0))
+    assert warnings() == []
+    os.utime(file, (4e9, 4e9))
+    (sentence,) = warnings()
+    assert "corpus.parquet has been written since the run read it" in sentence
+    os.remove(file)
+    assert warnings() == []
