@@ -179,8 +179,11 @@ class Bench:
         """The settings of a seed's run, whose corpus is written next to it."""
         rows = cut(self.train, self.options.protocol, seed)
         corpus = self.directory(seed) / "train.parquet"
-        corpus.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(rows, corpus)
+        if not corpus.exists():
+            corpus.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(rows, corpus)
+        elif not pq.read_table(corpus).equals(rows):
+            raise UserError(f"{corpus} has other rows than this seed; use another --output.")
         counts = Counter(rows["label"].to_pylist())
         more = {label: count + self.options.new for label, count in counts.items()}
         given = {
