@@ -51,9 +51,9 @@ def test_blocks_that_keep_a_driver_ahead_of_its_gpus(capsys):
     scale.show_capacity(driver_seconds=0.08)
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in lines if line}
-    # 256 texts at once, a step of 4 ms, four candidates of 32 tokens: 500 samples/s.
-    assert [cell.strip() for cell in rows["1"]] == ["500", "500", "8%", "276", "276", "8%"]
-    assert [cell.strip() for cell in rows["64"][:3]] == ["32,000", "5,120", "50%"]
+    # 256 texts at once, a step of 4 ms, two candidates of 32 tokens: 1,000 samples/s.
+    assert [cell.strip() for cell in rows["1"]] == ["1,000", "1,000", "8%", "552", "552", "8%"]
+    assert [cell.strip() for cell in rows["64"][:3]] == ["64,000", "10,240", "50%"]
     assert float(rows["512"][5].strip("% ")) <= 50
 
 
