@@ -154,6 +154,8 @@ class Engine:
             rank = _vllm_rank(lora_rank)
             arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
         self.llm: Any = _start(model, arguments, own)
+        # A text ends where a turn of a chat would begin; vLLM's min_tokens then forbids that too.
+        self._sampling["stop_token_ids"] = _special_tokens(self.llm.get_tokenizer())
         self._loop = EngineLoop(self.llm, lora_request)
 
     def set_sampling(self, num_candidates: int, temperature: float) -> None:
@@ -209,6 +211,12 @@ def _start(model: str, arguments: dict[str, Any], own_process: bool) -> Any:
 
     with process_setting(own_process):
         return LLM(model, **arguments)
+
+
+def _special_tokens(tokenizer: Any) -> list[int]:
+    """Ids of the tokens that are no part of any text, sorted."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})  # not that of Mistral's own files
+    return sorted(i for i, token in added.items() if token.special)
 
 
 def _candidates(answer: Any) -> Candidates:

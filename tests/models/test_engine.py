@@ -35,6 +35,12 @@ def test_each_prompt_gets_its_candidates_in_order(engine):
     assert engine.llm.batches == [[5, 3]]  # one batch
 
 
+def test_no_special_token_is_in_a_text_or_ends_it_too_early(engine):
+    engine.generate(prompts(5), [11], [4])
+    assert engine.llm.asked.stop_token_ids == [1, 2]  # which min_tokens forbids too
+    assert engine.llm.asked.min_tokens == 4
+
+
 def test_no_prompts_need_no_engine(engine):
     assert engine.generate([], []) == []
     assert engine.llm.batches == []

@@ -33,9 +33,15 @@ class LLM:
         self.numbers = itertools.count()
         self.waiting: list[tuple[str, float, SimpleNamespace]] = []
 
+    def get_tokenizer(self):
+        added = {2: True, 1: True, 5: False}  # whether it is special
+        tokens = {i: SimpleNamespace(special=special) for i, special in added.items()}
+        return SimpleNamespace(added_tokens_decoder=tokens)
+
     def enqueue(self, prompts, sampling, lora_request, use_tqdm):
         self.lora_request = lora_request
         ((prompt,), (params,)) = prompts, sampling
+        self.asked = params
         first = first_number(prompt)
         if first in self.refused:
             raise self.error
