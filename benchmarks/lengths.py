@@ -56,10 +56,9 @@ def show(options: argparse.Namespace) -> None:
     )
     print("|---|---|---|---|---|---|---|")
     for ngram in NGRAMS:
-        repeated = {"decoder.no_repeat_ngram": ngram}
-        decoder = load_decoder(
-            load_config("offline", options=repeated | {"decoder.max_tokens": options.max_tokens})
-        )
+        given = {"decoder.no_repeat_ngram": ngram, "decoder.min_length": max(LEAST)}
+        given["decoder.max_tokens"] = options.max_tokens
+        decoder = load_decoder(load_config("offline", options=given))
         lengths = np.mean([decoder.count_tokens(texts) for texts in parents], axis=0)
         words = np.mean([[len(text.split()) for text in texts] for texts in parents], axis=0)
         for least in LEAST:

@@ -145,6 +145,8 @@ class Bench:
             file = self.directory(seed) / "scores" / f"{name}.{arm}.json"
             if file.exists() or (name == "bert" and arm not in FINE_TUNED):
                 continue
+            if self.options.arms and arm not in self.options.arms:
+                continue
             one = {name: classifiers[name]}
             found = score_arms({arm: sets[arm]}, material.test, seed, one, self.encode)
             write_scores(file, found, len(sets[arm]))
@@ -249,6 +251,7 @@ def _options() -> argparse.Namespace:
         choices=CLASSIFIERS,
         help="bert fine-tunes the runs' encoder (default embedding tfidf)",
     )
+    parser.add_argument("--arms", nargs="+", help="measure these only (default all)")
     parser.add_argument(
         "--set", dest="settings", nargs="+", default=[], metavar="section.key=value"
     )

@@ -32,7 +32,8 @@ class Decoder:
         Run the LLM's layers in int8, from a checkpoint in the cache directory; LoRA layers are
         merged first.
     min_length : float, in [0, 1], default=0
-        No text ends before this share of the length that `decode` is given for it.
+        No text ends before this share of the length that `decode` is given for it, unless the LLM
+        is sure of the end.
     max_tokens : int, default=96
     **settings
         Of the `Engine`: num_candidates, temperature, top_p, no_repeat_ngram, dtype,
@@ -75,7 +76,13 @@ class Decoder:
         self._max_tokens = max_tokens
         self._bridge = bridge
         self._tokenizer = load_pretrained(AutoTokenizer, model)
-        self._engine = Engine(model, bridge.prompt_length, max_tokens=max_tokens, **settings)
+        self._engine = Engine(
+            model,
+            bridge.prompt_length,
+            max_tokens=max_tokens,
+            has_least_length=min_length > 0,
+            **settings,
+        )
 
     def set_sampling(self, num_candidates: int, temperature: float) -> None:
         """Set the number of texts per point and the temperature (0: greedy) from now on."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smotext_ray.models import early_end, repetition
 from smotext_ray.models.engine_device import (
     decoding_dtype,
     device_arguments,
@@ -16,7 +17,6 @@ from smotext_ray.models.engine_device import (
     set_environment,
 )
 from smotext_ray.models.engine_loop import EngineDead, EngineLoop
-from smotext_ray.models.repetition import ARGUMENT
 
 __all__ = ["Candidates", "Engine", "EngineDead"]
 
@@ -65,6 +65,8 @@ class Engine:
         engine (vllm-project/vllm#57719).
     no_repeat_ngram : int, default=0
         No sequence of this many tokens occurs twice in a text; 0: any may.
+    has_least_length : bool, default=False
+        Whether `generate` heeds ``least_tokens``.
     dtype : str, default="auto"
         Dtype of weights and activations. "auto": bfloat16 on a GPU or CPU that supports it
         natively, float16 on other GPUs (compute capability below 8.0), and float32 on other CPUs,
@@ -102,6 +104,7 @@ class Engine:
         top_p: float = 0.95,
         max_tokens: int = 96,
         no_repeat_ngram: int = 0,
+        has_least_length: bool = False,
         dtype: str = "auto",
         tensor_parallel_size: int = 1,
         gpu_memory_utilization: float = 0.85,
@@ -115,6 +118,7 @@ class Engine:
         self.dtype = decoding_dtype(gpu) if dtype == "auto" else dtype
         self._sampling: dict[str, Any] = {"top_p": top_p, "max_tokens": max_tokens}
         self.set_sampling(num_candidates, temperature)
+        self._extra: dict[str, Any] = {}
         arguments: dict[str, Any] = {
             "dtype": self.dtype,
             "enable_prompt_embeds": True,
@@ -139,7 +143,9 @@ class Engine:
         if no_repeat_ngram:
             # By name, as another process may have to import it.
             processors.append("smotext_ray.models.no_repeat:NoRepeatedNgram")
-            self._sampling["extra_args"] = {ARGUMENT: no_repeat_ngram}
+            self._extra[repetition.ARGUMENT] = no_repeat_ngram
+        if has_least_length:
+            processors.append("smotext_ray.models.least_length:LeastLength")
         # A local class, which another process could not import.
         if top_p < 1 and gpu is None and not own and tensor_parallel_size == 1:
             self._sampling["top_p"] = 1.0
@@ -154,8 +160,8 @@ class Engine:
             rank = _vllm_rank(lora_rank)
             arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
         self.llm: Any = _start(model, arguments, own)
-        # A text ends where a turn of a chat would begin; vLLM's min_tokens then forbids that too.
-        self._sampling["stop_token_ids"] = _special_tokens(self.llm.get_tokenizer())
+        # A text ends where a turn of a chat would begin.
+        self._sampling["stop_token_ids"] = _special_tokens(self.llm)
         self._loop = EngineLoop(self.llm, lora_request)
 
     def set_sampling(self, num_candidates: int, temperature: float) -> None:
@@ -185,7 +191,8 @@ class Engine:
             Sampling seed of each prompt. Equal seeds give equal texts only on the same hardware and
             batch composition (vllm-project/vllm#17524).
         least_tokens : sequence of int, length n, optional
-            No text of a prompt ends before this many tokens; at most ``max_tokens``.
+            No text of a prompt ends before this many tokens, at most ``max_tokens``, unless the
+            LLM is sure of the end: see `smotext_ray.models.early_end`.
 
         Returns
         -------
@@ -199,9 +206,14 @@ class Engine:
         from vllm import SamplingParams
 
         least = [0] * len(prompts) if least_tokens is None else least_tokens
+        ends = self._sampling["stop_token_ids"]
+        extra = [
+            self._extra | ({early_end.ARGUMENT: (int(tokens), ends)} if tokens else {})
+            for tokens in least
+        ]
         sampling = [
-            SamplingParams(seed=int(seed), min_tokens=int(tokens), **self._sampling)
-            for seed, tokens in zip(seeds, least, strict=True)
+            SamplingParams(seed=int(seed), extra_args=own, **self._sampling)
+            for seed, own in zip(seeds, extra, strict=True)
         ]
         return [_candidates(answer) for answer in self._loop.answer(prompts, sampling)]
 
@@ -213,10 +225,12 @@ def _start(model: str, arguments: dict[str, Any], own_process: bool) -> Any:
         return LLM(model, **arguments)
 
 
-def _special_tokens(tokenizer: Any) -> list[int]:
+def _special_tokens(llm: Any) -> list[int]:
     """Ids of the tokens that are no part of any text, sorted."""
-    added = getattr(tokenizer, "added_tokens_decoder", {})  # not that of Mistral's own files
-    return sorted(i for i, token in added.items() if token.special)
+    added = getattr(llm.get_tokenizer(), "added_tokens_decoder", {})  # not that of Mistral's files
+    # A tokenizer may have more tokens than the LLM, which vLLM refuses.
+    size = llm.model_config.get_vocab_size()
+    return sorted(i for i, token in added.items() if token.special and i < size)
 
 
 def _candidates(answer: Any) -> Candidates:

@@ -35,10 +35,17 @@ def test_each_prompt_gets_its_candidates_in_order(engine):
     assert engine.llm.batches == [[5, 3]]  # one batch
 
 
-def test_no_special_token_is_in_a_text_or_ends_it_too_early(engine):
+def test_special_tokens_end_a_text_and_not_too_early():
+    engine = Engine("an-llm", 5, top_p=1.0, has_least_length=True, no_repeat_ngram=3)
+    assert engine.llm.settings["logits_processors"] == [
+        "smotext_ray.models.no_repeat:NoRepeatedNgram",
+        "smotext_ray.models.least_length:LeastLength",
+    ]
     engine.generate(prompts(5), [11], [4])
-    assert engine.llm.asked.stop_token_ids == [1, 2]  # which min_tokens forbids too
-    assert engine.llm.asked.min_tokens == 4
+    assert engine.llm.asked.stop_token_ids == [1, 2]
+    assert engine.llm.asked.extra_args == {"no_repeat_ngram": 3, "least_length": (4, [1, 2])}
+    engine.generate(prompts(5), [11], [0])
+    assert engine.llm.asked.extra_args == {"no_repeat_ngram": 3}
 
 
 def test_no_prompts_need_no_engine(engine):
@@ -118,7 +125,8 @@ def test_repetition_is_forbidden_in_any_process():
         engine = Engine("an-llm", 5, top_p=1.0, no_repeat_ngram=4, own_process=own)
         (name,) = engine.llm.settings["logits_processors"]
         assert name == "smotext_ray.models.no_repeat:NoRepeatedNgram"
-        assert engine._sampling["extra_args"] == {"no_repeat_ngram": 4}
+        engine.generate(prompts(1), [0])
+        assert engine.llm.asked.extra_args == {"no_repeat_ngram": 4}
     assert len(Engine("an-llm", 5, no_repeat_ngram=4).llm.settings["logits_processors"]) == 2
 
 

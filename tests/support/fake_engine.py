@@ -32,9 +32,10 @@ class LLM:
         self.llm_engine = self
         self.numbers = itertools.count()
         self.waiting: list[tuple[str, float, SimpleNamespace]] = []
+        self.model_config = SimpleNamespace(get_vocab_size=lambda: 9)
 
     def get_tokenizer(self):
-        added = {2: True, 1: True, 5: False}  # whether it is special
+        added = {2: True, 1: True, 5: False, 9: True}  # whether it is special
         tokens = {i: SimpleNamespace(special=special) for i, special in added.items()}
         return SimpleNamespace(added_tokens_decoder=tokens)
 

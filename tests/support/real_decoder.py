@@ -117,6 +117,7 @@ def token_ids(decoder: Decoder, points: np.ndarray, ngram: int) -> list[list[int
 
     engine = decoder._engine
     settings = engine._sampling | {"extra_args": {"no_repeat_ngram": ngram}}
+    settings["stop_token_ids"] = []  # as they end a text for min_tokens alone
     sampling = [SamplingParams(seed=1, min_tokens=MAX_TOKENS, **settings) for _ in points]
     answers = engine._loop.answer(decoder._prompts(points), sampling)
     return [list(answer.outputs[0].token_ids) for answer in answers]
