@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from smotext_ray.models import early_end
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.decoder import Decoder
 from smotext_ray.models.encoder import Encoder
@@ -98,11 +99,14 @@ def int8(found: Path) -> None:
     texts = [answer.texts[0] for answer in decoder.decode(points, [1, 2, 3])]
     cosines = (encoder().encode(texts) * points).sum(1)
     lengths = [0.0, 20.0, 900.0]
+    sure = [r.num_tokens[0] for r in decoder.decode(points, [1, 2, 3], lengths)]
+    early_end.SURE = 2.0  # which no end is
     report = {
         "texts": texts,
         "cosines": cosines.tolist(),
         "counted": decoder.count_tokens(texts),
         "num_tokens": [r.num_tokens[0] for r in decoder.decode(points, [1, 2, 3])],
+        "num_tokens_where_sure": sure,
         "num_tokens_at_least": [
             r.num_tokens[0] for r in decoder.decode(points, [1, 2, 3], lengths)
         ],
