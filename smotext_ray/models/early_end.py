@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 ARGUMENT = "least_length"  # of vLLM's requests: the least number of tokens, and the end tokens
 SURE = 0.9
@@ -24,11 +26,14 @@ def forbid_end(logits: torch.Tensor, rows: Sequence[int], ends: Sequence[int]) -
 
     Examples
     --------
+    >>> import torch
     >>> logits = torch.tensor([[0.0, 1.0, 0.5], [0.0, 9.0, 0.5]])
     >>> forbid_end(logits, [0, 1], [1])
     >>> logits.tolist()
     [[0.0, -inf, 0.5], [0.0, 9.0, 0.5]]
     """
+    import torch  # here, as the engine needs this module before it has set torch's environment
+
     chosen = torch.tensor(rows, device=logits.device)
     end = torch.tensor(ends, dtype=torch.int64, device=logits.device)
     own = logits[chosen].float()

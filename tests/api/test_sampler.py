@@ -112,7 +112,7 @@ def test_the_lineage_tells_the_parents_and_the_point():
     assert list(smotext.lineage_["row"]) == list(range(28, 40))
     points = smotext.decoder.points[0]
     # The preset expects that some are rejected.
-    assert {"rare": len(points)} == lacking({"rare": 12}, {}, {}, 0.9)
+    assert {"rare": len(points)} == lacking({"rare": 12}, {}, {}, 0.75)
     for row, point in zip(smotext.lineage_.itertuples(), points[:12], strict=True):
         assert labels[row.source_id] == labels[row.neighbor_id] == "rare"
         assert row.source_id != row.neighbor_id and 0 <= row.lam < 1

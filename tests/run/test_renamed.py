@@ -61,8 +61,10 @@ def test_its_settings_are_read_by_todays_names(run):
 
 def test_it_is_opened_with_the_same_settings_and_refused_with_others(run):
     manifest = Manifest.read(run)
-    check_same(run, manifest, config_for(Path("corpus.parquet"), plan=TODAY), MODELS)
-    other = config_for(Path("corpus.parquet"), plan=TODAY | {"alpha": 1})
+    decoder = {"num_candidates": 4}  # the default of its day
+    same = config_for(Path("corpus.parquet"), plan=TODAY, decoder=decoder)
+    check_same(run, manifest, same, MODELS)
+    other = config_for(Path("corpus.parquet"), plan=TODAY | {"alpha": 1}, decoder=decoder)
     with pytest.raises(Exception, match=r"plan\.alpha is 0\.5 there, but 1\.0 here"):
         check_same(run, manifest, other, MODELS)
 
