@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-ARGUMENT = "least_length"  # of vLLM's requests: the least number of tokens, and the end tokens
+ARGUMENT = "least_length"  # of vLLM's requests: the least number of tokens
 SURE = 0.9
 
 

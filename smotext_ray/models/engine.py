@@ -206,10 +206,8 @@ class Engine:
         from vllm import SamplingParams
 
         least = [0] * len(prompts) if least_tokens is None else least_tokens
-        ends = self._sampling["stop_token_ids"]
         extra = [
-            self._extra | ({early_end.ARGUMENT: (int(tokens), ends)} if tokens else {})
-            for tokens in least
+            self._extra | ({early_end.ARGUMENT: int(tokens)} if tokens else {}) for tokens in least
         ]
         sampling = [
             SamplingParams(seed=int(seed), extra_args=own, **self._sampling)

@@ -6,14 +6,13 @@ left: see `smotext_ray.models.early_end.forbid_end`.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from vllm import SamplingParams
-from vllm.v1.sample.logits_processor import LogitsProcessor
-from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
 from smotext_ray.models.early_end import ARGUMENT, forbid_end
+from smotext_ray.models.text_processor import TextProcessor
 
 
 class Begun(NamedTuple):
@@ -24,31 +23,21 @@ class Begun(NamedTuple):
     tokens: list[int]
 
 
-class LeastLength(LogitsProcessor):
+class LeastLength(TextProcessor):
     """A vLLM logits processor: no text ends early, unless the LLM is sure of the end.
 
     Each request names its length in ``SamplingParams.extra_args``; without one it is left alone.
     """
 
-    def __init__(self, *_: Any) -> None:
-        self._begun: dict[int, Begun] = {}
-
-    def is_argmax_invariant(self) -> bool:
-        """False: the most probable token may be forbidden."""
-        return False
-
-    def update_state(self, batch_update: Any) -> None:
-        """Follow vLLM's batch; the lists of tokens are its own and grow by themselves."""
-        process_dict_updates(self._begun, batch_update, _begin)
+    @staticmethod
+    def begin(params: SamplingParams, prompt: list[int] | None, tokens: list[int]) -> Begun | None:
+        """The request's length, and what vLLM ends its text at."""
+        least = (params.extra_args or {}).get(ARGUMENT, 0)
+        return Begun(least, sorted(params.all_stop_token_ids), tokens) if least else None
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
         """Forbid ends in logits of shape (requests, vocabulary)."""
-        rows = [row for row, text in self._begun.items() if len(text.tokens) < text.least]
+        rows = [row for row, text in self._texts.items() if len(text.tokens) < text.least]
         if rows:
-            forbid_end(logits, rows, self._begun[rows[0]].ends)
+            forbid_end(logits, rows, self._texts[rows[0]].ends)  # an engine has the same for all
         return logits
-
-
-def _begin(params: SamplingParams, _: list[int] | None, tokens: list[int]) -> Begun | None:
-    least, ends = (params.extra_args or {}).get(ARGUMENT, (0, []))
-    return Begun(least, ends, tokens) if least else None

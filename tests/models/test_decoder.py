@@ -162,7 +162,7 @@ def test_least_tokens_are_a_share_of_the_length_that_fits(llm, monkeypatch):
     enqueue = decoder._engine.llm.enqueue
 
     def noting(prompts, sampling, **others):
-        asked.append(sampling[0].extra_args.get("least_length", (0,))[0])
+        asked.append(sampling[0].extra_args.get("least_length", 0))
         return enqueue(prompts, sampling, **others)
 
     monkeypatch.setattr(decoder._engine.llm, "enqueue", noting)

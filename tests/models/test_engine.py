@@ -43,7 +43,7 @@ def test_special_tokens_end_a_text_and_not_too_early():
     ]
     engine.generate(prompts(5), [11], [4])
     assert engine.llm.asked.stop_token_ids == [1, 2]
-    assert engine.llm.asked.extra_args == {"no_repeat_ngram": 3, "least_length": (4, [1, 2])}
+    assert engine.llm.asked.extra_args == {"no_repeat_ngram": 3, "least_length": 4}
     engine.generate(prompts(5), [11], [0])
     assert engine.llm.asked.extra_args == {"no_repeat_ngram": 3}
 
