@@ -147,7 +147,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--delta", type=float, default=1e-5)
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    options = parser.parse_args()
+    for file in (options.corpus, options.test):
+        if not file.exists():
+            parser.error(f"{file} is not there; benchmarks/privacy.py writes such a table.")
+    return options
 
 
 if __name__ == "__main__":

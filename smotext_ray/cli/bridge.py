@@ -64,6 +64,14 @@ def add_bridge_commands(commands: Any, command: Callable[..., Any]) -> None:
         default=None,
         help="use a private repository (default: the account's default visibility)",
     )
+    average = command(of_bridges, "average", bridge_average, "average the weights of bridges")
+    average.add_argument(
+        "bridges",
+        nargs="+",
+        metavar="BRIDGE",
+        help="two or more, trained from one another; one named twice weighs twice as much",
+    )
+    average.add_argument("--output", required=True, metavar="DIR", help="a new bridge directory")
     add_decode_command(of_bridges, command)
     add_points_command(of_bridges, command)
     tasks = command(of_bridges, "tasks", bridge_tasks, "create tasks for stage 2 from any texts")
@@ -154,6 +162,16 @@ def bridge_eval(options: argparse.Namespace) -> int:
     show_evaluation(found, Console())
     if options.json:
         Path(options.json).write_text(json.dumps(found.as_json(), indent=2) + "\n")
+    return 0
+
+
+def bridge_average(options: argparse.Namespace) -> int:
+    """``smotext bridge average``: average the weights of bridges."""
+    from smotext_ray.training.soup import average_bridges
+
+    output = average_bridges(options.bridges, Path(options.output).expanduser())
+    say(f"Averaged {len(options.bridges)} bridges; measure it with: smotext bridge eval "
+        f"--bridge {output} --input FILE")  # fmt: skip
     return 0
 
 

@@ -20,7 +20,6 @@ from smotext_ray.gate.reasons import rejected_in_words
 from smotext_ray.run.class_outcomes import class_outcomes, imbalance_in_words
 from smotext_ray.run.corpus_files import corpus_table
 from smotext_ray.run.directory import Run
-from smotext_ray.run.facts import Result
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.renamed import renamed_reason
 from smotext_ray.run.tables import samples_table
@@ -35,6 +34,7 @@ ORDERS: dict[Order, str] = {
 }
 
 SHORTER = 2.0  # from this ratio of the medians on, it is said
+LONGER = 0.5  # `decoder.min_length` that is advised then
 
 
 def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int = 3) -> None:
@@ -58,7 +58,7 @@ def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int =
     for warning in manifest.warnings or []:
         print_line(console, f"Note: {warning}")
     result = manifest.written_result
-    _print_lengths(result, console)
+    _print_lengths(manifest, console)
     if manifest.adapted is not None:
         print_line(console, manifest.adapted.in_words())
     print_line(console, f"Result: {run.shown.rstrip('/')}/{result.path} ({result.rows} rows).")
@@ -68,16 +68,16 @@ def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int =
     print_line(console, f"  smotext evaluate --run {run.shown} --test FILE --output report")
 
 
-def _print_lengths(result: Result, console: Console) -> None:
+def _print_lengths(manifest: Manifest, console: Console) -> None:
+    result = manifest.written_result
     lengths, shorter = result.lengths_in_words(), result.times_shorter
     if lengths is not None:
         print_line(console, lengths)
     if shorter is not None and shorter >= SHORTER:
-        print_line(
-            console,
-            f"Note: the synthetic texts are {shorter:.1f} times shorter than the real ones; "
-            "decoder.min_length=0.5 makes them longer.",
-        )
+        note = f"Note: the synthetic texts are {shorter:.1f} times shorter than the real ones"
+        if manifest.config.decoder.min_length < LONGER:
+            note += f"; decoder.min_length={LONGER} makes them longer"
+        print_line(console, f"{note}.")
 
 
 def show_samples(

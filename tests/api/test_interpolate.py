@@ -35,10 +35,14 @@ class Decoder:
     """All of the words for each point, the first of them for none; remembers the points."""
 
     def __init__(self):
-        self.points, self.seeds = [], []
+        self.points, self.seeds, self.lengths = [], [], []
 
-    def decode(self, points, seeds):
+    def count_tokens(self, texts):
+        return np.array([len(text) for text in texts])
+
+    def decode(self, points, seeds, lengths=None):
         self.points.extend(points)
+        self.lengths.extend([] if lengths is None else lengths)
         self.seeds.extend(seeds)
         return [Candidates([f" {w} " for w in WORDS], ["stop"] * 4, [3] * 4) for _ in points]
 
@@ -57,6 +61,10 @@ def test_the_ends_are_the_texts_and_the_points_lie_between_them(decoder):
     assert list(made.columns) == ["lam", "text", "cosine_to_point"]
     assert made["lam"].tolist() == [0, 0.25, 1] and decoder.seeds == [7, 8, 9]
     assert made["text"].tolist() == [a, a, b]
+    ends = len(f" {a} "), len(f" {b} ")
+    np.testing.assert_allclose(
+        decoder.lengths, ends[0] + np.array([0, 0.25, 1]) * (ends[1] - ends[0])
+    )
     np.testing.assert_allclose(made["cosine_to_point"][[0, 2]], 1, atol=1e-5)
     ends = Unit().encode([f" {a} ", f" {b} "])
     between = ends[0] + 0.25 * (ends[1] - ends[0])
@@ -65,7 +73,7 @@ def test_the_ends_are_the_texts_and_the_points_lie_between_them(decoder):
 
 
 def test_a_point_without_a_text_is_a_row_without_one(decoder, monkeypatch):
-    def decode(points, seeds):
+    def decode(points, seeds, lengths):
         return [Candidates([], [], [], "spoilt"), Candidates([WORDS[0]], ["stop"], [3])]
 
     monkeypatch.setattr(decoder, "decode", decode)

@@ -1,0 +1,146 @@
+"""The average of the weights of several bridges: a model soup [1]_.
+
+Fine-tuned from one another, bridges lie in one basin of the loss, and the average is often better
+than each of them, as it is for the default bridge (its card has the figures).
+
+.. [1] Wortsman and others: Model soups: averaging weights of multiple fine-tuned models improves
+   accuracy without increasing inference time. ICML 2022, arXiv:2203.05482.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from smotext_ray.errors import UserError
+from smotext_ray.models.bridge import Bridge
+from smotext_ray.models.bridge_config import (
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_WEIGHTS_FILE,
+    BridgeConfig,
+    check_weights,
+    read_bridge_config,
+)
+from smotext_ray.models.files import bridge_directory
+from smotext_ray.models.lora import LORA_A, LORA_B
+
+# Cosine of two bridges' hidden weights: 0 for separate trainings, 0.98 after an hour of further
+# training.
+SAME_LINE = 0.5
+Weights = Mapping[str, torch.Tensor]
+
+
+def average_bridges(bridges: Sequence[str], output: Path) -> Path:
+    """Write the average of bridges, each with the same weight.
+
+    The projectors' weights are averaged. LoRA's updates of the LLM are averaged too, and reduced to
+    their rank by a singular value decomposition.
+
+    Parameters
+    ----------
+    bridges : sequence of str
+        At least two: directories, hub names, or ``default``. One that is named twice weighs twice
+        as much.
+    output : Path
+        A new directory.
+
+    Returns
+    -------
+    Path
+        The output directory.
+
+    Raises
+    ------
+    UserError
+        If there are fewer than two bridges, they have other models or sizes, do not come from one
+        another's training, or the directory exists.
+    """
+    if len(bridges) < 2:
+        raise UserError("Name at least two bridges to average.")
+    if output.exists():
+        raise UserError(f"{output} exists; name a new directory for the average.")
+    directories = [bridge_directory(name) for name in bridges]
+    config = _common_config(directories)
+    soup = Bridge.from_pretrained(directories[0])
+    projectors = [Bridge.from_pretrained(each).state_dict() for each in directories]
+    _check_one_line(bridges, projectors)
+    soup.load_state_dict({name: _mean(name, projectors) for name in projectors[0]})
+    output.mkdir(parents=True)
+    if config.lora_rank:
+        adapters = [load_file(each / ADAPTER_WEIGHTS_FILE) for each in directories]
+        save_file(average_lora(adapters), output / ADAPTER_WEIGHTS_FILE)
+        shutil.copy(directories[0] / ADAPTER_CONFIG_FILE, output)
+    soup.save_pretrained(output)  # the config last: without it, this is no bridge
+    return output
+
+
+def average_lora(adapters: Sequence[Weights]) -> dict[str, torch.Tensor]:
+    """The adapter of the same rank r that is nearest to the mean of several adapters' updates.
+
+    Parameters
+    ----------
+    adapters : sequence of mapping of str to Tensor
+        peft's names; A of shape (r, inputs) and B of shape (outputs, r), whose product is a
+        layer's update.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Named alike, with their dtype.
+    """
+    averaged = {}
+    for name in adapters[0]:
+        if not name.endswith(LORA_A):
+            continue
+        other = name.removesuffix(LORA_A) + LORA_B
+        # B1 A1 + B2 A2 is [B1 B2] times [A1; A2]: decomposed by their small factors alone.
+        b = torch.cat([each[other].double() for each in adapters], dim=1) / len(adapters)
+        a = torch.cat([each[name].double() for each in adapters], dim=0)
+        left, b = torch.linalg.qr(b)
+        right, a = torch.linalg.qr(a.T)
+        u, sizes, v = torch.linalg.svd(b @ a.T)
+        rank = adapters[0][name].shape[0]
+        root = sizes[:rank].sqrt()
+        averaged[name] = (right @ v.T[:, :rank] * root).T
+        averaged[other] = left @ u[:, :rank] * root
+    return {name: w.to(adapters[0][name].dtype).contiguous() for name, w in averaged.items()}
+
+
+def _common_config(directories: Sequence[Path]) -> BridgeConfig:
+    first = read_bridge_config(directories[0])
+    for directory in directories:
+        config = read_bridge_config(directory)
+        if config != first:
+            raise UserError(
+                f"The bridges in {directories[0]} and {directory} have other models or sizes; "
+                "average bridges that were trained from one another."
+            )
+        check_weights(directory, config)
+    if first.lora_rank and len({_scale(directory) for directory in directories}) > 1:
+        raise UserError("The bridges' LoRA layers have different scales (lora_alpha).")
+    return first
+
+
+def _scale(directory: Path) -> float:
+    config = json.loads((directory / ADAPTER_CONFIG_FILE).read_text())
+    return float(config["lora_alpha"] / config["r"])
+
+
+def _check_one_line(names: Sequence[str], projectors: Sequence[Weights]) -> None:
+    first = projectors[0]["projector.0.weight"].flatten()
+    for name, projector in zip(names, projectors, strict=True):
+        other = projector["projector.0.weight"].flatten()
+        if torch.cosine_similarity(first, other, dim=0) < SAME_LINE:
+            raise UserError(
+                f"The bridges {names[0]} and {name} come from separate trainings, whose average is "
+                "useless; average bridges that were trained from one another (train-bridge --from)."
+            )
+
+
+def _mean(name: str, all_weights: Sequence[Weights]) -> torch.Tensor:
+    return torch.stack([weights[name].float() for weights in all_weights]).mean(dim=0)
