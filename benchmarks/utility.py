@@ -55,7 +55,6 @@ FINE_TUNED = (
     *(f"as_many_as_{name}" for name in LLM_CONTROLS),
     "real_and_synthetic",
     "weighted_by_class",
-    "balanced_by_class",
     "synthetic_only",
 )
 
@@ -135,7 +134,6 @@ class Bench:
         controls = {name: Made(c.rows, c.parents) for name, c in decoded.items() if len(c.rows)}
         sets = training_sets(*undrawn(material), seed, available(), controls)
         own = sets[OWN]
-        sets["balanced_by_class"] = weighting.balanced_by_class(own)
         sets["weighted_by_constant"] = weighting.weighted_by_constant(own, seed)
         sets["weighted_by_teacher"] = weighting.weighted_by_teacher(own, seed)
         sets["softly_labeled"] = weighting.softly_labeled(own, seed)

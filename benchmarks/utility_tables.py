@@ -34,7 +34,6 @@ ARMS = (
     "real_and_synthetic",
     "nearest_centroid_of_both",
     "weighted_by_class",
-    "balanced_by_class",
     "weighted_by_constant",
     "weighted_by_teacher",
     "softly_labeled",

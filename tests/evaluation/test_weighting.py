@@ -29,18 +29,6 @@ def test_the_synthetic_rows_of_a_class_weigh_as_much_as_its_real_ones(own):
     assert weight[19:].sum() == pytest.approx(4) and np.ptp(weight[19:]) == 0
 
 
-def test_classes_weigh_the_same_and_in_each_the_real_rows_as_the_synthetic_ones(own):
-    lonely = own.take(np.arange(19))  # no synthetic row of b
-    for made in (own, lonely):
-        weight = weighting.balanced_by_class(made).weight
-        labels, real = np.asarray(made.rows.labels), np.arange(len(made)) < made.real
-        assert weight.mean() == pytest.approx(1)
-        assert weight[labels == "a"].sum() == pytest.approx(weight[labels == "b"].sum())
-        assert weight[(labels == "a") & real].sum() == pytest.approx(
-            weight[(labels == "a") & ~real].sum()
-        )
-
-
 def test_a_constant_is_chosen_by_cross_validation(own, monkeypatch):
     monkeypatch.setattr(weighting, "CONSTANTS", (1.0, 0.001))
     assert weighting.weighted_by_constant(own, 0).weight[16:].tolist() == [1.0] * 11

@@ -26,7 +26,6 @@ OF_SMOTEXT = (
     SYNTHETIC,
     WEIGHTED,
     NEAREST_OF_BOTH,
-    "balanced_by_class",
     "weighted_by_constant",
     "weighted_by_teacher",
     "softly_labeled",

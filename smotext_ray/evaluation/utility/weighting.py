@@ -28,15 +28,6 @@ def weighted_by_class(own: TrainingSet) -> TrainingSet:
     return replace(own, weight=np.array([1.0] * own.real + each))
 
 
-def balanced_by_class(own: TrainingSet) -> TrainingSet:
-    """All classes weigh the same, and in a class the real rows as much as the synthetic ones."""
-    kinds = [(label, row < own.real) for row, label in enumerate(own.rows.labels)]
-    of_kind = Counter(kinds)
-    kinds_of = Counter(label for label, _ in of_kind)
-    each = np.array([1 / (kinds_of[kind[0]] * of_kind[kind]) for kind in kinds])
-    return replace(own, weight=each / each.mean())
-
-
 def weighted_by_constant(own: TrainingSet, seed: int) -> TrainingSet:
     """Every synthetic row weighs the one of ``CONSTANTS`` that cross-validation chooses.
 
