@@ -66,9 +66,10 @@ def average_bridges(bridges: Sequence[str], output: Path) -> Path:
         raise UserError(f"{output} exists; name a new directory for the average.")
     directories = [bridge_directory(name) for name in bridges]
     config = _common_config(directories)
-    soup = Bridge.from_pretrained(directories[0])
-    projectors = [Bridge.from_pretrained(each).state_dict() for each in directories]
+    loaded = [Bridge.from_pretrained(each) for each in directories]
+    projectors = [bridge.state_dict() for bridge in loaded]
     _check_one_line(bridges, projectors)
+    soup = loaded[0]
     soup.load_state_dict({name: _mean(name, projectors) for name in projectors[0]})
     output.mkdir(parents=True)
     if config.lora_rank:
