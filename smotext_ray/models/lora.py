@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,28 @@ NOT_PLAIN = (
     *("use_dora", "use_rslora", "lora_bias", "rank_pattern", "alpha_pattern"),
     *("modules_to_save", "layer_replication", "target_parameters"),
 )
+
+
+@dataclass(frozen=True)
+class PlainLora:
+    """LoRA layers whose updates are just B @ A, times a scale.
+
+    Attributes
+    ----------
+    weights : dict of str to Tensor
+        By peft's names: A of shape (r, inputs) and B of shape (outputs, r) for each layer.
+    names : list of str
+        Of the layers, without the endings ``LORA_A`` and ``LORA_B``.
+    scale : float
+        lora_alpha / r.
+    transposed : bool
+        Whether the LLM keeps its weights as (inputs, outputs).
+    """
+
+    weights: dict[str, torch.Tensor]
+    names: list[str]
+    scale: float
+    transposed: bool
 
 
 class Adapter(nn.Module):
@@ -175,10 +198,7 @@ def merge(llm: str, bridge: Path, output: Path) -> None:
     UserError
         If the layers are missing or do not fit the LLM.
     """
-    try:
-        updates = _updates(bridge)
-    except Exception as error:
-        raise _unfit(bridge, f"{type(error).__name__}: {error}") from error
+    updates = _updates(read_plain_lora(bridge))
 
     def change(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         if name in updates:
@@ -193,20 +213,36 @@ def merge(llm: str, bridge: Path, output: Path) -> None:
         raise _unfit(bridge, f"the LLM has no {next(iter(updates))}")
 
 
-def _updates(bridge: Path) -> dict[str, Callable[[], torch.Tensor]]:
+def read_plain_lora(directory: Path) -> PlainLora:
+    """The LoRA layers of a bridge.
+
+    Raises
+    ------
+    UserError
+        If they are missing or damaged, or an update of theirs is not just B @ A * alpha / r.
+    """
+    try:
+        config = json.loads((directory / ADAPTER_CONFIG_FILE).read_text())
+        if config.get("bias", "none") != "none" or any(map(config.get, NOT_PLAIN)):
+            raise ValueError("they use more than plain LoRA")
+        scale = float(config["lora_alpha"] / config["r"])
+        weights = load_file(directory / ADAPTER_WEIGHTS_FILE)
+        names = [key.removesuffix(LORA_A) for key in weights if key.endswith(LORA_A)]
+        if {name + end for name in names for end in (LORA_A, LORA_B)} != weights.keys():
+            raise ValueError("they use more than plain LoRA")
+    except Exception as error:
+        raise _unfit(directory, f"{type(error).__name__}: {error}") from error
+    return PlainLora(weights, names, scale, bool(config.get("fan_in_fan_out")))
+
+
+def _updates(lora: PlainLora) -> dict[str, Callable[[], torch.Tensor]]:
     """The update of each of the LLM's weights, computed on demand."""
-    config = json.loads((bridge / ADAPTER_CONFIG_FILE).read_text())
-    if config.get("bias", "none") != "none" or any(map(config.get, NOT_PLAIN)):
-        raise ValueError("they use more than plain LoRA")
-    scale = config["lora_alpha"] / config["r"]
-    layers = load_file(bridge / ADAPTER_WEIGHTS_FILE)
-    names = [key.removesuffix(LORA_A) for key in layers if key.endswith(LORA_A)]
-    if {name + end for name in names for end in (LORA_A, LORA_B)} != layers.keys():
-        raise ValueError("they use more than plain LoRA")
 
     def update(name: str) -> torch.Tensor:
-        product = layers[name + LORA_B].float() @ layers[name + LORA_A].float()
+        product = lora.weights[name + LORA_B].float() @ lora.weights[name + LORA_A].float()
         # In place, here and above: allocating memory takes most of the time.
-        return (product.T if config.get("fan_in_fan_out") else product).mul_(scale)
+        return (product.T if lora.transposed else product).mul_(lora.scale)
 
-    return {f"{name.removeprefix(PEFT_PREFIX)}.weight": partial(update, name) for name in names}
+    return {
+        f"{name.removeprefix(PEFT_PREFIX)}.weight": partial(update, name) for name in lora.names
+    }

@@ -9,13 +9,12 @@ than each of them, as it is for the default bridge (its card has the figures).
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
@@ -27,7 +26,7 @@ from smotext_ray.models.bridge_config import (
     read_bridge_config,
 )
 from smotext_ray.models.files import bridge_directory
-from smotext_ray.models.lora import LORA_A, LORA_B
+from smotext_ray.models.lora import LORA_A, LORA_B, read_plain_lora
 
 # Cosine of two bridges' hidden weights: 0 for separate trainings, 0.98 after an hour of further
 # training.
@@ -66,14 +65,14 @@ def average_bridges(bridges: Sequence[str], output: Path) -> Path:
         raise UserError(f"{output} exists; name a new directory for the average.")
     directories = [bridge_directory(name) for name in bridges]
     config = _common_config(directories)
+    adapters = _common_lora(directories) if config.lora_rank else []
     loaded = [Bridge.from_pretrained(each) for each in directories]
     projectors = [bridge.state_dict() for bridge in loaded]
     _check_one_line(bridges, projectors)
     soup = loaded[0]
     soup.load_state_dict({name: _mean(name, projectors) for name in projectors[0]})
     output.mkdir(parents=True)
-    if config.lora_rank:
-        adapters = [load_file(each / ADAPTER_WEIGHTS_FILE) for each in directories]
+    if adapters:
         save_file(average_lora(adapters), output / ADAPTER_WEIGHTS_FILE)
         shutil.copy(directories[0] / ADAPTER_CONFIG_FILE, output)
     soup.save_pretrained(output)  # the config last: without it, this is no bridge
@@ -122,14 +121,22 @@ def _common_config(directories: Sequence[Path]) -> BridgeConfig:
                 "average bridges that were trained from one another."
             )
         check_weights(directory, config)
-    if first.lora_rank and len({_scale(directory) for directory in directories}) > 1:
-        raise UserError("The bridges' LoRA layers have different scales (lora_alpha).")
     return first
 
 
-def _scale(directory: Path) -> float:
-    config = json.loads((directory / ADAPTER_CONFIG_FILE).read_text())
-    return float(config["lora_alpha"] / config["r"])
+def _common_lora(directories: Sequence[Path]) -> list[Weights]:
+    """The weights of the bridges' LoRA layers, which are of the same layers and scale."""
+    found = [read_plain_lora(directory) for directory in directories]
+    if len({lora.scale for lora in found}) > 1:
+        raise UserError("The bridges' LoRA layers have different scales (lora_alpha).")
+    shapes = [{name: w.shape for name, w in lora.weights.items()} for lora in found]
+    for directory, each in zip(directories, shapes, strict=True):
+        if each != shapes[0]:
+            raise UserError(
+                f"The bridges in {directories[0]} and {directory} have other LoRA layers; "
+                "average bridges that were trained from one another."
+            )
+    return [lora.weights for lora in found]
 
 
 def _check_one_line(names: Sequence[str], projectors: Sequence[Weights]) -> None:

@@ -111,3 +111,34 @@ def test_what_cannot_be_averaged_is_refused(trained, tmp_path):
     with pytest.raises(UserError, match="scales"):
         average_bridges([one, str(scaled)], tmp_path / "average")
     assert not (tmp_path / "average").exists()
+
+
+def lacks_alpha(directory):
+    config = json.loads((directory / ADAPTER_CONFIG_FILE).read_text())
+    del config["lora_alpha"]
+    (directory / ADAPTER_CONFIG_FILE).write_text(json.dumps(config))
+
+
+def is_cut_short(directory):
+    file = directory / ADAPTER_WEIGHTS_FILE
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def lacks_a_layer(directory):
+    weights = load_file(directory / ADAPTER_WEIGHTS_FILE)
+    layer = sorted(weights)[0].partition(".lora_")[0]
+    left = {name: w for name, w in weights.items() if not name.startswith(layer + ".")}
+    save_file(left, directory / ADAPTER_WEIGHTS_FILE)
+
+
+@pytest.mark.parametrize("damage", [lacks_alpha, is_cut_short, lacks_a_layer])
+def test_damaged_layers_end_in_one_sentence(trained, tmp_path, capsys, damage):
+    one, other = trained
+    damaged = tmp_path / "damaged"
+    shutil.copytree(other, damaged)
+    damage(damaged)
+    output = tmp_path / "average"
+    assert main(["bridge", "average", str(one), str(damaged), f"--output={output}"]) == 2
+    told = capsys.readouterr().err.strip()
+    assert "LoRA" in told and "Traceback" not in told and len(told.splitlines()) == 1
+    assert not output.exists()
