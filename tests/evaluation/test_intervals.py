@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smotext_ray.evaluation.statistics import critical_difference, holm, interval, p_value
-from smotext_ray.evaluation.utility.bootstrap import paired_bootstrap
+from smotext_ray.evaluation.utility.bootstrap import paired_bootstrap, standard_error
 
 
 def coverage(left_out, draws, simulations=1500):
@@ -81,6 +81,18 @@ def test_the_bootstrapped_difference_is_that_of_scikit_learn_s_macro_f1():
     assert found.mean == pytest.approx(expected, abs=1e-6)
     assert found.low < found.mean < found.high
     assert found.low > 0
+
+
+def test_the_standard_error_is_the_spread_over_fresh_test_rows():
+    rng = np.random.default_rng(3)
+
+    def drawn():
+        labels = rng.choice(["a", "b", "c"], 300, p=[0.6, 0.3, 0.1])
+        return labels, np.where(rng.random(300) < 0.7, labels, "a")
+
+    spread = np.std([macro_f1(*drawn()) for _ in range(300)])
+    found = np.mean([standard_error(*drawn()) for _ in range(20)])
+    assert 0.8 * spread < found < 1.25 * spread
 
 
 def test_an_arm_against_itself_has_no_difference():

@@ -53,9 +53,8 @@ def paired_bootstrap(
     """
     if len(predicted) != len(others) or not predicted:
         raise ValueError("Both arms need predictions of the same training draws.")
-    rng, n = np.random.default_rng(seed), len(labels)
-    times = rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float32)
-    times = np.concatenate([np.ones((1, n), np.float32), times])  # first: the rows as they are
+    times = _redrawn(len(labels), draws, seed)
+    times = np.concatenate([np.ones((1, len(labels)), np.float32), times])  # first: as they are
     f1 = [
         np.mean([_macro_f1(labels, guess, times) for guess in arm], axis=0)
         for arm in (predicted, others)
@@ -63,7 +62,35 @@ def paired_bootstrap(
     less = f1[0] - f1[1]
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(less[1:], [tail, 1 - tail])
-    return Interval(float(less[0]), float(low), float(high), n)
+    return Interval(float(less[0]), float(low), float(high), len(labels))
+
+
+def standard_error(
+    labels: Sequence[str], predicted: Sequence[str], draws: int = 200, seed: int = 0
+) -> float:
+    """Standard deviation of an arm's macro-F1 over bootstrap draws of its test rows.
+
+    Parameters
+    ----------
+    labels, predicted : sequence of str, length n
+    draws : int, default=200
+    seed : int, default=0
+
+    Examples
+    --------
+    >>> standard_error(["a", "b"] * 50, ["a", "b"] * 50)
+    0.0
+    """
+    times = _redrawn(len(labels), draws, seed)
+    # A class that a draw lacks would count 0, however good the predictions are.
+    times += 1e-6
+    return float(np.std(_macro_f1(labels, predicted, times)))
+
+
+def _redrawn(n: int, draws: int, seed: int) -> np.ndarray:
+    """How often each of n rows is in a draw of n rows with replacement, shape (draws, n)."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float32)
 
 
 def _macro_f1(labels: Sequence[str], predicted: Sequence[str], times: np.ndarray) -> np.ndarray:

@@ -45,7 +45,10 @@ OF_REAL_ROWS: dict[str, dict[str, Classifier]] = {
         "prior_corrected": PRIOR_CORRECTED["embedding"],
         "gate_alone": fit_gate,
     },
-    "tfidf": {"nearest_centroid": CENTROIDS["tfidf"]},
+    "tfidf": {
+        "nearest_centroid": CENTROIDS["tfidf"],
+        "prior_corrected": PRIOR_CORRECTED["tfidf"],
+    },
 }
 
 # On real and synthetic rows: what synthetic texts do for a classifier without settings.

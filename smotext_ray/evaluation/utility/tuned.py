@@ -51,21 +51,29 @@ class Tuned(Generic[Setting]):
         To choose from.
     fit_each : callable
         Fits and predicts under each of some settings.
+    within : float, default=1
+        Standard errors by which a chosen setting may be worse than the best one, if it stands
+        before it. With eight rows of a class, the best score is mostly luck: stronger
+        regularization within one standard error was better by 0.03 to 0.06 of macro-F1 on unseen
+        rows of TREC-6 and customer reviews.
     """
 
     settings: tuple[Setting, ...]
     fit_each: FitEach[Setting]
+    within: float = 1.0
 
     def __call__(self, training: TrainingSet, test: Rows, seed: int) -> list[str]:
         """Choose, fit on all training rows, and predict the test rows."""
         with threadpool_limits(1):  # more threads make fits of this size slower, many times so
-            chosen = choose(training, self.settings, self.fit_each, seed)
-            return list(self.fit_each(training, test, [chosen])[0])
+            return list(self.fit_each(training, test, [self._chosen(training, seed)])[0])
 
     def settled(self, training: TrainingSet, seed: int) -> Tuned[Setting]:
         """The classifier with the one setting that is chosen on this training set."""
         with threadpool_limits(1):
-            return replace(self, settings=(choose(training, self.settings, self.fit_each, seed),))
+            return replace(self, settings=(self._chosen(training, seed),))
+
+    def _chosen(self, training: TrainingSet, seed: int) -> Setting:
+        return choose(training, self.settings, self.fit_each, seed, within=self.within)
 
 
 def fit_embeddings(
@@ -125,24 +133,32 @@ def fit_prior_corrected(
     ----------
     .. [1] Menon and others: Long-tail learning via logit adjustment. ICLR 2021.
     """
+    x, unit = unit_rows(training.rows), unit_rows(unseen)
+    return [_prior_corrected(training, x, unit, setting) for setting in settings]
+
+
+def fit_prior_corrected_words(
+    training: TrainingSet, unseen: Rows, settings: Sequence[Linear]
+) -> list[list[str]]:
+    """`fit_prior_corrected` on TF-IDF."""
+    seen = {words: tf_idf(training.rows, unseen, words) for words in _distinct(settings)}
+    return [_prior_corrected(training, *seen[setting.words], setting) for setting in settings]
+
+
+def _prior_corrected(training: TrainingSet, x: Any, unseen: Any, setting: Linear) -> list[str]:
     from sklearn.linear_model import LogisticRegression
 
-    x, unit = unit_rows(training.rows), unit_rows(unseen)
-    found = []
-    for setting in settings:
-        if len(set(training.rows.labels)) == 1:  # what scikit-learn refuses to fit
-            found.append(training.rows.labels[:1] * len(unseen))
-            continue
-        model = LogisticRegression(max_iter=2000, C=_sum_c(setting, training))
-        names, counts = np.unique(training.rows.labels, return_counts=True)
-        model.fit(x, training.rows.labels)
-        probability = np.maximum(model.predict_proba(unit), np.finfo(np.float32).tiny)
-        logits = np.log(probability) - np.log(counts / counts.sum())
-        found.append([str(name) for name in names[logits.argmax(axis=1)]])
-    return found
+    if len(set(training.rows.labels)) == 1:  # what scikit-learn refuses to fit
+        return training.rows.labels[:1] * unseen.shape[0]
+    model = LogisticRegression(max_iter=2000, C=_sum_c(setting, training))
+    names, counts = np.unique(training.rows.labels, return_counts=True)
+    model.fit(x, training.rows.labels)
+    probability = np.maximum(model.predict_proba(unseen), np.finfo(np.float32).tiny)
+    logits = np.log(probability) - np.log(counts / counts.sum())
+    return [str(name) for name in names[logits.argmax(axis=1)]]
 
 
-# From strong to weak: `choose` takes the first of equal ones.
+# From strong to weak: `choose` takes the first of nearly equal ones.
 _C = (0.3, 1.0, 3.0, 10.0, 100.0, 1000.0)
 _WORDS: tuple[Words, ...] = ("pairs", "words", "content words")
 EMBEDDINGS = tuple(Linear(c, balanced) for c, balanced in product(_C, (False, True)))
@@ -163,10 +179,14 @@ CLASS_WEIGHTED: dict[str, TrainedClassifier] = {
 }
 CENTROIDS: dict[str, TrainedClassifier] = {
     "embedding": Tuned((None,), fit_centroids_of_embeddings),
-    "tfidf": Tuned(_WORDS, fit_centroids_of_words),
+    "tfidf": Tuned(_WORDS, fit_centroids_of_words, within=0.0),  # no words are simpler ones
 }
 PRIOR_CORRECTED: dict[str, TrainedClassifier] = {
-    "embedding": Tuned(tuple(s for s in EMBEDDINGS if not s.balanced), fit_prior_corrected)
+    "embedding": Tuned(tuple(s for s in EMBEDDINGS if not s.balanced), fit_prior_corrected),
+    "tfidf": Tuned(
+        tuple(Linear(c, False, words) for c, words in product((1.0, 10.0, 100.0), _WORDS)),
+        fit_prior_corrected_words,
+    ),
 }
 
 

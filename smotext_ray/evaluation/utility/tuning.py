@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from smotext_ray.evaluation.rows import Rows
+from smotext_ray.evaluation.utility.bootstrap import standard_error
 from smotext_ray.evaluation.utility.training_sets import TrainingSet, splits
 
 FOLDS = 4
@@ -27,8 +28,9 @@ def choose(
     fit_each: FitEach[Setting],
     seed: int,
     folds: int = FOLDS,
+    within: float = 0.0,
 ) -> Setting:
-    """The setting with the best macro-F1 over the folds; of equal ones the first.
+    """The setting with the best macro-F1 over the folds, or the first that is nearly as good.
 
     Predictions of all folds are scored together: with two rows of a class per fold, a fold of
     its own says next to nothing about it. Of a large training set, a random part chooses.
@@ -43,6 +45,14 @@ def choose(
     seed : int
         Draws the folds.
     folds : int, default=4
+    within : float, default=0
+        Standard errors of the best score (bootstrap over the validated rows) by which another one
+        may be lower: 1 is the one-standard-error rule [1]_.
+
+    References
+    ----------
+    .. [1] Breiman, Friedman, Olshen, Stone: Classification and regression trees, section 3.4.3.
+       Wadsworth, 1984.
     """
     from sklearn.metrics import f1_score
 
@@ -64,7 +74,11 @@ def choose(
         f1_score(truth, guess, labels=classes, average="macro", zero_division=0)
         for guess in guesses
     ]
-    return settings[int(np.argmax(scores))]
+    best = int(np.argmax(scores))
+    if within:
+        least = scores[best] - within * standard_error(truth, guesses[best], seed=seed)
+        best = int(np.argmax(np.asarray(scores) >= least))
+    return settings[best]
 
 
 def _some_rows(labels: Sequence[str], seed: int) -> np.ndarray:
