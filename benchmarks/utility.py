@@ -55,8 +55,11 @@ FINE_TUNED = (
     *(f"as_many_as_{name}" for name in LLM_CONTROLS),
     "real_and_synthetic",
     "weighted_by_class",
+    "balanced_by_class",
     "synthetic_only",
 )
+# Linear classifiers choose class weights by themselves.
+OF_FINE_TUNED = ("balanced_by_class",)
 
 
 def main() -> int:
@@ -134,6 +137,7 @@ class Bench:
         controls = {name: Made(c.rows, c.parents) for name, c in decoded.items() if len(c.rows)}
         sets = training_sets(*undrawn(material), seed, available(), controls)
         own = sets[OWN]
+        sets["balanced_by_class"] = weighting.balanced_by_class(own)
         sets["weighted_by_constant"] = weighting.weighted_by_constant(own, seed)
         sets["weighted_by_teacher"] = weighting.weighted_by_teacher(own, seed)
         sets["softly_labeled"] = weighting.softly_labeled(own, seed)
@@ -144,6 +148,8 @@ class Bench:
         for name, arm in product(classifiers, sets):
             file = self.directory(seed) / "scores" / f"{name}.{arm}.json"
             if file.exists() or (name == "bert" and arm not in FINE_TUNED):
+                continue
+            if name != "bert" and arm in OF_FINE_TUNED:
                 continue
             if self.options.arms and arm not in self.options.arms:
                 continue
@@ -158,6 +164,8 @@ class Bench:
         from smotext_ray.models.files import locate_model
 
         found = dict(CLASSIFIERS)
+        if "second_encoder" in self.options.classifiers:
+            found["second_encoder"] = OfOtherEncoder(self.options.second_encoder)
         if "bert" in self.options.classifiers:
             model = load_config("offline", None, self.options.settings).encoder.model
             found["bert"] = self.settled(FineTuned(locate_model(model).path), real)
@@ -221,6 +229,36 @@ class Bench:
         return np.asarray(self.encoder.encode(texts))
 
 
+class OfOtherEncoder:
+    """Logistic regression, tuned, on embeddings of an encoder that the runs did not use.
+
+    Parameters
+    ----------
+    model : str
+        Directory or hub name of a Hugging Face encoder; mean pooling.
+    """
+
+    def __init__(self, model: str) -> None:
+        from smotext_ray.models.encoder import Encoder
+
+        self._encoder = Encoder(model, pooling="mean", normalize=True, max_length=128)
+        self._known: dict[str, np.ndarray] = {}
+
+    def __call__(self, training: Any, test: Any, seed: int) -> list[str]:
+        """Fit on the training rows' texts and predict the test rows'."""
+        from smotext_ray.evaluation.utility.tuned import TUNED
+
+        ready = replace(training, rows=self._encoded(training.rows))
+        return TUNED["embedding"](ready, self._encoded(test), seed)
+
+    def _encoded(self, rows: Any) -> Any:
+        new = list(dict.fromkeys(text for text in rows.texts if text not in self._known))
+        if new:
+            self._known |= zip(new, np.asarray(self._encoder.encode(new)), strict=True)
+        embeddings = np.stack([self._known[text] for text in rows.texts])
+        return replace(rows, embeddings=embeddings, has_embedding=True)
+
+
 def protocol_options(description: str | None) -> argparse.ArgumentParser:
     """A parser of what every benchmark of this protocol asks for."""
     parser = argparse.ArgumentParser(
@@ -252,7 +290,13 @@ def _options() -> argparse.Namespace:
         nargs="+",
         default=["embedding", "tfidf"],
         choices=CLASSIFIERS,
-        help="bert fine-tunes the runs' encoder (default embedding tfidf)",
+        help="bert fine-tunes the runs' encoder; second_encoder is logistic regression on "
+        "embeddings of an encoder that no run used (default embedding tfidf)",
+    )
+    parser.add_argument(
+        "--second-encoder",
+        default="sentence-transformers/all-mpnet-base-v2",
+        help="directory or hub name, mean pooling (default %(default)s)",
     )
     parser.add_argument("--arms", nargs="+", help="measure these only (default all)")
     parser.add_argument(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-CLASSIFIERS = ("bert", "embedding", "tfidf")
+CLASSIFIERS = ("bert", "embedding", "second_encoder", "tfidf")
 # In the tables' order: real rows alone, their copies, texts without the LLM, decoded ones, ours.
 ARMS = (
     "nothing",
@@ -33,7 +33,9 @@ ARMS = (
     "labeled_by_gate",
     "real_and_synthetic",
     "nearest_centroid_of_both",
+    "contrastive_of_both",
     "weighted_by_class",
+    "balanced_by_class",
     "weighted_by_constant",
     "weighted_by_teacher",
     "softly_labeled",

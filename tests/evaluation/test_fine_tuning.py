@@ -10,7 +10,12 @@ import torch
 from made_rows import rows_of, topics
 from tiny_models import tiny_encoder
 
-from smotext_ray.evaluation.utility.classifiers import baselines, score
+from smotext_ray.evaluation.utility.classifiers import (
+    CONTRASTIVE_OF_BOTH,
+    baselines,
+    baselines_of_both,
+    score,
+)
 from smotext_ray.evaluation.utility.contrastive import Contrastive
 from smotext_ray.evaluation.utility.fine_tuning import FineTuned, logits, tokens_of
 from smotext_ray.evaluation.utility.training_sets import of_real
@@ -117,3 +122,4 @@ def test_the_baselines_take_as_many_steps(tuned):
     others = baselines("bert", tuned(steps=7))
     assert others["prior_corrected"] == tuned(steps=7, correct_priors=True)
     assert others["contrastive"].steps == 7
+    assert baselines_of_both("bert", tuned(steps=7)) == {CONTRASTIVE_OF_BOTH: others["contrastive"]}

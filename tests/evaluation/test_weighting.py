@@ -29,6 +29,14 @@ def test_the_synthetic_rows_of_a_class_weigh_as_much_as_its_real_ones(own):
     assert weight[19:].sum() == pytest.approx(4) and np.ptp(weight[19:]) == 0
 
 
+def test_balanced_classes_weigh_the_same_and_their_real_rows_half_of_it(own):
+    weight = weighting.balanced_by_class(own).weight
+    parts = np.split(weight, [12, 16, 19])  # real a, real b, synthetic a, synthetic b
+    assert [part.sum() for part in parts] == pytest.approx([0.5] * 4)
+    without_new_a = weighting.balanced_by_class(own.take(np.r_[:16, 19:27])).weight
+    assert without_new_a[:12].sum() == pytest.approx(1)
+
+
 def test_a_constant_is_chosen_by_cross_validation(own, monkeypatch):
     monkeypatch.setattr(weighting, "CONSTANTS", (1.0, 0.001))
     assert weighting.weighted_by_constant(own, 0).weight[16:].tolist() == [1.0] * 11

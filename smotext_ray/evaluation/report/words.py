@@ -44,6 +44,7 @@ ARM_GROUPS: dict[str, dict[str, str]] = {
         "real_and_synthetic": "real + synthetic",
         "weighted_by_class": "real + synthetic, weighted by class",
         "nearest_centroid_of_both": "real + synthetic, nearest class mean",
+        "contrastive_of_both": "real + synthetic, fine-tuned on pairs",
     },
 }
 ARMS = {arm: words for group in ARM_GROUPS.values() for arm, words in group.items()}

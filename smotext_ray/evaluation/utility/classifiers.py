@@ -51,8 +51,8 @@ OF_REAL_ROWS: dict[str, dict[str, Classifier]] = {
     },
 }
 
-# On real and synthetic rows: what synthetic texts do for a classifier without settings.
-NEAREST_OF_BOTH = "nearest_centroid_of_both"
+# Of real and synthetic rows: what synthetic texts do for such baselines.
+NEAREST_OF_BOTH, CONTRASTIVE_OF_BOTH = "nearest_centroid_of_both", "contrastive_of_both"
 
 
 def baselines(name: str, classifier: Classifier) -> dict[str, Classifier]:
@@ -61,17 +61,27 @@ def baselines(name: str, classifier: Classifier) -> dict[str, Classifier]:
     Those compared with a fine-tuned one take as many steps.
     """
     if isinstance(classifier, FineTuned):
-        pairs = Contrastive(
-            classifier.model,
-            classifier.steps,
-            max_length=classifier.max_length,
-            device=classifier.device,
-        )
         return {
             "prior_corrected": replace(classifier, correct_priors=True),
-            "contrastive": pairs,
+            "contrastive": _on_pairs(classifier),
         }
     return OF_REAL_ROWS.get(name, {})
+
+
+def baselines_of_both(name: str, classifier: Classifier) -> dict[str, Classifier]:
+    """Such classifiers that may gain from synthetic rows too, by the name of their arm."""
+    if isinstance(classifier, FineTuned):
+        return {CONTRASTIVE_OF_BOTH: _on_pairs(classifier)}
+    return {NEAREST_OF_BOTH: CENTROIDS[name]} if name in CENTROIDS else {}
+
+
+def _on_pairs(classifier: FineTuned) -> Contrastive:
+    return Contrastive(
+        classifier.model,
+        classifier.steps,
+        max_length=classifier.max_length,
+        device=classifier.device,
+    )
 
 
 def score(training: TrainingSet, test: Rows, classifier: str | Classifier, seed: int) -> Scores:

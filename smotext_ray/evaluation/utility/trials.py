@@ -20,9 +20,9 @@ from smotext_ray.evaluation.inputs import EvaluationData
 from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.arms import ARMS, VARIANT_ARMS, Arm
 from smotext_ray.evaluation.utility.classifiers import (
-    NEAREST_OF_BOTH,
     Classifier,
     baselines,
+    baselines_of_both,
     score,
     with_embeddings,
 )
@@ -30,7 +30,7 @@ from smotext_ray.evaluation.utility.draws import Made, draw, draw_decoded
 from smotext_ray.evaluation.utility.eda import wordnet
 from smotext_ray.evaluation.utility.scores import Scores
 from smotext_ray.evaluation.utility.training_sets import TrainingSet, of_real
-from smotext_ray.evaluation.utility.tuned import CENTROIDS, Tuned
+from smotext_ray.evaluation.utility.tuned import Tuned
 from smotext_ray.evaluation.utility.weighting import weighted_by_class
 
 OWN, SYNTHETIC, REAL = "real_and_synthetic", "synthetic_only", "nothing"
@@ -136,11 +136,9 @@ def _pairs(
             for arm, baseline in baselines(name, classifier).items():
                 found.append((name, arm, arms[REAL], baseline))
     if OWN in arms:
-        found += [
-            (name, NEAREST_OF_BOTH, arms[OWN], CENTROIDS[name])
-            for name in classifiers
-            if name in CENTROIDS
-        ]
+        for name, classifier in classifiers.items():
+            for arm, baseline in baselines_of_both(name, classifier).items():
+                found.append((name, arm, arms[OWN], baseline))
     return found
 
 

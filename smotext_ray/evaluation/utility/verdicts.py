@@ -13,7 +13,7 @@ from typing import Any
 
 from smotext_ray.evaluation.statistics import CONFIDENCE, Interval, holm, p_value
 from smotext_ray.evaluation.utility.bootstrap import paired_bootstrap
-from smotext_ray.evaluation.utility.classifiers import NEAREST_OF_BOTH
+from smotext_ray.evaluation.utility.classifiers import CONTRASTIVE_OF_BOTH, NEAREST_OF_BOTH
 from smotext_ray.evaluation.utility.draws import LEFT_OUT
 from smotext_ray.evaluation.utility.scores import METRICS, Scores, differences
 from smotext_ray.evaluation.utility.trials import AS_MANY_AS, OWN, SYNTHETIC, WEIGHTED, Trials
@@ -26,6 +26,8 @@ OF_SMOTEXT = (
     SYNTHETIC,
     WEIGHTED,
     NEAREST_OF_BOTH,
+    CONTRASTIVE_OF_BOTH,
+    "balanced_by_class",
     "weighted_by_constant",
     "weighted_by_teacher",
     "softly_labeled",

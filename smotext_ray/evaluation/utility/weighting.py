@@ -28,6 +28,19 @@ def weighted_by_class(own: TrainingSet) -> TrainingSet:
     return replace(own, weight=np.array([1.0] * own.real + each))
 
 
+def balanced_by_class(own: TrainingSet) -> TrainingSet:
+    """All classes weigh the same; in each, real and synthetic rows have a half of that."""
+    labels, numbers = np.asarray(own.rows.labels), np.arange(len(own))
+    weight = np.zeros(len(own))
+    for name in np.unique(labels):
+        of_class = numbers[labels == name]
+        halves = [of_class[of_class < own.real], of_class[of_class >= own.real]]
+        filled = [half for half in halves if len(half)]
+        for half in filled:
+            weight[half] = 1 / len(filled) / len(half)
+    return replace(own, weight=weight)
+
+
 def weighted_by_constant(own: TrainingSet, seed: int) -> TrainingSet:
     """Every synthetic row weighs the one of ``CONSTANTS`` that cross-validation chooses.
 
