@@ -27,7 +27,7 @@ TEXTS = [
     "Wheat and corn exports rose this year.",
     "this one is spoilt",
     "The central bank raised interest rates.",
-    "A tanker ran aground near the port.",
+    "The oil tanker sank near the port.",
 ]
 MAX_TOKENS = 24
 STEP = 4096  # tokens of a step of vLLM
