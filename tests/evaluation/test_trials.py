@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from types import SimpleNamespace
 
+import joblib
 import numpy as np
 import pytest
 
@@ -276,6 +277,14 @@ def test_the_nearest_class_mean_reads_the_synthetic_texts_too(material, decoded)
     section = utility_section(scores, material.test.labels, [0, 1])
     assert "nearest_centroid_of_both" in {row["arm"] for row in section["rows"]}
     assert "nearest_centroid_of_both" not in {gain["against"] for gain in section["gains"]}
+
+
+def test_arms_are_scored_alike_side_by_side(material, monkeypatch):
+    alone = run_trials(material, [0, 1], CLASSIFIERS, None, NOTHING, log=lambda line: None)
+    monkeypatch.setattr(f"{run_trials.__module__}.ROWS_FOR_ALL_CORES", 0)
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
+    both = run_trials(material, [0, 1], CLASSIFIERS, None, NOTHING, log=lambda line: None)
+    assert list(both) == list(alone) and both == alone
 
 
 def test_texts_without_parents_are_tuned_on_by_themselves(material):

@@ -26,8 +26,10 @@ from smotext_ray.evaluation.utility.classifiers import (
     score,
     with_embeddings,
 )
+from smotext_ray.evaluation.utility.contrastive import Contrastive
 from smotext_ray.evaluation.utility.draws import Made, draw, draw_decoded
 from smotext_ray.evaluation.utility.eda import wordnet
+from smotext_ray.evaluation.utility.fine_tuning import FineTuned
 from smotext_ray.evaluation.utility.scores import Scores
 from smotext_ray.evaluation.utility.training_sets import TrainingSet, of_real
 from smotext_ray.evaluation.utility.tuned import Tuned
@@ -36,6 +38,8 @@ from smotext_ray.evaluation.utility.weighting import weighted_by_class
 OWN, SYNTHETIC, REAL = "real_and_synthetic", "synthetic_only", "nothing"
 WEIGHTED = "weighted_by_class"
 AS_MANY_AS = "as_many_as_"  # before a control's name: synthetic texts in the control's numbers
+ROWS_FOR_ALL_CORES = 20_000  # of all arms together; fewer are done before processes start
+MOST_PROCESSES = 8  # each has a copy of the rows
 Trials = dict[tuple[str, str], list[Scores]]  # (classifier, arm) -> one score per seed
 
 
@@ -107,19 +111,43 @@ def score_arms(
         Classifiers whose settings are chosen, by (classifier, arm); those missing are added.
     """
     chosen = {} if settled is None else settled
-    found = {}
+    tasks = {}
     for name, arm, training, classifier in _pairs(arms, classifiers):
         ready = training
         if name == "embedding" and not training.rows.has_embedding:
             if encode is None:
                 continue
             ready = with_embeddings(training, encode)
-        if (name, arm) not in chosen:
-            if isinstance(classifier, Tuned):
-                classifier = classifier.settled(ready, seed)
-            chosen[name, arm] = classifier
-        found[name, arm] = score(ready, test, chosen[name, arm], seed)
+        known = (name, arm) in chosen
+        tasks[name, arm] = ready, test, chosen[name, arm] if known else classifier, seed, known
+    found = {}
+    for key, (classifier, scores) in zip(tasks, _side_by_side(list(tasks.values())), strict=True):
+        chosen[key], found[key] = classifier, scores
     return found
+
+
+Task = tuple[TrainingSet, Rows, Classifier, int, bool]  # the last: are its settings chosen?
+
+
+def _side_by_side(tasks: Sequence[Task]) -> list[tuple[Classifier, Scores]]:
+    """What `_settle_and_score` finds for each, on all cores if there are rows enough."""
+    from joblib import Parallel, cpu_count, delayed
+
+    trained = [isinstance(classifier, (FineTuned, Contrastive)) for _, _, classifier, *_ in tasks]
+    many = sum(len(training) for training, *_ in tasks) >= ROWS_FOR_ALL_CORES
+    if not many or any(trained):  # those that are trained by torch use all cores by themselves
+        return [_settle_and_score(*task) for task in tasks]
+    # In processes: most of the time is spent under Python's lock.
+    run = Parallel(n_jobs=min(cpu_count(), len(tasks), MOST_PROCESSES))
+    return list(run(delayed(_settle_and_score)(*task) for task in tasks))
+
+
+def _settle_and_score(
+    training: TrainingSet, test: Rows, classifier: Classifier, seed: int, known: bool
+) -> tuple[Classifier, Scores]:
+    if not known and isinstance(classifier, Tuned):
+        classifier = classifier.settled(training, seed)
+    return classifier, score(training, test, classifier, seed)
 
 
 def _pairs(

@@ -184,7 +184,7 @@ CENTROIDS: dict[str, TrainedClassifier] = {
 PRIOR_CORRECTED: dict[str, TrainedClassifier] = {
     "embedding": Tuned(tuple(s for s in EMBEDDINGS if not s.balanced), fit_prior_corrected),
     "tfidf": Tuned(
-        tuple(Linear(c, False, words) for c, words in product((1.0, 10.0, 100.0), _WORDS)),
+        tuple(Linear(c, False, "words") for c in (1.0, 10.0, 100.0)),
         fit_prior_corrected_words,
     ),
 }
