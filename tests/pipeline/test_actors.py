@@ -7,16 +7,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 from counter_handle import CounterHandle as Counter
-from handmade_run import build, config_for
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.gate.cleaning import cleaning_of
 from smotext_ray.gate.gate import Gate, cosines
 from smotext_ray.gate.reference import class_reference
 from smotext_ray.pipeline import actors
-from smotext_ray.pipeline.actors import ENCODE_CHUNK, DecodeActor, EncodeActor, GateActor, PlanActor
-from smotext_ray.pipeline.plan_files import group_item
-from smotext_ray.plan.shards import Shard
+from smotext_ray.pipeline.actors import ENCODE_CHUNK, DecodeActor, EncodeActor, GateActor
 from smotext_ray.tables import fixed_size_list, matrix, plan_schema
 from smotext_ray.utils.text import fingerprint
 
@@ -328,18 +325,6 @@ def test_labels_keep_their_type():
 def test_cosines_are_finite_for_a_vector_of_length_0():
     got = cosines(np.array([[1, 0], [0, 2], [0, 0], [-3, 0]], np.float32), np.array([2.0, 0]))
     np.testing.assert_allclose(got, [1, 0, 0, -1])
-
-
-# Plan
-
-
-def test_a_plan_file_is_written_and_counted(tmp_path):
-    run = build(tmp_path, {}, until="embed")
-    actor = PlanActor(config_for(tmp_path / "corpus.parquet"), run.uri, Counter())
-    item = group_item(1, 0, [Shard(1, "grain", 0, 5, 0)])
-    told = actor(item)
-    assert told == {"file": item["file"], "sha256": told["sha256"]}
-    assert run.table("plan", "round-1").count_rows() == actor.counter.rows == 5
 
 
 def test_a_copy_of_any_neighbor_of_a_mixture_is_found():
