@@ -6,9 +6,10 @@ Splits, draws and test rows are those of `utility.py`; no synthetic text is made
 on embeddings and C=1 on TF-IDF of words and word pairs. The others choose C, class weights and, for
 TF-IDF, the words by four-fold cross-validation on the training rows of each seed, and never see a
 test row: `tuned`, `class weights` (always balanced), `prior corrected` (logit adjustment) and
-`centroid` (the nearest class mean, which has no C). They take the strongest regularization within
-one standard error of the best score; `class weights, best score` takes the best. With `--rest`,
-the test rows are those of the training split that a seed leaves out, at most 2,000.
+`centroid` (the nearest class mean, which has no C). Where a class has fewer than 20 rows they take
+the strongest regularization within one standard error of the best score; `class weights, best
+score` takes the best. With `--rest`, the test rows are those of the training split that a seed
+leaves out, at most 2,000.
 """
 
 from __future__ import annotations

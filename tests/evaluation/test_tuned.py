@@ -101,8 +101,8 @@ def test_the_best_setting_is_chosen_and_of_equal_ones_the_first():
 
 
 def test_within_a_standard_error_of_the_best_the_first_setting_is_chosen():
-    training = of_real(rows("aabb" * 10))
-    wrong = {"worse": range(20), "nearly": range(4), "best": range(3)}  # numbers of rows
+    few, many = of_real(rows("aaab" * 10)), of_real(rows("aabb" * 10))
+    wrong = {"worse": range(20), "nearly": (0, 1, 2, 4), "best": range(3)}  # numbers of rows
 
     def fit_each(train, unseen, wanted):
         numbers = [int(text.removeprefix("text ")) for text in unseen.texts]
@@ -112,9 +112,10 @@ def test_within_a_standard_error_of_the_best_the_first_setting_is_chosen():
             for setting in wanted
         ]  # fmt: skip
 
-    assert choose(training, list(wrong), fit_each, seed=0) == "best"
-    assert choose(training, list(wrong), fit_each, seed=0, within=1.0) == "nearly"
-    assert choose(training, list(wrong), fit_each, seed=0, within=50.0) == "worse"
+    assert choose(few, list(wrong), fit_each, seed=0) == "best"
+    assert choose(few, list(wrong), fit_each, seed=0, within=1.0) == "nearly"
+    assert choose(few, list(wrong), fit_each, seed=0, within=50.0) == "worse"
+    assert choose(many, list(wrong), fit_each, seed=0, within=50.0) == "best"
 
 
 def test_settings_are_chosen_without_a_look_at_the_test_rows():

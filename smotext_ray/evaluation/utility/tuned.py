@@ -53,9 +53,7 @@ class Tuned(Generic[Setting]):
         Fits and predicts under each of some settings.
     within : float, default=1
         Standard errors by which a chosen setting may be worse than the best one, if it stands
-        before it. With eight rows of a class, the best score is mostly luck: stronger
-        regularization within one standard error was better by 0.03 to 0.06 of macro-F1 on unseen
-        rows of TREC-6 and customer reviews.
+        before it; for classes with few rows alone, see `tuning.choose`.
     """
 
     settings: tuple[Setting, ...]

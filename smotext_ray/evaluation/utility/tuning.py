@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from smotext_ray.evaluation.utility.training_sets import TrainingSet, splits
 FOLDS = 4
 # Of larger training sets, this many rows choose, which a strength against the mean loss allows.
 MOST_ROWS = 1500
-FEWEST_OF_CLASS = 20
+FEWEST_OF_CLASS = 20  # rows; of a class with fewer, the best score is mostly luck
 
 Setting = TypeVar("Setting")
 # (training rows, rows to predict, settings to try) -> predicted labels under each setting. All
@@ -47,7 +48,8 @@ def choose(
     folds : int, default=4
     within : float, default=0
         Standard errors of the best score (bootstrap over the validated rows) by which another one
-        may be lower: 1 is the one-standard-error rule [1]_.
+        may be lower where some class has fewer than ``FEWEST_OF_CLASS`` rows to validate on: 1 is
+        the one-standard-error rule [1]_.
 
     References
     ----------
@@ -75,7 +77,7 @@ def choose(
         for guess in guesses
     ]
     best = int(np.argmax(scores))
-    if within:
+    if within and min(Counter(truth).values()) < FEWEST_OF_CLASS:
         least = scores[best] - within * standard_error(truth, guesses[best], seed=seed)
         best = int(np.argmax(np.asarray(scores) >= least))
     return settings[best]
