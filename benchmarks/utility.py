@@ -200,7 +200,7 @@ class Bench:
             "input.path": str(corpus),
             "plan.sampling_strategy": "auto" if self.options.protocol == "imbalanced" else more,
             "plan.seed": seed,
-            "plan.on_singleton_class": "skip",  # R52 has some
+            "neighbors.on_singleton_class": "skip",  # R52 has some
         }
         return load_config("offline", None, self.options.settings, given)
 
