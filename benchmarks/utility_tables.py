@@ -134,6 +134,8 @@ def show_test_rows(
     from smotext_ray.evaluation.utility.trials import OWN
     from smotext_ray.evaluation.utility.verdicts import over_test_rows
 
+    if not {OWN, baseline} <= arms.keys():  # of --arms
+        return None
     found = over_test_rows(labels, arms[OWN], arms[baseline])
     if found is None:
         return None

@@ -193,6 +193,15 @@ def test_a_part_of_many_rows_chooses_and_small_classes_keep_theirs(monkeypatch):
     assert sizes == [{"a": 82, "b": 20, "c": 8}] * tuning.FOLDS
 
 
+def test_the_real_rows_of_a_class_are_not_lost_among_its_synthetic_ones(monkeypatch):
+    monkeypatch.setattr(tuning, "MOST_ROWS", 100)
+    real, new = rows("a" * 200 + "b" * 8), rows("b" * 192)
+    training = of_real(real).joined(new, np.full((192, 1), 200))
+    kept = tuning._some_rows(training, seed=0)
+    assert (np.diff(kept) > 0).all() and set(range(200, 208)) <= set(kept)
+    assert (kept < 200).sum() == 50 and (kept >= 208).sum() == 48
+
+
 def test_a_settled_classifier_chooses_no_more():
     training = of_real(clusters([40, 8, 8]))
     classifier = tuned.TUNED["embedding"].settled(training, 0)

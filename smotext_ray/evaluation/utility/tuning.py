@@ -62,7 +62,7 @@ def choose(
         return settings[0]
     truth: list[str] = []
     guesses: list[list[str]] = [[] for _ in settings]
-    part = training.take(_some_rows(training.rows.labels, seed))
+    part = training.take(_some_rows(training, seed))
     for train, validate in splits(part, folds, seed):
         unseen = part.rows.take(validate)
         truth += unseen.labels
@@ -83,14 +83,20 @@ def choose(
     return settings[best]
 
 
-def _some_rows(labels: Sequence[str], seed: int) -> np.ndarray:
-    """About ``MOST_ROWS`` row numbers, rising; small classes keep more of their rows."""
-    share = MOST_ROWS / len(labels)
-    names, rng = np.asarray(labels), np.random.default_rng([seed, 19])
+def _some_rows(training: TrainingSet, seed: int) -> np.ndarray:
+    """About ``MOST_ROWS`` row numbers, rising; small classes keep more of their rows.
+
+    Real rows are drawn apart from synthetic ones, among which the few that validate a rare class
+    would be lost.
+    """
+    share = MOST_ROWS / len(training)
+    names, rng = np.asarray(training.rows.labels), np.random.default_rng([seed, 19])
     if share >= 1:
-        return np.arange(len(labels))
+        return np.arange(len(names))
+    is_real = np.arange(len(names)) < training.real
     kept = []
-    for name in sorted(set(labels)):
-        rows = rng.permutation(np.flatnonzero(names == name))
-        kept.append(rows[: max(round(share * len(rows)), FEWEST_OF_CLASS)])
+    for name in np.unique(names):
+        for part in (is_real, ~is_real):
+            rows = rng.permutation(np.flatnonzero((names == name) & part))
+            kept.append(rows[: max(round(share * len(rows)), FEWEST_OF_CLASS)])
     return np.sort(np.concatenate(kept))
