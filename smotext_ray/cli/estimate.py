@@ -9,12 +9,11 @@ from rich.table import Table
 
 from smotext_ray.cli.terminal import literal
 from smotext_ray.cluster.progress import time_in_words
-from smotext_ray.cluster.session import usable_cores
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.corpus.survey import CorpusSummary
 from smotext_ray.pipeline.needed import rows_to_embed
 from smotext_ray.plan.strategy import called
-from smotext_ray.utils.cpu import cpu_dtype
+from smotext_ray.utils.cpu import cpu_dtype, usable_cores
 
 CHARACTERS_PER_TOKEN = 4.0  # English text with the vocabularies of today's LLMs
 # The default bridge was trained on short texts, and writes short ones for articles too: on average

@@ -20,6 +20,7 @@ from packaging.version import InvalidVersion, Version
 
 from smotext_ray.cli.checks import GIB, Check, gib
 from smotext_ray.errors import one_line
+from smotext_ray.utils.cpu import usable_cores
 
 MIN_MEMORY = 4 * GIB  # vLLM with a small LLM, an encoder, and Ray
 MIN_DISK = 2 * GIB  # Ray's session, the converted LLM, and the run
@@ -91,8 +92,7 @@ def accelerator(torch: Any, gpus: Sequence[Gpu]) -> Check:
     if torch is not None and torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         return Check("accelerator", ", ".join(names), True)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = f"CPU, {cores} cores"
+    found = f"CPU, {usable_cores()} cores"
     if gpus or shutil.which("nvidia-smi") is not None or Path("/dev/nvidia0").exists():
         fix = "for the GPU of this machine, install CUDA builds: make venv EXTRA=gpu"
         return Check("accelerator", f"{found}; there is a GPU, but torch cannot use it", True, fix)

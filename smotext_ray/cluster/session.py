@@ -12,6 +12,7 @@ from typing import Any
 
 from smotext_ray.cluster.local_ray import forget_token, start_local_ray
 from smotext_ray.errors import UserError
+from smotext_ray.utils.cpu import usable_cores
 
 GIB = 1024**3
 ANSWER_SECONDS = 4.0
@@ -146,11 +147,6 @@ def _core_is_quiet() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-def usable_cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _started_here() -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from smotext_ray.cluster.gpus import gpu_options, no_other_gpus
-from smotext_ray.cluster.session import Cluster, _started_here, usable_cores
+from smotext_ray.cluster.session import Cluster, _started_here
+from smotext_ray.utils.cpu import usable_cores
 
 MOST_CPUS = 8  # matrices of a 135M LLM's small batches gain nothing from more
 

@@ -1,7 +1,8 @@
-"""The best dtype for this machine's CPU."""
+"""This machine's CPU: its best dtype, and its cores."""
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -23,3 +24,8 @@ def cpu_dtype() -> Dtype:
         found = None
     flags = set(found[1].split()) if found else set()
     return "bfloat16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"
+
+
+def usable_cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

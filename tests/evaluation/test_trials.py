@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from types import SimpleNamespace
 
-import joblib
 import numpy as np
 import pytest
 
@@ -282,7 +281,7 @@ def test_the_nearest_class_mean_reads_the_synthetic_texts_too(material, decoded)
 def test_arms_are_scored_alike_side_by_side(material, monkeypatch):
     alone = run_trials(material, [0, 1], CLASSIFIERS, None, NOTHING, log=lambda line: None)
     monkeypatch.setattr(f"{run_trials.__module__}.ROWS_FOR_ALL_CORES", 0)
-    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
+    monkeypatch.setattr(f"{run_trials.__module__}.usable_cores", lambda: 2)
     both = run_trials(material, [0, 1], CLASSIFIERS, None, NOTHING, log=lambda line: None)
     assert list(both) == list(alone) and both == alone
 

@@ -34,6 +34,7 @@ from smotext_ray.evaluation.utility.scores import Scores
 from smotext_ray.evaluation.utility.training_sets import TrainingSet, of_real
 from smotext_ray.evaluation.utility.tuned import Tuned
 from smotext_ray.evaluation.utility.weighting import weighted_by_class
+from smotext_ray.utils.cpu import usable_cores
 
 OWN, SYNTHETIC, REAL = "real_and_synthetic", "synthetic_only", "nothing"
 WEIGHTED = "weighted_by_class"
@@ -131,14 +132,14 @@ Task = tuple[TrainingSet, Rows, Classifier, int, bool]  # the last: are its sett
 
 def _side_by_side(tasks: Sequence[Task]) -> list[tuple[Classifier, Scores]]:
     """What `_settle_and_score` finds for each, on all cores if there are rows enough."""
-    from joblib import Parallel, cpu_count, delayed
+    from sklearn.utils.parallel import Parallel, delayed
 
     trained = [isinstance(classifier, (FineTuned, Contrastive)) for _, _, classifier, *_ in tasks]
     many = sum(len(training) for training, *_ in tasks) >= ROWS_FOR_ALL_CORES
     if not many or any(trained):  # those that are trained by torch use all cores by themselves
         return [_settle_and_score(*task) for task in tasks]
     # In processes: most of the time is spent under Python's lock.
-    run = Parallel(n_jobs=min(cpu_count(), len(tasks), MOST_PROCESSES))
+    run = Parallel(n_jobs=min(usable_cores(), len(tasks), MOST_PROCESSES))
     return list(run(delayed(_settle_and_score)(*task) for task in tasks))
 
 
