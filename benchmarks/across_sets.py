@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from figures import show
+from utility_tables import CLASSIFIERS
 
 from smotext_ray.errors import UserError
 from smotext_ray.evaluation.statistics import critical_difference, holm
@@ -35,7 +36,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("directories", nargs="+", type=Path, help="of utility.py, one per dataset")
-    parser.add_argument("--classifier", default="tfidf", choices=["embedding", "tfidf", "bert"])
+    parser.add_argument("--classifier", default="tfidf", choices=CLASSIFIERS)
     options = parser.parse_args()
     try:
         arms, scores = read(options.directories, options.classifier)
