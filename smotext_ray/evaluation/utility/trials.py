@@ -119,22 +119,21 @@ def score_arms(
             if encode is None:
                 continue
             ready = with_embeddings(training, encode)
-        known = (name, arm) in chosen
-        tasks[name, arm] = ready, test, chosen[name, arm] if known else classifier, seed, known
+        tasks[name, arm] = ready, test, chosen.get((name, arm), classifier), seed
     found = {}
     for key, (classifier, scores) in zip(tasks, _side_by_side(list(tasks.values())), strict=True):
         chosen[key], found[key] = classifier, scores
     return found
 
 
-Task = tuple[TrainingSet, Rows, Classifier, int, bool]  # the last: are its settings chosen?
+Task = tuple[TrainingSet, Rows, Classifier, int]
 
 
 def _side_by_side(tasks: Sequence[Task]) -> list[tuple[Classifier, Scores]]:
     """What `_settle_and_score` finds for each, on all cores if there are rows enough."""
     from sklearn.utils.parallel import Parallel, delayed
 
-    trained = [isinstance(classifier, (FineTuned, Contrastive)) for _, _, classifier, *_ in tasks]
+    trained = [isinstance(classifier, (FineTuned, Contrastive)) for _, _, classifier, _ in tasks]
     many = sum(len(training) for training, *_ in tasks) >= ROWS_FOR_ALL_CORES
     if not many or any(trained):  # those that are trained by torch use all cores by themselves
         return [_settle_and_score(*task) for task in tasks]
@@ -144,10 +143,10 @@ def _side_by_side(tasks: Sequence[Task]) -> list[tuple[Classifier, Scores]]:
 
 
 def _settle_and_score(
-    training: TrainingSet, test: Rows, classifier: Classifier, seed: int, known: bool
+    training: TrainingSet, test: Rows, classifier: Classifier, seed: int
 ) -> tuple[Classifier, Scores]:
-    if not known and isinstance(classifier, Tuned):
-        classifier = classifier.settled(training, seed)
+    if isinstance(classifier, Tuned):
+        classifier = classifier.settled(training, seed)  # at once if it has one setting left
     return classifier, score(training, test, classifier, seed)
 
 
