@@ -129,7 +129,7 @@ def _rebuilt(array: pa.Array, to: pa.DataType, change: Any) -> pa.Array:
     ends = np.cumsum(lengths)
     is_large = pa.types.is_large_list(to) or pa.types.is_large_list_view(to)
     size_type = pa.int64() if is_large else pa.int32()
-    inner = child(array.flatten(), to.value_type)
+    inner = child(_items(array, lengths), to.value_type)
     if pa.types.is_list_view(to) or pa.types.is_large_list_view(to):
         starts = pa.array(ends - lengths, size_type)
         sizes = pa.array(lengths, size_type)
@@ -138,6 +138,16 @@ def _rebuilt(array: pa.Array, to: pa.DataType, change: Any) -> pa.Array:
     kind = pa.LargeListArray if is_large else pa.ListArray
     offsets = pa.array(np.concatenate([[0], ends]), size_type)
     return kind.from_arrays(offsets, inner, type=to, mask=nulls)
+
+
+def _items(array: pa.Array, lengths: np.ndarray) -> pa.Array:
+    """The items of all lists in their order; `flatten` fails where extension types are nested."""
+    starts = array.offsets.to_numpy()[: len(lengths)]
+    ends = np.cumsum(lengths)
+    at = np.repeat(starts - ends + lengths, lengths) + np.arange(lengths.sum())
+    if len(at) and (np.diff(at) == 1).all():
+        return array.values.slice(at[0], len(at))
+    return array.values.take(pa.array(at))
 
 
 def _lengths(array: pa.Array) -> np.ndarray:

@@ -106,3 +106,15 @@ def test_a_parquet_file_of_datasets_comes_back(home, data):
         f"{home}/out.parquet", cache_dir=str(source / "cache"), keep_in_memory=True
     )
     assert back.features == data.features and back[:] == data[:]
+
+
+def test_missing_lists_of_lists_of_matrices_come_back(home):
+    """Of which Arrow's own `flatten` cannot make an empty array."""
+    features = {"text": Value("string"), "label": Value("int64")}
+    features["x"] = List(List(Array2D((1, 2), "int32")))
+    columns = {"text": ["a b", "b c"], "label": [0, 1], "x": [None, None]}
+    data = datasets.Dataset.from_dict(columns, features=Features(features))
+    source = fresh(home)
+    data.to_parquet(source / "data.parquet")
+    written = round_trip(InputConfig(path=str(source)), home)
+    assert written["x"].to_pylist() == columns["x"]
