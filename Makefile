@@ -95,7 +95,7 @@ $(READY): pyproject.toml $(wildcard locks/$(EXTRA)-*.txt locks/torch-$(EXTRA).tx
 	  echo 'smotext-ray needs Python 3.11.5 to 3.13; name one with PYTHON=<interpreter>.' >&2; \
 	  exit 1; }
 	@[ "$$(uname -sm)" = 'Linux x86_64' ] || { \
-	  echo 'The locks are for Linux on x86_64; elsewhere, install by hand as the README says.' >&2; \
+	  echo 'The locks are for Linux on x86_64; elsewhere, install by hand as docs/index.md says.' >&2; \
 	  exit 1; }
 	@if [ -e .venv/.unfinished ] || [ -n '$(filter-out $(READY),$(wildcard .venv/.ready-*))' ]; \
 	  then rm -rf .venv; fi
