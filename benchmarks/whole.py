@@ -3,11 +3,12 @@
     python benchmarks/whole.py --output /tmp/whole
 
 The six small classes of R8 are raised to one size, 2,000 new texts together, one text each, with
-the offline preset. Then the bare stages, one after the other, in one process per core as the job
-has them, on tables in memory: the actors' own classes, without Ray, without files, and all rows at
-once. Each has its start (imports and models) and its work. The job's overhead is what it takes
-beyond their sum. `first sample` is from the command to the first file of samples; a second command
-asks for 64 texts from 400 rows, for what of it is the corpus's size.
+the offline preset. Then the bare stages, on the rows that the job has embedded, one after the
+other, in one process per core as the job has them, on tables in memory: the actors' own classes,
+without Ray, without files, and all rows at once. Each has its start (imports and models) and its
+work. The job's overhead is what it takes beyond their sum. `first sample` is from the command to
+the first file of samples; a second command asks for 64 texts from 400 rows, for what of it is the
+corpus's size.
 """
 
 from __future__ import annotations
@@ -112,12 +113,12 @@ def command(source: str, wanted: dict[str, int], home: Path) -> tuple[float, flo
 
 def by_stage(home: Path) -> dict[str, float]:
     """Seconds of the job's stages, by its manifest."""
-    manifest = json.loads((home / "manifest.json").read_text())
+    _, manifest = _opened(str(home))
     (round_,) = manifest.rounds
     return {
         "embed": manifest.stages["embed"].seconds,
-        "plan": round_["plan_seconds"],
-        "decode and gate": round_["decode"]["seconds"],
+        "plan": round_.plan_seconds,
+        "decode and gate": round_.decode.seconds,
     }
 
 
@@ -134,7 +135,10 @@ def bare_stages(uri: str) -> dict[str, tuple[float, float]]:
         found[stage] = workers.start, seconds
         return pa.concat_tables(parts)
 
-    embeddings = work("embed", ds.dataset(f"{uri}/corpus").to_table())
+    needed = ds.dataset(f"{uri}/embeddings").to_table(columns=["id"])["id"].combine_chunks()
+    embeddings = work(
+        "embed", ds.dataset(f"{uri}/corpus").to_table(filter=ds.field("id").isin(needed))
+    )
     started = time.monotonic()
     points = plan(uri, embeddings)
     found["plan"] = 0.0, time.monotonic() - started
@@ -150,9 +154,11 @@ def actor(stage: str, uri: str) -> Work:
 
     run, manifest = _opened(uri)
     config = manifest.config
-    kind = {"embed": actors.EncodeActor, "decode": actors.DecodeActor}.get(stage)
-    if kind is not None:
-        return kind(config, _NoCounter())
+    if stage == "embed":
+        return actors.EncodeActor(config, _NoCounter())
+    if stage == "decode":
+        points = manifest.rounds[0].points // len(os.sched_getaffinity(0))
+        return actors.DecodeActor(config, _NoCounter(), points)
     label_type = run.table("embeddings").schema.field("label").type
     return actors.GateActor(config, uri, manifest.labels, label_type, _NoCounter())
 
@@ -186,7 +192,7 @@ class _NoCounter:
     """Where the actors of a job count what they finish."""
 
     def __init__(self) -> None:
-        self.add = self.log_event = self
+        self.add = self.log_event = self.phase = self
 
     def remote(self, *_: Any, **__: Any) -> None:
         """Nobody asks."""

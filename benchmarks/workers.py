@@ -37,6 +37,7 @@ class Workers:
             mine, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(make, threads, theirs))
             process.start()
+            theirs.close()  # or a process that dies would be waited for without end
             self._members.append((mine, process))
         for pipe, _ in self._members:
             pipe.recv()

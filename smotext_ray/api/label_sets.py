@@ -21,13 +21,29 @@ def has_label_sets(y: Any) -> bool:
     """
     matrix = _matrix(y)
     if matrix is not None:
-        is_one_hot = _is_binary(matrix) and (np.asarray(matrix.sum(axis=1)) == 1).all()
-        return bool(matrix.shape[1] > 1 and not is_one_hot)
+        return matrix.shape[1] > 1 and not _is_one_hot(matrix)
     if isinstance(y, pd.Series) and y.dtype != object:
         return False
+    if isinstance(y, np.ndarray) and y.ndim == 2:
+        return False  # a column
     return isinstance(y, (list, tuple, pd.Series, np.ndarray)) and any(
         isinstance(labels, _SETS) for labels in y
     )
+
+
+def read_one_hot(y: Any) -> tuple[list[Any], Back] | None:
+    """The label of each text of a one-hot matrix, and a function as that of `read_label_sets`.
+
+    Returns
+    -------
+    (labels, back) or None
+        None if ``y`` is no such matrix.
+    """
+    matrix = _matrix(y)
+    if matrix is None or matrix.shape[1] < 2 or not _is_one_hot(matrix):
+        return None
+    sets, back = _of_matrix(y, matrix)
+    return [label for labels in sets for label in labels], back
 
 
 def read_label_sets(y: Any) -> tuple[list[list[Any]], Back]:
@@ -93,12 +109,18 @@ def _is_binary(matrix: Any) -> bool:
     return bool(not pd.isna(values).any() and np.isin(values, (0, 1)).all())
 
 
+def _is_one_hot(matrix: Any) -> bool:
+    return _is_binary(matrix) and bool((np.asarray(matrix.sum(axis=1)) == 1).all())
+
+
 def _of_matrix(y: Any, matrix: Any) -> tuple[list[list[Any]], Back]:
     if not _is_binary(matrix):
         raise ValueError("y is a matrix with values other than 0 and 1; give one column per label.")
     names = list(y.columns) if isinstance(y, pd.DataFrame) else list(range(matrix.shape[1]))
-    if any(not isinstance(name, (str, int)) for name in names):
-        raise ValueError("The columns of y must be named by strings or integers.")
+    if len({type(name) for name in names}) > 1 or not isinstance(names[0], (str, int)):
+        raise ValueError("The columns of y must be named by strings or by integers.")
+    if len(set(names)) < len(names):
+        raise ValueError("Columns of y have the same name; give each label a name of its own.")
     cells = (matrix == 1).nonzero()
     if not len(cells[0]):
         raise ValueError("No text has a label in y; give at least two labels.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ def read_labels(y: Any) -> Any:
     """
     if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
         return read_labels(y.iloc[:, 0])
+    if isinstance(y, np.ndarray) and y.ndim == 2 and y.shape[1] == 1:
+        return read_labels(y[:, 0])
     values = y
     if isinstance(y, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)):
         values = _of_pandas(y)
@@ -41,6 +44,12 @@ def read_labels(y: Any) -> Any:
             if isinstance(label, str) and is_blank(label):
                 raise ValueError(f"Row {row} of y has an empty label; fill it or drop the row.")
     return values
+
+
+def as_list(y: Any) -> Any:
+    """Labels of any other sequence, such as a column of a dataset, as a list."""
+    is_other = isinstance(y, Sequence) and not isinstance(y, (list, tuple, str))
+    return list(y) if is_other else y
 
 
 def like(given: Any, y: NDArray[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from smotext_ray.cluster.gpus import hide_other_gpus, loading_alone
 from smotext_ray.config.load import load_config
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
+
+log = logging.getLogger("smotext_ray")
 
 GPU_BATCH = 1024  # rows
 
@@ -50,8 +53,8 @@ def augment(
     output : str, optional
         Directory of the run; on a cluster, all nodes must have access. Its input is stored next to
         it, in ``<output>-input``. A second call with the same directory and settings resumes the
-        run. Default: a temporary directory on this machine, which is not removed, because the
-        result is read from it.
+        run with these rows, whatever ``ds`` has by then. Default: a temporary directory on this
+        machine, which is not removed, because the result is read from it.
 
     Returns
     -------
@@ -79,7 +82,9 @@ def augment(
             )
         output = f"{tempfile.mkdtemp(prefix='smotext-')}/run"
     source = Run(f"{output.rstrip('/')}-input")
-    if not Run(output).has(MANIFEST):
+    if Run(output).has(MANIFEST):
+        log.warning("%s has a run already; it goes on with the rows that it was begun with", output)
+    else:
         source.clear()
         _write_all(ds, source)
     columns = {"text_column": text_column, "label_column": label_column, "id_column": id_column}

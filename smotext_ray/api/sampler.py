@@ -12,15 +12,14 @@ import pyarrow as pa
 from imblearn.over_sampling.base import BaseOverSampler
 from imblearn.utils import check_sampling_strategy, check_target_type
 from numpy.typing import NDArray
-from sklearn.preprocessing import label_binarize
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
 from smotext_ray.api import multilabel
 from smotext_ray.api.checks import check_singletons, check_texts, warn_of
 from smotext_ray.api.containers import number_of_columns, read_texts
-from smotext_ray.api.label_sets import has_label_sets
-from smotext_ray.api.labels import like, plain_label, read_labels
+from smotext_ray.api.label_sets import has_label_sets, read_one_hot
+from smotext_ray.api.labels import as_list, like, plain_label, read_labels
 from smotext_ray.api.loaded import MOST_TEXTS, decoder_of, encoder_of
 from smotext_ray.api.neighbors import FaissNeighbors, neighbors_object
 from smotext_ray.api.settings import config_of, is_settings, model_name
@@ -198,6 +197,7 @@ class SMOTExT(BaseOverSampler):
 
     def fit(self, X: Any, y: Any, **params: Any) -> SMOTExT:
         """Check the input and compute how many texts each class would get."""
+        y = as_list(y)
         if has_label_sets(y):
             multilabel.begin(self, X, y)
         else:
@@ -213,8 +213,9 @@ class SMOTExT(BaseOverSampler):
             Texts. Other columns of a frame or dataset are missing in the new rows.
         y : array-like of shape (n,), or matrix of 0 and 1, or list of sets or lists of labels
             Labels. A matrix (ndarray, sparse, DataFrame) has a column per label; texts may have
-            none. With several labels per text, the strategy is "auto" or a dict of label to final
-            count: see `smotext_ray.plan.multilabel`.
+            none. If each has one, the columns are classes, as in imbalanced-learn. With several
+            labels per text, the strategy is "auto" or a dict of label to final count: see
+            `smotext_ray.plan.multilabel`.
 
         Returns
         -------
@@ -226,23 +227,25 @@ class SMOTExT(BaseOverSampler):
         ValueError
             For invalid labels, strategy or texts, or a class with one distinct text.
         """
+        y = as_list(y)
         if has_label_sets(y):
             return multilabel.resample(self, X, y)
-        texts, labels, extend, is_binarized = self._begin(X, y)
+        texts, labels, extend = self._begin(X, y)
         new_texts, new_labels = self._fit_resample(texts, labels)
         sets = [[[label] for label in each] for each in (labels.tolist(), new_labels)]
         self.sample_weight_ = row_weights(*sets)
-        y_all = np.concatenate([labels, np.asarray(new_labels, dtype=labels.dtype)])
-        if is_binarized:
-            y_all = label_binarize(y_all, classes=np.unique(labels))
-        return extend(new_texts), like(y, y_all)
+        one_hot = read_one_hot(y)
+        if one_hot is not None:
+            return extend(new_texts), one_hot[1]([[label] for label in new_labels])
+        more = np.asarray(new_labels, dtype=labels.dtype)
+        return extend(new_texts), like(y, np.concatenate([labels, more]))
 
-    def _begin(self, X: Any, y: Any) -> tuple[list[str], NDArray[Any], Any, bool]:
+    def _begin(self, X: Any, y: Any) -> tuple[list[str], NDArray[Any], Any]:
         self._validate_params()
-        y = read_labels(y)
+        one_hot = read_one_hot(y)
+        y = read_labels(y) if one_hot is None else one_hot[0]
         check_classification_targets(y)
-        labels, is_binarized = check_target_type(y, indicate_one_vs_all=True)
-        labels = np.asarray(labels)
+        labels = np.asarray(check_target_type(y))
         texts, extend = read_texts(X, self.text_column)
         check_texts(texts, labels)
         self.n_features_in_ = number_of_columns(X)
@@ -255,7 +258,7 @@ class SMOTExT(BaseOverSampler):
                 check_singletons(texts, labels, self.sampling_strategy_)
         except UserError as error:
             raise ValueError(str(error)) from error
-        return texts, labels, extend, is_binarized
+        return texts, labels, extend
 
     def _fit_resample(
         self, X: list[str], y: NDArray[Any], **params: Any

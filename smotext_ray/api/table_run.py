@@ -17,10 +17,12 @@ import pyarrow.parquet as pq
 
 from smotext_ray.config.load import load_config
 from smotext_ray.config.schema import RunConfig
+from smotext_ray.corpus.digest import RowDigest
+from smotext_ray.errors import UserError
 from smotext_ray.pipeline import rounds
 from smotext_ray.pipeline.actors import Actors
 from smotext_ray.pipeline.local import Local
-from smotext_ray.run.directory import Run
+from smotext_ray.run.directory import MANIFEST, Run
 from smotext_ray.run.log import log_to_no_run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.run.result import delivered_samples
@@ -87,8 +89,8 @@ def run_here(
     Raises
     ------
     UserError
-        For a class with one distinct text, unless skipped, or more rows than the SMOTE variant
-        supports.
+        For a class with one distinct text, unless skipped, more rows than the SMOTE variant
+        supports, or an output that has a run of another table.
     """
     if output is not None:
         return _run(corpus, wanted, config, output, executor=Local(actors))
@@ -132,9 +134,18 @@ def _run(
 
 
 def _written(corpus: pa.Table, home: str) -> str:
-    """The corpus as a file next to the run, accessible wherever the run is."""
+    """The corpus as a file next to the run, accessible wherever the run is.
+
+    Its name tells its content, so that a run of other texts is not taken for the one of these.
+    """
+    digest = RowDigest()
+    digest.add(0, corpus["text"], corpus["label"])
     folder = Run(f"{home.rstrip('/')}-input")
+    path = f"{folder.uri}/corpus-{digest.of_labels()}.parquet"
+    run = Run(home)
+    if run.has(MANIFEST) and Manifest.read(run).config.input.path != path:
+        raise UserError(f"The run in {run.shown} is of other texts or labels; name another output.")
     folder.make()
-    with folder.fs.open_output_stream(folder.at("corpus.parquet")) as stream:
+    with folder.fs.open_output_stream(folder.at(path.rpartition("/")[2])) as stream:
         pq.write_table(corpus, stream)
-    return f"{folder.uri}/corpus.parquet"
+    return path

@@ -12,6 +12,7 @@ from smotext_ray.cli.decode import add_decode_command
 from smotext_ray.cli.points import add_points_command
 from smotext_ray.cli.terminal import say
 from smotext_ray.config.choices import Pooling, TrainingStage
+from smotext_ray.errors import UserError
 
 # Integer settings of a training.
 COUNTS = (
@@ -150,7 +151,10 @@ def bridge_eval(options: argparse.Namespace) -> int:
 
     from smotext_ray.config.load import load_config
     from smotext_ray.corpus.texts import read_labeled_texts
+    from smotext_ray.utils.files import new_file
 
+    _check_rows(options.rows, 1)
+    file = new_file(options.json) if options.json else None
     given = {"bridge.path": options.bridge} if options.bridge else {}
     config = load_config(options.preset, None, options.overrides, given)
     texts, labels = read_labeled_texts(
@@ -160,8 +164,8 @@ def bridge_eval(options: argparse.Namespace) -> int:
 
     found = evaluate_bridge(texts, labels, config)
     show_evaluation(found, Console())
-    if options.json:
-        Path(options.json).write_text(json.dumps(found.as_json(), indent=2) + "\n")
+    if file:
+        file.write_text(json.dumps(found.as_json(), indent=2) + "\n")
     return 0
 
 
@@ -203,7 +207,10 @@ def bridge_push(options: argparse.Namespace) -> int:
 def bridge_tasks(options: argparse.Namespace) -> int:
     """``smotext bridge tasks``: create tasks for stage 2 from any texts."""
     from smotext_ray.corpus.texts import read_texts
+    from smotext_ray.utils.files import new_file
 
+    _check_rows(options.rows, 2)
+    output = new_file(options.output)
     texts = read_texts(options.input, options.text_column)
     from smotext_ray.training.config import TrainConfig
     from smotext_ray.training.frozen import FrozenModels
@@ -211,9 +218,16 @@ def bridge_tasks(options: argparse.Namespace) -> int:
 
     given = {name: getattr(options, name) for name in ("encoder", "llm") if getattr(options, name)}
     tasks = make_tasks(texts, FrozenModels(TrainConfig(**given)), options.rows, options.seed)
-    write_tasks(tasks, Path(options.output))
-    say(f"{len(tasks)} tasks; next: smotext train-bridge --stage 2 --input {options.output}")
+    if not tasks:
+        raise UserError("The LLM gave no answer to any text; use other texts, or another --llm.")
+    write_tasks(tasks, output)
+    say(f"{len(tasks)} tasks; next: smotext train-bridge --stage 2 --input {output}")
     return 0
+
+
+def _check_rows(rows: int, least: int) -> None:
+    if rows < least:
+        raise UserError(f"--rows is {rows}; it must be at least {least}.")
 
 
 def import_xrag(options: argparse.Namespace) -> int:

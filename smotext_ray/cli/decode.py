@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smotext_ray.cli.exit_codes import DONE
@@ -63,10 +62,10 @@ def decode(options: argparse.Namespace) -> int:
     import pyarrow.parquet as pq
 
     from smotext_ray.api.vectors import decode_vectors
-    from smotext_ray.utils.files import whole_file
+    from smotext_ray.utils.files import new_file, whole_file
 
     rows = failed = 0
-    with whole_file(Path(options.output)) as file:
+    with whole_file(new_file(options.output)) as file:
         writer: pq.ParquetWriter | None = None
         for table in decode_vectors(
             options.vectors, options.column, _config(options), options.seed

@@ -32,12 +32,14 @@ def directions(options: argparse.Namespace) -> int:
     from smotext_ray.corpus.texts import read_texts
     from smotext_ray.models.files import locate_model
     from smotext_ray.privacy.directions import principal_directions, source_of, write_directions
+    from smotext_ray.utils.files import new_file
 
+    output = new_file(options.output)
     encoder = load_config("offline", overrides=options.overrides).encoder
     texts = read_texts(options.input, options.text_column)
     found = principal_directions(_embedded(texts, encoder))
     source = source_of(Path(options.input).name, texts)
-    write_directions(found, options.output, encoder, locate_model(encoder.model).sha256, source)
+    write_directions(found, output, encoder, locate_model(encoder.model).sha256, source)
     return DONE
 
 

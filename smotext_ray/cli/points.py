@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from smotext_ray.cli.exit_codes import DONE
@@ -39,6 +38,7 @@ def points(options: argparse.Namespace) -> int:
     from smotext_ray.config.load import load_config
     from smotext_ray.corpus.texts import read_texts
     from smotext_ray.errors import UserError
+    from smotext_ray.utils.files import new_file
 
     given: dict[str, Any] = {"decoder.num_candidates": options.candidates}
     if options.bridge:
@@ -46,6 +46,7 @@ def points(options: argparse.Namespace) -> int:
     config = load_config(options.preset, None, options.overrides, given)
     if options.rows < 2:
         raise UserError(f"--rows is {options.rows}; it must be at least 2.")
+    output = new_file(options.output)
     texts = read_texts(options.input, options.text_column)
     drawn = np.random.default_rng([options.seed, 7]).permutation(len(texts))[: options.rows]
     from smotext_ray.api.loaded import decoder_of, encoder_of
@@ -55,6 +56,6 @@ def points(options: argparse.Namespace) -> int:
     check_models(config)
     some = [texts[row] for row in drawn]
     made = make_points(some, encoder_of(config), decoder_of(config), options.seed)
-    rows = write_points(made, Path(options.output))
-    say(f"{rows} points; next: smotext train-bridge --input TEXTS --points {options.output}")
+    rows = write_points(made, output)
+    say(f"{rows} points; next: smotext train-bridge --input TEXTS --points {output}")
     return DONE

@@ -189,7 +189,7 @@ def _speed_table(manifest: Manifest) -> Table:
         table.add_row(
             f"plan round {entry.round}",
             f"{entry.plan_seconds:.1f}",
-            f"{entry.points / entry.plan_seconds:.0f}",
+            _rate(entry.points, entry.plan_seconds, 0),
             "",
         )
         decode = entry.decode
@@ -197,10 +197,15 @@ def _speed_table(manifest: Manifest) -> Table:
             table.add_row(
                 f"decode round {entry.round}",
                 f"{decode.seconds:.1f}",
-                f"{entry.points / decode.seconds:.1f}",
-                f"{decode.tokens / decode.seconds:.0f}",
+                _rate(entry.points, decode.seconds, 1),
+                _rate(decode.tokens, decode.seconds, 0),
             )
     return table
+
+
+def _rate(number: int, seconds: float, digits: int) -> str:
+    """Nothing for a job that found all its rows written by a process that was killed then."""
+    return f"{number / seconds:.{digits}f}" if seconds else ""
 
 
 def _why_short(manifest: Manifest, label: Any) -> str:

@@ -208,8 +208,9 @@ def _fidelity(
     found: dict[str, Any] = {
         "round_trip": round_trip(new.embeddings, material.points).as_json(),
         "density_and_coverage": _manifold(material),
-        "diversity": compare_diversity(compared, new.texts).as_json(),
     }
+    if min(len(compared), len(new)) > 1:
+        found["diversity"] = compare_diversity(compared, new.texts).as_json()
     if agreement is not None:
         found["label_agreement"] = agreement.as_json()
     if token_nll is not None:

@@ -8,6 +8,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from smotext_ray.errors import UserError
+
+
+def new_file(name: str | Path) -> Path:
+    """A file to write at the end of long work, checked before it; its directory is made.
+
+    Raises
+    ------
+    UserError
+        If it is a directory.
+    OSError
+        If its directory cannot be made.
+    """
+    file = Path(name).expanduser()
+    if file.is_dir():
+        raise UserError(f"{file} is a directory; name a file to write.")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
+
 
 @contextmanager
 def whole_file(file: Path, partial: Path | None = None) -> Iterator[BinaryIO]:

@@ -312,6 +312,10 @@ def test_nothing_stays_behind_unless_an_output_is_named(tmp_path):
     assert len(decoder.points) == calls  # a finished run is read, not made again
     with pytest.raises(ValueError, match=r"plan\.seed is 0 there, but 1 here"):
         sampler(output=home, random_state=1).fit_resample(texts, labels)
+    others = [f"{text} again" for text in texts]  # as in another fold of a cross-validation
+    with pytest.raises(ValueError, match="is of other texts or labels; name another output"):
+        sampler(decoder=decoder, output=home).fit_resample(others, labels)
+    assert sampler(decoder=decoder, output=home).fit_resample(texts, labels) == (x_new, y_new)
 
 
 def test_in_another_thread_than_the_main_one():

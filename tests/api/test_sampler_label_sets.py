@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import datasets
 import numpy as np
 import pandas as pd
@@ -107,6 +109,44 @@ def test_one_label_each_is_a_matter_of_classes_as_before():
 
 
 @pytest.mark.parametrize(
+    "form",
+    [
+        lambda y: y[:, :2],
+        lambda y: y.astype(bool),
+        lambda y: y.astype(float),
+        lambda y: y.tolist(),
+        lambda y: pd.DataFrame(y, columns=["a", "b", "nobody"]).astype("Int8"),
+        scipy.sparse.csr_matrix,
+        scipy.sparse.csc_array,
+    ],
+)
+def test_a_one_hot_matrix_comes_back_in_its_form(form):
+    """Also with two columns, and with one for a class without texts."""
+    y = form(np.eye(3, dtype=int)[[0] * 5 + [1] * 9])
+    _, more = sampler(k_neighbors=3).fit_resample([f"text {i}" for i in range(14)], y)
+    assert type(more) is type(y)
+    dense = more.toarray() if scipy.sparse.issparse(more) else np.asarray(more, int)
+    assert dense[14:].tolist() == [[1, 0, 0][: dense.shape[1]]] * 4
+    if isinstance(y, pd.DataFrame):
+        assert more.dtypes.equals(y.dtypes)
+    elif not isinstance(y, list):
+        assert more.dtype == y.dtype
+
+
+def test_a_column_of_labels_is_one_label_per_text():
+    y = np.array(["a"] * 5 + ["b"] * 9)[:, None]
+    assert not has_label_sets(y)
+    _, more = sampler(k_neighbors=3).fit_resample([f"text {i}" for i in range(14)], y)
+    assert more.shape == (18,) and Counter(more.tolist()) == {"a": 9, "b": 9}
+
+
+def test_the_column_of_a_dataset_is_read_as_a_list():
+    data = datasets.Dataset.from_dict({"text": TEXTS, "labels": [sorted(each) for each in SETS]})
+    expected = sampler(k_neighbors=3).fit_resample(TEXTS, [sorted(each) for each in SETS])
+    assert sampler(k_neighbors=3).fit_resample(data["text"], data["labels"]) == expected
+
+
+@pytest.mark.parametrize(
     ("y", "said"),
     [
         ([["a", ["b"]], ["a"]] * 30, "Row 0 of y has a label of type list"),
@@ -115,6 +155,8 @@ def test_one_label_each_is_a_matter_of_classes_as_before():
         ([["a"], [1]] * 30, "Some labels in y are strings and some are integers"),
         ([[], []] * 30, "No text has a label"),
         ([["a"], []] * 30, "y has only the label 'a'"),
+        (pd.DataFrame(MATRIX, columns=["a", *"aceg"][: len(NAMES)]), "have the same name"),
+        (pd.DataFrame(MATRIX, columns=["a", *range(1, len(NAMES))]), "by strings or by integers"),
         (MATRIX * 2, "y is a matrix with values other than 0 and 1"),
         (SETS[:-1], "There are 60 texts and 59 labels"),
     ],

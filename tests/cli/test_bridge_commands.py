@@ -9,6 +9,7 @@ from smotext_ray.cli.main import main
 from smotext_ray.models.bridge_config import read_bridge_config
 from smotext_ray.training.data import Task
 from smotext_ray.training.tasks import read_tasks
+from smotext_ray.utils.files import new_file
 
 SIZES = ["--soft-tokens=3", "--projector-hidden-size=16", "--template=corn0 <xRAG>"]
 SHORT = ["--steps=1", "--tokens-per-step=16", "--held-out=4", "--max-text-tokens=6"]
@@ -68,6 +69,32 @@ def test_texts_to_tasks_to_a_tuned_bridge(models, texts, tmp_path):
     start = ["train-bridge", "--stage=2", f"--input={tasks}", *models, *SHORT]
     assert main([*start, f"--output={tuned}"]) == 0
     assert (tuned / "bridge.safetensors").exists()
+
+
+def test_outputs_are_checked_before_the_work(texts, tmp_path, capsys):
+    """A directory that is not there is made; nothing is read before that."""
+    (tmp_path / "there").mkdir()
+    commands = [
+        ["bridge", "tasks", f"--input={texts}", f"--output={tmp_path / 'there'}"],
+        ["bridge", "points", f"--input={texts}", f"--output={tmp_path / 'there'}"],
+        ["bridge", "eval", f"--input={texts}", f"--json={tmp_path / 'there'}"],
+        ["bridge", "decode", str(texts), f"--output={tmp_path / 'there'}"],
+        ["directions", f"--input={texts}", f"--output={tmp_path / 'there'}"],
+    ]
+    for command in commands:
+        assert main(command) == 2, command
+        assert "is a directory; name a file to write." in capsys.readouterr().err
+    assert new_file(tmp_path / "a" / "b.parquet").parent.is_dir()
+
+
+def test_tasks_need_texts_and_answers(models, texts, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("smotext_ray.training.tasks.make_tasks", lambda *_: [])
+    start = ["bridge", "tasks", f"--input={texts}", f"--output={tmp_path / 'tasks'}", *models]
+    assert main(start) == 2
+    assert "The LLM gave no answer" in capsys.readouterr().err
+    assert main([*start, "--rows=-5"]) == 2
+    assert "--rows is -5; it must be at least 2." in capsys.readouterr().err
+    assert not (tmp_path / "tasks").exists()
 
 
 @pytest.mark.parametrize("lacking", Task._fields)

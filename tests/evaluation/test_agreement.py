@@ -81,6 +81,16 @@ def test_each_text_is_judged_by_the_models_without_its_parents(monkeypatch):
     assert tuple(real[father]) not in fitted_on
 
 
+def test_texts_whose_parents_no_model_can_leave_out_are_not_judged():
+    real, labels = classes_of([60, 60], gap=6.0)
+    new, given = classes_of([100, 100], gap=6.0, seed=1)
+    parents = np.random.default_rng(0).integers(60, size=(200, 3)) + 60 * given[:, None]
+    found = label_agreement(real, labels, new, given, parents)
+    assert 80 < found.synthetic < 130  # 52% have two parents in one fold
+    assert found.agreement == 1.0
+    assert found.synthetic == sum(each.synthetic for each in found.classes.values())
+
+
 def test_folds_have_equal_shares_of_each_class():
     labels = np.repeat([0, 1, 2], [50, 11, 3])
     folds = agreement._folds(labels, seed=0)

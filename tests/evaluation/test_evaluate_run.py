@@ -195,8 +195,22 @@ def test_test_texts_that_are_in_the_corpus_are_counted(run, config, material):
     from smotext_ray.evaluation.report.sections import run_facts
 
     leaked = replace(material.test, texts=material.real.texts[:3] + material.test.texts[3:])
-    facts = run_facts(run, Manifest.read(run), replace(material, test=leaked), "t")
+    # The white space around a text makes no other text of it.
+    real = replace(material.real, texts=[f" {text}\n" for text in material.real.texts])
+    facts = run_facts(run, Manifest.read(run), replace(material, real=real, test=leaked), "t")
     assert facts["test_texts_in_corpus"] == 3
+
+
+def test_one_synthetic_text_has_no_diversity_and_the_rest_is_measured(run, config, material):
+    one = replace(
+        material,
+        synthetic=material.synthetic.take([0]),
+        parents=material.parents[:1],
+        points=material.points[:1],
+        sample_ids=material.sample_ids[:1],
+    )
+    found = evaluate(run, config, one, [0], WordEncoder().encode, log=str)
+    assert "diversity" not in found["fidelity"] and found["fidelity"]["round_trip"]
 
 
 def test_scores_have_no_interval_beyond_one(report):

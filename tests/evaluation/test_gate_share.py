@@ -11,6 +11,7 @@ from evaluated_run import WordEncoder
 from handmade_run import build, corpus_table
 from made_rows import topics
 
+from smotext_ray.evaluation.controls import decode
 from smotext_ray.evaluation.controls.gate_share import gate_controls
 from smotext_ray.evaluation.utility.classifiers import fit_gate
 from smotext_ray.evaluation.utility.training_sets import of_real
@@ -54,6 +55,11 @@ def test_their_order_is_drawn_and_errors_have_no_text(run, monkeypatch):
     monkeypatch.setattr(type(run), "table", with_samples(run, broken))
     kept = gate_controls(run, WordEncoder().encode)["ungated"]
     assert len(kept.rows) == 17 and kept.asked == 17
+
+
+def test_points_of_a_release_have_no_parents(run, monkeypatch):
+    monkeypatch.setattr(decode, "has_release", lambda run: True)
+    assert gate_controls(run, WordEncoder().encode)["ungated"].parents.shape == (20, 0)
 
 
 def with_samples(run, table):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smotext_ray.evaluation.statistics import critical_difference, holm, interval, p_value
+from smotext_ray.evaluation.utility import bootstrap
 from smotext_ray.evaluation.utility.bootstrap import paired_bootstrap, standard_error
 
 
@@ -81,6 +82,19 @@ def test_the_bootstrapped_difference_is_that_of_scikit_learn_s_macro_f1():
     assert found.mean == pytest.approx(expected, abs=1e-6)
     assert found.low < found.mean < found.high
     assert found.low > 0
+
+
+def test_draws_of_many_rows_are_made_in_parts(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels, guess, other = (list(rng.choice(["a", "b"], 90)) for _ in range(3))
+    whole = paired_bootstrap(labels, [guess], [other], draws=50)
+    monkeypatch.setattr(bootstrap, "MOST_COUNTS", 700)
+    assert paired_bootstrap(labels, [guess], [other], draws=50) == whole
+
+
+def test_a_class_that_draws_lack_adds_nothing_to_the_standard_error():
+    labels = ["a"] * 50 + ["b"] * 2
+    assert standard_error(labels, labels) == pytest.approx(0, abs=1e-6)
 
 
 def test_the_standard_error_is_the_spread_over_fresh_test_rows():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from smotext_ray.evaluation.leakage import parents
 from smotext_ray.evaluation.leakage.parents import attack_parents, matched_parents
 
 D = 32
@@ -21,8 +22,8 @@ def texts_near(parents, noise, seed=9):
 
 
 def own_of_neighbors(n):
-    """Row i is a parent of texts i - 1 and i."""
-    return np.eye(n, dtype=bool) | np.roll(np.eye(n, dtype=bool), -1, axis=1)
+    """Text i was made from rows i and i + 1."""
+    return np.stack([np.arange(n), np.roll(np.arange(n), -1)], axis=1)
 
 
 def test_what_leaks_is_gone_without_a_records_own_texts():
@@ -44,6 +45,21 @@ def test_texts_that_have_nothing_of_their_parents_give_nothing_away():
     members, others = records(100, 0), records(100, 1)
     found = attack_parents(members, others, records(100, 2), own_of_neighbors(100))
     assert found.all_texts.auc_low < 0.5 < found.all_texts.auc_high
+
+
+def test_many_members_are_compared_in_parts(monkeypatch):
+    members, others = records(60, 0), records(60, 1)
+    texts, own = texts_near(members, 0.1), own_of_neighbors(60)
+    whole = attack_parents(members, others, texts, own)
+    monkeypatch.setattr(parents, "BLOCK", 7)
+    assert attack_parents(members, others, texts, own) == whole
+
+
+def test_a_member_that_all_texts_were_made_from_cannot_do_without_them():
+    members, others = records(3, 0), records(3, 1)
+    own = np.array([[0, 1], [0, 2], [0, -1]])
+    assert attack_parents(members, others, records(3, 2), own) is None
+    assert attack_parents(members[:1], others[:1], records(3, 2), np.full((3, 2), -1)) is None
 
 
 def test_members_are_parents_and_of_the_same_classes_as_the_others():

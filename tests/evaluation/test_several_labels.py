@@ -176,6 +176,13 @@ def test_test_texts_that_do_not_suit_the_run(made, tmp_path, labels, said):
     assert said in str(caught.value)
 
 
+def test_labels_of_test_texts_are_those_of_the_corpus_in_another_type(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(Manifest, "labels", [0, 1, 2])
+    table = pa.table({"text": ["one", "two"], "label": [["1", "0"], ["2"]]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert read_test(made[0], str(tmp_path / "t.parquet"))[1] == [[1, 0], [2]]
+
+
 def command(made, output, *more):
     run, test = made
     return main(

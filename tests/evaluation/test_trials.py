@@ -160,6 +160,34 @@ def test_a_control_with_fewer_texts_has_an_arm_with_as_many(material, decoded):
     assert set(cut.rows.texts) < set(sets[OWN].rows.texts)
 
 
+def test_an_arm_is_of_all_draws_or_of_none(material, decoded):
+    """A control may add fewer texts in some draws alone, and a class may lose its only one."""
+    seeds = range(8)
+    drawn_of = {seed: draw(material, seed)[1] for seed in seeds}
+    fewer = [
+        not Counter(drawn_of[seed].rows.labels)
+        <= Counter(draw_decoded(material, seed, decoded)["shuffled"].rows.labels)
+        for seed in seeds
+    ]
+    assert set(fewer) == {False, True}
+    trials = run_trials(
+        material, seeds, CLASSIFIERS, None, NOTHING, log=lambda line: None, decoded=decoded
+    )
+    assert ("embedding", "as_many_as_shuffled") in trials
+    assert {len(scores) for scores in trials.values()} == {8}
+    utility_section(trials, material.test.labels, seeds, decoded)
+
+
+def test_synthetic_texts_alone_are_scored_if_every_draw_has_some_of_every_class(material):
+    one = rows({"grain": 20, "ship": 1}, "new")
+    few = SimpleNamespace(**vars(material) | {"synthetic": one, "parents": parents_of(one.labels)})
+    kept = [set(draw(few, seed)[1].rows.labels) for seed in range(12)]
+    assert {"grain"} in kept and {"grain", "ship"} in kept
+    trials = run_trials(few, range(12), CLASSIFIERS, None, NOTHING, log=lambda line: None)
+    assert ("embedding", OWN) in trials and ("embedding", SYNTHETIC) not in trials
+    assert utility_section(trials, few.test.labels, range(12))["tstr_ratio"] is None
+
+
 def scored(*values, predicted=()):
     measures = ("accuracy", "macro_f1", "balanced_accuracy")
     return [

@@ -33,6 +33,7 @@ from smotext_ray.run.directory import Run
 from smotext_ray.run.facts import BegunControl, DecodedControl, Round
 from smotext_ray.run.lease import hold
 from smotext_ray.run.manifest import Manifest
+from smotext_ray.run.release import has_release
 from smotext_ray.run.samples import accepted_unique, summarize_samples
 
 NAMES: tuple[ControlName, ...] = get_args(ControlName)
@@ -230,4 +231,6 @@ def _read(
 
 def parents_of(run: Run, samples: Any) -> np.ndarray:
     """The parents of samples as numbers of corpus rows, see `inputs.parent_rows`."""
+    if has_release(run):  # its points are of no rows of the corpus
+        return np.empty((len(samples), 0), np.int64)
     return parent_rows(samples, row_numbers(run))

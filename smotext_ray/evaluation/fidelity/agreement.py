@@ -3,7 +3,8 @@
 A classifier that has seen a text's parents cannot judge it fairly. So the real texts are split into
 folds, and each model is fitted without two of them: a synthetic text is judged by the models that
 saw neither of its parents, a real text by those that did not see it. Both kinds of model see the
-same amount of data, which makes the accuracy on real texts a ceiling.
+same amount of data, which makes the accuracy on real texts a ceiling. A text of more than two
+parents is judged only if they are in two folds, as half of those of three are.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from smotext_ray.evaluation.checks import class_codes, same_width
 
-FOLDS = 5
+FOLDS, HELD_OUT = 5, 2
 # A class of three has its rows in three folds, so one row remains when two folds are held out.
 FEWEST = 3
 C = 10.0
@@ -115,7 +116,7 @@ def label_agreement(
     ------
     ValueError
         If shapes do not match, a label is unknown, a parent is out of range, fewer than two classes
-        have three real texts, or those classes have no synthetic text.
+        have three real texts, or no synthetic text of those classes can be judged.
 
     References
     ----------
@@ -127,14 +128,15 @@ def label_agreement(
         parents = np.full((len(synthetic), 1), NO_PARENT)
     _check(real, real_labels, synthetic, synthetic_labels, parents)
     names, codes, synthetic_codes = class_codes(real_labels, synthetic_labels)
-    large = np.bincount(codes) >= FEWEST
-    kept, judged = large[codes], large[synthetic_codes]
-    if large.sum() < 2 or not judged.any():
-        raise ValueError("Two classes need three real texts each, and synthetic texts.")
-
     own_fold = _one_hot(_folds(codes, seed))
     # One-hot fold of each parent; index -1 (no parent) picks the all-false row at the end.
     folds_of_parents = np.vstack([own_fold, np.zeros((1, FOLDS), bool)])[parents].any(1)
+    large = np.bincount(codes) >= FEWEST
+    kept = large[codes]
+    judged = large[synthetic_codes] & (folds_of_parents.sum(1) <= HELD_OUT)
+    if large.sum() < 2 or not judged.any():
+        raise ValueError("Two classes need three real texts each, and synthetic texts.")
+
     votes = _judge(
         real[kept],
         codes[kept],
@@ -197,7 +199,7 @@ def _judge(
     kept = np.unique(real_codes)
     right, judges = np.zeros(len(x)), np.zeros(len(x))
     probabilities = np.zeros((len(x), len(kept)))
-    for out in itertools.combinations(range(FOLDS), 2):
+    for out in itertools.combinations(range(FOLDS), HELD_OUT):
         seen = ~real_folds[:, list(out)].any(1)
         model = LogisticRegression(C=C, class_weight="balanced", max_iter=MAX_ITER)
         with threadpool_limits(1):  # more threads make fits of this size slower, many times so

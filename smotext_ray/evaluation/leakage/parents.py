@@ -15,6 +15,8 @@ import numpy as np
 from smotext_ray.evaluation.leakage.membership import Attack, attack
 from smotext_ray.plan.vectors import unit
 
+BLOCK = 1024  # members at once
+
 
 @dataclass(frozen=True)
 class OwnTexts:
@@ -32,7 +34,7 @@ class OwnTexts:
 
 def attack_parents(
     members: np.ndarray, others: np.ndarray, synthetic: np.ndarray, own: np.ndarray
-) -> OwnTexts:
+) -> OwnTexts | None:
     """Attack parents with and without their own texts.
 
     Parameters
@@ -41,13 +43,27 @@ def attack_parents(
         Parents, and texts that were never used. A pair is of one class, and is compared with the
         same texts, so that leaving some out lowers the scores of both.
     synthetic : ndarray of shape (m, d)
-    own : ndarray of bool, shape (n, m)
-        Whether the member is a parent of the text; no row may be all true.
+    own : ndarray of int, shape (m, p)
+        The members that each text was made from, as rows of ``members``; -1 for others.
+
+    Returns
+    -------
+    OwnTexts or None
+        None with fewer than two members, or one that all texts were made from.
     """
     x, z, y = unit(members), unit(others), unit(synthetic)
-    near, far = x @ y.T, z @ y.T
-    rest = [np.where(own, -1.0, cosines).max(1) for cosines in (near, far)]
-    return OwnTexts(attack(near.max(1), far.max(1)), attack(*rest))
+    scores = np.empty((4, len(x)))
+    for start in range(0, len(x), BLOCK):
+        part = slice(start, start + BLOCK)
+        rows = np.arange(len(x))[part]
+        is_own = (own[None] == rows[:, None, None]).any(axis=2)
+        for i, records in enumerate((x, z)):
+            cosines = records[part] @ y.T
+            scores[i, part] = cosines.max(1)
+            scores[2 + i, part] = np.where(is_own, -np.inf, cosines).max(1)
+    if len(x) < 2 or np.isinf(scores).any():
+        return None
+    return OwnTexts(attack(*scores[:2]), attack(*scores[2:]))
 
 
 def matched_parents(

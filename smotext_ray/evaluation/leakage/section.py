@@ -120,10 +120,12 @@ def _on_parents(material: EvaluationData) -> list[dict[str, Any]]:
     if not material.parents.shape[1]:
         return []
     members, others = matched_parents(real.labels, test.labels, material.parents)
-    own = (material.parents[None] == members[:, None, None]).any(axis=2)
-    if len(members) < 2 or own.all(axis=1).any():  # a single text, or a single pair of parents
-        return []
+    place = np.full(len(real), -1)
+    place[members] = np.arange(len(members))
+    own = place[material.parents]
     found = attack_parents(real.embeddings[members], test.embeddings[others], new.embeddings, own)
+    if found is None:
+        return []
     return [
         _line(
             "membership attack on parents, AUC",

@@ -115,6 +115,8 @@ def read_test(
             f"{test} has labels that the run's corpus lacks ({', '.join(strange[:5])}); test on "
             "the corpus's labels only."
         )
+    own_of = {str(label): label for label in manifest.labels}  # an integer may be a text there
+    sets = [[own_of[str(label)] for label in each] for each in sets]
     if not any(sets):
         raise UserError(f"{test} has no row with a label; test on texts that have some.")
     return texts, sets

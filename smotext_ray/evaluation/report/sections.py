@@ -16,6 +16,7 @@ from smotext_ray.evaluation.inputs import EvaluationData
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 from smotext_ray.safe_text import safe, without_keys
+from smotext_ray.utils.text import distinct_part
 
 MAP_POINTS = 4000  # sampled at random if there are more
 BINS = 30
@@ -26,7 +27,7 @@ def run_facts(run: Run, manifest: Manifest, material: EvaluationData, test: str)
     """The section ``run``: what was judged, on what, and by which version."""
     models = manifest.models
     status = Counter(sample["status"] for sample in material.samples)
-    corpus = set(material.real.texts)
+    corpus = set(map(distinct_part, material.real.texts))
     settings = config_json(manifest.effective_config)
     return {
         "uri": run.shown,
@@ -39,7 +40,7 @@ def run_facts(run: Run, manifest: Manifest, material: EvaluationData, test: str)
         "seed": manifest.config.plan.seed,
         "test": safe(without_keys(test)),
         "test_rows": len(material.test),
-        "test_texts_in_corpus": sum(text in corpus for text in material.test.texts),
+        "test_texts_in_corpus": sum(distinct_part(text) in corpus for text in material.test.texts),
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": __version__,
         # How many machines worked on it tells nothing of the texts.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from smotext_ray.evaluation.statistics import CONFIDENCE, Interval
 
 DRAWS = 2000
+MOST_COUNTS = 10_000_000  # at once: 80 MB
 
 
 def paired_bootstrap(
@@ -53,16 +54,19 @@ def paired_bootstrap(
     """
     if len(predicted) != len(others) or not predicted:
         raise ValueError("Both arms need predictions of the same training draws.")
-    times = _redrawn(len(labels), draws, seed)
-    times = np.concatenate([np.ones((1, len(labels)), np.float32), times])  # first: as they are
-    f1 = [
-        np.mean([_macro_f1(labels, guess, times) for guess in arm], axis=0)
-        for arm in (predicted, others)
-    ]
-    less = f1[0] - f1[1]
+
+    def differences(times: np.ndarray) -> np.ndarray:
+        own, other = (
+            np.mean([_macro_f1(labels, guess, times) for guess in arm], axis=0)
+            for arm in (predicted, others)
+        )
+        return np.asarray(own - other)
+
+    mean = differences(np.ones((1, len(labels)), np.float32))[0]
+    drawn = np.concatenate([differences(part) for part in _redrawn(len(labels), draws, seed)])
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(less[1:], [tail, 1 - tail])
-    return Interval(float(less[0]), float(low), float(high), len(labels))
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return Interval(float(mean), float(low), float(high), len(labels))
 
 
 def standard_error(
@@ -78,19 +82,21 @@ def standard_error(
 
     Examples
     --------
-    >>> standard_error(["a", "b"] * 50, ["a", "b"] * 50)
+    >>> round(standard_error(["a"] * 50 + ["b"] * 2, ["a"] * 50 + ["b"] * 2), 6)
     0.0
     """
-    times = _redrawn(len(labels), draws, seed)
-    # A class that a draw lacks would count 0, however good the predictions are.
-    times += 1e-6
-    return float(np.std(_macro_f1(labels, predicted, times)))
+    # Each row at least a little: a class that a draw lacks would count 0, however good it is.
+    few = np.float32(1e-6)
+    parts = [_macro_f1(labels, predicted, t + few) for t in _redrawn(len(labels), draws, seed)]
+    return float(np.std(np.concatenate(parts)))
 
 
-def _redrawn(n: int, draws: int, seed: int) -> np.ndarray:
-    """How often each of n rows is in a draw of n rows with replacement, shape (draws, n)."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float32)
+def _redrawn(n: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of n rows is in a draw of n rows with replacement, some draws at a time."""
+    rng, at_once = np.random.default_rng(seed), max(1, MOST_COUNTS // n)
+    for start in range(0, draws, at_once):
+        size = min(at_once, draws - start)
+        yield rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float32)
 
 
 def _macro_f1(labels: Sequence[str], predicted: Sequence[str], times: np.ndarray) -> np.ndarray:
@@ -99,4 +105,4 @@ def _macro_f1(labels: Sequence[str], predicted: Sequence[str], times: np.ndarray
     truth = np.asarray(labels, dtype=str)[:, None] == classes
     guess = np.asarray(predicted, dtype=str)[:, None] == classes
     hits, sizes = times @ (truth & guess), times @ truth + times @ guess
-    return np.asarray(np.mean(2 * hits / np.maximum(sizes, 1), axis=1))
+    return np.asarray(np.mean(2 * hits / np.where(sizes > 0, sizes, 1), axis=1))

@@ -9,7 +9,7 @@ numbers are then an arm of their own.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,19 +75,20 @@ def run_trials(
     Returns
     -------
     Trials
+        Without arms that only some of the draws have.
     """
     found: Trials = {}
     settled: dict[tuple[str, str], Classifier] = {}
     some = {name: control for name, control in (decoded or {}).items() if len(control.rows)}
-    for seed in seeds:
-        real, synthetic = draw(material, seed)
-        left = draw_decoded(material, seed, some)
-        arms = training_sets(real, synthetic, seed, controls or available(), left)
+    draws = {seed: (*draw(material, seed), draw_decoded(material, seed, some)) for seed in seeds}
+    short = {k for _, own, left in draws.values() for k in left if _adds_fewer(left[k], own)}
+    for seed, (real, synthetic, left) in draws.items():
+        arms = training_sets(real, synthetic, seed, controls or available(), left, short)
         scores = score_arms(arms, material.test, seed, classifiers, encode, settled)
         for key, measured in scores.items():
             found.setdefault(key, []).append(measured)
         log(f"utility: seed {seed} done")
-    return found
+    return {key: scores for key, scores in found.items() if len(scores) == len(seeds)}
 
 
 def score_arms(
@@ -193,11 +194,13 @@ def training_sets(
     seed: int,
     controls: Mapping[str, Arm],
     decoded: Mapping[str, Made] | None = None,
+    short: Collection[str] = (),
 ) -> dict[str, TrainingSet]:
     """What each arm is trained on.
 
     A decoded control adds at most as many rows to each class as there are synthetic texts of it;
-    if it adds fewer, ``as_many_as_<control>`` has the synthetic texts in its numbers.
+    if it adds fewer, here or in another draw (``short``), ``as_many_as_<control>`` has the
+    synthetic texts in its numbers.
     ``weighted_by_class`` is all of SMOTExT's rows with lighter synthetic ones. Synthetic texts only
     is an arm only if every class has some.
     """
@@ -206,9 +209,8 @@ def training_sets(
     sets = {name: arm(real, targets, seed) for name, arm in controls.items()}
     for name, control in (decoded or {}).items():
         sets[name] = _with_first(real, control, new)
-        less = Counter(control.rows.labels) & new
-        if less != new:
-            sets[AS_MANY_AS + name] = _with_first(real, synthetic, less)
+        if name in short or _adds_fewer(control, synthetic):
+            sets[AS_MANY_AS + name] = _with_first(real, synthetic, Counter(control.rows.labels))
     sets[OWN] = of_real(real).joined(synthetic.rows, synthetic.origins)
     sets[WEIGHTED] = weighted_by_class(sets[OWN])
     if new.keys() == counts.keys() and synthetic.origins is not None:
@@ -217,6 +219,10 @@ def training_sets(
         origins = np.arange(len(synthetic.rows))[:, None] if of_none else synthetic.origins
         sets[SYNTHETIC] = TrainingSet(synthetic.rows, origins, real=0)
     return sets
+
+
+def _adds_fewer(control: Made, synthetic: Made) -> bool:
+    return not Counter(synthetic.rows.labels) <= Counter(control.rows.labels)
 
 
 def _with_first(real: Rows, made: Made, most: Mapping[str, int]) -> TrainingSet:
