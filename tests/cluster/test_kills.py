@@ -127,6 +127,7 @@ def test_an_actor_of_every_job_is_killed(stage, start, tmp_path):
     assert again[0] <= ENCODE_CHUNK and again[1] <= 1 and again[2] <= IN_FLIGHT * BLOCK
 
 
+@pytest.mark.long
 def test_a_node_of_three_is_killed_while_it_decodes(tmp_path):
     run = planned(tmp_path, POINTS, BLOCK, decoder_actors=3)
     before = plan_bytes(run)

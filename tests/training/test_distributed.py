@@ -142,6 +142,7 @@ def is_worker(process: psutil.Process) -> bool:
 
 @pytest.mark.cluster
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_a_worker_refuses_ends_in_its_sentence_at_once(shared_ray, config, tmp_path):
     train(TEXTS, replace(config, steps=1), tmp_path, log=quiet)
     lines = []
