@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from figures import save, show
@@ -53,7 +55,7 @@ def main() -> int:
     return 0
 
 
-def measured(material: EvaluationData):
+def measured(material: EvaluationData) -> Iterator[list[Any]]:
     """A row of the table for each distance."""
     lam_of = {sample["sample_id"]: sample["lam"] for sample in material.samples}
     lam = np.array([lam_of[sample_id] for sample_id in material.sample_ids])

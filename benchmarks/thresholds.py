@@ -49,8 +49,8 @@ def show(options: argparse.Namespace) -> None:
         for name, model in models().items():
             for arm, (x, labels) in arms.items():
                 classes, scores = model(x, labels, unseen)
-                figures = auroc(truth, classes, scores), macro_f1(truth, classes, scores)
-                found.setdefault((name, arm), []).append(figures)
+                both = auroc(truth, classes, scores), macro_f1(truth, classes, scores)
+                found.setdefault((name, arm), []).append(both)
     print("| classifier | trained on | AUROC | macro-F1 | AUROC gained, by seed |")
     print("|---|---|---|---|---|")
     for (name, arm), figures in found.items():
