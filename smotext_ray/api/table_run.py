@@ -140,12 +140,16 @@ def _written(corpus: pa.Table, home: str) -> str:
     """
     digest = RowDigest()
     digest.add(0, corpus["text"], corpus["label"])
-    folder = Run(f"{home.rstrip('/')}-input")
-    path = f"{folder.uri}/corpus-{digest.of_labels()}.parquet"
-    run = Run(home)
-    if run.has(MANIFEST) and Manifest.read(run).config.input.path != path:
-        raise UserError(f"The run in {run.shown} is of other texts or labels; name another output.")
+    folder, name = Run(f"{home.rstrip('/')}-input"), f"corpus-{digest.of_labels()}.parquet"
+    path, run = f"{folder.uri}/{name}", Run(home)
+    if run.has(MANIFEST):
+        if Manifest.read(run).config.input.path != path:
+            raise UserError(
+                f"The run in {run.shown} is of other texts or labels; name another output."
+            )
+        if folder.has(name):
+            return path
     folder.make()
-    with folder.fs.open_output_stream(folder.at(path.rpartition("/")[2])) as stream:
+    with folder.fs.open_output_stream(folder.at(name)) as stream:
         pq.write_table(corpus, stream)
     return path
