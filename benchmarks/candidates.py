@@ -52,7 +52,7 @@ def main() -> int:
         print(f"candidates.py: error: {error}", file=sys.stderr)
         return 2
     rows = [figures(name, *of, scores[name], len(samples[0])) for name, of in chosen.items()]
-    show(list(rows[0]), [row.values() for row in rows])
+    show(list(rows[0]), [list(row.values()) for row in rows])
     save(options.output / f"{options.dataset}.json", rows=rows)
     return 0
 

@@ -65,7 +65,7 @@ def show(options: argparse.Namespace) -> None:
     labels = [str(label) for label in plan["label"].to_pylist()]
     encoder = load_encoder(config)
     predict = classifier(read_split(options, "train"), encoder)
-    sides = {}
+    sides: dict[Any, tuple[list[str], list[str]]] = {}
     for name, texts_at in (("points", of_points), ("plain LLM", of_labels)):
         sides |= {(name, t): (texts, labels) for t, texts in texts_at(config, plan).items()}
     train = run.table("embeddings").to_table(columns=["text", "label"])
@@ -73,7 +73,7 @@ def show(options: argparse.Namespace) -> None:
         train["text"].to_pylist(),
         [str(label) for label in train["label"].to_pylist()],
     )
-    distinct = distinct_by_class(sides)  # type: ignore[arg-type, type-var]
+    distinct: dict[Any, float] = distinct_by_class(sides)
     print("| texts | temperature | of the right class | distinct-2 | words |")
     print("|---|---|---|---|---|")
     for key, (texts, of) in sides.items():

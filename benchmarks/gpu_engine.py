@@ -61,7 +61,7 @@ def demo(toy: bool, home: Path) -> dict[str, Any]:
     started = time.monotonic()
     manifest = Manifest.read(augment(load_config("offline", options=options), str(home / "run")))
     seconds = time.monotonic() - started
-    decoded = [entry.decode for entry in manifest.rounds]
+    decoded = [entry.decode for entry in manifest.rounds if entry.decode is not None]
     spent = sum(facts.seconds for facts in decoded)
     accepted = sum(manifest.accepted().values())
     rows, embed = manifest.input.rows, manifest.stages["embed"].seconds
@@ -130,6 +130,7 @@ def generate(toy: bool, home: Path) -> dict[str, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     started = time.monotonic()
     bridge, lora = load_bridge(config.bridge.path)
+    assert lora is not None  # the default bridge has some
     llm = merged_llm(locate_model(config.decoder.model).path, lora)
     tokenizer = AutoTokenizer.from_pretrained(llm)
     dtype = torch.bfloat16 if device == "cuda" else getattr(torch, cpu_dtype())

@@ -28,7 +28,7 @@ def decode(bridge_path: str, merge: bool, points: int) -> None:
 
     bridge, lora = load_bridge(bridge_path)
     llm = locate_model(load_config("offline").decoder.model).path
-    if merge:
+    if merge and lora:
         llm, lora = merged_llm(llm, lora), None
     rank = bridge.config.lora_rank
     engine = Engine(llm, bridge.prompt_length, lora=lora, lora_rank=rank, temperature=0.0)

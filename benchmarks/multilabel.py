@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -62,7 +63,7 @@ def main(arguments: list[str]) -> int:
     return smotext(["evaluate", *what])
 
 
-def write_posts(directory: Path, split: str) -> Path:
+def write_posts(directory: Path, split: Literal["train", "test"]) -> Path:
     """Posts of a split, and the parts of their group's name; all of the test split's."""
     posts = load_dataset("20newsgroups", split).to_pandas()
     most = {group: rows if split == "train" else len(posts) for group, rows in ROWS.items()}

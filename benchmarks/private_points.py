@@ -40,6 +40,8 @@ from smotext_ray.privacy.sums import UNITS, ClassSums, record_vector
 POINTS = 60  # per class, that a classifier is trained on
 WITHOUT_NOISE = 1e9  # an epsilon
 
+Split = tuple[np.ndarray, np.ndarray]  # embeddings and labels
+
 
 def main() -> None:
     options = _options()
@@ -61,7 +63,7 @@ def settings(options: argparse.Namespace, epsilon: float | None) -> PrivacyConfi
 # Utility
 
 
-def show_utility(options: argparse.Namespace, train: tuple, test: tuple) -> None:
+def show_utility(options: argparse.Namespace, train: Split, test: Split) -> None:
     """Print a row per epsilon: accuracy and macro-F1, mean and deviation over the draws."""
     print(f"{len(np.unique(train[1]))} classes, at most {options.rows} rows each, "
           f"{options.draws} draws; accuracy (sd), macro-F1")  # fmt: skip
@@ -162,7 +164,7 @@ def score(x: np.ndarray, y: np.ndarray, test: np.ndarray, labels: np.ndarray) ->
 # Membership
 
 
-def show_attack(options: argparse.Namespace, train: tuple, test: tuple) -> None:
+def show_attack(options: argparse.Namespace, train: Split, test: Split) -> None:
     """Print a row per epsilon: AUC and members found at 1% false alarms."""
     x, y = cut(np.random.default_rng(options.seed), *train, options.rows)
     print("| epsilon | AUC | members found at 1% false alarms | theory: AUC, found |")
@@ -222,7 +224,7 @@ def interval(auc: float, pairs: int) -> tuple[float, float]:
 # Data
 
 
-def encoded(options: argparse.Namespace) -> tuple[tuple, tuple]:
+def encoded(options: argparse.Namespace) -> tuple[Split, Split]:
     """Embeddings and labels of the training and the test texts, kept from call to call."""
     from smotext_ray.config.load import load_config
     from smotext_ray.corpus.texts import read_labeled_texts

@@ -222,7 +222,7 @@ def show_capacity(driver_seconds: float) -> None:
     for gpus in GPUS:
         cells = []
         for llm_bytes in LLM_BYTES:
-            decode_module.weight_bytes = lambda model, size=llm_bytes: size
+            decode_module.weight_bytes = partial(_given, llm_bytes)
             alone = decode_module.rows_per_block(RunConfig(), Pool(1, 1.0, 1.0))  # take a second
             block = decode_module.rows_per_block(RunConfig(), Pool(gpus, 1.0, 1.0))
             speed = gpus * alone / decode_module.BLOCK_SECONDS
@@ -231,6 +231,10 @@ def show_capacity(driver_seconds: float) -> None:
     head = [f"{name}, {what}" for name in ("135M", "7B") for what in ("samples/s", "rows/block")]
     busy = "driver busy"
     show(["GPUs", *head[:2], busy, *head[2:], busy], rows)
+
+
+def _given(size: int, spec: str) -> int:
+    return size
 
 
 def _options() -> argparse.Namespace:

@@ -115,7 +115,7 @@ def simulate(gpus: int, name: str, options: argparse.Namespace) -> dict[str, Any
     shape, slower = SHAPES[name], options.slower
     home = options.output / f"{name}-{gpus}"
     shutil.rmtree(home, ignore_errors=True)
-    decode_module.weight_bytes = lambda model: shape.llm_bytes
+    decode_module.weight_bytes = lambda spec: shape.llm_bytes
     config = RunConfig.model_validate(
         {
             "decoder": {"num_candidates": CANDIDATES, "max_tokens": shape.max_tokens},

@@ -117,11 +117,11 @@ def show_arms(
         print(f"| {arm} | {rows[arm]:.0f} | {figures} | {words} | {p} |")
     if SYNTHETIC in arms:
         share = ratios(arms[SYNTHETIC], arms["nothing"])
-        less = differences(arms[SYNTHETIC], arms["nothing"]).macro_f1
-        bounds = f" ({less.low:+.3f} to {less.high:+.3f})" if less.n > 1 else ""
+        by = differences(arms[SYNTHETIC], arms["nothing"]).macro_f1
+        bounds = f" ({by.low:+.3f} to {by.high:+.3f})" if by.n > 1 else ""
         print(
             f"\nSynthetic texts alone reach {share.accuracy.mean:.1%} of the real ones' accuracy "
-            f"and {share.macro_f1.mean:.1%} of their macro-F1: {less.mean:+.3f}{bounds}."
+            f"and {share.macro_f1.mean:.1%} of their macro-F1: {by.mean:+.3f}{bounds}."
         )
         results["tstr_over_trtr"] = share.as_json()
     return results

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import tempfile
 
+import pandas as pd
 import ray
 import yaml
 
@@ -42,7 +43,7 @@ def main(*settings: str) -> None:
         print(f"{topic}: {len(rows_of)} texts of {words:.0f} words, {new} of them new")
 
 
-def records(news, label: str, rows: int) -> list[dict]:
+def records(news: pd.DataFrame, label: str, rows: int) -> list[dict]:
     """Rows of a class, with the columns ``text`` and ``topic``."""
     chosen = news[news["label"] == label].head(rows).rename(columns={"label": "topic"})
     return chosen[["text", "topic"]].to_dict("records")

@@ -10,6 +10,7 @@ packages, so no hub is needed. Takes a minute or two on two cores.
 from __future__ import annotations
 
 from collections import Counter
+from typing import Literal
 
 import pandas as pd
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -48,7 +49,7 @@ def main() -> None:
         print(f"{name}: macro-F1 {f1_score(truth, guess, average='macro', zero_division=0):.3f}")
 
 
-def posts(split: str) -> pd.DataFrame:
+def posts(split: Literal["train", "test"]) -> pd.DataFrame:
     """The first 60 words of some posts, and the parts of their group's name."""
     news = load_dataset("20newsgroups", split).to_pandas()
     news = pd.concat([news[news["label"] == group].head(rows) for group, rows in ROWS.items()])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Generic, TypeVar
@@ -165,21 +165,20 @@ TF_IDF = tuple(
     for c, balanced, words in product((0.01, 0.1, 1.0), (False, True), _WORDS)
 )
 
-TrainedClassifier = Callable[[TrainingSet, Rows, int], list[str]]
-TUNED: dict[str, TrainedClassifier] = {
+TUNED: dict[str, Tuned[Any]] = {
     "embedding": Tuned(EMBEDDINGS, fit_embeddings),
     "tfidf": Tuned(TF_IDF, fit_words),
 }
 # On the real rows alone, of the same features: what costs nothing at all.
-CLASS_WEIGHTED: dict[str, TrainedClassifier] = {
+CLASS_WEIGHTED: dict[str, Tuned[Any]] = {
     "embedding": Tuned(tuple(s for s in EMBEDDINGS if s.balanced), fit_embeddings),
     "tfidf": Tuned(tuple(s for s in TF_IDF if s.balanced), fit_words),
 }
-CENTROIDS: dict[str, TrainedClassifier] = {
+CENTROIDS: dict[str, Tuned[Any]] = {
     "embedding": Tuned((None,), fit_centroids_of_embeddings),
     "tfidf": Tuned(_WORDS, fit_centroids_of_words, within=0.0),  # no words are simpler ones
 }
-PRIOR_CORRECTED: dict[str, TrainedClassifier] = {
+PRIOR_CORRECTED: dict[str, Tuned[Any]] = {
     "embedding": Tuned(tuple(s for s in EMBEDDINGS if not s.balanced), fit_prior_corrected),
     "tfidf": Tuned(
         tuple(Linear(c, False, "words") for c in (1.0, 10.0, 100.0)),
