@@ -70,7 +70,7 @@ def add_bridge_commands(commands: Any, command: Callable[..., Any]) -> None:
         "bridges",
         nargs="+",
         metavar="BRIDGE",
-        help="two or more, trained from one another; one named twice weighs twice as much",
+        help="two or more, trained from one another; one named twice counts twice",
     )
     average.add_argument("--output", required=True, metavar="DIR", help="a new bridge directory")
     add_decode_command(of_bridges, command)
@@ -247,7 +247,7 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="DIR",
-        help="bridge directory; an existing training is resumed",
+        help="bridge directory; an existing training run is resumed",
     )
     add(
         "--held-out-file",
@@ -257,7 +257,7 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
     add(
         "--points",
         metavar="FILE",
-        help="texts with embeddings of their own, to train on too: from smotext bridge points",
+        help="more texts to train on, with their own embeddings: from smotext bridge points",
     )
     add("--encoder", metavar="MODEL", help="default: all-MiniLM-L6-v2 from its package")
     add("--pooling", choices=get_args(Pooling), help="default: mean")
@@ -319,7 +319,7 @@ def _add_eval_options(command: argparse.ArgumentParser) -> None:
     add("--label-column", metavar="NAME", help="default: no labels")
     add("--rows", type=int, default=500, metavar="N", help="use the first N rows (default 500)")
     add("--bridge", metavar="BRIDGE", help="directory or hub name (default: the preset's)")
-    add("--preset", default="offline", metavar="NAME", help="whose models (default offline)")
+    add("--preset", default="offline", metavar="NAME", help="preset of models (default offline)")
     add("--json", metavar="FILE", help="also write the metrics to FILE")
     add("overrides", nargs="*", metavar="section.key=value", help="any other setting")
 

@@ -159,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
             _add_address(command)
         if name == "verify":
             command.add_argument(
-                "--repair", action="store_true", help="make missing or damaged files again"
+                "--repair", action="store_true", help="regenerate missing or damaged files"
             )
         if name == "status":
             command.add_argument("--json", action="store_true", help="print JSON")
@@ -244,7 +244,7 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         "--adapt",
         type=float,
         metavar="MINUTES",
-        help="let the bridge learn from the corpus's texts for so long before it decodes "
+        help="let the bridge learn from the corpus's texts for this long before it decodes "
         "(default 0: off)",
     )
     _add_problem_options(command, " (default error)")
@@ -260,7 +260,7 @@ def _add_expand_options(command: argparse.ArgumentParser) -> None:
     add(
         "--input",
         metavar="PATH",
-        help="input with new rows (default: the run's own input, which has grown)",
+        help="input with new rows (default: the run's own input, read again)",
     )
     add("--target", metavar="S", help="like --sampling-strategy of augment (default: unchanged)")
     add("--max-rounds", type=int, metavar="N", help="plan and decode at most N times")

@@ -26,7 +26,7 @@ def add_points_command(commands: Any, command: Callable[..., Any]) -> None:
         help="texts per point, of which the nearest is kept (default 8)",
     )
     add("--bridge", metavar="BRIDGE", help="directory or hub name (default: the preset's)")
-    add("--preset", default="offline", metavar="NAME", help="whose models (default offline)")
+    add("--preset", default="offline", metavar="NAME", help="preset of models (default offline)")
     add("--seed", type=int, default=0, metavar="N", help="default 0")
     add("overrides", nargs="*", metavar="section.key=value", help="any other setting")
 
