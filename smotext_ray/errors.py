@@ -19,7 +19,7 @@ class UserError(Exception):
 class Stopped(Exception):
     """A job stopped because it would never finish; one sentence says why. Exit code 1.
 
-    The message is safe to show, as that of a UserError.
+    The message is safe to show, like that of a UserError.
     """
 
     def __init__(self, message: str) -> None:

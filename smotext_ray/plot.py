@@ -1,7 +1,7 @@
 """Figures of a report with matplotlib (extra ``plot``): functions draw on axes and return them.
 
-A report is what ``smotext evaluate`` wrote: its directory, its ``report.json``, or that file's
-content. Axes are made when none are given, so that figures combine with your own::
+A report is the output of ``smotext evaluate``: its directory, its ``report.json``, or that file's
+content. Axes are created if none are given, so that figures combine with your own::
 
     figure, (left, right) = plt.subplots(1, 2)
     smotext_ray.plot.class_balance("report", ax=left)
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["class_balance", "embedding_map", "length", "utility"]
 
 REAL, SYNTHETIC = "#4c72b0", "#dd8452"
-SAME_MARKERS = 10  # colors of classes before they repeat
+SAME_MARKERS = 10  # number of class colors before they repeat
 
 
 def class_balance(report: Any, ax: Axes | None = None) -> Axes:
@@ -43,7 +43,7 @@ def class_balance(report: Any, ax: Axes | None = None) -> Axes:
     Raises
     ------
     UserError
-        If there is no report, or it lacks this section; so for all figures.
+        If there is no report, or it lacks this section; likewise for all figures.
     """
     rows = sorted(_section(report, "classes"), key=lambda row: int(row["real"]))
     labels = [str(row["label"]) for row in rows]
@@ -62,8 +62,8 @@ def embedding_map(report: Any, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     report, ax
-        As in `class_balance`. Rings are real texts, dots synthetic ones; a color per class that has
-        synthetic texts, and gray for the others.
+        As in `class_balance`. Rings are real texts, dots synthetic ones. Each class with synthetic
+        texts has a color; the others are gray.
     """
     found = _section(report, "map")
     ax = _axes(ax)
@@ -95,7 +95,7 @@ def embedding_map(report: Any, ax: Axes | None = None) -> Axes:
 
 
 def length(report: Any, ax: Axes | None = None) -> Axes:
-    """Lengths in words of real and synthetic texts of the same classes, as shares of each.
+    """Lengths in words of real and synthetic texts of the same classes, as a share of each group.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def utility(
     classifier: str = "embedding",
     metric: str = "macro_f1",
 ) -> Axes:
-    """Score of a classifier by what it was trained on, with intervals of 95%.
+    """Scores of a classifier by training data, with 95% intervals.
 
     Parameters
     ----------

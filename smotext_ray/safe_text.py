@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-# Options of a store's address that hold no secret; all others are removed.
+# Options of a store's address that contain no secret; all others are removed.
 SHOWN_OPTIONS = {
     *("region", "scheme", "endpoint_override", "retry_limit_seconds", "anonymous"),
     *("allow_bucket_creation", "allow_bucket_deletion", "background_writes"),
     *("blob_storage_authority", "dfs_storage_authority", "enable_tls"),
 }
 BUCKETS = {"s3", "s3a", "s3n", "gs", "gcs"}  # schemes without a port
-# Schemes whose user part is a container or a login name, with the password behind the colon.
+# Schemes whose user part is a container or a login name, with the password after a colon.
 NAMED_USERS = {"abfs", "abfss", "wasb", "wasbs", "hdfs", "webhdfs", "sftp", "ssh", "smb"}
 
 _CHAIN = re.compile(r"::(?=[\w+.-]+://)")  # fsspec: zip://rows.csv::s3://bucket/rows.zip
@@ -30,7 +30,7 @@ _ASSIGNED = re.compile(
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 _KNOWN_KEYS = re.compile(r"\b(hf_\w{8,}|(?:AKIA|ASIA)[0-9A-Z]{12,})")
 
-# C0 but line feed and tab, DEL, C1, and what reorders the text around it.
+# C0 except line feed and tab, DEL, C1, and characters that reorder the text around them.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-WEIGHT = "sample_weight"  # scikit-learn's word; "weight" is a column that corpora have
+WEIGHT = "sample_weight"  # scikit-learn's name; corpora may have a column "weight"
 
 
 def fixed_size_list(matrix_: np.ndarray) -> pa.FixedSizeListArray:
@@ -51,7 +51,7 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def label_value_type(kind: pa.DataType) -> pa.DataType:
-    """The type of one label, of a column of labels or of lists of them."""
+    """The type of a single label, for a column of labels or of lists of labels."""
     return kind.value_type if is_list(kind) else kind
 
 
@@ -66,7 +66,7 @@ def label_pairs(labels: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, pa.Arra
     Returns
     -------
     rows : ndarray of int64
-        Row numbers; 0, 1, ... where each row has one label.
+        Row numbers; 0, 1, ... if each row has one label.
     labels : pyarrow.Array
         Of the same length.
 
@@ -85,7 +85,7 @@ def label_pairs(labels: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, pa.Arra
 
 
 def count_labels(labels: pa.Array | pa.ChunkedArray) -> Counter[Any]:
-    """Rows of each class, or with each label.
+    """Number of rows of each class, or with each label.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def count_labels(labels: pa.Array | pa.ChunkedArray) -> Counter[Any]:
 
 
 def corpus_schema(id_type: pa.DataType, label_type: pa.DataType) -> pa.Schema:
-    """Columns of ``corpus/``, before those that the input has besides."""
+    """Columns of ``corpus/`` that precede the input's other columns."""
     return pa.schema([("id", id_type), ("text", pa.string()), ("label", label_type)])
 
 
@@ -111,7 +111,7 @@ def embeddings_schema(
 
 
 def weights_schema(id_type: pa.DataType, label_type: pa.DataType) -> pa.Schema:
-    """Columns of ``weights/``; the last two only where the variant of SMOTE has them."""
+    """Columns of ``weights/``; the last two only if the SMOTE variant has them."""
     return pa.schema(
         [
             ("label", label_type),
@@ -132,9 +132,9 @@ def plan_schema(
 ) -> pa.Schema:
     """Columns of a plan table; ids and labels keep the types they have in the corpus.
 
-    Where several neighbors are mixed, those beyond the first are in `OTHERS`, a list per point.
-    Where rows have several labels, ``label`` is the one that a point is made for, and ``labels``
-    has all that it gets.
+    If several neighbors are mixed, those beyond the first are in `OTHERS`, a list per point. If
+    rows have several labels, ``label`` is the one that a point is made for, and ``labels`` has all
+    that it gets.
     """
     others = [
         ("other_neighbor_ids", pa.list_(id_type)),
@@ -172,10 +172,10 @@ def candidates_schema() -> pa.Schema:
 
 
 def outcome_schema(label_type: pa.DataType, has_sets: bool = False) -> pa.Schema:
-    """Columns that say what became of a plan row.
+    """Columns with the outcome of a plan row.
 
-    Where rows have several labels, ``labels`` has those of the point that the text has kept, and
-    the predicted label is null.
+    If rows have several labels, ``labels`` has those of the point that the text has kept, and the
+    predicted label is null.
     """
     return pa.schema(
         [
@@ -197,7 +197,7 @@ def samples_schema(
     neighbors_per_point: int = 1,
     has_sets: bool = False,
 ) -> pa.Schema:
-    """Columns of a samples table: those of the plan but texts and points, and the outcome."""
+    """Columns of a samples table: those of the plan except texts and points, and the outcome."""
     plan = plan_schema(id_type, label_type, 1, neighbors_per_point)
     gone = {"source_text", "neighbor_text", "other_neighbor_texts", "point"}
     kept = [field for field in plan if field.name not in gone]
@@ -207,12 +207,12 @@ def samples_schema(
 def result_schema(own: pa.Schema, id_type: pa.DataType, neighbors_per_point: int = 1) -> pa.Schema:
     """Columns of the result: the input's own, its lineage, and the row's weight in training.
 
-    A corpus that was read before there was a weight may have a column of that name; it is kept.
+    A corpus read by a version without weights may have a column of that name; it is kept.
     """
     samples = samples_schema(id_type, pa.null(), neighbors_per_point)
     gone = {"label", "seed", *outcome_schema(pa.null()).names} - {"cosine_to_point"}
     added = [field for field in samples if field.name not in gone]
-    # The lists stand before the round, as in results that exist.
+    # The lists come before the round, as in existing results.
     added.sort(key=lambda field: field.name in {"round", "cosine_to_point"})
     weight = [] if WEIGHT in own.names else [pa.field(WEIGHT, pa.float32())]
     return pa.schema([*own, ("synthetic", pa.bool_()), *added, *weight], own.metadata)
@@ -221,7 +221,7 @@ def result_schema(own: pa.Schema, id_type: pa.DataType, neighbors_per_point: int
 def sample_table(
     table: pa.Table, outcomes: Sequence[dict[str, Any]], label_type: pa.DataType
 ) -> pa.Table:
-    """The lineage of plan rows, and what became of each; what an outcome lacks is null."""
+    """The lineage and the outcome of plan rows; whatever an outcome lacks is null."""
     samples = table.select(
         [*SAMPLE_LINEAGE, *(name for name in KEPT_OTHERS if name in table.column_names)]
     )
@@ -236,10 +236,10 @@ _SAMPLES = samples_schema(pa.int64(), pa.null()).names
 _MIXED_SAMPLES = samples_schema(pa.int64(), pa.null(), 2).names
 _RESULT = result_schema(pa.schema([]), pa.int64()).names
 
-# Of neighbors beyond the first, a list per point, where several are mixed.
+# Columns of neighbors beyond the first, if several are mixed: a list per point.
 OTHERS = tuple(name for name in _MIXED if name not in _ONE)
 KEPT_OTHERS = tuple(name for name in OTHERS if name in _MIXED_SAMPLES)
-# Row numbers of the parents, in the place of their texts until these are read.
+# Row numbers of the parents, in place of their texts until these are read.
 PARENTS = ("source_row", "neighbor_row", "other_neighbor_rows")
 SAMPLE_LINEAGE = [name for name in _ONE if name in _SAMPLES]
 RESULT_LINEAGE = [name for name in _RESULT if name not in {"synthetic", WEIGHT}]

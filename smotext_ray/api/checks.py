@@ -15,7 +15,7 @@ from smotext_ray.utils.text import distinct_part, is_blank
 
 
 def check_texts(texts: list[Any], labels: NDArray[Any]) -> None:
-    """Reject texts that are none, by their row.
+    """Reject values that are not usable texts, naming their rows.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def check_texts(texts: list[Any], labels: NDArray[Any]) -> None:
 
 
 def check_singletons(texts: list[str], labels: NDArray[Any], wanted: Mapping[Any, int]) -> None:
-    """Reject a class that is to grow, but has one distinct text.
+    """Reject a class that should grow but has only one distinct text.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def check_singletons(texts: list[str], labels: NDArray[Any], wanted: Mapping[Any
 
 
 def warn_of(sentences: list[str], short: Mapping[Any, int]) -> None:
-    """Warn at the line that called ``fit_resample``, also of classes that are short of texts."""
+    """Warn at the line that called ``fit_resample``, including about classes short of texts."""
     for sentence in sentences:
         warnings.warn(sentence, stacklevel=6)
     for label, missing in short.items():

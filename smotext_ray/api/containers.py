@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-# pandas' dtypes with missing values, by numpy's kind; the number is of bits.
+# pandas' nullable dtypes by numpy's kind; the placeholder is the number of bits.
 NULLABLE = {"i": "Int{}", "u": "UInt{}", "b": "boolean"}
 Extend = Callable[[Sequence[str]], Any]
 
@@ -19,7 +19,7 @@ def read_texts(given: Any, text_column: Any) -> tuple[list[Any], Extend]:
     Parameters
     ----------
     given : list, tuple, pandas.Series, pandas.DataFrame, numpy.ndarray or datasets.Dataset
-        An array has shape (n,) or (n, 1). Of any other sequence, a list comes back.
+        An array has shape (n,) or (n, 1). Any other sequence is returned as a list.
     text_column : object
         Column of the texts in a DataFrame or dataset.
 
@@ -67,7 +67,7 @@ def read_texts(given: Any, text_column: Any) -> tuple[list[Any], Extend]:
 
 
 def number_of_columns(given: Any) -> int:
-    """What scikit-learn calls the number of features; 1 of what has no columns."""
+    """What scikit-learn calls the number of features; 1 for a container without columns."""
     columns = getattr(given, "shape", (0,))[1:]
     return columns[0] if columns else 1
 
@@ -129,7 +129,7 @@ def _more_frame(frame: Any, new: Sequence[str], place: int) -> Any:
 
 
 def _longer(column: Any, rows: int) -> Any:
-    """The column with missing values at its end, in a dtype that has them and rounds nothing."""
+    """Append missing values to a column, in a dtype that can hold them without rounding."""
     import pandas as pd
 
     if isinstance(column.dtype, pd.SparseDtype) and column.dtype.subtype.kind in NULLABLE:
@@ -154,7 +154,7 @@ def _more_series(series: Any, new: Sequence[str]) -> Any:
 
 
 def _more_array(array: np.ndarray, new: Sequence[str]) -> np.ndarray:
-    # "U" widens to the longest text; objects and variable-width strings stay what they are.
+    # "U" widens to the longest text; objects and variable-width strings keep their dtype.
     kind = array.dtype.kind if array.dtype.kind == "U" else array.dtype
     more = np.array(new, dtype=kind).reshape(-1, *array.shape[1:])
     return np.concatenate([array, more])

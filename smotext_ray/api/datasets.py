@@ -29,8 +29,8 @@ def augment_split(
         A Dataset is treated as the split itself.
     sampler : SMOTExT
         Its ``text_column`` is used; afterwards its ``lineage_`` has one row per synthetic text. Its
-        ``sampling_strategy`` may name the classes of a `datasets.ClassLabel`, or have their
-        numbers.
+        ``sampling_strategy`` may use the names or the numbers of the classes of a
+        `datasets.ClassLabel`.
     split : str, default="train"
     label_column : str, default="label"
 
@@ -85,7 +85,7 @@ def augment_split(
 def _with_sets(
     data: Any, sampler: SMOTExT, label_column: str, given: list[list[Any]], names: Any
 ) -> Any:
-    """`augment_split` for a column of lists of labels, of integers that may have names."""
+    """`augment_split` for a column of lists of labels, where integers may have class names."""
     names = names if _has_names(sampler) else None
     sets = [frozenset(map(names.int2str, each) if names else each) for each in given]
     texts, labels = sampler.fit_resample(list(data.with_format(None)[sampler.text_column]), sets)
@@ -95,7 +95,7 @@ def _with_sets(
 
 
 def _has_names(sampler: SMOTExT) -> bool:
-    """Whether the sampler's strategy has classes by name."""
+    """Whether the sampler's strategy refers to classes by name."""
     strategy = sampler.sampling_strategy
     return isinstance(strategy, Mapping) and any(isinstance(name, str) for name in strategy)
 

@@ -1,4 +1,4 @@
-"""Texts between two texts, and texts of embeddings: decoding without a corpus and a run."""
+"""Texts between two texts, and texts from embeddings: decoding without a corpus or a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from smotext_ray.plan.interpolation import interpolate as points_between
 from smotext_ray.plan.vectors import unit
 
 LAMS = (0.0, 0.25, 0.5, 0.75, 1.0)
-# A run has enough with fewer: its gate accepts what is near enough.
+# A run needs fewer: its gate accepts any text that is close enough.
 WITHOUT_GATE = RunConfig(decoder=DecoderConfig(num_candidates=4))
 
 
@@ -75,7 +75,7 @@ def interpolate(
 def interpolated(
     a: str, b: str, lams: Sequence[float], config: RunConfig, random_state: int = 0
 ) -> pd.DataFrame:
-    """As `interpolate`, with the settings as a configuration."""
+    """Like `interpolate`, with the settings as a configuration."""
     points, lengths = target_points(a, b, lams, config)
     made = decoded(points, config, range(random_state, random_state + len(points)), lengths)
     made.insert(0, "lam", np.asarray(lams, float))
@@ -85,7 +85,7 @@ def interpolated(
 def target_points(
     a: str, b: str, lams: Sequence[float], config: RunConfig
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """The points between two texts, and how long their texts are to be.
+    """The points between two texts, and the lengths that their texts should have.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def target_points(
     Raises
     ------
     UserError
-        If a text is empty, or a position is no finite number.
+        If a text is empty, or a position is not a finite number.
     """
     if not a.strip() or not b.strip():
         raise UserError("Both texts must have words; give two texts that are not empty.")
@@ -121,12 +121,12 @@ def decoded(
     seeds: Iterable[int],
     lengths: NDArray[np.float32] | None = None,
 ) -> pd.DataFrame:
-    """Decode embeddings: a text for each, the candidate closest to it.
+    """Decode each embedding to the candidate text closest to it.
 
     Parameters
     ----------
     points : ndarray of float32, shape (n, d)
-        Embeddings by the encoder that the bridge was trained for; of length 1 if
+        Embeddings from the encoder that the bridge was trained for; of length 1 if
         ``encoder.normalize`` is set.
     config : RunConfig
     seeds : iterable of int, length n
@@ -136,7 +136,7 @@ def decoded(
     Returns
     -------
     DataFrame
-        ``text``, None for a point that could not be decoded, and ``cosine_to_point``, NaN then.
+        ``text`` and ``cosine_to_point``; None and NaN for a point that could not be decoded.
     """
     candidates = candidates_of(points, config, seeds, lengths)
     flat = [text for each in candidates for text in each.texts]
@@ -158,7 +158,7 @@ def candidates_of(
     seeds: Iterable[int],
     lengths: NDArray[np.float32] | None = None,
 ) -> list[Candidates]:
-    """All texts that the decoder made of each point; the parameters are those of `decoded`."""
+    """All candidate texts of each point; the parameters are those of `decoded`."""
     settings = [] if lengths is None else [np.maximum(lengths, 0)]
     candidates: list[Candidates] = decoder_of(config).decode(points, list(seeds), *settings)
     return candidates

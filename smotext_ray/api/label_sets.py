@@ -1,4 +1,4 @@
-"""Several labels per text as the user passes them, and back: indicator matrices, lists and sets."""
+"""Convert several labels per text from and to the user's form: indicator matrices, lists, sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SETS = (set, frozenset, list, tuple, np.ndarray)
 
 
 def has_label_sets(y: Any) -> bool:
-    """Whether labels are several per text: a matrix that is not one-hot, or lists of lists or sets.
+    """Whether texts have several labels: a matrix that is not one-hot, or lists of lists or sets.
 
     Nested lists of equal length that hold only 0 and 1 are a matrix, as for scikit-learn.
     """
@@ -32,12 +32,12 @@ def has_label_sets(y: Any) -> bool:
 
 
 def read_one_hot(y: Any) -> tuple[list[Any], Back] | None:
-    """The label of each text of a one-hot matrix, and a function as that of `read_label_sets`.
+    """The label of each text of a one-hot matrix, and a function like that of `read_label_sets`.
 
     Returns
     -------
     (labels, back) or None
-        None if ``y`` is no such matrix.
+        None if ``y`` is not such a matrix.
     """
     matrix = _matrix(y)
     if matrix is None or matrix.shape[1] < 2 or not _is_one_hot(matrix):
@@ -53,12 +53,12 @@ def read_label_sets(y: Any) -> tuple[list[list[Any]], Back]:
     ----------
     y : ndarray, sparse matrix or DataFrame of 0 and 1, shape (n, labels), or list, tuple or Series
         of sets, lists or tuples
-        Columns are labels, of a DataFrame by their names and else by their numbers.
+        Each column is a label: its name in a DataFrame, otherwise its number.
 
     Returns
     -------
     sets : list of list
-        Labels are strings or integers; each once.
+        Labels are strings or integers, without duplicates.
     back : callable
         Maps the labels of new texts to all labels, in the type of ``y``.
 
@@ -81,7 +81,7 @@ def read_label_sets(y: Any) -> tuple[list[list[Any]], Back]:
 
 
 def _matrix(y: Any) -> Any:
-    """The values of a matrix, an array or, of a sparse one, its rows; None if it is none."""
+    """The values of a matrix: an array, or the rows of a sparse one; None if it is not a matrix."""
     if hasattr(y, "tocsr"):
         rows = y.tocsr(copy=True)
         rows.sum_duplicates()  # sorts the columns of each row, too

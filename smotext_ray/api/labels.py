@@ -1,4 +1,4 @@
-"""Labels as the user passes them, and back: nothing is rounded on the way."""
+"""Convert labels from and to the user's form, without rounding anything."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_labels(y: Any) -> Any:
     Returns
     -------
     array-like
-        Of pandas' nullable and categorical dtypes, an array of numpy's; anything else as it is.
+        A numpy array for pandas' nullable and categorical dtypes; anything else unchanged.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def like(given: Any, y: NDArray[Any]) -> Any:
 
 
 def plain_label(label: Any) -> Any:
-    """A label as Python's own type."""
+    """A label as a plain Python object."""
     return label.item() if isinstance(label, np.generic) else label
 
 

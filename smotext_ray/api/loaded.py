@@ -11,7 +11,7 @@ from typing import Any
 
 from smotext_ray.config.schema import RunConfig
 
-MOST_TEXTS = 2_000  # that are decoded in this process; larger jobs run on Ray by default
+MOST_TEXTS = 2_000  # decoded in this process; larger jobs run on Ray by default
 
 
 def encoder_of(config: RunConfig) -> Any:
@@ -41,7 +41,7 @@ def _loaded_encoder(key: str) -> Any:
 def _loaded_decoder(key: str) -> Any:
     from smotext_ray.models.load import load_decoder
 
-    # Starting another process would import the user's script again, which may lack `if __name__ ==
+    # A separate process would import the user's script again, which may lack `if __name__ ==
     # "__main__":`.
     config = RunConfig.model_validate_json(key)
     with _quiet():
@@ -50,11 +50,11 @@ def _loaded_decoder(key: str) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the libraries' warnings and progress bars, which tell a user nothing."""
+    """Suppress the libraries' warnings and progress bars, which are of no use to a user."""
     from smotext_ray.models.engine_device import set_environment
 
     set_environment()  # before vLLM and torch are imported
-    # vLLM's first lines come before it configures its log; Python then prints them itself.
+    # vLLM logs its first lines before it configures logging, so Python would print them.
     logging.getLogger("vllm").addHandler(logging.NullHandler())
     from transformers.utils import logging as progress
 

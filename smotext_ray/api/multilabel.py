@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def begin(sampler: SMOTExT, X: Any, y: Any) -> tuple[list[str], list[list[Any]], Extend, Back]:
-    """Check the input of a sampler, and settle how many texts each label gets.
+    """Check the input of a sampler, and determine how many texts each label gets.
 
     Returns
     -------

@@ -24,7 +24,7 @@ from smotext_ray.run.tables import embeddings_table
 from smotext_ray.tables import matrix
 from smotext_ray.utils.text import distinct_part
 
-MOST_ROWS = 20_000  # embedded texts of a run to choose from, which are kept in memory
+MOST_ROWS = 20_000  # embedded texts of a run that are kept in memory to choose from
 NOT_CHECKED = "(without a run, its class and copies of a corpus are not checked)"
 
 
@@ -61,7 +61,7 @@ class Playground:
     Raises
     ------
     UserError
-        If the run has an epsilon, so that no text of its corpus may be shown, or no embeddings.
+        If the run has no embeddings, or has an epsilon, so that its corpus must not be shown.
     """
 
     def __init__(self, config: RunConfig, run: Run | None = None) -> None:
@@ -79,7 +79,7 @@ class Playground:
         lam : float
             0 is at the first text, 1 at the second.
         name : str, optional
-            The class that the text is to be of; needs a run.
+            The class that the text should belong to; needs a run.
         seed : int, default=0
 
         Raises
@@ -99,7 +99,7 @@ class Playground:
             reference = self.corpus.reference
             right = (reference.nearest_class(x) == self.corpus.code_of(name)).tolist()
         facts = zip(made.texts, made.finish_reasons, near.tolist(), right, strict=True)
-        # Cleaning searches among all embeddings of a run: not for a single text.
+        # Cleaning searches all embeddings of a run: too much for a single text.
         candidates = [Candidate(*each, unclean=False) for each in facts]
         verdict = choose_candidate(candidates, [first, second], reference, gate)
         why = f"Rejected: {REJECTED_IN_WORDS[verdict.reason]}." if verdict.reason else "Accepted."

@@ -37,7 +37,7 @@ def augment(
 ) -> Dataset:
     """Add synthetic texts to a dataset of labeled texts, like ``smotext augment``.
 
-    Runs eagerly, as a run, because its rounds depend on each other.
+    Executed eagerly, as a run, because its rounds depend on each other.
 
     Parameters
     ----------
@@ -49,12 +49,12 @@ def augment(
         Identifies the parents of synthetic texts; default: row numbers.
     preset : str, default="offline"
     options : mapping, optional
-        Other settings, as ``{"decoder.temperature": 0.9}``.
+        Other settings, such as ``{"decoder.temperature": 0.9}``.
     output : str, optional
         Directory of the run; on a cluster, all nodes must have access. Its input is stored next to
         it, in ``<output>-input``. A second call with the same directory and settings resumes the
-        run with these rows, whatever ``ds`` has by then. Default: a temporary directory on this
-        machine, which is not removed, because the result is read from it.
+        run with the stored rows, even if ``ds`` has changed. Default: a temporary directory on this
+        machine, which is kept because the result is read from it.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def augment(
 
 
 def _write_all(ds: Dataset, run: Run) -> None:
-    """Write all of its rows as parquet files, even if the caller's own jobs are checkpointed."""
+    """Write all of its rows to parquet files, even if the caller's own jobs are checkpointed."""
     context = ds.context
     checkpoint_config, context.checkpoint_config = context.checkpoint_config, None
     try:
@@ -186,7 +186,7 @@ def decode(
 
 
 class Embed:
-    """Tables with texts -> the same with embeddings."""
+    """Add embeddings to tables with texts."""
 
     def __init__(self, config: RunConfig, text_column: str) -> None:
         from smotext_ray.models.load import load_encoder
@@ -205,7 +205,7 @@ class Embed:
 
 
 class Decode:
-    """Tables with points -> the same with candidate texts."""
+    """Add candidate texts to tables with points."""
 
     def __init__(self, config: RunConfig) -> None:
         from smotext_ray.models.load import load_decoder

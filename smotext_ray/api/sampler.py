@@ -76,36 +76,35 @@ class SMOTExT(BaseOverSampler):
     bridge : str, default="default"
         Directory or hub name of the bridge between encoder and LLM.
     adapt_minutes : float, default=0.0
-        Minutes in which the bridge first learns from these texts; 0: none. It is then used if it
-        reproduces held-out ones no worse than before.
+        Minutes for which the bridge is first trained on these texts; 0: none. The result is used
+        only if it reproduces held-out texts no worse than before.
     text_column : object, default="text"
         Text column of a DataFrame or dataset.
     metric : {"cosine", "euclidean"}, default="cosine"
         Distance between texts, unless ``k_neighbors`` is an object.
     max_rounds : int, default=3
-        How often to plan and decode, until no class is short of its target.
+        Maximum rounds of planning and decoding; they end when no class is short of its target.
     on_singleton_class : {"error", "skip"}, default="error"
-        What to do with a class that has one distinct text.
+        What to do with a class that has only one distinct text.
     options : mapping, optional
-        Any other settings, as ``{"encoder.max_length": 256}``.
+        Any other settings, such as ``{"encoder.max_length": 256}``.
     on_ray : bool or "auto", default="auto"
         Whether to run on Ray (on the cluster at ``RAY_ADDRESS``, if set) or in this process.
         "auto": on Ray for more than 20,000 texts, or 2,000 synthetic ones.
     output : str, optional
-        Directory for the run, which keeps it for ``smotext verify`` and ``show``, and to resume it
-        by the same call; on a cluster, all nodes must have access. Default: not kept.
+        Directory in which the run is kept, for ``smotext verify`` and ``show``, and so that the
+        same call resumes it; on a cluster, all nodes must have access. Default: not kept.
 
     Attributes
     ----------
     sampling_strategy_ : dict
-        Class label -> number of requested texts (with several labels per text, those with it).
+        Class label -> number of requested texts (those with the label, if texts have several).
     nn_k_ : object
         Finds the neighbors.
     lineage_ : DataFrame
         One row per synthetic text: its ``row`` in the result, the rows ``source_id`` and
         ``neighbor_id`` of its parents, ``lam``, ``cosine_to_point``, ``seed`` and ``round``; with
-        more than one of ``neighbors_per_point`` also lists of the ``other_neighbor_ids`` and
-        ``other_lams``.
+        ``neighbors_per_point`` above 1 also lists of ``other_neighbor_ids`` and ``other_lams``.
     sample_weight_ : ndarray of shape (rows of the result,), float64
         1 for real texts; synthetic texts of a class weigh at most as much together as its real
         ones. For ``fit(X_resampled, y_resampled, sample_weight=...)``.
@@ -325,7 +324,7 @@ class SMOTExT(BaseOverSampler):
             models = check_models(config)
 
         def decoder(of_job: RunConfig) -> Any:
-            # As this sampler was told, for other fits to find it; only a bridge may be adapted.
+            # The sampler's own settings, so that later fits find it; only the bridge may differ.
             told = config.model_copy(update={"bridge": of_job.bridge})
             return self.decoder if has_decoder else decoder_of(told)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def config_of(sampler: SMOTExT) -> RunConfig:
-    """The settings that a sampler stands for, once its ``nn_k_`` is known.
+    """The settings that a sampler's parameters stand for, once its ``nn_k_`` is known.
 
     Raises
     ------
@@ -50,10 +50,10 @@ def config_of(sampler: SMOTExT) -> RunConfig:
 
 
 def is_settings(given: Any) -> bool:
-    """Whether a model is given by its name or settings, and not as an object."""
+    """Whether a model is given by name or settings rather than as an object."""
     return given is None or isinstance(given, (str, Mapping))
 
 
 def model_name(model: Any) -> str:
-    """The name of a model that is an object, for the manifest."""
+    """The name of a model passed as an object, for the manifest."""
     return f"{type(model).__module__}.{type(model).__qualname__}"

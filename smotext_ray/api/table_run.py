@@ -1,4 +1,4 @@
-"""A run over a table in memory, on Ray or in this process, for the samples that it accepts."""
+"""A run over a table in memory, on Ray or in this process, that returns its accepted samples."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log = logging.getLogger("smotext_ray")
 
 @dataclass(frozen=True)
 class Made:
-    """What a run has made of a table.
+    """The outcome of a run over a table.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Made:
     warnings : list of str
         About classes with too few texts to interpolate.
     short : dict of label to int
-        Number of texts missing from the request.
+        Number of requested texts that are missing.
     """
 
     accepted: pa.Table | None
@@ -54,7 +54,7 @@ class Made:
 def run_on_ray(
     corpus: pa.Table, wanted: Mapping[Any, int], config: RunConfig, output: str | None
 ) -> Made:
-    """Make new texts on Ray; the parameters are those of `run_here`."""
+    """Generate texts on Ray; the parameters are those of `run_here`."""
     import ray
 
     if not (ray.is_initialized() or os.environ.get("RAY_ADDRESS")):
@@ -73,7 +73,7 @@ def run_here(
     output: str | None,
     actors: Actors,
 ) -> Made:
-    """Make new texts in this process.
+    """Generate texts in this process.
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ def run_here(
     Raises
     ------
     UserError
-        For a class with one distinct text, unless skipped, more rows than the SMOTE variant
-        supports, or an output that has a run of another table.
+        For a class with one distinct text (unless skipped), more rows than the SMOTE variant
+        supports, or an output directory with a run of another table.
     """
     if output is not None:
         return _run(corpus, wanted, config, output, executor=Local(actors))
@@ -136,7 +136,7 @@ def _run(
 def _written(corpus: pa.Table, home: str) -> str:
     """The corpus as a file next to the run, accessible wherever the run is.
 
-    Its name tells its content, so that a run of other texts is not taken for the one of these.
+    Its name has a digest of its content, so that a run of other texts is not mistaken for this one.
     """
     digest = RowDigest()
     digest.add(0, corpus["text"], corpus["label"])

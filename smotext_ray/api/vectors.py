@@ -1,4 +1,4 @@
-"""Read embeddings from a parquet file, and write the texts that they are decoded to."""
+"""Read embeddings from a parquet file, and decode them to texts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def decode_vectors(
     path : str
         A parquet file, or its URI.
     column : str
-        Lists of numbers, all as long as the bridge's encoder makes them.
+        Lists of numbers, all of the dimension of the bridge's encoder.
     config : RunConfig
     random_state : int, default=0
         At least 0; row ``i`` has the seed ``random_state + i``.
@@ -47,7 +47,7 @@ def decode_vectors(
     Raises
     ------
     UserError
-        If the file or the column cannot be read, or a row is no embedding.
+        If the file or the column cannot be read, or a row is not an embedding.
     """
     check_models(config)
     width = read_bridge_config(bridge_directory(config.bridge.path)).encoder_dim

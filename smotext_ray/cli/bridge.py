@@ -43,7 +43,7 @@ def add_bridge_commands(commands: Any, command: Callable[..., Any]) -> None:
     ----------
     commands : subparsers of argparse
     command : callable
-        Adds one, given a name, a function that returns the exit code, and a help text.
+        Adds a command, given a name, a function that returns the exit code, and a help text.
     """
     _add_training_options(command(commands, "train-bridge", train_bridge, "train a bridge"))
     bridge = commands.add_parser(

@@ -78,7 +78,7 @@ def run(config: RunConfig) -> int:
 
 
 def node_facts(dtype: str = "auto") -> dict[str, Any]:
-    """What this machine has; runs on each node, and returns plain values.
+    """Facts about this machine as plain values; runs on each node.
 
     Returns
     -------
@@ -273,7 +273,7 @@ def _version_checks(node: Node, ours: dict[str, str]) -> list[Check]:
 
 
 def _others(theirs: dict[str, str], ours: dict[str, str]) -> list[str]:
-    """Packages with another version there, among those installed on both machines."""
+    """Packages whose versions differ, among those installed on both machines."""
     names = [name for name in SHARED if name in theirs and name in ours]
     return [name for name in names if _release(name, theirs[name]) != _release(name, ours[name])]
 

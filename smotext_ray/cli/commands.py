@@ -91,7 +91,7 @@ def decode(options: argparse.Namespace) -> int:
 
 
 def expand(options: argparse.Namespace) -> int:
-    """``smotext expand``: take new rows into a run and top its classes up."""
+    """``smotext expand``: add new rows to a run and top its classes up."""
     from smotext_ray.pipeline.expand import ExpansionRequest
     from smotext_ray.pipeline.expand import expand as run_expand
 
@@ -110,7 +110,7 @@ def expand(options: argparse.Namespace) -> int:
 
 
 def status(options: argparse.Namespace) -> int:
-    """``smotext status``: how far a run has come."""
+    """``smotext status``: print a run's progress."""
     from rich.console import Console
 
     from smotext_ray.cli.status import show_status
@@ -126,7 +126,7 @@ def status(options: argparse.Namespace) -> int:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """``smotext verify``: check a run's files, and make again what is missing."""
+    """``smotext verify``: check a run's files, and recreate what is missing if requested."""
     from rich.console import Console
 
     from smotext_ray.cli.show import show_findings
@@ -277,7 +277,7 @@ def _strategy(text: str | None) -> Any:
 
 
 def _open(options: argparse.Namespace) -> Run:
-    """A run that is there; its manifest is to be read once the lease is held."""
+    """An existing run; its manifest must be read again once the lease is held."""
     from smotext_ray.run.directory import Run
     from smotext_ray.run.log import log_to_run
     from smotext_ray.run.manifest import Manifest
@@ -316,7 +316,7 @@ def _require(options: argparse.Namespace, config: RunConfig) -> None:
 
 
 def _print_config(config: RunConfig) -> int:
-    """Print the settings as YAML that ``--config`` takes."""
+    """Print the settings as YAML that ``--config`` accepts."""
     import yaml
 
     from smotext_ray.cli.terminal import say

@@ -1,4 +1,4 @@
-"""``smotext doctor``: what is installed of what the main job needs, and how to fix the rest.
+"""``smotext doctor``: whether all that the main job needs is installed, and how to fix the rest.
 
 Fast enough to run before every demo: packages are looked up in their metadata, and only torch is
 imported. Nothing is converted, downloaded or written.

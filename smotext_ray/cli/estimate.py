@@ -15,7 +15,7 @@ from smotext_ray.pipeline.needed import rows_to_embed
 from smotext_ray.plan.strategy import called
 from smotext_ray.utils.cpu import cpu_dtype, usable_cores
 
-CHARACTERS_PER_TOKEN = 4.0  # English text with the vocabularies of today's LLMs
+CHARACTERS_PER_TOKEN = 4.0  # for English text and the vocabularies of current LLMs
 # The default bridge was trained on short texts, and writes short ones for articles too: on average
 # 28 tokens for Reuters R8.
 MOST_TOKENS_OF_DEFAULT = 30
@@ -79,7 +79,7 @@ def show_estimate(
 
 
 def cautions(survey: CorpusSummary, new_points: dict[Any, int], config: RunConfig) -> list[str]:
-    """What a user may not expect of such a run, one sentence each."""
+    """What a user may not expect from such a run, one sentence each."""
     found = []
     if config.privacy.epsilon is not None:
         found.append(

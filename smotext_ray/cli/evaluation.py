@@ -26,7 +26,7 @@ def add_evaluation_commands(commands: Any, command: Callable[..., Any]) -> None:
     ----------
     commands : subparsers of argparse
     command : callable
-        Adds one, given a name, a function that returns the exit code, and a help text.
+        Adds a command, given a name, a function that returns the exit code, and a help text.
     """
     worth = command(commands, "evaluate", evaluate, "measure a run's synthetic texts")
     _add_evaluate_options(worth)
@@ -74,8 +74,8 @@ def evaluate(options: argparse.Namespace) -> int:
     log_to_run(run)
     _quiet_transformers()
     encode = Reader(partial(_load_encode, config), config)
-    # Before the encoder is loaded: the engine takes as much memory as it is allowed, and the gate
-    # loads its own encoder.
+    # Before the encoder is loaded, because the engine takes all the memory it is allowed, and the
+    # gate loads its own encoder.
     of_llm = {} if options.quick else _from_llm(run, config, encode)
     material = read_evaluation_data(run, held_out, encode, corpus)
     taught = teach(material) if teach else None

@@ -7,7 +7,7 @@ import re
 
 from smotext_ray.errors import Stopped, UserError
 
-# What only another path or other permissions change.
+# Errors that only another path or other permissions can fix.
 _OF_THE_PATH = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR),
     *(errno.ENAMETOOLONG, errno.ELOOP),

@@ -1,4 +1,4 @@
-"""The help of ``smotext`` itself: commands in groups, in the order in which one needs them."""
+"""The help of ``smotext`` itself: commands in groups, in the order in which they are needed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WIDTH = 14
 
 
 class OverviewFormatter(argparse.RawDescriptionHelpFormatter):
-    """Leaves out argparse's own list of commands, which the description has in groups."""
+    """Omits argparse's own list of commands, because the description has them in groups."""
 
     def _format_action(self, action: argparse.Action) -> str:
         is_list = isinstance(action, argparse._SubParsersAction)
@@ -41,7 +41,7 @@ def overview(description: str, commands: Mapping[str, str]) -> str:
     ----------
     description : str
     commands : mapping of str to str
-        Help by name.
+        Help text by command name.
     """
     parts = [description]
     for title, names in GROUPS.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from smotext_ray.cli.checks import Check
 
-LOCKS = Path(__file__).parents[2] / "locks"  # in a checkout only, not in a wheel
+LOCKS = Path(__file__).parents[2] / "locks"  # only in a checkout, not in a wheel
 NAMED = 5  # at most this many differing packages are listed
 
 

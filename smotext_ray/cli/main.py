@@ -287,7 +287,7 @@ def _add_problem_options(command: argparse.ArgumentParser, default: str = "") ->
 
 
 def _use_address(options: argparse.Namespace) -> None:
-    """Take the option over RAY_ADDRESS, and check either before anything is loaded or read."""
+    """Let the option override RAY_ADDRESS; check the address before anything is loaded or read."""
     if not hasattr(options, "address"):
         return
     if options.address:
@@ -301,7 +301,7 @@ def _use_address(options: argparse.Namespace) -> None:
 
 
 def _show_any_character() -> None:
-    """What the terminal cannot show is spelled out: a finished command does not fail for that."""
+    """Escape what the terminal cannot show, so that a finished command does not fail on it."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

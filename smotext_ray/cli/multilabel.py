@@ -13,7 +13,7 @@ from smotext_ray.errors import UserError
 from smotext_ray.run.directory import Run
 from smotext_ray.run.manifest import Manifest
 
-# Options that are for rows of one class each.
+# Options that apply only to rows with one class each.
 OF_CLASSES = ("variants", "teacher", "canaries", "compare", "corpus")
 
 

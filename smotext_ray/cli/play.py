@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HERE = "127.0.0.1"
 SHORTEST, SHOWN = 90, 6  # characters of a neighbor in the list; number of neighbors
 EXAMPLES = ("I love this phone.", "The camera is terrible.")
-# The system's own: a theme's web fonts would be asked for elsewhere.
+# System fonts: a theme's web fonts would be requested from other machines.
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
 
 
@@ -67,7 +67,7 @@ def _playground(options: argparse.Namespace) -> Playground:
 
 
 def _gradio() -> Any:
-    """The library, which asks nothing of other machines."""
+    """The Gradio library, set up so that it contacts no other machines."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
@@ -80,7 +80,7 @@ def _gradio() -> Any:
 
 
 def serve(page: Any, port: int) -> Any:
-    """Serve the page on the loopback alone; returns Gradio's app, local and shared address."""
+    """Serve the page only on loopback; returns Gradio's app, local and shared address."""
     gradio = _gradio()
     return page.launch(
         server_name=HERE,

@@ -33,8 +33,8 @@ ORDERS: dict[Order, str] = {
     "worst": "farthest from their points first",
 }
 
-SHORTER = 2.0  # from this ratio of the medians on, it is said
-LONGER = 0.5  # `decoder.min_length` that is advised then
+SHORTER = 2.0  # ratio of the medians from which it is reported
+LONGER = 0.5  # `decoder.min_length` recommended in that case
 
 
 def show_outcome(run: Run, manifest: Manifest, console: Console, examples: int = 3) -> None:
@@ -155,7 +155,7 @@ def _class_table(manifest: Manifest) -> Table:
 
 
 def _in_words(manifest: Manifest) -> Iterator[str]:
-    """How the numbers of the table of classes go together, and what the gate decided."""
+    """How the numbers in the table of classes add up, and what the gate decided."""
     grown = [found for found in class_outcomes(manifest) if found.asked]
     if grown:
         first = max(grown, key=lambda found: found.asked)
@@ -180,7 +180,7 @@ def _in_words(manifest: Manifest) -> Iterator[str]:
 def _speed_table(manifest: Manifest) -> Table:
     table = Table("stage", "seconds", "rows per second", "tokens per second", title="Time")
     embed = manifest.stages["embed"]
-    if embed.seconds:  # with epsilon, how long it took is not told
+    if embed.seconds:  # with epsilon, the time is not recorded
         rate = (embed.rows or 0) / embed.seconds
         table.add_row("embed", f"{embed.seconds:.1f}", f"{rate:.0f}", "")
     if manifest.weights is not None:
@@ -204,7 +204,7 @@ def _speed_table(manifest: Manifest) -> Table:
 
 
 def _rate(number: int, seconds: float, digits: int) -> str:
-    """Nothing for a job that found all its rows written by a process that was killed then."""
+    """A rate; empty for a job whose rows a killed process had already written."""
     return f"{number / seconds:.{digits}f}" if seconds else ""
 
 
@@ -221,7 +221,7 @@ def _why_short(manifest: Manifest, label: Any) -> str:
 def _choose(
     run: Run, manifest: Manifest, rows: int, label: str | None, status: str, order: Order
 ) -> list[dict[str, Any]]:
-    """The first samples in this order, alternating classes; holds ``rows`` per class."""
+    """The first samples in this order, alternating classes; keeps ``rows`` per class in memory."""
     by_class: dict[str, list[dict[str, Any]]] = {}
     for entry in manifest.rounds:
         if not run.has("samples", entry.name):

@@ -1,4 +1,4 @@
-"""Print what comes from files without letting the terminal obey it."""
+"""Print content of files without letting the terminal interpret it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def say(sentence: str, file: TextIO | None = None) -> None:
 
 
 def literal(cell: Any, style: str = "") -> Text:
-    """Any value for rich to print as it is: neither its markup nor control characters count."""
+    """Any value for rich to print literally, without markup or control characters."""
     from rich.text import Text
 
     return Text(visible(str(cell)), style=style)

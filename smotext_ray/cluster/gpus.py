@@ -14,10 +14,10 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 @contextmanager
 def no_other_gpus() -> Iterator[None]:
-    """Hide all GPUs in the block, unless Ray has reserved some for this task or actor.
+    """Hide all GPUs during a ``with`` block, unless Ray has reserved some for this task or actor.
 
-    Since 2.60 Ray leaves the variable unchanged if none are reserved, so torch and FAISS would use
-    GPU 0, which others may have reserved (ray-project/ray#62492).
+    Since 2.60 Ray leaves the environment variable unchanged if none are reserved, so torch and
+    FAISS would use GPU 0, which others may have reserved (ray-project/ray#62492).
     """
     if reserved_gpus():
         yield
@@ -27,7 +27,7 @@ def no_other_gpus() -> Iterator[None]:
     try:
         yield
     finally:
-        # Ray reuses its workers for tasks that are not ours.
+        # Ray reuses its workers for tasks other than ours.
         if before is None:
             del os.environ[VISIBLE]
         else:
@@ -51,7 +51,7 @@ def reserved_gpus() -> list[str]:
 
 
 def gpu_options(gpus: float, gpu_type: str) -> dict[str, Any]:
-    """What an actor or a task reserves, as options of Ray; an empty type is any."""
+    """What an actor or a task reserves, as options of Ray; an empty type means any."""
     of_type = {"accelerator_type": gpu_type} if gpus and gpu_type else {}
     return {"num_gpus": gpus, **of_type}
 

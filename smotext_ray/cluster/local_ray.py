@@ -2,7 +2,7 @@
 
 Whoever reaches the ports of a Ray without a token can run any code as its user. By default Ray
 listens on all interfaces, shares one token among all Rays of a user, in a file that other users may
-read, and makes its directory, with the objects it spills and its logs, open to everyone.
+read, and makes its directory, with its logs and spilled objects, readable for everyone.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ LOOPBACK = "lo"
 def start_local_ray(**settings: Any) -> None:
     """Call ``ray.init`` for a new Ray that listens on the loopback interface only.
 
-    It has a token of its own, which only its processes know, no dashboard, and a directory that
-    only this user can enter.
+    It has its own token, which only its processes know, no dashboard, and a directory that only
+    this user can enter.
 
     Parameters
     ----------
     **settings
-        Further arguments of ``ray.init``.
+        Additional arguments of ``ray.init``.
     """
     import ray
 
@@ -58,7 +58,7 @@ def forget_token() -> None:
 
 
 def _forget_at_shutdown() -> None:
-    """Let a Ray that this process starts later, in its own way, have its own token."""
+    """Let a Ray that this process starts later in another way have its own token."""
     import ray
 
     shutdown = ray.shutdown
@@ -73,9 +73,9 @@ def _forget_at_shutdown() -> None:
 
 
 def private_directory() -> Path:
-    """A directory for this user's Rays, mode 0700, where Ray would have made its own.
+    """A directory for this user's Rays, mode 0700, where Ray would have created its own.
 
-    A directory of that name that someone else made is not used.
+    A directory of that name created by someone else is not used.
     """
     base = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
     if len(str(base)) > LONGEST_BASE:
@@ -93,10 +93,10 @@ def private_directory() -> Path:
 
 @contextmanager
 def _own_environment() -> Iterator[None]:
-    """Let the Ray that is started in the block have a fresh token, and keep PyTorch local.
+    """Give the Ray that is started in the block a fresh token, and keep PyTorch local.
 
     Its processes inherit the environment, and this one keeps the token in memory; the environment
-    is as before afterwards.
+    is restored afterwards.
     """
     before = {name: os.environ.pop(name, None) for name in (*AUTHENTICATION, GLOO_INTERFACE)}
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -114,7 +114,7 @@ def _own_environment() -> Iterator[None]:
 
 @contextmanager
 def _on_loopback() -> Iterator[None]:
-    """Let the Ray that is started in the block have the address 127.0.0.1.
+    """Give the Ray that is started in the block the address 127.0.0.1.
 
     ``ray.init(_node_ip_address="127.0.0.1")`` would look for another address of the machine, unless
     Ray takes it for one that cannot be part of a cluster.

@@ -67,5 +67,5 @@ class StageMetrics:
         self._metrics[name].inc(number, tags)
 
     def set_rows_to_do(self, rows: int) -> None:
-        """Must be called repeatedly: Ray drops a gauge that is not set for 20 seconds."""
+        """Set the gauge; repeatedly, because Ray drops one that is not set for 20 seconds."""
         self._metrics["smotext_rows_to_do"].set(rows)

@@ -12,7 +12,7 @@ from smotext_ray.cluster.session import Cluster, _started_here
 from smotext_ray.config.schema import ResourcesConfig, RunConfig
 from smotext_ray.errors import UserError
 
-# CPUs for Ray Data's own tasks in addition to the actors: on resuming, the filter of finished rows
+# CPUs for Ray Data's own tasks in addition to the actors: on resuming, filtering out finished rows
 # takes a whole CPU, reading and writing the rest. If actors reserved every CPU, a job would wait
 # forever.
 SPARE_CPUS = 2.0
@@ -32,11 +32,11 @@ class Pool:
     actors : int
         Maximum number of actors.
     cpus, gpus : float
-        Of each.
+        Reserved by each actor.
     first : int
         Initial number of actors: fewer than ``actors`` if the cluster is expected to grow.
     gpu_type : str
-        Type of GPU that each must be on, in Ray's words; empty for any.
+        Type of GPU that each must be on, as named by Ray; empty for any.
     """
 
     actors: int
@@ -118,7 +118,7 @@ def _check_gpu_type(cluster: Cluster) -> None:
 
 
 def _bounds(cluster: Cluster, config: RunConfig) -> Cluster:
-    """What the cluster may grow to, or the cluster itself if it does not grow.
+    """The size that the cluster may grow to, or the cluster itself if it does not grow.
 
     Ray's open-source autoscaler does not tell a driver its limits, so the user sets them.
     """
@@ -259,7 +259,7 @@ def _planner_pool(cluster: Cluster, groups: int, memory_gib: float) -> Pool:
 
 @dataclass(frozen=True)
 class _Needs:
-    """Resources of an actor besides its CPU, and of the gates for a number of actors."""
+    """Resources of an actor in addition to its CPU, and of the gates for a number of actors."""
 
     memory_gib: float = 0.0
     gates: Callable[[int], int] = lambda decoders: 0

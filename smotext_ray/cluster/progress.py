@@ -28,7 +28,7 @@ POLL_SECONDS = 1.0
 LAST_LOOK_SECONDS = 10.0  # wait for the last look before giving up
 LOG_EVERY_SECONDS = 10.0
 MOST_EVENTS = 1000  # logged events per stage
-FIRST_TEXTS = 3  # shown as they come
+FIRST_TEXTS = 3  # shown as they arrive
 SHOWN_CHARACTERS = 200  # of each
 
 ROWS, REPEATED_ROWS = ("smotext_rows",), ("smotext_repeated_rows",)
@@ -89,7 +89,7 @@ class Counter:
             self.events.append((message, facts))
 
     def phase(self, what: str) -> None:
-        """Queue what the first of the stage's actors does, such as "loading the LLM"."""
+        """Queue what the first of the stage's actors is doing, such as "loading the LLM"."""
         if what not in self._phases:
             self._phases.add(what)
             self.log_event(what, {"phase": what})
@@ -119,7 +119,7 @@ class StageActor(Counter, Restarts):
 
 @contextmanager
 def stage_progress(stage: str, total: int, run: Run, before: int = 0) -> Iterator[Any]:
-    """Show a stage's progress inside the block; yields the handle of its `StageActor`.
+    """Show a stage's progress during a ``with`` block; yields the handle of its `StageActor`.
 
     Draws a bar on the terminal, logs a line about every ten seconds, and updates Ray's metrics
     every second.
@@ -171,7 +171,7 @@ def log_begin(stage: str, total: int, before: int) -> None:
 
 
 def log_end(stage: str, rows: int, tokens: int, started: float) -> None:
-    """Log what a stage has done since ``started``, by the monotonic clock."""
+    """Log what a stage has done since ``started``, a time of the monotonic clock."""
     seconds = time.monotonic() - started
     log.info(
         "%s: done, %s in %.1f s",
@@ -235,7 +235,7 @@ class _Watch:
         if time.monotonic() - self._logged >= LOG_EVERY_SECONDS:
             self._logged = time.monotonic()
             log.log(
-                logging.DEBUG if is_shown() else logging.INFO,  # instead of the bar
+                logging.DEBUG if is_shown() else logging.INFO,  # the bar replaces it on a terminal
                 "%s: %s",
                 self.stage,
                 pace_in_words(self.before + rows, self.total, tokens, left),
@@ -244,7 +244,7 @@ class _Watch:
 
 
 class Pace:
-    """How fast a stage is since its first rows, which models have to be loaded for.
+    """A stage's speed since its first rows, which excludes the time for loading models.
 
     Parameters
     ----------
@@ -268,7 +268,7 @@ class Pace:
 
 
 def pace_in_words(rows: int, total: int, tokens: int, seconds_left: float | None) -> str:
-    """How far a stage is.
+    """The progress of a stage in words.
 
     Examples
     --------
@@ -284,7 +284,7 @@ def pace_in_words(rows: int, total: int, tokens: int, seconds_left: float | None
 
 
 def time_in_words(seconds: float) -> str:
-    """A time to one digit or two: ``40 s``, ``2 min``, ``1.5 h``."""
+    """A time with one or two digits: ``40 s``, ``2 min``, ``1.5 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

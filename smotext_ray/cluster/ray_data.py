@@ -34,7 +34,7 @@ def read_checkpointed(
         files,
         filesystem=run.fs,
         columns=columns,
-        partitioning=None,  # a "key=value" in the run's own path is no column
+        partitioning=None,  # a "key=value" in the run's own path is not a column
         override_num_blocks=blocks,
         num_cpus=LIGHT_CPUS,
         concurrency=_light_tasks(pool),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("smotext_ray")
 
 KEEP_SECONDS = 1.0
-# By actor: crashes without progress, those on a single row, and the current block.
+# By actor: crashes without progress, crashes on single rows, and the current block.
 Counts = tuple[dict[str, int], dict[str, int], dict[str, str]]
 
 
@@ -140,8 +140,8 @@ class Restarts:
         return dict(self._ends), dict(self._alone), self._at
 
     def begin(self, actor: str, name: str = "") -> tuple[int, int, str] | None:
-        """Report the start of an actor's process: how many died before it without progress, how
-        many of a single row, and where.
+        """Report the start of an actor's process; returns how many died before it without progress,
+        how many died on single rows, and where the last one was.
 
         None while this is unknown.
         """
@@ -184,7 +184,7 @@ class SupervisedActor:
     most : int
         Maximum consecutive restarts without progress, after failing constructors or single rows.
     most_in_blocks : int
-        The same after crashes in blocks, of which several may have a row that crashes it.
+        The same after crashes in blocks, several of which may have a row that causes it.
 
     Raises
     ------

@@ -34,7 +34,7 @@ class Cluster:
     can_be : str
         "has" for current resources, "may grow to" for an autoscaler's limits.
     gpu_type : str
-        The only type of GPU that is counted, in Ray's words, such as "A100"; empty for any.
+        The only type of GPU that is counted, as named by Ray, such as "A100"; empty for any.
     gpu_types : tuple of str
         All types that the cluster has, counted or not.
     """
@@ -58,7 +58,7 @@ def connect(gpu_type: str = "") -> Cluster:
     # Ray's core prints an error line for every actor of Ray Data ("has constructor arguments in the
     # object store"), although that is how Ray Data creates them.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    # Ray retries tasks killed for lack of memory forever, with growing delays; after this many
+    # Ray retries tasks killed for lack of memory forever, with increasing delays; after this many
     # retries (minutes), memory is unlikely to free up.
     os.environ.setdefault("RAY_task_oom_retries", "8")
     # Tracebacks of Ray Data's statistics actor, which Ray may also kill when memory runs out.
@@ -85,7 +85,7 @@ def connect(gpu_type: str = "") -> Cluster:
 
 
 def _gpu_types(resources: dict[str, float]) -> list[str]:
-    """The types of GPU that Ray has found on a node, which it marks by resources of that name."""
+    """The types of GPU that Ray found on a node, for which it adds resources of that name."""
     mark = "accelerator_type:"
     return [name.removeprefix(mark) for name in resources if name.startswith(mark)]
 
@@ -97,7 +97,7 @@ def _init(ray: Any) -> None:
         start_local_ray(num_cpus=2 * usable_cores() + 2, **quiet)
         return
     check_address(address)
-    forget_token()  # of a Ray that this process had before
+    forget_token()  # from a Ray that this process had before
     try:
         ray.init(**quiet)
     except ConnectionError as error:

@@ -9,11 +9,11 @@ from smotext_ray.cluster.gpus import gpu_options, no_other_gpus
 from smotext_ray.cluster.session import Cluster, _started_here
 from smotext_ray.utils.cpu import usable_cores
 
-MOST_CPUS = 8  # matrices of a 135M LLM's small batches gain nothing from more
+MOST_CPUS = 8  # more do not speed up the small batches of a 135M LLM
 
 
 def in_trainer(function: Callable[[], Any], cluster: Cluster) -> Any:
-    """Call in a task whose process ends with it: vLLM then finds the memory of its GPU free."""
+    """Call in a task whose process ends with it, so that vLLM then finds the GPU's memory free."""
     import ray
 
     options = trainer_options(cluster)

@@ -11,7 +11,7 @@ from typing import Any
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import less, and disable garbage collection meanwhile (benchmarks/start.py measures the
+    """Import less, without garbage collection in the meantime (benchmarks/start.py measures the
     savings).
 
     Transformers imports scikit-learn if installed, with SciPy and pandas, for one function of

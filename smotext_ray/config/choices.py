@@ -1,27 +1,27 @@
-"""The words that a setting, an option or a column may hold, each list of them written once.
+"""The allowed values of settings, options and columns, each list defined once.
 
-Models check them, the command line offers them (`typing.get_args`), mypy knows them.
+Pydantic validates them, the command line offers them (`typing.get_args`), mypy checks them.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-OnProblem = Literal["error", "skip"]  # what becomes of a row or class that cannot be used
+OnProblem = Literal["error", "skip"]  # what to do with a row or class that cannot be used
 OnBadRow = Literal[OnProblem, "replace"]  # "replace" puts another text in place of a bad one
-TextFormat = Literal["csv", "tsv", "jsonl"]  # of files whose extension tells none
-Quoting = Literal["quoted", "backslash", "none"]  # what a quote in a csv file is
+TextFormat = Literal["csv", "tsv", "jsonl"]  # for files without a known extension
+Quoting = Literal["quoted", "backslash", "none"]  # what a quote in a csv file means
 Pooling = Literal["mean", "cls", "last"]
 Metric = Literal["cosine", "euclidean"]
 CleaningRule = Literal["enn", "tomek"]
 OtherVariant = Literal["borderline", "adasyn", "kmeans", "svm"]  # of SMOTE
 Variant = Literal["smote", OtherVariant]
 LabelSets = Literal["ranking", "union", "intersection"]  # whose labels a point gets
-OnLostLabel = Literal["drop", "reject"]  # what becomes of a text that has lost one of its labels
+OnLostLabel = Literal["drop", "reject"]  # what to do with a text that lost a label
 TrainingStage = Literal[1, 2]
 Relation = Literal["add_or_remove", "replace"]  # how neighboring corpora differ
 
-Decided = Literal["accepted", "rejected"]  # what the gate says of a sample
+Decided = Literal["accepted", "rejected"]  # the gate's decision on a sample
 SampleStatus = Literal[Decided, "error"]
 
 ClassifierName = Literal["embedding", "tfidf", "bert"]

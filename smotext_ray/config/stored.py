@@ -1,4 +1,4 @@
-"""The configuration as a run keeps it, in its manifest and on its card."""
+"""The configuration as stored in a run's manifest and on its card."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.safe_text import without_keys
 
-# Settings that are only kept where they are told.
+# Settings that are stored only if they differ from their defaults.
 TOLD = {
     "input": (
         *("format", "delimiter", "quoting", "header", "encoding"),
@@ -23,9 +23,9 @@ TOLD = {
 def config_json(config: RunConfig) -> dict[str, Any]:
     """The configuration as plain JSON values, for the manifest.
 
-    The sections of privacy and adaptation are left out unless they are asked for, and so are the
-    settings of text files and of several labels unless they are told; credentials are removed from
-    the input URI.
+    The sections for privacy and adaptation are left out unless they are used, and so are the
+    settings for text files and several labels unless they differ from their defaults; credentials
+    are removed from the input URI.
     """
     content = all_settings(config)
     for section, names in TOLD.items():

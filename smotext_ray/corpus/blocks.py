@@ -66,7 +66,7 @@ def require_columns(names: list[str], config: InputConfig, where: str) -> None:
 
 
 def asked_columns(config: InputConfig) -> dict[str, str]:
-    """The names of the required columns, by what they are for."""
+    """The names of the required columns, keyed by their purpose."""
     labels = {"label": config.label_column}
     if config.label_columns is not None:
         labels = {f"label {name}": name for name in config.label_columns}

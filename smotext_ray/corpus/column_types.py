@@ -16,7 +16,7 @@ from smotext_ray.corpus.plain import plain, plain_type
 from smotext_ray.corpus.schema_metadata import SchemaMetadata, common
 from smotext_ray.errors import UserError
 
-# Categories of one column whose order is kept; a larger dictionary is of texts, not of classes.
+# Maximum categories per column whose order is kept; a larger dictionary has texts, not classes.
 MOST_CATEGORIES = 100_000
 _INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
 _NUMBER = r"^-?[0-9]+(\.[0-9]+)?(e[+-][0-9]{2,3})?$"
@@ -27,7 +27,7 @@ def _are_integers(cells: pa.ChunkedArray) -> bool:
 
 
 def _are_floats(cells: pa.ChunkedArray) -> bool:
-    # "3.10" is a version or a section, not 3.1, and "12e5" may be a name.
+    # "3.10" may be a version or a section rather than 3.1, and "12e5" a name.
     if pc.all(pc.match_substring_regex(cells, _NUMBER)).as_py() is False:
         return False
     return all(cell is None or repr(float(cell)) == cell for cell in cells.to_pylist())
@@ -37,7 +37,7 @@ def _are_bools(cells: pa.ChunkedArray) -> bool:
     return pc.all(pc.is_in(cells.drop_null(), pa.array(["True", "False"]))).as_py() is not False
 
 
-# Narrowest first. A type is possible only if each cell is what its value prints as.
+# Narrowest first. A type is possible only if each cell's value prints exactly as the cell.
 GUESSES: tuple[tuple[pa.DataType, Callable[[pa.ChunkedArray], bool]], ...] = (
     (pa.int64(), _are_integers),
     (pa.float64(), _are_floats),
@@ -57,12 +57,12 @@ class ColumnTypes:
     id : str, optional
         The id column: only integers or strings.
     joined : str, optional
-        The label column, if it has several labels joined to a string.
+        The label column, if it has several labels joined into a string.
 
     Attributes
     ----------
     categories : dict of str to pyarrow.Array
-        For each column of dictionaries, their values in order, those that no row has included.
+        For each dictionary column, its values in order, including those that no row has.
     is_mixed : bool
         Whether a column has been widened, so that its values may not fit.
     """
@@ -120,7 +120,7 @@ class ColumnTypes:
 
     def _add_field(self, field: pa.Field, block: Block) -> None:
         known = self._fields.get(field.name)
-        # The new rows are missing in it.
+        # New rows may have no value in it.
         field = field.with_nullable(True)
         if known is None:
             self._fields[field.name] = field
@@ -197,7 +197,7 @@ def _wider(one: pa.DataType, other: pa.DataType, name: str, block: Block) -> pa.
 
 
 def _may_unify(one: pa.DataType, other: pa.DataType) -> bool:
-    """Whether to ask pyarrow, which would make bytes of strings, and floats of decimals."""
+    """Whether to ask pyarrow, which would turn strings into bytes, and decimals into floats."""
     return all(
         kind(one) == kind(other)
         for kind in (is_string, pa.types.is_binary, pa.types.is_large_binary)

@@ -13,7 +13,7 @@ from smotext_ray.errors import UserError
 def label_type(kind: pa.DataType) -> pa.DataType:
     """The type of staged labels: string, integer or bool.
 
-    Floats are integers: where labels are missing, other tools write 1 as 1.0.
+    Floats are read as integers: if labels are missing, other tools write 1 as 1.0.
     """
     if is_string(kind):
         return pa.string()

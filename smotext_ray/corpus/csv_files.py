@@ -35,7 +35,7 @@ def read_csv(
     path : str
     config : InputConfig
     delimiter : str
-        The one that the file's extension stands for.
+        The one that the file's extension implies.
 
     Yields
     ------
@@ -113,7 +113,7 @@ def _ragged(
 
 
 def _line_of(filesystem: fs.FileSystem, path: str, dialect: Dialect) -> int:
-    """The first line whose row has another number of cells."""
+    """The first line whose row has a different number of cells."""
     with open_bytes(filesystem, path) as stream:
         lines = io.TextIOWrapper(buffered(stream), dialect.encoding, newline="")
         rows = reader(lines, dialect, strict=False)

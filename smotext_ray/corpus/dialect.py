@@ -1,8 +1,8 @@
-"""The dialect of a csv file: delimiter, quoting and header, as told or found where it is sure.
+"""The dialect of a csv file: delimiter, quoting and header, as set, or detected if it is certain.
 
-No file says how it was written, and a wrong guess swallows rows in silence: a stray quote joins
-all lines up to the next one. So every quoted line is read strictly once, and where that leaves
-a doubt, the file is refused with the line and the setting that resolves it.
+No file says how it was written, and a wrong guess silently swallows rows: a stray quote joins all
+lines up to the next one. So every quoted line is read strictly once, and if that leaves a doubt,
+the file is refused with the line and the setting that resolves it.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ class Dialect:
     encoding : str
     delimiter : str
     quoting : {'quoted', 'backslash', 'none'}
-        What a quote is: around a cell, with quotes in it doubled or after a backslash; or text.
+        What a quote means: it encloses a cell, in which quotes are doubled or follow a backslash,
+        or it is text.
     names : tuple of str
-        The columns; nameless ones are numbered from 1.
+        The columns; unnamed ones are numbered from 1.
     has_header : bool
     lines_before : int
         Empty lines at the start, and Excel's ``sep=;``.
@@ -61,7 +62,7 @@ class Dialect:
 def find_dialect(
     filesystem: fs.FileSystem, path: str, config: InputConfig, delimiter: str
 ) -> Dialect:
-    """Find out how a file is written.
+    """Detect how a file is written.
 
     Parameters
     ----------
@@ -69,13 +70,12 @@ def find_dialect(
     path : str
     config : InputConfig
     delimiter : str
-        The one that the file's extension stands for.
+        The one that the file's extension implies.
 
     Raises
     ------
     UserError
-        If the columns that are asked for are not there with any delimiter, or a quote may have
-        swallowed rows.
+        If no delimiter gives the requested columns, or a quote may have swallowed rows.
     """
     info = filesystem.get_file_info(path)
     key = (filesystem.type_name, path, info.size, info.mtime_ns, config, delimiter)
@@ -92,7 +92,7 @@ MOST_KNOWN = 10_000
 
 
 class _Lines:
-    """The lines of a file from its first row on, again from there each time."""
+    """The lines of a file from its first row on; each iteration starts there again."""
 
     def __init__(self, filesystem: fs.FileSystem, path: str, config: InputConfig) -> None:
         self.filesystem, self.path = filesystem, path
@@ -165,7 +165,7 @@ def _delimiter(lines: _Lines, config: InputConfig, usual: str) -> tuple[str, lis
         fitting = [d for d, cells in firsts.items() if asked <= set(_names(cells, True))]
         if fitting:
             return fitting[0], firsts[fitting[0]]
-    # The one that splits lines into equally many cells, if it is not the usual one.
+    # The one that splits all lines into the same number of cells, if it is not the usual one.
     wide = {d: cells for d, cells in firsts.items() if len(cells) > 1 and _splits(lines, d)}
     if len(firsts[usual]) < 2 and len(wide) == 1:
         usual = next(iter(wide))
@@ -222,7 +222,7 @@ def _splits(lines: _Lines, delimiter: str) -> bool:
 
 
 def _looks_like_names(cells: list[str], lines: _Lines, delimiter: str) -> bool:
-    """Whether a line may be shown: names are short, and do not come again below."""
+    """Whether a line may be shown: names are short, and do not occur again below."""
     if len(set(cells)) < len(cells):
         return False
     if not all(re.fullmatch(r"[^\W\d][\w ./()#%-]{0,39}|", cell.strip()) for cell in cells):
@@ -236,7 +236,7 @@ def _looks_like_names(cells: list[str], lines: _Lines, delimiter: str) -> bool:
 
 
 def _doubt(lines: _Lines, dialect: Dialect, config: InputConfig) -> str | None:
-    """Where a quote that is no quote may have joined lines; None where nothing is in doubt."""
+    """Where a stray quote may have joined lines; None if there is no doubt."""
     label = config.label_column
     column = dialect.names.index(label) if label in dialect.names else None
     held: list[str] = []
@@ -255,7 +255,7 @@ def _doubt(lines: _Lines, dialect: Dialect, config: InputConfig) -> str | None:
     except csv.Error:
         return f"Line {begin} of {lines.path} has a quote that is not closed before the cell ends"
     for first, last, raw in joined:
-        # The row's own first or last line may look like a whole one, another one may not.
+        # One line of the row, its first or last, may look like a whole row; a second one may not.
         if sum(_is_row(line, dialect, column, labels) for line in raw) > 1:
             return (
                 f"A quote in line {first} of {lines.path} makes one cell of lines {first} to "

@@ -21,8 +21,8 @@ class RowDigest:
     """Digest of the texts, their order and their labels.
 
     A sum of hashes per label, so that it does not depend on how rows are split into blocks, nor on
-    whether a csv file's labels are read as strings or with their type. Not meant against somebody
-    who looks for collisions.
+    whether a csv file's labels are read as strings or with their type. Not meant to resist
+    deliberate collisions.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class RowDigest:
         Parameters
         ----------
         as_type : callable, optional
-            Maps the labels as they were added to labels of the corpus.
+            Maps labels as they were added to labels of the corpus.
         """
         sums: Counter[Any] = Counter()
         for label, number in zip(as_type(list(self._sums)), self._sums.values(), strict=True):

@@ -76,7 +76,7 @@ def split_ending(path: str) -> tuple[str | None, str | None]:
 
 
 def path_values(path: str, root: str) -> dict[str, str | None]:
-    """The columns that the directories between an input and its file stand for.
+    """The columns given by the ``key=value`` directories between an input and its file.
 
     Examples
     --------
@@ -151,7 +151,7 @@ def _without(config: InputConfig, told: dict[str, str | None]) -> InputConfig:
     some = next(iter(own.values()), None)
     if some is None:
         return config
-    # A column that is there anyway stands for the one of the path.
+    # A column of the file stands in for the one from the path.
     names = {role: own.get(role, some) for role in ("text", "label")}
     return config.model_copy(
         update={
@@ -164,7 +164,7 @@ def _without(config: InputConfig, told: dict[str, str | None]) -> InputConfig:
 
 
 def _with_path(block: Block, told: dict[str, str | None]) -> Block:
-    """The block with the columns of its path, unless the file has them itself."""
+    """The block with the columns from its path, unless the file itself has them."""
     table = block.table
     new = {name: value for name, value in told.items() if name not in table.column_names}
     for name, value in new.items():
@@ -182,7 +182,7 @@ def _read_parquet(filesystem: fs.FileSystem, path: str, config: InputConfig) -> 
 
 
 def with_struct_paths(block: Block, config: InputConfig) -> Block:
-    """The block with a column of its own for each asked one that is a path into a struct."""
+    """The block with a separate column for each required one that is a path into a struct."""
     table = block.table
     for name in _struct_paths(table.schema, config):
         column, *inner = name.split(".")
@@ -227,6 +227,6 @@ def _unreadable(
     if kind in ("csv", "tsv", "jsonl") and "UTF8" in str(error):
         encoding = find_encoding(filesystem, path, config.encoding)
         return not_in_encoding(filesystem, path, encoding)
-    # What pyarrow says of csv holds rows of the corpus.
+    # pyarrow's messages about csv quote rows of the corpus.
     detail = f" ({one_line(error)})" if kind == "parquet" or isinstance(error, OSError) else ""
     return f"{path} cannot be read as {kind}{detail}; the file may be truncated; regenerate it."

@@ -125,11 +125,11 @@ def block_of_rows(
 def _array(name: str, values: list[Any], known: pa.DataType | None, path: str) -> pa.Array:
     try:
         if known is not None and pa.types.is_integer(known):
-            # Told this type, pyarrow would cut fractions off.
+            # If given this type, pyarrow would drop fractions.
             return pa.array(values).cast(known)
         return pa.array(values, known)
-    # ArrowTypeError is a TypeError, ArrowInvalid and Unicode errors are ValueErrors. What they
-    # say holds values of the corpus.
+    # ArrowTypeError is a TypeError, ArrowInvalid and Unicode errors are ValueErrors. Their
+    # messages quote values of the corpus.
     except (TypeError, ValueError, OverflowError, NotImplementedError):
         kinds = sorted({_KINDS.get(type(value), "other") for value in values if value is not None})
         big = any(type(value) is int and abs(value) >= 2**53 for value in values)

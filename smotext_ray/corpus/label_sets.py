@@ -1,7 +1,7 @@
 """Rows with several labels each: read from lists, delimited strings or 0/1 columns, and back.
 
-In `corpus/` a row has the list of its labels, each once. The input's own label columns are kept as
-they are, next to it, so that original rows come back unchanged.
+In `corpus/` a row has the list of its labels, without duplicates. The input's own label columns are
+kept next to it, so that original rows are returned unchanged.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ def staged_label_type(config: InputConfig, schema: pa.Schema) -> pa.DataType:
 
 
 def read_label_sets(block: Block, config: InputConfig) -> pa.ListArray:
-    """The labels of each row of a block, in the order of the row, each once.
+    """The labels of each row of a block, in the row's order, without duplicates.
 
     Returns
     -------
     pyarrow.ListArray
-        Of strings or integers; null where the labels of a row are missing or one of them is.
+        Lists of strings or integers; null if a row's labels, or one of them, are missing.
 
     Raises
     ------
     UserError
-        If lists hold something else, or a label column holds anything but 0 and 1.
+        If lists contain other types, or a label column contains anything but 0 and 1.
     """
     if config.label_columns is not None:
         return _of_indicators(block, config.label_columns)
@@ -63,7 +63,7 @@ def read_label_sets(block: Block, config: InputConfig) -> pa.ListArray:
 
 
 def label_columns(sets: pa.Array, config: InputConfig, schema: pa.Schema) -> dict[str, pa.Array]:
-    """Sets of labels as the input writes them, in the `plain_type` of its columns.
+    """Sets of labels in the form of the input, in the `plain_type` of its columns.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def _of_strings(
             "input.label_delimiter splits strings; leave it out."
         )
     column = column.cast(pa.string())
-    # An empty cell of csv, which is null, is a row without a label.
+    # An empty csv cell, which is null, means a row without a label.
     no = np.zeros(len(column), bool)
     missing = no if is_written else column.is_null().to_numpy(zero_copy_only=False)
     rows, labels = label_pairs(pc.split_pattern(column, delimiter))
@@ -158,7 +158,7 @@ def _not_binary(name: str, block: Block) -> UserError:
 def _once_each(
     rows: NDArray[np.int64], labels: pa.Array, missing: NDArray[np.bool_]
 ) -> pa.ListArray:
-    """The lists of labels of all rows, of which those that are missing are null."""
+    """The lists of labels of all rows, without duplicates; missing ones are null."""
     codes = labels.dictionary_encode().indices.fill_null(0).to_numpy()
     pairs = rows * (int(codes.max(initial=0)) + 1) + codes
     first = np.sort(np.unique(pairs, return_index=True)[1])

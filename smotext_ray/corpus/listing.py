@@ -1,4 +1,4 @@
-"""The files of a listing: each real file once, and none that is not rows of a corpus."""
+"""The files of a listing: each real file once, and only those with rows of a corpus."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from smotext_ray.errors import UserError
 
 MANIFEST = "manifest.json"  # of a run
 SAVED = ("state.json", "dataset_info.json")  # by Dataset.save_to_disk
-# Tables above parquet: some of their files are old versions, or hold rows that were deleted.
+# Table formats over parquet: some of their files are old versions, or have deleted rows.
 TABLE_FORMATS = {"_delta_log": "Delta", ".hoodie": "Hudi"}
 
 
@@ -23,7 +23,7 @@ def check_listing(
     ----------
     filesystem : pyarrow.fs.FileSystem
     root : str
-        Where the listing began.
+        Where the listing started.
     infos : list of pyarrow.fs.FileInfo
         Sorted by path.
 
@@ -35,12 +35,12 @@ def check_listing(
     ------
     UserError
     """
-    if [info.path for info in infos] != [root]:  # a file that is named is meant
+    if [info.path for info in infos] != [root]:  # a file named explicitly is intended
         directories = _directories(root, infos)
         if filesystem.type_name == "local":
             directories = sorted({os.path.realpath(directory) for directory in directories})
         for directory in directories:
-            # A partition of a table is no table, and there may be thousands.
+            # A partition is not a table itself, and there may be thousands.
             if "=" not in os.path.basename(directory):
                 _check_directory(filesystem, directory)
     if filesystem.type_name != "local":
@@ -55,7 +55,7 @@ def check_listing(
 
 
 def _detour(path: str) -> tuple[bool, int]:
-    """Sorts a file before the links that lead to it, and short ways before long ones."""
+    """Sort key: a file before the links to it, and short paths before long ones."""
     return os.path.realpath(path) != path, len(path)
 
 

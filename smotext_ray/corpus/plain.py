@@ -1,8 +1,8 @@
-"""Any Arrow array as one that every kernel can work on, and back without loss.
+"""Convert any Arrow array to one that every kernel supports, and back without loss.
 
 pyarrow cannot filter, join or cast arrays of views, and extension types exist only in processes
-that have imported their library. So rows are staged in plain types (`plain_type`), and get the
-types of the input back in the result (`restored`).
+that have imported their library. So rows are staged in plain types (`plain_type`), and the result
+has the types of the input again (`restored`).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def plain(array: pa.Array) -> pa.Array:
 
 
 def restored(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    """A plain array in the type that it had before.
+    """A plain array in its original type.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def restored(array: pa.Array, kind: pa.DataType) -> pa.Array:
 def in_categories(array: pa.Array, kind: pa.DataType, categories: pa.Array) -> pa.Array:
     """A plain array as a dictionary with these categories first, in this order.
 
-    Values that are not among them follow in the order of the array.
+    Other values follow in the order of the array.
     """
     every = pa.concat_arrays([categories, array]).unique().drop_null()
     indices = pc.index_in(array, value_set=every)
@@ -104,7 +104,7 @@ def _plain_field(field: pa.Field) -> pa.Field:
 
 
 def _rebuilt(array: pa.Array, to: pa.DataType, change: Any) -> pa.Array:
-    """A nested array with changed children: `plain` ones, or ones of the children's types."""
+    """A nested array with converted children: `plain` ones, or ones of the target's types."""
 
     def child(values: pa.Array, kind: pa.DataType) -> pa.Array:
         return restored(values, kind) if change is None else change(values)
@@ -141,7 +141,7 @@ def _rebuilt(array: pa.Array, to: pa.DataType, change: Any) -> pa.Array:
 
 
 def _items(array: pa.Array, lengths: np.ndarray) -> pa.Array:
-    """The items of all lists in their order; `flatten` fails where extension types are nested."""
+    """The items of all lists in order; `flatten` fails on nested extension types."""
     starts = array.offsets.to_numpy()[: len(lengths)]
     ends = np.cumsum(lengths)
     at = np.repeat(starts - ends + lengths, lengths) + np.arange(lengths.sum())

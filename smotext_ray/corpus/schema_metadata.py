@@ -1,7 +1,7 @@
-"""The metadata of the input's schema: of several files, what they agree on.
+"""The metadata of the input's schema: for several files, what they agree on.
 
-Other libraries keep there what Arrow's types do not say: ``datasets`` the names of a ClassLabel,
-pandas its dtypes, every library its extension types.
+Other libraries store there what Arrow's types cannot express: ``datasets`` the names of a
+ClassLabel, pandas its dtypes, every library its extension types.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class SchemaMetadata:
             self._differing.add(name)
 
     def merged(self) -> Metadata | None:
-        """What all of them agree on; of pandas' metadata, the first one's."""
+        """What all of them agree on; for pandas' metadata, the first one's."""
         if not self._seen:
             return None
         kept: Metadata = {}
@@ -87,7 +87,7 @@ def features(metadata: Metadata | None) -> dict[str, Any]:
 def class_names(schema: pa.Schema, column: str) -> dict[int, str]:
     """The names of a column's integers, if it is a ClassLabel of ``datasets``; else empty.
 
-    Or a column of lists of these.
+    The column may also have lists of these.
     """
     feature = features(schema.metadata).get(column, {})
     if isinstance(feature.get("feature"), dict):

@@ -100,7 +100,7 @@ def find_files(path: str, told: TextFormat | None = None) -> Files | None:
         In directories (searched recursively) and for wildcards, names starting with ``.`` or ``_``
         are ignored. ``?`` is a wildcard in local paths only.
     told : str, optional
-        Format of files whose extension tells none.
+        Format of files without a known extension.
 
     Returns
     -------
@@ -138,7 +138,7 @@ def find_files(path: str, told: TextFormat | None = None) -> Files | None:
 
 
 def last_written(config: InputConfig) -> datetime | None:
-    """When a file of the input was last written; None for other inputs, and if none is there."""
+    """When a file of the input was last written; None for other inputs or without files."""
     if config.path.startswith(DEMO) or config.is_standard_input:
         return None
     try:
@@ -161,7 +161,7 @@ def _open_local(path: str) -> tuple[fs.FileSystem, str, list[str]]:
 def _open_uri(uri: str) -> tuple[fs.FileSystem, str, list[str]]:
     if uri.startswith("file:"):  # pyarrow rejects spaces in it
         return _open_local("/" + unquote(uri.removeprefix("file:")).lstrip("/"))
-    # After "?" come options of the store, such as its region.
+    # "?" is followed by options of the store, such as its region.
     location, mark, options = uri.partition("?")
     root, wildcards = _split_pattern(location, "*[")
     try:

@@ -53,11 +53,10 @@ def stage_corpus(
 
     Notes
     -----
-    The columns are ``id`` (int64 or string), ``text`` (string), ``label`` (string, integer, bool or
-    float; a list where rows have several), then every other column of the input under ``extra.``
-    and its own name; so are the label columns of several labels. Without an id
-    column, ``id`` is the 0-based row number in the input, counting bad rows too, so that users can
-    find the row.
+    The columns are ``id`` (int64 or string), ``text`` (string), ``label`` (string, integer or
+    bool; a list if rows have several), then every other column of the input as ``extra.`` plus its
+    own name, including the label columns if there are several labels. Without an id column, ``id``
+    is the 0-based row number in the input, counting bad rows too, so that users can find the row.
     """
     filesystem.create_dir(directory, recursive=True)
     for info in filesystem.get_file_info(fs.FileSelector(directory, allow_not_found=True)):
@@ -75,7 +74,7 @@ def stage_corpus(
 def without_other_columns(survey: CorpusSummary, config: InputConfig) -> CorpusSummary:
     """The survey as if the input had only text and label, so that nothing else is staged.
 
-    Both are plain columns without metadata: the values of a dictionary would be texts.
+    Both are plain columns without metadata, because dictionary values would be texts.
     """
     kind = plain_type(survey.schema.field(config.label_column).type)
     kinds = {config.text_column: pa.string(), config.label_column: kind}
@@ -134,7 +133,7 @@ def sampled_columns(
     Parameters
     ----------
     samples : pyarrow.Table
-        ``text``, and ``label`` or, in a corpus of rows with several, ``labels``.
+        ``text``, and ``label`` or, if rows have several, ``labels``.
     config, schema, categories
         As in `original_columns`.
     """
@@ -181,7 +180,7 @@ def staged_rows(
 
 
 def _cast_where(labels: pa.Array, kind: pa.DataType, good: pa.Array) -> pa.Array:
-    """The labels in their type; those of unusable rows, which may not fit, are null."""
+    """The labels in type ``kind``; those of unusable rows, which may not fit, are null."""
     return pc.if_else(good, labels, pa.scalar(None, labels.type)).cast(kind)
 
 

@@ -21,7 +21,7 @@ HOW = "pipe a csv or JSON lines file into the command, and again to resume it be
 def spooled() -> str:
     """The path of a file with all of standard input, which is read once per process.
 
-    The file has no name in any directory, so only this user can open it, and it is gone with the
+    The file has no name in any directory, so only this user can open it, and it disappears with the
     process, however that ends.
 
     Raises
@@ -45,13 +45,13 @@ def _file_of(stream: Any) -> Any:
 
 
 def find_format(path: str, encoding: str | None) -> TextFormat:
-    """What a file without a name holds: JSON lines if it begins with an object or list, else csv.
+    """The format of an unnamed file: JSON lines if it starts with an object or list, else csv.
 
     Parameters
     ----------
     path : str
     encoding : str or None
-        The one that was told.
+        The encoding from the settings, if any.
     """
     local = fs.LocalFileSystem()
     name = find_encoding(local, path, encoding)

@@ -62,13 +62,13 @@ class CorpusSummary:
     mean_characters : float
         Mean length of the valid texts.
     categories : dict of str to pyarrow.Array
-        The values of each column of dictionaries, in order.
+        The values of each dictionary column, in order.
     digest : str
-        Of the valid rows, see `RowDigest`.
+        Digest of the valid rows; see `RowDigest`.
     singletons : frozenset
         Labels of classes with several rows, but only one distinct text.
     warnings : tuple of str
-        Sentences about what may not be meant.
+        Sentences about what may be unintended.
     class_names : dict of int to str
         Names of the classes, if the labels are a ClassLabel of ``datasets``.
     is_multilabel : bool
@@ -168,7 +168,7 @@ def _singletons(
 
 
 def look_alikes(labels: Iterable[Any]) -> Iterator[str]:
-    """A sentence for each group of classes that a person may take for one."""
+    """A sentence for each group of classes that a reader may take for the same one."""
     groups: dict[str, list[str]] = {}
     for label in labels:
         groups.setdefault(alike(str(label)), []).append(str(label))
@@ -217,7 +217,7 @@ def _check_storable(schema: pa.Schema, config: InputConfig) -> None:
 
 
 def check_fitting(schema: pa.Schema, config: InputConfig) -> None:
-    """Read the input again: each value must fit the type that all of the input has in common.
+    """Read the input again, to check that each value fits its column's common type.
 
     Raises
     ------
@@ -293,7 +293,7 @@ def _bad_rows(tally: Tally, schema: pa.Schema, config: InputConfig) -> dict[str,
 
 
 def _as_type(values: list[Any], kind: pa.DataType) -> list[Any]:
-    """Values as they were counted, which for csv are strings, as those of a type."""
+    """Values as they were counted, which for csv are strings, converted to a type."""
     if not values:
         return []
     if isinstance(values[0], str):

@@ -24,7 +24,7 @@ EXAMPLES = 5
 
 @dataclass
 class Tally:
-    """Rows, labels and lengths of texts so far, and what is wrong with which rows."""
+    """Rows, labels and text lengths so far, and which rows are bad and why."""
 
     seen: int = 0
     good: int = 0

@@ -1,4 +1,4 @@
-"""Open text files: what they are packed with, and how their characters are encoded."""
+"""Open text files: detect their compression and character encoding."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ MARKS = (
 
 
 def open_bytes(filesystem: fs.FileSystem, path: str) -> Any:
-    """The unpacked bytes of a file.
+    """The uncompressed bytes of a file.
 
     Raises
     ------
     UserError
-        If the file is no text at all.
+        If the file is not text at all.
     """
     with filesystem.open_input_stream(path, compression=None) as stream:
         start = stream.read(16)
@@ -55,7 +55,7 @@ def buffered(stream: Any) -> Any:
 
 
 def find_encoding(filesystem: fs.FileSystem, path: str, told: str | None) -> str:
-    """The encoding of a file: as told, as its byte order mark says, or UTF-8.
+    """The encoding of a file: as set, as its byte order mark says, or UTF-8.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def find_encoding(filesystem: fs.FileSystem, path: str, told: str | None) -> str
 
 
 def not_in_encoding(filesystem: fs.FileSystem, path: str, encoding: str) -> str:
-    """What to say of a file that is not in the encoding that was expected.
+    """The error message for a file that is not in the expected encoding.
 
     Returns
     -------
@@ -116,5 +116,5 @@ def _guess(sample: bytes) -> str:
     # Others are rare, and hard to tell from these in short texts.
     found = from_bytes(sample, cp_isolation=["cp1251", "cp1250", "cp932", "gb18030", "euc_kr"])
     best = found.best()
-    # In short texts, it takes western Europe's for the similar cp1250.
+    # In short texts, it mistakes cp1252 for the similar cp1250.
     return "cp1252" if best is None or best.encoding == "cp1250" else str(best.encoding)

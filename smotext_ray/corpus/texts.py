@@ -63,7 +63,7 @@ def read_labeled_texts(
 
 
 def _as_class(label: Any) -> Any:
-    """A label as a run has it: where some are missing, other tools write 1 as 1.0."""
+    """A label as in a run: if some are missing, other tools write 1 as 1.0."""
     return int(label) if isinstance(label, float) and label.is_integer() else label
 
 

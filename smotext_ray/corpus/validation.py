@@ -13,7 +13,7 @@ from smotext_ray.corpus.label_sets import has_label_sets, read_label_sets
 from smotext_ray.errors import UserError
 from smotext_ray.tables import RESERVED, is_list, label_pairs
 
-NO_TEXT = "-"  # stands for a text that cannot be used, where no text may change what is visible
+NO_TEXT = "-"  # replaces an unusable text if no text may change what is visible
 
 # A row counts once, with the first reason that applies.
 REASONS = (
@@ -147,12 +147,12 @@ def _mask(bools: pa.Array) -> np.ndarray:
 
 
 def _is_blank(strings: pa.Array) -> np.ndarray:
-    # Separators, control and format characters: nothing that is seen.
+    # Only separators, control and format characters: nothing visible.
     return _mask(pc.match_substring_regex(strings, r"^[\pZ\p{Cc}\p{Cf}]*$").fill_null(False))
 
 
 def _has_blank(label: pa.Array) -> np.ndarray:
-    """The rows with a label that nobody sees."""
+    """The rows with an invisible label."""
     found = np.zeros(len(label), bool)
     rows, labels = label_pairs(label)
     if is_string(labels.type):

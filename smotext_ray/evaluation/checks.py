@@ -19,7 +19,7 @@ def embeddings(name: str, x: np.ndarray) -> np.ndarray:
 
 
 def same_width(**named: np.ndarray) -> list[np.ndarray]:
-    """Check each with `embeddings`; ValueError if their widths differ."""
+    """Check each array with `embeddings`; ValueError if their widths differ."""
     checked = [embeddings(name, x) for name, x in named.items()]
     if len({x.shape[1] for x in checked}) > 1:
         widths = ", ".join(f"{name} {x.shape[1]}" for name, x in named.items())

@@ -62,7 +62,7 @@ class EvaluationData:
 def read_held_out(
     run: Run, test: str, text_column: str | None = None, label_column: str | None = None
 ) -> LabeledTexts:
-    """Read the test texts and check that they suit this run.
+    """Read the test texts and check that they fit this run.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def read_held_out(
 
 
 def _names(labels: Sequence[Any], of_run: Sequence[Any]) -> list[str]:
-    """Labels of a table as those of a run, whose integers may be floats in older ones."""
+    """Labels of a table in the form of a run's; older runs may have floats for integers."""
     floats = {str(int(label)): str(label) for label in of_run if isinstance(label, float)}
     return [floats.get(str(label), str(label)) for label in labels]
 
@@ -112,7 +112,7 @@ def read_corpus(run: Run, file: str | None) -> LabeledTexts | None:
     ----------
     run : Run
     file : str or None
-        The table that the run was made from.
+        The table that the run was created from.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def read_corpus(run: Run, file: str | None) -> LabeledTexts | None:
     Raises
     ------
     UserError
-        If the table is missing, not needed, or not the one the run was made from.
+        If the table is missing, not needed, or not the one the run was created from.
     """
     if "text" in run.table("embeddings").schema.names:
         if file:
@@ -139,7 +139,7 @@ def read_corpus(run: Run, file: str | None) -> LabeledTexts | None:
     texts, labels = read_labeled_texts(file, *columns, EVERY_ROW)
     found = _names(labels or [], manifest.labels)
     wanted = {str(label): number for label, number in manifest.class_counts.items()}
-    # A release tells of the counts only roughly.
+    # A release has only noisy counts.
     is_exact = manifest.privacy is None or manifest.privacy.neighbors is None
     if is_exact and (Counter(found) != wanted or manifest.input.bad_rows):
         raise UserError(
@@ -197,7 +197,7 @@ def read_evaluation_data(
 
 
 def row_numbers(run: Run) -> dict[Any, int]:
-    """The number of each corpus row, by its id: its place among all, sorted by id."""
+    """The number of each corpus row by its id: its index when all rows are sorted by id."""
     manifest = Manifest.read(run)
     source = run.table("embeddings") if manifest.is_private else corpus_table(run, manifest)
     ids = source.to_table(columns=["id"]).sort_by("id")["id"]
@@ -207,7 +207,7 @@ def row_numbers(run: Run) -> dict[Any, int]:
 def _corpus_rows(
     run: Run, row_of: Mapping[Any, int], encode: Callable[[list[str]], np.ndarray]
 ) -> Rows:
-    """All rows of the corpus; those that the run did not need are encoded here."""
+    """All rows of the corpus; those that the run did not embed are encoded here."""
     corpus = corpus_table(run, Manifest.read(run)).to_table(columns=["id", "text", "label"])
     corpus, embedded = corpus.sort_by("id"), embeddings_table(run).to_table(["id", "embedding"])
     dim = embedded["embedding"].type.list_size
@@ -243,7 +243,7 @@ def parent_rows(samples: pa.Table, row_of: Mapping[Any, int]) -> np.ndarray:
 
 
 def new_samples(run: Run) -> pa.Table:
-    """The samples that are the synthetic rows of the result, or will be.
+    """The samples that are, or will be, the synthetic rows of the result.
 
     Raises
     ------

@@ -71,7 +71,7 @@ class Rows:
 
 
 def unencoded(texts: list[str], labels: list[str], dim: int) -> Rows:
-    """Rows whose embeddings of ``dim`` numbers are NaN until `encoded` fills them in."""
+    """Rows whose ``dim``-dimensional embeddings are NaN until `encoded` fills them in."""
     absent = np.full((len(texts), dim), np.nan, dtype=np.float32)
     return Rows(texts, absent, labels, has_embedding=False)
 
@@ -89,8 +89,8 @@ def encoded(rows: Rows, encode: Callable[[list[str]], np.ndarray]) -> Rows:
     ----------
     rows : Rows
     encode : callable
-        Maps texts to embeddings of shape (n, d); called at most once, with the distinct texts that
-        have none yet.
+        Maps texts to embeddings of shape (n, d); called at most once, with the distinct texts
+        without an embedding.
     """
     missing = np.flatnonzero(np.isnan(rows.embeddings).any(axis=1))
     if not len(missing):

@@ -85,9 +85,9 @@ def interval(values: Sequence[float], left_out: float = 0.0) -> Interval:
     """Mean of values and its two-sided 95% confidence interval, with n - 1 degrees of freedom.
 
     Independent values give Student's interval. Draws that each leave out a share of ONE sample
-    overlap, and so differ less than samples would: the delete-d jackknife [1]_ multiplies their
-    variance by ``(1 - left_out) / left_out`` instead of dividing it by their number, so that more
-    draws make the interval steadier and not narrower.
+    overlap, and so differ less than independent samples would. The delete-d jackknife [1]_
+    multiplies their variance by ``(1 - left_out) / left_out`` instead of dividing it by their
+    number, so more draws make the interval more stable but not narrower.
 
     Parameters
     ----------
@@ -117,12 +117,12 @@ def interval(values: Sequence[float], left_out: float = 0.0) -> Interval:
 
 
 def p_value(values: Sequence[float], left_out: float = 0.0) -> float:
-    """Two-sided p value of a mean of zero, by the test that belongs to `interval`.
+    """Two-sided p value for a mean of zero, by the test that corresponds to `interval`.
 
     Parameters
     ----------
     values, left_out
-        As of `interval`.
+        As in `interval`.
 
     Returns
     -------
@@ -186,14 +186,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def critical_difference(arms: int, sets: int) -> float:
-    """Difference of mean ranks from which two arms differ, by Nemenyi's test at 5% [1]_.
+    """Smallest significant difference of two arms' mean ranks, by Nemenyi's test at 5% [1]_.
 
     Parameters
     ----------
     arms : int, at least 2
-        Compared on every dataset.
+        Number of arms, compared on every dataset.
     sets : int, at least 1
-        Datasets.
+        Number of datasets.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Cleaning: find synthetic texts that lie among corpus texts of another class.
+"""Cleaning: find synthetic texts that lie among corpus texts of other classes.
 
 The rules are imbalanced-learn's edited nearest neighbors and Tomek links, used after SMOTE as in
 SMOTEENN and SMOTETomek. But the corpus is never cleaned, and each synthetic text is judged as if it
@@ -85,7 +85,7 @@ def cleaning_of(config: RunConfig, source: ds.Dataset, labels: Sequence[Any]) ->
 
 
 def cleaning_gib(config: RunConfig, source: ds.Dataset) -> float:
-    """Memory needed by `cleaning_of`."""
+    """Memory needed by `cleaning_of`, in GiB."""
     if config.gate.cleaning == "none":
         return 0.0
     return rows_gib(source.count_rows(), source.schema.field("embedding").type.list_size)

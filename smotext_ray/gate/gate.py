@@ -18,7 +18,7 @@ from smotext_ray.tables import matrix, sample_table
 
 
 class Gate:
-    """Plan rows with candidate texts -> one sample per row, accepted or rejected with a reason.
+    """Turns each plan row with candidate texts into a sample, accepted or rejected with a reason.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Gate:
         Has ``encode(texts, batch_size)``, which returns embeddings.
     config : RunConfig
     reference : ClassReference or LabelReference
-        Reference with the classes ``labels``; the latter where rows have several labels.
+        Reference for ``labels``; a LabelReference if rows have several labels.
     labels : sequence
     label_type : pyarrow.DataType
     cleaning : Cleaning, optional
@@ -66,7 +66,7 @@ class Gate:
         return sample_table(table, outcomes, self._label_type)
 
     def _judged(self, embeddings: np.ndarray, rows: list[dict[str, Any]]) -> list[_Judged]:
-        """What each candidate's embedding says of its labels."""
+        """What each candidate's embedding says about its labels."""
         if isinstance(self._reference, LabelReference):
             has = self._reference.has_labels(embeddings)
             return [self._with_labels(row, own) for row, own in zip(rows, has, strict=True)]
@@ -114,7 +114,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class _Judged:
-    """Whether a text has kept what its point is labeled with, and what a sample tells of that."""
+    """Whether a text has kept the labels of its point, and the columns that say so in a sample."""
 
     is_right: bool
     told: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The gate's reference where rows have several labels: is a text like those with a label?
+"""The gate's reference if rows have several labels: is a text similar to those with a label?
 
 One label against the rest, for each label: linear discriminant analysis with equal priors (Fisher,
 1936), as for classes, between the rows with the label and those without it.
@@ -26,11 +26,11 @@ class LabelReference:
     ----------
     means, rest : ndarray of shape (labels, d), float32
         Means of the rows with each label, and of those without it, whitened. For a label that every
-        row has, the rest is infinitely far.
+        row has, the rest is infinitely far away.
     whitener : ndarray of shape (d, d), float32
-        Transforms embeddings to unit covariance. It is that of all rows: the covariance within the
-        two sides of a label differs from it only along the line between their means, and so decides
-        alike (Sherman and Morrison's formula), but this one is the same for all labels.
+        Transforms embeddings to unit covariance, that of all rows. The covariance within the two
+        sides of a label differs from it only along the line between their means, so decisions are
+        the same (Sherman-Morrison formula), but this one is shared by all labels.
     fingerprints : ndarray of shape (rows,), int64, sorted
         Fingerprints of the corpus texts.
     """
@@ -81,7 +81,7 @@ def label_reference(
     sums : ndarray of shape (labels, d), float64
         Sums of their embeddings.
     rows : int
-        Number of all rows, those without a label too.
+        Number of all rows, including those without a label.
     total : ndarray of shape (d,), float64
         Sum of all embeddings.
     scatter : ndarray of shape (d, d), float64

@@ -39,6 +39,6 @@ REJECTED_IN_WORDS: dict[str, str] = {
 
 
 def rejected_in_words(is_multilabel: bool) -> dict[str, str]:
-    """The reasons in words, for rows of one class each or with several labels."""
+    """The reasons in words, for rows with one class or several labels each."""
     lost = {"wrong_class": "closer to texts without its label"}
     return REJECTED_IN_WORDS | (lost if is_multilabel else {})

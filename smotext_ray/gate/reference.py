@@ -77,7 +77,7 @@ def class_reference(
 
 
 def whitener_of(covariance: np.ndarray, rows: float) -> np.ndarray:
-    """What transforms embeddings to unit covariance; shape (d, d), float64.
+    """The matrix that transforms embeddings to unit covariance; shape (d, d), float64.
 
     Few rows cannot determine d x d values, so the covariance is shrunk toward a multiple of the
     identity, as if d more rows with isotropic variance had been seen.
@@ -94,18 +94,17 @@ def sum_up(
 ) -> tuple[ClassReference, list[int]]:
     """Compute the gate's reference, and the number of distinct texts per class.
 
-    In addition to sums, it holds two 64-bit hashes per row of the corpus, to detect copies and
-    distinct texts (`smotext_ray.utils.text`). Where there are no texts (epsilon), no text is known
-    to be a copy, and each row counts as a text of its own.
+    In addition to the sums, it keeps two 64-bit hashes per corpus row in memory, to detect copies
+    and distinct texts (`smotext_ray.utils.text`). Without texts (epsilon), no text is recognized
+    as a copy, and each row counts as a distinct text.
 
     Parameters
     ----------
     embeddings : pyarrow.dataset.Dataset
-        ``label, embedding``, of some rows of each class. In the covariance a row has the square
-        root of the weight with which it would stand for its class's other rows: with weight 1 the
-        covariance is another than that of all rows, with the full weight it depends more on which
-        rows they are, and either way fewer verdicts are those of all rows
-        (benchmarks/reference_rows.py).
+        ``label, embedding``, of some rows of each class. In the covariance a row has as its weight
+        the square root of its class's number of rows per embedded row. A weight of 1 would distort
+        the covariance, the full ratio would make it depend more on which rows were chosen, and
+        with either, fewer verdicts agree with those from all rows (benchmarks/reference_rows.py).
     labels : sequence
         Row i of the class means is for ``labels[i]``.
     corpus : pyarrow.dataset.Dataset
@@ -127,7 +126,7 @@ def sum_up(
 def count_texts(
     corpus: ds.Dataset, labels: Sequence[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and distinct texts per class or with each label, and the fingerprint of every text."""
+    """Rows and distinct texts per class or label, and the fingerprint of every text."""
     has_texts = "text" in corpus.schema.names
     counts = np.zeros(len(labels), np.int64)
     prints = [np.empty(0, np.int64)]
@@ -157,7 +156,7 @@ def batches(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], pa.Table]]:
     """Yield batches of rows, each with its rows' numbers and the indices of their labels.
 
-    A row is there once for each of its labels, of which each has one in a corpus of classes.
+    A row occurs once per label: just once in a corpus with one class per row.
     """
     code = {label: i for i, label in enumerate(labels)}
     for batch in table.to_batches(columns=["label", *columns]):

@@ -1,9 +1,9 @@
-"""Which rows the gate's reference is made of in classes that get no points.
+"""Choose the rows for the gate's reference, in classes that get no points.
 
-A class mean and the pooled covariance change little beyond some hundred rows of a class, so of a
-large class only the rows with the smallest hashes of their ids are taken. A hash depends on the id
-alone: any number of workers chooses the same rows, and so does a corpus that has grown, except for
-rows that new ones displace.
+A class mean and the pooled covariance change little beyond a few hundred rows per class, so only
+the rows of a large class with the smallest hashes of their ids are used. A hash depends only on
+the id, so the choice is the same with any number of workers, and when a corpus grows it changes
+only as far as new rows displace others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EVERY = np.iinfo(np.uint64).max
-HELD_ROWS = 1 << 20  # between two reductions
+HELD_ROWS = 1 << 20  # rows in memory between two reductions
 
 
 def last_hashes(
@@ -22,14 +22,14 @@ def last_hashes(
     is_whole: NDArray[np.bool_],
     most: int,
 ) -> NDArray[np.uint64]:
-    """The largest hash that a chosen row may have, in one pass over the corpus.
+    """The largest hash of a chosen row of each class, in one pass over the corpus.
 
-    Takes memory for ``most`` rows of each class that is not whole, and for a million others.
+    Needs memory for ``most`` rows of each class that is not whole, and for a million other rows.
 
     Parameters
     ----------
     rows : iterable of (ndarray of int64, ndarray of uint64)
-        Class indices and hashes of ids, of a part of the rows each, in any order.
+        Class indices and hashes of ids: each item for a part of the rows, in any order.
     is_whole : ndarray of bool, shape (classes,)
         Classes of which all rows are chosen.
     most : int

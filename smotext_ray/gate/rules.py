@@ -43,18 +43,18 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What the gate knows of one text that was decoded from a point.
+    """What the gate knows about one text decoded from a point.
 
     Attributes
     ----------
     text : str
     finish_reason : str
-        The engine's; ``"stop"`` where the text has come to its end.
+        The engine's; ``"stop"`` if the text is complete.
     cosine : float
-        Of the text's embedding to the point; NaN where it has none.
+        Of the text's embedding to the point; NaN if it has none.
     right_class : bool
-        Whether the text is nearest to its own class. Where rows have several labels: whether it
-        has kept the one that it was made for, and with ``gate.labels`` "reject" all others.
+        Whether the text is nearest to its own class. If rows have several labels: whether it has
+        kept the one that it was made for and, with ``gate.labels`` "reject", all others.
     unclean : bool
         Whether ``gate.cleaning`` would remove the text from the corpus.
     """
@@ -81,7 +81,7 @@ def choose_candidate(
     ----------
     candidates : sequence of Candidate, at least one
     parents : sequence of str
-        The texts that the point lies among.
+        The texts whose embeddings were mixed into the point.
     reference : ClassReference or LabelReference
     config : GateConfig
 
@@ -105,7 +105,7 @@ def why_rejected(
     reference: ClassReference | LabelReference,
     config: GateConfig,
 ) -> Reason | Literal[""]:
-    """The first check that a text fails, or "" where it fails none."""
+    """The first check that a text fails, or "" if it passes all."""
     text = candidate.text
     if not words(text):
         return "empty"
@@ -117,7 +117,7 @@ def why_rejected(
         return "copy_of_corpus"
     if any(overlap(text, parent) > config.max_parent_overlap for parent in parents):
         return "copy_of_parent"
-    if not candidate.cosine >= config.min_cosine:  # written so that NaN is rejected, too
+    if not candidate.cosine >= config.min_cosine:  # written so that NaN is rejected too
         return "low_similarity"
     if config.same_class and not candidate.right_class:
         return "wrong_class"

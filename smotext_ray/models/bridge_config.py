@@ -28,7 +28,7 @@ class BridgeConfig:
     encoder_dim : int
         Embedding dimension d.
     pooling, normalize, max_length
-        Encoder settings; other settings give other vectors.
+        Encoder settings that the vectors depend on.
     llm, llm_sha256, llm_hidden_size
         The same for the LLM that reads the soft tokens.
     soft_tokens : int
@@ -73,7 +73,7 @@ def read_bridge_config(directory: str | Path) -> BridgeConfig:
 
 
 def sizes_of(directory: str | Path) -> dict[str, int | str]:
-    """Settings that a training starting from a bridge inherits by default."""
+    """Settings that a training that starts from a bridge inherits by default."""
     config = read_bridge_config(directory)
     names = ("soft_tokens", "projector_hidden_size", "template", "lora_rank")
     return {name: getattr(config, name) for name in names}
@@ -114,7 +114,7 @@ def check_weights(directory: str | Path, config: BridgeConfig) -> None:
 
 
 def _check_adapter(directory: Path, rank: int) -> None:
-    """Reject LoRA layers that are missing or have another rank."""
+    """Reject LoRA layers that are missing or have the wrong rank."""
     for name in (ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE):
         if not (directory / name).exists():
             raise UserError(

@@ -25,9 +25,9 @@ class Decoder:
         Directory or hub name of a causal LLM.
     bridge : Bridge
     lora : Path, optional
-        Directory of the bridge, if it has LoRA layers for the LLM. They are added to its weights
-        in a checkpoint in the cache directory: vLLM would compute them next to the LLM at a third
-        of the speed on a CPU (benchmarks/lora_serving.py), and by many more kernels on a GPU.
+        Directory of the bridge, if it has LoRA layers for the LLM. They are merged into its
+        weights, in a checkpoint in the cache directory: as separate layers in vLLM, they would cut
+        the speed on a CPU to a third (benchmarks/lora_serving.py), and need many more GPU kernels.
     int8 : bool, default=False
         Run the LLM's layers in int8, from a checkpoint in the cache directory; LoRA layers are
         merged first.
@@ -36,14 +36,15 @@ class Decoder:
         is sure of the end.
     max_tokens : int, default=96
     **settings
-        Of the `Engine`: num_candidates, temperature, top_p, no_repeat_ngram, dtype,
+        Settings of the `Engine`: num_candidates, temperature, top_p, no_repeat_ngram, dtype,
         tensor_parallel_size, gpu_memory_utilization; and own_process, expected_texts (points)
-        and engines_per_gpu, which depend on who decodes and not on the run's configuration.
+        and engines_per_gpu, which depend on the caller, not on the run's configuration.
 
     Raises
     ------
     UserError
-        If the bridge was trained for an LLM of another width, or the engines do not fit on a GPU.
+        If the bridge was trained for an LLM of another hidden size, or the engines do not fit on a
+        GPU.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Decoder:
 
     @property
     def finished(self) -> int:
-        """Number of points decoded so far, in calls in progress too."""
+        """Number of points decoded so far, including those of calls in progress."""
         return self._engine.finished
 
     def decode(
@@ -137,7 +138,7 @@ class Decoder:
         return [result for result in results if result is not None]
 
     def _least_tokens(self, lengths: Sequence[float] | np.ndarray) -> list[int]:
-        # Of longer texts, what fits into max_tokens: the rest is needed to end a sentence.
+        # Only the part of a length that fits into max_tokens; the rest is needed to end a sentence.
         fitting = np.minimum(np.asarray(lengths, np.float64), self._max_tokens)
         return np.floor(self.min_length * fitting).astype(int).tolist()
 

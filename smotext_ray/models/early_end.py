@@ -1,4 +1,4 @@
-"""Keep an LLM from ending a text early, except where it is sure of the end."""
+"""Keep an LLM from ending a text early, unless it is sure of the end."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-ARGUMENT = "least_length"  # of vLLM's requests: the least number of tokens
+ARGUMENT = "least_length"  # of vLLM's requests: the minimum number of tokens
 SURE = 0.9
 
 
 def forbid_end(logits: torch.Tensor, rows: Sequence[int], ends: Sequence[int]) -> None:
     """Forbid the end tokens in some rows of logits, unless they have nearly all probability.
 
-    Where the LLM is sure of the end, what it would go on with are tokens that it has hardly learned
-    to use, such as "LEGATOLEGATO".
+    If the LLM is sure of the end, it could only continue with tokens that it has barely learned to
+    use, such as "LEGATOLEGATO".
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def forbid_end(logits: torch.Tensor, rows: Sequence[int], ends: Sequence[int]) -
     >>> logits.tolist()
     [[0.0, -inf, 0.5], [0.0, 9.0, 0.5]]
     """
-    import torch  # here, as the engine needs this module before it has set torch's environment
+    import torch  # here, because the engine imports this module before it sets torch's environment
 
     chosen = torch.tensor(rows, device=logits.device)
     end = torch.tensor(ends, dtype=torch.int64, device=logits.device)

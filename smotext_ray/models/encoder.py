@@ -12,7 +12,7 @@ from smotext_ray.config.choices import Pooling
 from smotext_ray.models.pretrained import load_pretrained
 from smotext_ray.utils.cpu import Dtype, cpu_dtype
 
-# A GPU is slow on small batches and a CPU is not, so a GPU's batches are counted in tokens.
+# A GPU, unlike a CPU, is slow on small batches, so its batches are measured in tokens.
 GPU_TOKENS_PER_TEXT = 512
 GPU_ROWS = 512
 
@@ -85,8 +85,8 @@ class Encoder:
         ----------
         texts : sequence of str, length n
         batch_size : int, default=32
-            Texts per batch. On a GPU, the number of 512-token texts: a batch is filled to that many
-            tokens, padding included, with at most 512 texts.
+            Texts per batch. On a GPU, a batch is filled to 512 times that many tokens, including
+            padding, with at most 512 texts.
 
         Returns
         -------

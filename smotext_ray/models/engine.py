@@ -64,9 +64,9 @@ class Engine:
         As in vLLM. Repetition penalties are not offered: with prompt embeddings they can crash the
         engine (vllm-project/vllm#57719).
     no_repeat_ngram : int, default=0
-        No sequence of this many tokens occurs twice in a text; 0: any may.
+        No sequence of this many tokens occurs twice in a text; 0: no limit.
     has_least_length : bool, default=False
-        Whether `generate` heeds ``least_tokens``.
+        Whether `generate` applies ``least_tokens``.
     dtype : str, default="auto"
         Dtype of weights and activations. "auto": bfloat16 on a GPU or CPU that supports it
         natively, float16 on other GPUs (compute capability below 8.0), and float32 on other CPUs,
@@ -141,7 +141,7 @@ class Engine:
         )
         processors: list[Any] = []
         if no_repeat_ngram:
-            # By name, as another process may have to import it.
+            # By name, because another process may have to import it.
             processors.append("smotext_ray.models.no_repeat:NoRepeatedNgram")
             self._extra[repetition.ARGUMENT] = no_repeat_ngram
         if has_least_length:
@@ -224,7 +224,7 @@ def _start(model: str, arguments: dict[str, Any], own_process: bool) -> Any:
 
 
 def _special_tokens(llm: Any) -> list[int]:
-    """Ids of the tokens that are no part of any text, sorted."""
+    """Ids of the special tokens, which are not part of any text; sorted."""
     added = getattr(llm.get_tokenizer(), "added_tokens_decoder", {})  # not that of Mistral's files
     # A tokenizer may have more tokens than the LLM, which vLLM refuses.
     size = llm.model_config.get_vocab_size()
@@ -255,7 +255,7 @@ def _nucleus_processor(p: float) -> type:
             """vLLM's arguments are not needed."""
 
         def is_argmax_invariant(self) -> bool:
-            return True  # so that it is called after the temperature
+            return True  # so that it is applied after the temperature
 
         def update_state(self, batch_update: Any) -> None:
             """Nothing to update: all requests have the same ``p``."""

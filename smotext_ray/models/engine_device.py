@@ -26,7 +26,7 @@ SEQUENCES_LARGE_GPU, LARGE_GPU = 1024, 70 * GIB
 # 1024 texts in flight: half a minute. Estimated from vLLM's source, not measured.
 EAGER_BELOW = 50_000  # prompts
 KV_BLOCK = 16  # tokens in a block of vLLM's cache on GPUs
-# Memory of an engine besides weights and cache: CUDA context, activations of the largest step,
+# Memory of an engine apart from weights and cache: CUDA context, activations of the largest step,
 # logits and CUDA graphs. A conservative estimate for LLMs up to 7B.
 WORKSPACE = 4 * GIB
 OWN_PROCESS = "VLLM_ENABLE_V1_MULTIPROCESSING"
@@ -99,8 +99,8 @@ def has_own_process(gpu: Gpu | None, asked: bool | None) -> bool:
     ----------
     gpu : Gpu or None
     asked : bool or None
-        None: as set in the environment; else yes on a GPU, where scheduling then overlaps with
-        computing, no on a CPU.
+        None: as set in the environment, otherwise yes on a GPU, where scheduling then overlaps
+        with computing, and no on a CPU.
     """
     if asked is not None:
         return asked
@@ -109,7 +109,7 @@ def has_own_process(gpu: Gpu | None, asked: bool | None) -> bool:
 
 @contextmanager
 def process_setting(own: bool) -> Iterator[None]:
-    """Set it for vLLM while one engine starts, without affecting other child processes."""
+    """Set vLLM's process mode while one engine starts, without affecting other child processes."""
     before = os.environ.get(OWN_PROCESS)
     os.environ[OWN_PROCESS] = "1" if own else "0"
     try:
@@ -167,7 +167,7 @@ def device_arguments(
         "enable_chunked_prefill": True,
         "enforce_eager": eager,
         "max_num_seqs": sequences,
-        # With a fixed cache size, vLLM only checks that this much is free when the engine starts.
+        # With a fixed cache size, vLLM only checks that this share is free when the engine starts.
         "gpu_memory_utilization": share,
     }
     if not eager and sequences > SEQUENCES:

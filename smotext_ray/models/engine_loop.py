@@ -1,6 +1,6 @@
 """Share one vLLM engine among many callers: prompts join the running batch.
 
-An engine that gets one block of prompts at a time runs nearly empty at the end of each, until its
+An engine that gets one block of prompts at a time is nearly idle at the end of each, until the
 longest text is done. Here one thread steps the engine and adds new prompts between steps, so that
 the next blocks fill the slots of finished texts.
 """
@@ -17,7 +17,7 @@ from smotext_ray.models.engine_watch import EngineWatch
 
 
 class EngineDead(Exception):
-    """The vLLM engine is dead; it takes a new process to recover."""
+    """The vLLM engine is dead; only a new process can recover."""
 
 
 class _Call:

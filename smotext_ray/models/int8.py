@@ -37,7 +37,7 @@ QUANTIZATION = {
 
 
 def write_int8(llm: str, output: Path) -> None:
-    """Write a checkpoint of the LLM with its layers' matrices rounded to int8.
+    """Write a checkpoint of the LLM with the matrices of its layers rounded to int8.
 
     Embeddings, norms, biases and the head stay in bfloat16.
 

@@ -1,7 +1,7 @@
 """A vLLM logits processor that keeps an LLM from ending a text too early.
 
-vLLM's own ``min_tokens`` forbids the end however probable it is, and then samples from what is
-left: see `smotext_ray.models.early_end.forbid_end`.
+vLLM's own ``min_tokens`` forbids the end however probable it is, and then samples from the
+remaining tokens: see `smotext_ray.models.early_end.forbid_end`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from smotext_ray.models.text_processor import TextProcessor
 
 
 class Begun(NamedTuple):
-    """A text with the least number of tokens, the tokens that may end it, and those so far."""
+    """A text in progress: its minimum number of tokens, possible end tokens, and tokens so far."""
 
     least: int
     ends: list[int]
@@ -26,12 +26,12 @@ class Begun(NamedTuple):
 class LeastLength(TextProcessor):
     """A vLLM logits processor: no text ends early, unless the LLM is sure of the end.
 
-    Each request names its length in ``SamplingParams.extra_args``; without one it is left alone.
+    Each request gives its length in ``SamplingParams.extra_args``; without one it is unaffected.
     """
 
     @staticmethod
     def begin(params: SamplingParams, prompt: list[int] | None, tokens: list[int]) -> Begun | None:
-        """The request's length, and what vLLM ends its text at."""
+        """The request's length, and the tokens at which vLLM ends its text."""
         least = (params.extra_args or {}).get(ARGUMENT, 0)
         return Begun(least, sorted(params.all_stop_token_ids), tokens) if least else None
 

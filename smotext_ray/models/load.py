@@ -105,6 +105,6 @@ def check_models(config: RunConfig) -> dict[str, dict[str, str]]:
 
 
 def _sha256_of_bridge(directory: Path) -> str:
-    # LoRA's config too: the same weights with another alpha give another LLM.
+    # LoRA's config too: the same weights with another alpha make a different LLM.
     files = (directory / name for name in (ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, WEIGHTS_FILE))
     return sha256_of([file for file in files if file.exists()])

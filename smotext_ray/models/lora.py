@@ -39,13 +39,13 @@ class PlainLora:
     Attributes
     ----------
     weights : dict of str to Tensor
-        By peft's names: A of shape (r, inputs) and B of shape (outputs, r) for each layer.
+        Keyed by peft's names: A of shape (r, inputs) and B of shape (outputs, r) for each layer.
     names : list of str
-        Of the layers, without the endings ``LORA_A`` and ``LORA_B``.
+        Names of the layers, without the endings ``LORA_A`` and ``LORA_B``.
     scale : float
         lora_alpha / r.
     transposed : bool
-        Whether the LLM keeps its weights as (inputs, outputs).
+        Whether the LLM stores its weights as (inputs, outputs).
     """
 
     weights: dict[str, torch.Tensor]
@@ -98,11 +98,11 @@ class Adapter(nn.Module):
         config.target_modules = sorted(config.target_modules or [])  # a set has no fixed order
         self._layers = [module for module in llm.modules() if isinstance(module, LoraLayer)]
         for layer in self._layers:
-            layer.cast_input_dtype_enabled = False  # autocast does this at half the cost
+            layer.cast_input_dtype_enabled = False  # autocast does the same at half the cost
 
     @contextmanager
     def computing(self, active: bool = True) -> Iterator[None]:
-        """Run the LLM with or without these layers inside the block."""
+        """Run the LLM with or without these layers during a ``with`` block."""
         if not self._layers:
             yield
             return
@@ -139,7 +139,7 @@ class Adapter(nn.Module):
     def load(self, directory: Path) -> None:
         """Load the layers' weights from a bridge's directory.
 
-        They may have a lower rank: additional ranks start like new layers, as no-ops.
+        They may have a lower rank: additional ranks start as no-ops, as new layers do.
 
         Raises
         ------
@@ -219,7 +219,7 @@ def read_plain_lora(directory: Path) -> PlainLora:
     Raises
     ------
     UserError
-        If they are missing or damaged, or an update of theirs is not just B @ A * alpha / r.
+        If they are missing or damaged, or one of their updates is not just B @ A * alpha / r.
     """
     try:
         config = json.loads((directory / ADAPTER_CONFIG_FILE).read_text())

@@ -1,7 +1,7 @@
-"""A vLLM logits processor that keeps an LLM from writing the same few tokens twice.
+"""A vLLM logits processor that keeps an LLM from repeating sequences of tokens.
 
 vLLM has repetition penalties, but they can crash its engine with prompt embeddings
-(vllm-project/vllm#57719), and they punish words that a text may well repeat.
+(vllm-project/vllm#57719), and they penalize words that a text may well repeat.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from smotext_ray.models.text_processor import TextProcessor
 class NoRepeatedNgram(TextProcessor):
     """A vLLM logits processor: no n-gram of a text's tokens occurs twice in it [1]_.
 
-    Each request names its n in ``SamplingParams.extra_args``; without one it is left alone.
+    Each request gives its n in ``SamplingParams.extra_args``; without one it is unaffected.
 
     References
     ----------

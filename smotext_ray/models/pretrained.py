@@ -8,7 +8,7 @@ from smotext_ray.errors import UserError
 
 
 def load_pretrained(kind: Any, name: str, **options: Any) -> Any:
-    """Call ``kind.from_pretrained``, without code or adapters of the model's repository.
+    """Call ``kind.from_pretrained``, without code or adapters from the model's repository.
 
     By default transformers asks on a terminal whether to run the code of a repository. An adapter
     next to the weights would be loaded by peft, which imports a module that the adapter names.

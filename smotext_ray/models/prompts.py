@@ -27,7 +27,7 @@ def template_token_ids(template: str, tokenizer: Any) -> tuple[list[int], list[i
         If it does not contain ``<xRAG>`` exactly once.
     """
     before, after = _split(template, "A bridge template", template, tokenizer)
-    # The model's start token, if it has one, comes before a template as before any text.
+    # The model's start token, if it has one, precedes the template as it precedes any text.
     start = [tokenizer.bos_token_id] if _adds_bos(tokenizer) else []
     return start + before, after
 

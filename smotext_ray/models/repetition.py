@@ -1,4 +1,4 @@
-"""Which tokens would repeat an n-gram of a text that is being written."""
+"""Which tokens would repeat an n-gram of a text in progress."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ ARGUMENT = "no_repeat_ngram"  # of vLLM's requests: the n of the n-grams
 
 
 class Seen:
-    """Which token has followed each sequence of ``n - 1`` tokens of a text that grows.
+    """Which tokens have followed each sequence of ``n - 1`` tokens in a growing text.
 
     Parameters
     ----------
     n : int, at least 2
     tokens : sequence of int
-        Read again at each call, and only what is new of it.
+        May grow between calls; each call reads only what is new.
 
     Examples
     --------

@@ -13,7 +13,7 @@ from smotext_ray.utils.cache import digest_of, made_once, sha256_of
 def merged_llm(llm: str, bridge: Path) -> str:
     """A checkpoint of the LLM with the bridge's LoRA layers added to its weights.
 
-    Created on first use and kept in the cache directory, under the digests of both.
+    Created on first use and kept in the cache directory, keyed by the digests of both.
     """
     from smotext_ray.models.lora import merge
 
@@ -31,7 +31,7 @@ def int8_llm(llm: str) -> str:
 
 
 def _source(llm: str) -> str:
-    """Names an LLM in the cache: by its weights, or by its hub name and revision."""
+    """Identifies an LLM in the cache: by its weights, or by its hub name and revision."""
     if Path(llm).is_dir():
         return digest_of(weight_files(Path(llm)))[:40]
     from transformers.utils import cached_file, extract_commit_hash

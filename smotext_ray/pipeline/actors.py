@@ -1,4 +1,4 @@
-"""Actors that run inside Ray: load once, then table in, table out.
+"""Actors that run inside Ray: each loads its models once, then maps tables to tables.
 
 Models and heavy libraries are imported in the constructors, so that scheduling the actors does not
 load them.
@@ -35,12 +35,12 @@ ENCODE_CHUNK = 512  # rows
 
 
 class EncodeActor:
-    """``id, text, label`` -> the same with ``embedding``; with epsilon, clipped and without texts.
+    """Adds ``embedding`` to ``id, text, label``; with epsilon, clipped and without texts.
 
     The last bits of an embedding depend on which texts share a batch. So rows are batched in the
     same chunks for any number of blocks and actors: files contain whole chunks, and a block is a
     file. A text that occurs several times in a chunk is embedded once. With epsilon, each text is a
-    batch of its own: no record may change another one's embedding.
+    batch of its own, because no record may affect the embedding of another.
     """
 
     def __init__(self, config: RunConfig, counter: Any) -> None:
@@ -78,7 +78,7 @@ class EncodeActor:
 
 
 class DecodeActor:
-    """Plan rows -> the same rows with the candidate texts of each point.
+    """Adds the candidate texts of each point to plan rows.
 
     ``points`` is the expected number of points for this decoder.
     """
@@ -98,9 +98,9 @@ class DecodeActor:
 
 
 class GateActor:
-    """Candidate texts -> one sample per row, accepted or rejected with a reason."""
+    """Turns each row of candidate texts into a sample, accepted or rejected with a reason."""
 
-    has_shown = False  # its first accepted texts
+    has_shown = False  # whether its first accepted texts were logged
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class GateActor:
     def _count(self, rows: list[dict[str, Any]]) -> None:
         samples: Counter[tuple[str, str]] = Counter()
         for row in rows:
-            is_error = row["status"] == "error"  # its reasons are unbounded
+            is_error = row["status"] == "error"  # whose reasons are arbitrary strings
             samples[row["status"], "" if is_error else row["reason"]] += 1
             if is_error:
                 facts = {"sample_ids": [row["sample_id"]], "reason": row["reason"]}
@@ -154,7 +154,7 @@ class GateActor:
 
 
 class WeightActor:
-    """A group of shards of texts -> one file of ``weights/``, written atomically."""
+    """Writes one file of ``weights/`` per group of shards of texts, atomically."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class WeightActor:
         self.counter = counter
 
     def nearest(self) -> Nearest | None:
-        """Another search than the plan's own; see `smotext_ray.plan.neighbors.other_texts`."""
+        """A replacement for the plan's search; see `smotext_ray.plan.neighbors.other_texts`."""
         return None
 
     def __call__(self, group: dict[str, str]) -> dict[str, str]:
@@ -185,7 +185,7 @@ class WeightActor:
 
 
 class PlanActor:
-    """A group of shards -> one plan file, written atomically.
+    """Writes one plan file per group of shards, atomically.
 
     ``weights`` is the directory of source weights, for a SMOTE variant.
     """
@@ -200,7 +200,7 @@ class PlanActor:
         self.counter = counter
 
     def nearest(self) -> Nearest | None:
-        """As in `WeightActor.nearest`."""
+        """See `WeightActor.nearest`."""
         return None
 
     def __call__(self, group: dict[str, str]) -> dict[str, str]:
@@ -236,7 +236,7 @@ REAL = Actors()
 
 
 def decode_points(table: pa.Table, decoder: Any) -> list[Candidates]:
-    """Decode the points of plan rows, as long as their parents if the decoder heeds lengths."""
+    """Decode the points of plan rows, with their parents' lengths if the decoder uses lengths."""
     points, seeds = matrix(table["point"]), table["seed"].to_pylist()
     if not getattr(decoder, "min_length", 0.0):
         return list(decoder.decode(points, seeds))

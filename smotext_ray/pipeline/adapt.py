@@ -1,4 +1,4 @@
-"""The stage that adapts the run's bridge to its own texts, once, before its first decoding."""
+"""The stage that adapts the run's bridge to its texts, once, before the first decoding."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("smotext_ray")
 
-MOST_TEXTS = 100_000  # drawn from the embedded ones: more than a GPU learns from in half an hour
-# Low rates: the bridge knows its encoder and LLM already, and learns a language alone.
+MOST_TEXTS = 100_000  # drawn from the embedded ones: more than a GPU trains on in half an hour
+# Low rates: the bridge already fits its encoder and LLM, and only has to learn the language.
 LEARNING_RATE, LORA_LEARNING_RATE = 3e-4, 1e-4
 TOKENS_PER_STEP = 1000
 BATCH_TOKENS_ON_GPU = 16_384
 
 
 def adapt_once(config: RunConfig, run: Run, manifest: Manifest, executor: Any) -> None:
-    """Adapt the bridge if the run wants that and has not done it.
+    """Adapt the bridge if the run is configured to and has not done so yet.
 
-    A kill leaves nothing that counts: the next process begins again, for the same minutes.
+    A killed adaptation leaves nothing behind: the next process starts again, for the same minutes.
     """
     if not config.adapt.minutes or "adapt" in manifest.stages:
         return
@@ -59,7 +59,7 @@ def adapt_bridge(config: RunConfig, run_uri: str, counter: Any) -> dict[str, Any
     config : RunConfig
     run_uri : str
     counter : actor handle
-        Told what is being done.
+        Is told about the progress.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def adapt_bridge(config: RunConfig, run_uri: str, counter: Any) -> dict[str, Any
 
 
 def training_config(config: RunConfig) -> TrainConfig:
-    """The training of an adaptation: the run's models, from the run's bridge."""
+    """Training settings of an adaptation: the run's models, starting from the run's bridge."""
     from smotext_ray.models.bridge_config import read_bridge_config
     from smotext_ray.models.encoder import default_device
     from smotext_ray.models.files import bridge_directory
@@ -119,9 +119,9 @@ def training_config(config: RunConfig) -> TrainConfig:
 
 
 def embedded_texts(run: Run, seed: int, most: int = MOST_TEXTS) -> tuple[list[str], np.ndarray]:
-    """The embedded texts of a run with their embeddings, by rising id; of more, a random draw.
+    """Embedded texts of a run with their embeddings, sorted by id; at most ``most``, at random.
 
-    Which ones depends on their ids and the seed, not on the files that they are in.
+    The choice depends on their ids and the seed, not on which files they are in.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Run a job until its table has every row once, and seal the table.
 
-A job is not trusted to say so: rows are counted in the files, before it runs and after.
+A job's own report is not trusted: rows are counted in the files, before and after it runs.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ log = logging.getLogger("smotext_ray")
 Facts = TypeVar("Facts")
 
 ATTEMPTS = 3
-# A client of a network file system may take this long to list what another one has written:
+# A client of a network file system may take this long to list what another client has written:
 # Linux's NFS client keeps a listing for up to a minute.
 LATE_SECONDS = 75.0
 POLL_SECONDS = 5.0
-SMALL = 1_000_000  # rows whose ids take no noticeable memory: counted in this process
+SMALL = 1_000_000  # up to here ids need little memory, so rows are counted in this process
 
 
 class RowsMissing(RuntimeError):
-    """A table lacks rows, or has others, after its job."""
+    """A table lacks rows, or has wrong ones, after its job."""
 
 
 def complete(
@@ -43,7 +43,7 @@ def complete(
     work: Callable[[str], Facts],
     nothing: Facts,
 ) -> Facts:
-    """Have a table written, or what is missing after a kill.
+    """Have a table written, or the rows that are missing after a kill.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def _names(run: Run, directory: str) -> list[str]:
 
 
 def _remove(run: Run, directory: str, names: list[str]) -> None:
-    """Remove files that no reader counts; of a private run, a second release of a row."""
+    """Remove files that no reader counts; in a private run they release a row a second time."""
     for name in names:
         run.check_lease()
         with suppress(FileNotFoundError):

@@ -47,7 +47,7 @@ def decode_directory(
     blocks = decode_blocks(rows_of_files, rows_per_block(config, most))
     decoders, gates = pools.decoder_pools(resources, config, blocks, held)
     if len(rows_of_files) == 1:
-        # Full rounds of blocks: with 4 blocks for 3 actors, two of them would idle.
+        # Full rounds of blocks: with 4 blocks for 3 actors, two would be idle in the second round.
         blocks = min(job.rows, math.ceil(blocks / decoders.actors) * decoders.actors)
     label_type = label_value_type(embeddings.schema.field("label").type)
     attempts = f"checkpoints/{job.name}-attempts"
@@ -131,8 +131,8 @@ def rows_per_block(config: RunConfig, decoders: Pool) -> int:
 def decode_blocks(rows_of_files: Sequence[int], rows_per_block: int) -> int:
     """Number of blocks to request from Ray Data, so that none exceeds a number of rows.
 
-    Ray Data splits each file into equally many. A job with more than `MOST_BLOCKS` such blocks gets
-    that many larger ones.
+    Ray Data splits each file into the same number of blocks. A job that would have more than
+    `MOST_BLOCKS` of them gets that many larger ones.
 
     Parameters
     ----------

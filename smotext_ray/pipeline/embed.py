@@ -37,7 +37,7 @@ log = logging.getLogger("smotext_ray")
 def embed_corpus(opened: Opened, executor: Executor = ON_RAY) -> Manifest:
     """Stage and embed the corpus, or what is missing; the caller holds the run's lease."""
     config, run = opened.config, opened.run
-    # Another process may have begun it since it was opened.
+    # Another process may have started the run since it was opened.
     manifest = existing_manifest(run)
     if manifest is None:
         manifest = _begun(opened)
@@ -54,7 +54,7 @@ def embed_corpus(opened: Opened, executor: Executor = ON_RAY) -> Manifest:
     run.clear(TO_EMBED)
     if manifest.is_private:
         release_corpus(config, run, manifest, executor)
-        log_to_run(run)  # the earlier log has facts of the corpus
+        log_to_run(run)  # the earlier log has facts about the corpus
     _reference(run, manifest, executor)
     return manifest
 
@@ -66,7 +66,7 @@ def rows_per_file(config: RunConfig, rows: int) -> int:
 
 
 def _begun(opened: Opened) -> Manifest:
-    """The manifest of a run that begins now."""
+    """The manifest of a run that starts now."""
     survey = opened.survey or survey_input(opened.config)
     facts = InputFacts(
         rows=survey.rows,
@@ -111,13 +111,13 @@ def _stage_corpus(opened: Opened, manifest: Manifest) -> None:
     stage_corpus(input_of(config), survey, run.fs, run.make("corpus"), rows_per_file=rows)
     write_input_schema(run, survey)
     manifest.input.files = len(run.table("corpus").files)
-    manifest.input.digest = None  # it would help to guess the texts of a run with epsilon
+    manifest.input.digest = None  # it would help an attacker guess the texts of a run with epsilon
     manifest.stages["corpus"] = StageFacts(rows=survey.rows, seconds=time.monotonic() - started)
     manifest.save(run)
 
 
 def _choose(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> None:
-    """Choose the rows to embed; a stage that is done is to be done again if any are missing."""
+    """Choose the rows to embed; if any are missing, stages recorded as done are run again."""
     if "choose" in manifest.stages:
         return
     started = time.monotonic()
@@ -131,7 +131,7 @@ def _choose(config: RunConfig, run: Run, manifest: Manifest, executor: Executor)
 
 
 def choose(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> int:
-    """Write the rows that are to be embedded to ``to_embed/``; their number."""
+    """Write the rows to embed to ``to_embed/``, and return their number."""
     points = {*wanted_texts(manifest.effective_config, manifest), *manifest.planned()}
     rows = manifest.input.rows
     if not manifest.is_multilabel:
@@ -182,12 +182,12 @@ def embed_files(
     Returns
     -------
     int or None
-        Number of actors that did; None if all rows were there.
+        Number of actors that worked on it; None if no row was missing.
 
     Raises
     ------
     RowsMissing
-        If not every row that is to have an embedding has one then.
+        If rows that should have an embedding still have none afterwards.
     """
     directory = CLIPPED if has_epsilon(config) else "embeddings"
     work = EmbedJob(name=job, files=files, directory=directory, rows=manifest.embedded_rows)

@@ -1,4 +1,4 @@
-"""What the stages need of an executor, which runs them on Ray or in this process."""
+"""The interface of an executor, which runs the stages on Ray or in this process."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from smotext_ray.utils.cpu import Dtype
 
 
 class Executor(Protocol):
-    """Carries out the stages; knows nothing of their order, nor of the manifest.
+    """Carries out the stages; knows neither their order nor the manifest.
 
-    Every job may be killed and called again: what is written whole is kept, the rest is made.
+    Every job may be killed and called again: complete files are kept, and the rest is redone.
     """
 
     @property
     def actors(self) -> Actors:
-        """The classes that do the work."""
+        """The actor classes that do the work."""
 
     def encoder_dtype(self, config: RunConfig) -> Dtype:
-        """What ``encoder.dtype=auto`` means here.
+        """The dtype that ``encoder.dtype=auto`` stands for here.
 
         Raises
         ------
@@ -33,7 +33,7 @@ class Executor(Protocol):
         """
 
     def call(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        """The function's result; it may take memory that grows with the corpus."""
+        """Call a function, which may need memory that grows with the corpus."""
 
     def embed(self, config: RunConfig, run: Run, job: EmbedJob, done: str) -> int:
         """Embed the rows that are not done.
@@ -53,21 +53,21 @@ class Executor(Protocol):
         """
 
     def adapt(self, config: RunConfig, run: Run, rows: int) -> dict[str, Any]:
-        """Adapt the bridge to the run's embedded texts, of which there are ``rows``.
+        """Adapt the bridge to the run's embedded texts; ``rows`` is their number.
 
         Returns
         -------
         dict
-            As `smotext_ray.pipeline.adapt.adapt_bridge`.
+            See `smotext_ray.pipeline.adapt.adapt_bridge`.
         """
 
     def plan(self, config: RunConfig, run: Run, job: PlanJob) -> list[dict[str, str]]:
-        """Write the file of each group.
+        """Write one file per group.
 
         Returns
         -------
         list of dict
-            The actor's row of each file, by file name.
+            The row that the actor returned for each file, sorted by file name.
         """
 
     def decode(self, config: RunConfig, run: Run, job: DecodeJob, done: str) -> JobFacts:

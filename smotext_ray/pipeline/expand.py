@@ -68,7 +68,7 @@ def expand(
     Parameters
     ----------
     uri : str
-        The run directory. Work in progress there is finished first.
+        The run directory. An unfinished run is finished first.
     request : ExpansionRequest
     overrides : sequence of str
         ``section.key=value``, for settings that a run may change.
@@ -96,7 +96,7 @@ def expand(
         )
     opened = open_checked(config, uri, executor)
     with hold(opened.run, "expand"):
-        # Only now: another process may have begun or finished an expansion in the meantime.
+        # Read under the lease: another process may just have started or finished an expansion.
         manifest = Manifest.read(opened.run)
         if not manifest.is_finished(config):
             log.info("%s is not finished; finishing it first", uri)
@@ -116,7 +116,7 @@ def _finish(
 ) -> Manifest:
     run = opened.run
     if request.on_singleton_class and manifest.last_expansion is not None and manifest.is_expanding:
-        # It may be what the expansion stopped at.
+        # A singleton class may be what stopped the expansion.
         manifest.last_expansion.on_singleton_class = request.on_singleton_class
         manifest.save(run)
     manifest = embed_corpus(opened, executor)
@@ -125,7 +125,7 @@ def _finish(
 
 
 def _begin(request: ExpansionRequest, opened: Opened, manifest: Manifest) -> bool:
-    """Stage the new rows and note the expansion; False if there is nothing to do."""
+    """Stage the new rows and record the expansion; False if there is nothing to do."""
     config, run = opened.config, opened.run
     files = [] if manifest.is_private else corpus_files(run, manifest)
     found = _stage(request, config, run, manifest, files) if files else NewRows()
@@ -161,9 +161,9 @@ def _stage(
 
 
 def _check_own(run: Run, manifest: Manifest) -> None:
-    """Reject an input that only a manifest names that someone else may have written.
+    """Reject an input named only by a manifest that someone else may have written.
 
-    Whoever can write it could have any file of this user read into their run.
+    Whoever can write the manifest could have any file of this user read into their run.
     """
     if not is_own(run):
         raise UserError(
@@ -204,7 +204,7 @@ def _is_idle(entry: Expansion, manifest: Manifest) -> bool:
 
 
 def _note(entry: Expansion, run: Run, manifest: Manifest, found: NewRows) -> None:
-    """Record the expansion, and that its stages must be run."""
+    """Record the expansion, and that its stages must run again."""
     counts = Counter(manifest.class_counts)
     counts.update(found.class_counts)
     ordered = dict(sorted(counts.items(), key=lambda item: str(item[0])))

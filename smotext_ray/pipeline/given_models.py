@@ -23,9 +23,9 @@ def given_models(
     models: dict[str, dict[str, str]],
     nearest: Nearest | None = None,
 ) -> Actors:
-    """The real stages, with these models in place of those that the settings name.
+    """The real stages, with these models instead of those named in the settings.
 
-    Each is asked for when a stage needs it: a finished run needs none.
+    Each is requested only when a stage needs it: a finished run needs none.
 
     Parameters
     ----------

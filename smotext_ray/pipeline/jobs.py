@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True)
 class EmbedJob:
-    """Rows of the corpus to embeddings, one row each.
+    """Turn rows of the corpus into embeddings, one row each.
 
     Attributes
     ----------
@@ -20,7 +20,7 @@ class EmbedJob:
     directory : str
         Directory of the run to write to, which may hold some of the rows.
     rows : int
-        Number of rows that the directory is to have.
+        Number of rows that the directory should have.
     """
 
     id_column: ClassVar[str] = "id"
@@ -33,14 +33,14 @@ class EmbedJob:
 
 @dataclass(frozen=True)
 class PlanJob:
-    """Groups of shards to plan files, or to files of source weights, one file each.
+    """Turn groups of shards into plan files, or files of source weights, one file each.
 
     Attributes
     ----------
     actor : class
         Maps a group to a row of at least ``file`` and ``sha256``.
     arguments : mapping
-        For the actor's constructor, besides ``config``, ``run_uri`` and ``counter``.
+        For the actor's constructor, in addition to ``config``, ``run_uri`` and ``counter``.
     groups : list of dict
         See `smotext_ray.pipeline.plan_files.group_item`.
     stage : str
@@ -61,7 +61,7 @@ class PlanJob:
 
 @dataclass(frozen=True)
 class DecodeJob:
-    """Plan rows to samples, one row each: decoded, then judged by the gate.
+    """Turn plan rows into samples, one row each: decoded, then judged by the gate.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class DecodeJob:
     actor : class
         The decoder.
     arguments : mapping
-        For the decoder's constructor, besides ``config``, ``counter`` and ``points``.
+        For the decoder's constructor, in addition to ``config``, ``counter`` and ``points``.
     """
 
     id_column: ClassVar[str] = "sample_id"

@@ -1,6 +1,6 @@
 """The stages in this process: one actor of each kind, block by block, without Ray.
 
-A block's rows are written whole, and skipped when the job is called again.
+A block's rows are written all at once, and skipped when the job is called again.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from smotext_ray.tables import label_value_type
 from smotext_ray.utils.bars import polled_bar
 from smotext_ray.utils.cpu import Dtype
 
-DECODE_ROWS = 2048  # of a block, which is what a kill loses
+DECODE_ROWS = 2048  # per block, the unit of work lost when killed
 
 
 @dataclass(frozen=True)
 class Local:
-    """An `Executor` in this process, for inputs that are small."""
+    """An `Executor` in this process, for small inputs."""
 
     actors: Actors = REAL
 
@@ -96,12 +96,12 @@ class LocalCounter:
         self._decoder: Any = None
 
     def follow(self, decoder: Any) -> None:
-        """Count the decoder's points as they finish, if it reports them: a block has many."""
+        """Count the decoder's points as they finish, if it reports them, as a block has many."""
         if hasattr(decoder, "finished"):
             self._decoder, self._before = decoder, decoder.finished
 
     def rows(self) -> int:
-        """Rows so far, for a bar; those that are only decoded too."""
+        """Rows so far, for a progress bar, including those decoded but not yet judged."""
         decoded = 0 if self._decoder is None else self._decoder.finished - self._before
         return max(decoded, self.counter.get()[0])
 
@@ -116,7 +116,7 @@ class _Method:
 
 @contextmanager
 def _logged(stage: str, rows: int) -> Iterator[LocalCounter]:
-    """Log a stage as the cluster's progress does; yields its counter."""
+    """Log a stage in the same way as on a cluster; yields its counter."""
     counter, started = LocalCounter(), time.monotonic()
     log_begin(stage, rows, before=0)
     with polled_bar(stage, rows, counter.rows):
@@ -155,7 +155,7 @@ def _keep(run: Run, table: pa.Table, directory: str, id_column: str) -> None:
         return
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
-    # Ids may hold what no file name may.
+    # Ids may contain characters that are not allowed in file names.
     first = hashlib.sha256(repr(table[id_column][0].as_py()).encode()).hexdigest()
     name = f"block-{first[:16]}-{uuid.uuid4().hex[:12]}.parquet"
     run.write(sink.getvalue().to_pybytes(), *directory.split("/"), name)

@@ -1,7 +1,7 @@
 """Which rows of the corpus are embedded: those that a later stage reads.
 
 The plan reads the classes that get points, the gate some rows of each class. All rows are needed
-where points or verdicts depend on every class: a SMOTE variant, cleaning, epsilon.
+if points or verdicts depend on every class: a SMOTE variant, cleaning, epsilon.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from smotext_ray.run.written import written_rows
 from smotext_ray.tables import count_labels, label_value_type
 from smotext_ray.utils.hashes import id_hashes
 
-SORTED_BYTES = 1 << 26  # of rows that are sorted at a time
+SORTED_BYTES = 1 << 26  # size of the rows sorted at a time
 
 
 @dataclass
 class ChosenRows:
-    """The rows of ``embeddings/``, and the files of those that are missing there.
+    """The rows that ``embeddings/`` should have, and the files of those that are missing.
 
     Attributes
     ----------
     counts : Counter
-        Rows per class that have an embedding, or get one.
+        Rows per class that have or will get an embedding.
     missing : int
-        Rows that have none yet.
+        Number of rows without an embedding so far.
     files : list of str
-        Those of the missing rows, in ``to_embed/``.
+        Files of the missing rows, in ``to_embed/``.
     """
 
     counts: Counter[Any] = field(default_factory=Counter)
@@ -49,7 +49,7 @@ class ChosenRows:
 
 
 def whole_classes(config: RunConfig, labels: Collection[Any], points: Collection[Any]) -> set[Any]:
-    """The classes of which every row is embedded, in a corpus of rows of one class each.
+    """The classes of which every row is embedded, in a corpus with one class per row.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def whole_classes(config: RunConfig, labels: Collection[Any], points: Collection
     labels : collection
         All classes.
     points : collection
-        Classes that get points, or have got some.
+        Classes that get points or already have some.
     """
     sees_others = config.plan.variant != "smote" or config.gate.cleaning != "none"
     return set(labels if sees_others or config.privacy.epsilon is not None else points)
@@ -83,7 +83,7 @@ def choose_rows(
     """Write the rows that are needed and have no embedding to ``to_embed/``.
 
     Reads the ids and labels of the corpus, then its texts. Takes 24 bytes of memory per embedded
-    row, and otherwise none that grows with the corpus.
+    row; nothing else grows with the corpus.
 
     Parameters
     ----------
@@ -101,8 +101,8 @@ def choose_rows(
 
     Notes
     -----
-    Equal texts stand next to each other as far as memory allows, so that an encoder which is given
-    a file embeds them once.
+    Equal texts are placed next to each other as far as memory allows, so that an encoder that gets
+    the file embeds them once.
     """
     embedded = _embedded(run)
     kind = label_value_type(run.table("corpus").schema.field("label").type)
@@ -133,7 +133,7 @@ def _last_hashes(
 ) -> NDArray[np.uint64]:
     most = manifest.config.gate.reference_rows
     counts = manifest.class_counts
-    # A row with several labels tells of those that it has not, too.
+    # A row with several labels also says something about the labels that it lacks.
     is_whole = np.array(
         [manifest.is_multilabel or label in whole or counts[label] <= most for label in counts],
         bool,

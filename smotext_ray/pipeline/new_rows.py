@@ -127,7 +127,7 @@ class _Seen:
         self.added: set[int] = set()
 
     def keep_unseen(self, table: pa.Table, found: NewRows) -> pa.Table:
-        """Yield the new rows with new ids, and count them."""
+        """The new rows, with new ids if the run numbers its rows; counts them in ``found``."""
         said = _said(table)
         names = said if self.numbered else _names(table["id"])
         place = np.minimum(np.searchsorted(self.names, names), len(self.names) - 1)
@@ -168,7 +168,7 @@ def _hashes(strings: Sequence[str]) -> np.ndarray:
 
 
 def _is_from_text(kind: pa.DataType) -> bool:
-    """Whether csv may have been read as this type; whether its cells fit is checked after."""
+    """Whether csv cells may be read as this type; whether they fit is checked later."""
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
 
 

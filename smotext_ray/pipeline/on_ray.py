@@ -1,4 +1,4 @@
-"""The stages on Ray: pools of actors that may end, and tasks."""
+"""The stages on Ray: pools of actors that may crash, and tasks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from smotext_ray.utils.cpu import Dtype, cpu_dtype
 
 @dataclass(frozen=True)
 class OnRay:
-    """An `Executor` on the cluster of ``RAY_ADDRESS``, or on a Ray of this machine."""
+    """An `Executor` on the cluster at ``RAY_ADDRESS``, or on a local Ray."""
 
     actors: Actors = REAL
 
@@ -93,7 +93,7 @@ ON_RAY = OnRay()
 
 
 def _in_planners(config: RunConfig, run: Run, job: PlanJob) -> list[dict[str, str]]:
-    """Write the file of each group, spread over a pool of planners."""
+    """Write one file per group, spread over a pool of planners."""
     import ray
 
     resources = session.connect(config.resources.gpu_type)

@@ -82,9 +82,9 @@ def plan_again(
     entry: Round,
     executor: Executor = ON_RAY,
 ) -> dict[str, str]:
-    """Write the files of a planned round that are missing; their digests by name.
+    """Write the missing files of a planned round, and return their digests by name.
 
-    They are those of the manifest, unless the run has been expanded since.
+    The digests equal those in the manifest, unless the run has been expanded since.
     """
     before = sum(other.points for other in manifest.rounds if other.round < entry.round)
     groups = _groups(config, entry.planned, entry.round, before)
@@ -99,10 +99,10 @@ def plan_again(
 def _groups(
     config: RunConfig, to_plan: Mapping[Any, int], round_: int, first: int
 ) -> list[list[Shard]]:
-    """The shards of each file of a round, whose first sample id is ``first``."""
+    """The shards of each file of a round that starts with the sample id ``first``."""
     points = sum(to_plan.values())
     files = math.ceil(points / config.resources.plan_points_per_file)
-    # Files of equal size: Ray Data splits each into equally many blocks, regardless of its size.
+    # Files of equal size: Ray Data splits each into the same number of blocks, whatever its size.
     return shards(to_plan, round_, first, math.ceil(points / files))
 
 
@@ -131,14 +131,14 @@ def settle_targets(
     manifest: Manifest,
     executor: Executor = ON_RAY,
 ) -> None:
-    """Settle how many new texts each class is to get, and weigh its texts if the variant does.
+    """Determine how many new texts each class gets, and weigh its texts for a SMOTE variant.
 
     Classes without anything to interpolate are skipped; this is known only from the embeddings.
 
     Raises
     ------
     UserError
-        For a class of one distinct text, unless it is to be skipped.
+        For a class with one distinct text, unless such classes are skipped.
     """
     counts = manifest.class_counts
     kept, warnings = check_class_sizes(
@@ -171,7 +171,7 @@ def _plan_job(
     items: list[dict[str, str]],
     executor: Executor,
 ) -> PlanJob:
-    """The job that writes a file per group, by one task or a pool."""
+    """The job that writes a file per group, in one task or a pool."""
     points: Counter[Any] = Counter()
     for shard in chain.from_iterable(groups):
         points[shard.label] += shard.stop - shard.start
@@ -210,7 +210,7 @@ def fits_one_task(counts: Mapping[Any, int], points: Mapping[Any, int], dim: int
 
 
 def planner_gib(corpus: int, classes: int, dim: int) -> float:
-    """Memory of a planner, from all embedded rows and those of the classes of its largest file.
+    """Memory of a planner in GiB, given all embedded rows and those of its largest file's classes.
 
     Includes libraries, embeddings not kept on disk, and per-row data (benchmarks/growth.py measures
     the memory of planners).
@@ -229,13 +229,13 @@ def _weigh(
     points: dict[Any, int],
     executor: Executor,
 ) -> tuple[WeightFacts, dict[Any, int]]:
-    """Write a variant's source weights of the classes that get points.
+    """Write a variant's source weights for the classes that get points.
 
     Returns
     -------
     facts : WeightFacts
     sources : dict of label to int
-        Number of texts per class that a point may start from.
+        Number of texts per class that points may start from.
     """
     started = time.monotonic()
     counts = manifest.class_counts

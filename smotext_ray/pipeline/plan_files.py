@@ -36,16 +36,16 @@ def group_item(
     run_round, number : int
     group : list of Shard
     made_of : str
-        What else the points depend on, see `plan_source`. The file's name has a digest of all, so
-        that a file left by another plan is not taken for this one.
+        What else the points depend on; see `plan_source`. The file's name has a digest of all of
+        it, so that a file left by another plan is not mistaken for this one.
     """
     return _item(f"round-{run_round}", number, group, made_of)
 
 
 def plan_source(config: RunConfig, manifest: Manifest) -> str:
-    """All that the points of a shard depend on, except the texts, which a run never changes."""
+    """Everything that a shard's points depend on, except the texts, which never change in a run."""
     used = config.model_dump(mode="json", include={"plan", "neighbors", "privacy"})
-    # They decide how many points there are, which the shards tell.
+    # These only determine the number of points, which is part of the shards.
     for key in ("max_rounds", "expected_acceptance", "sampling_strategy"):
         del used["plan"][key]
     if not manifest.is_multilabel:
@@ -121,10 +121,10 @@ class PlanWriter:
 def labels_together(
     run: Run, config: RunConfig, points: Mapping[Any, int]
 ) -> dict[Any, dict[Any, float]]:
-    """Of the first points that are made for each label, the share with each other label.
+    """The share of the points made for each label that has each of the other labels.
 
-    Those of round 1, at most `TOLD_POINTS` for a label, which are planned here and not kept. Of
-    more, the share is a mean over as many draws.
+    From the first points of round 1, at most `TOLD_POINTS` per label, which are planned here and
+    not kept. For a label with more points, the share is an estimate from these.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def labels_together(
 def write_groups(
     run: Run, config: RunConfig, items: list[dict[str, str]], weights: str | None
 ) -> list[dict[str, str]]:
-    """Write a file for each `group_item`, in this process; rows of ``file`` and ``sha256``."""
+    """Write a file per `group_item`, in this process; returns rows of ``file`` and ``sha256``."""
     write = PlanWriter(run, config, weights)
     return [{"file": item["file"], "sha256": write(**item)[0]} for item in items]
 
@@ -187,7 +187,7 @@ def weight_shards(
     ----------
     config : RunConfig
     counts : mapping of label to int
-        Rows of each class, an upper bound of its texts.
+        Rows of each class, an upper bound for the number of its texts.
     points : mapping of label to int
         Points of the classes that get any.
     """
@@ -248,7 +248,7 @@ class WeightWriter:
 
 
 def _existing(run: Run, *parts: str) -> bytes | None:
-    """A file that was written before; None if there is none, or a power failure has torn it."""
+    """A file that was written before; None if there is none or a power failure truncated it."""
     if not run.has(*parts):
         return None
     content = run.read(*parts)

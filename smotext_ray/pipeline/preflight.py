@@ -31,17 +31,17 @@ WHOLE_SECOND = timedelta(seconds=1)  # the precision of times in manifests
 
 @dataclass(frozen=True)
 class Opened:
-    """A run that may be worked on.
+    """A run that has passed all checks.
 
     Attributes
     ----------
     run : Run
     config : RunConfig
-        With the encoder's dtype resolved: from the run, or from the resources of its encoders.
+        With the encoder's dtype resolved: as in the run, or by the resources of its encoders.
     models : dict
         Models for the manifest.
     manifest : Manifest or None
-        As it was when the run was opened, before a lease on it was taken; None for a new run.
+        As it was when the run was opened, before its lease was taken; None for a new run.
     survey : CorpusSummary or None
         Survey of the input, if the run is new.
     """
@@ -88,9 +88,9 @@ def open_checked(config: RunConfig, uri: str, executor: Executor = ON_RAY) -> Op
 
 
 def warn_of_changed_input(opened: Opened) -> None:
-    """Tell that the input was written after the run read it: what is new there is not read.
+    """Warn that the input was modified after the run read it, because new rows are not read.
 
-    Before the corpus is staged a changed input is refused, and `smotext expand` reads it again.
+    Until the corpus is staged, a changed input is refused; later, `smotext expand` reads it again.
     """
     manifest = opened.manifest
     if manifest is None or manifest.input.files is None:
@@ -107,7 +107,7 @@ def warn_of_changed_input(opened: Opened) -> None:
 
 
 def _check_mechanism(run: Run, manifest: Manifest) -> None:
-    """Refuse to resume a run of the mechanism that noised every record."""
+    """Refuse to resume a run of the older mechanism, which added noise to every record."""
     if manifest.privacy is not None and manifest.privacy.neighbors is None:
         raise UserError(
             f"The run in {run.uri} was begun with an earlier mechanism of privacy.epsilon, which "
@@ -137,10 +137,10 @@ def survey_input(config: RunConfig) -> CorpusSummary:
 
 
 def input_of(config: RunConfig) -> InputConfig:
-    """How the input is read: with epsilon, no text is refused, and no row ends the run.
+    """How the input is read: with epsilon, no text is rejected, and no row stops the run.
 
-    One that is null, empty or not a string is taken as another text, so that it changes neither
-    counts nor what is visible of the run.
+    A text that is null, empty or not a string is replaced, so that it changes neither the counts
+    nor anything else visible in the run.
     """
     if not has_epsilon(config):
         return config.input
@@ -158,7 +158,7 @@ def check_feasible(
     """New points per class; rejects an invalid strategy, or a class with one distinct text.
 
     Also rejects a corpus with more rows than the SMOTE variant supports. With epsilon the points
-    are drawn, at least `smotext_ray.privacy.points.LEAST_POINTS` of a class.
+    are drawn, at least `smotext_ray.privacy.points.LEAST_POINTS` per class.
     """
     check_rows(config.plan.variant, sum(class_counts.values()))
     if has_epsilon(config):

@@ -1,8 +1,8 @@
 """Quarantine rows that crash the decoder, and decode the others.
 
 Each attempt is recorded in the run before it starts, and the record is removed when it returns, so
-the remaining records are attempts that a process did not survive. Records survive the process, its
-node and the driver, so a row that takes all of them down is found too.
+the remaining records are attempts that crashed a process. Records outlive the process, its node and
+the driver, so a row that takes all of them down is found too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class RowQuarantine:
     Parameters
     ----------
     actor : class
-        Plan rows -> the same with candidate texts.
+        Adds candidate texts to plan rows.
     given : dict
         Arguments of its constructor.
     run_uri : str
@@ -143,7 +143,7 @@ class AttemptLog:
 
     @contextmanager
     def trying(self, ids: Sequence[int]) -> Iterator[None]:
-        """Record an attempt at rows inside the block; an exception does not count as a crash."""
+        """Record an attempt at rows during a ``with`` block; an exception is not a crash."""
         note = f"{self._directory}/{min(ids)}-{max(ids)}-{uuid.uuid4().hex}"
         self._fs.open_output_stream(note).close()
         try:

@@ -1,8 +1,8 @@
-"""The job between embed and plan, with epsilon: ``clipped/`` becomes a release, and that points.
+"""The job between embed and plan, with epsilon: from ``clipped/`` to a release to points.
 
 The release is drawn once and kept: a killed run resumes with the same one. It is charged to the
-ledger of the corpus before the noise is drawn, so if a kill comes between the two, the ledger has
-counted a release that nobody has seen, and another one is charged again.
+ledger of the corpus before the noise is drawn. If the run is killed between the two, the ledger has
+counted a release that nobody has seen, and the next attempt is charged again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger("smotext_ray")
 
 
 def release_corpus(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> None:
-    """Release the corpus, draw ``embeddings/`` from it, and forget the texts.
+    """Release the corpus, draw ``embeddings/`` from the release, and delete the texts.
 
     From then on the manifest has no count, time or column that comes from the corpus.
 
@@ -57,7 +57,7 @@ def release_corpus(config: RunConfig, run: Run, manifest: Manifest, executor: Ex
 def _release(config: RunConfig, run: Run, manifest: Manifest, executor: Executor) -> None:
     labels = _labels(config, run, manifest)
     sums = executor.call(sum_classes, run, labels)
-    # The noise is drawn here, where no retry of a task could draw it twice.
+    # The noise is drawn in the driver, where no retry of a task could draw it twice.
     Ledger(config).charge(run, manifest.created, config)
     run.check_lease()
     noised = release(sums, labels, config.privacy)
@@ -66,7 +66,7 @@ def _release(config: RunConfig, run: Run, manifest: Manifest, executor: Executor
 
 
 def sum_classes(run: Run, labels: list[Any]) -> ClassSums:
-    """Count and sum the clipped records of each class; other records count for nothing."""
+    """Count and sum the clipped records of each class; other records are ignored."""
     table = run.table(CLIPPED)
     code = {label: number for number, label in enumerate(labels)}
     width = table.schema.field("embedding").type.list_size
@@ -79,7 +79,7 @@ def sum_classes(run: Run, labels: list[Any]) -> ClassSums:
 
 
 def write_points(config: RunConfig, run: Run) -> list[str]:
-    """Write ``embeddings/`` (``id, label, embedding``): points that follow from the release alone.
+    """Write ``embeddings/`` (``id, label, embedding``): points that depend only on the release.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def write_points(config: RunConfig, run: Run) -> list[str]:
 
 
 def _labels(config: RunConfig, run: Run, manifest: Manifest) -> list[Any]:
-    """The classes that may be released: those declared, in the type of the corpus, or all."""
+    """The classes that may be released: those declared, in the corpus's type, or else all."""
     declared = config.privacy.classes
     if declared is None:
         return manifest.labels
@@ -121,7 +121,7 @@ def _check_classes(config: RunConfig, found: Release) -> None:
 
 
 def _forget_counts(manifest: Manifest, found: Release) -> None:
-    """Leave in the manifest only what follows from the release."""
+    """Keep in the manifest only what follows from the release."""
     counts = dict(zip(found.labels, class_rows(found), strict=True))
     facts = manifest.input
     facts.class_counts, facts.rows = counts, sum(counts.values())

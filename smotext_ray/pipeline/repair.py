@@ -1,4 +1,4 @@
-"""``smotext verify --repair``: make again what a run's own tables still tell how to make."""
+"""``smotext verify --repair``: recreate files that can be derived from a run's other tables."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ log = logging.getLogger("smotext_ray")
 
 
 def repair(run: Run, executor: Executor = ON_RAY) -> list[Finding]:
-    """Make again the files of a run that are missing or damaged, and what was made of them.
+    """Recreate the missing or damaged files of a run, and what was derived from them.
 
-    Rows that are there are kept. Plan files are only accepted with the digests that the manifest
-    has, and points that were decoded before are decoded with the same seeds.
+    Existing rows are kept. Plan files are accepted only with the digests in the manifest, and
+    points that were decoded before are decoded with the same seeds.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ def repair(run: Run, executor: Executor = ON_RAY) -> list[Finding]:
     Returns
     -------
     list of Finding
-        As the run is afterwards.
+        The findings of a check after the repair.
 
     Raises
     ------
     UserError
-        If something cannot be made again, or another process is working on the run.
+        If something cannot be recreated, or another process is working on the run.
     """
     opened = open_checked(Manifest.read(run).config, run.uri, executor)
     with hold(opened.run, "verify --repair"):
@@ -72,7 +72,7 @@ def _repair(opened: Opened, failed: Sequence[Finding], executor: Executor) -> No
     for entry in manifest.rounds:
         if first is not None and entry.round >= first:
             # A text that repeats one of an earlier round does not count, so later rounds are
-            # counted again; their rows are there.
+            # counted again; their rows exist already.
             entry.decode = None
     manifest.stages.pop("result", None)
     manifest.save(run)
@@ -123,7 +123,7 @@ def _plan(opened: Opened, manifest: Manifest, entry: Round, executor: Executor) 
 
 
 def _remove_changed(run: Run, directory: str, digests: dict[str, str]) -> None:
-    """Remove files that are not what the manifest says, so that they are made again."""
+    """Remove files whose digests differ from the manifest, so that they are recreated."""
     parts = [directory] if directory else []
     for file, digest in digests.items():
         with suppress(FileNotFoundError):

@@ -39,8 +39,8 @@ def augment(config: RunConfig, uri: str, executor: Executor = ON_RAY) -> Run:
     Returns
     -------
     Run
-        Its manifest tells the outcome: ``Manifest.read(run).shortfall`` has the classes that
-        fell short of their targets.
+        Its manifest has the outcome: ``Manifest.read(run).shortfall`` has the classes that fell
+        short of their targets.
     """
     opened = open_checked(config, uri, executor)
     warn_of_changed_input(opened)
@@ -106,7 +106,7 @@ def decode(
 
 
 def finish(run: Run, manifest: Manifest, executor: Executor = ON_RAY) -> None:
-    """Write the augmented corpus and note which classes fell short."""
+    """Write the augmented corpus and record which classes fell short."""
     started = time.monotonic()
     wanted, got = manifest.targets or {}, manifest.accepted()
     manifest.shortfall = {

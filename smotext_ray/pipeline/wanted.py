@@ -1,4 +1,4 @@
-"""How many new texts each class of a run is to get, or each label where rows have several."""
+"""How many new texts each class of a run should get, or each label if rows have several."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from smotext_ray.run.manifest import Manifest
 
 
 def wanted_texts(config: RunConfig, manifest: Manifest) -> dict[Any, int]:
-    """New texts per class of a run, by its rows and its strategy."""
+    """New texts per class of a run, given its rows and its strategy."""
     counts, strategy = manifest.class_counts, config.plan.sampling_strategy
     names = manifest.input.class_names
     if manifest.is_private:
@@ -40,7 +40,7 @@ def new_texts(
 
 
 def check_for_labels(config: RunConfig) -> None:
-    """Refuse what is defined for rows of one class each only.
+    """Refuse settings that are defined only for rows with one class each.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How many points the next round needs, by the share of texts that pass the gate."""
+"""How many points the next round needs, given the share of texts that pass the gate."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The rows of classes for planners, read from ``embeddings/``.
 
-A planner plans a few thousand points of a class that may have millions of rows. It holds each row's
+A planner plans a few thousand points of a class that may have millions of rows. It keeps each row's
 id and embedding once (large embeddings on disk) and only digests of the texts; it reads just the
 few texts that it writes.
 """
@@ -25,7 +25,7 @@ from smotext_ray.utils.text import distinct_part
 
 SMALL_BYTES = 1 << 28  # a corpus with fewer bytes of embeddings is read completely, once
 HELD_BYTES = 1 << 30  # larger embeddings go to a local file
-ROW_BYTES = 640  # per row besides its embedding, including its neighbors
+ROW_BYTES = 640  # per row in addition to its embedding, including its neighbors
 BATCH_ROWS = 8192
 
 
@@ -52,7 +52,7 @@ class ClassRows:
     file_rows : ndarray of int64, shape (n,)
         Row number of each row in the files.
     label_sets : pyarrow.ListArray of length n, or None
-        All labels of each row; None where each has one.
+        All labels of each row; None if each row has one.
     """
 
     label: Any
@@ -133,7 +133,7 @@ class ClassReader:
 
 
 def rows_gib(rows: int, dim: int) -> float:
-    """Memory for a number of rows: embeddings not kept on disk, and the rest per row."""
+    """Memory for a number of rows, in GiB: embeddings not kept on disk, and other data per row."""
     return (min(4 * rows * dim, HELD_BYTES) + ROW_BYTES * rows) / 1024**3
 
 
@@ -223,14 +223,14 @@ def read_texts(source: ds.Dataset, rows: pa.ChunkedArray) -> pa.ChunkedArray:
 
 @dataclass(frozen=True)
 class _Found:
-    """Rows of the requested classes, in file order; once for each that a row belongs to."""
+    """Rows of the requested classes, in file order; once per class that a row belongs to."""
 
     row: NDArray[np.int64]  # row number in the dataset
     code: NDArray[np.int64]  # class index among the requested ones
     ids: pa.Array
     rank: NDArray[np.int64]  # rank of the id
     digest: NDArray[np.uint64]  # digest of the stripped text, shape (n, 2)
-    sets: pa.ListArray | None  # all labels, where a row may have several
+    sets: pa.ListArray | None  # all labels, if a row may have several
 
 
 def _find(source: ds.Dataset, labels: Sequence[Any]) -> _Found:
@@ -267,7 +267,7 @@ def _find(source: ds.Dataset, labels: Sequence[Any]) -> _Found:
 
 def _digests(texts: pa.Array) -> NDArray[np.uint64]:
     # 128 bits, so that different texts never collide by chance.
-    begin = hashlib.blake2b(digest_size=16).copy  # half the time of creating one per text
+    begin = hashlib.blake2b(digest_size=16).copy  # takes half the time of creating one per text
     digests = []
     for text in texts.to_pylist():
         digest = begin()

@@ -1,4 +1,4 @@
-"""FAISS's exact search, on a GPU where there is one."""
+"""FAISS's exact search, on a GPU if there is one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def faiss_search(
     ----------
     queries : ndarray of float32, shape (q, d)
     base : ndarray of float32, shape (n, d)
-        For "cosine", rows of both are of length 1.
+        For "cosine", the rows of both have length 1.
     k : int
         From 1 to n.
     metric : {"cosine", "euclidean"}

@@ -16,7 +16,7 @@ def interpolate(
     lam: NDArray[np.float32],
     unit_norm: bool,
 ) -> NDArray[np.float32]:
-    """Points on the line between rows and their neighbors, as SMOTE has it [1]_.
+    """Points on the line between rows and their neighbors, as in SMOTE [1]_.
 
     ``x + lam * (neighbor - x)``.
 
@@ -26,8 +26,8 @@ def interpolate(
     lam : ndarray of float32, shape (n,)
         0 is at ``x``, 1 at ``neighbor``, below 0 beyond ``x``.
     unit_norm : bool
-        Normalize the points to length 1, as the encoder does: the bridge has seen nothing else. A
-        point at the origin becomes ``x``.
+        Normalize the points to length 1, as the encoder does: the bridge was trained only on such
+        vectors. A point at the origin becomes ``x``.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How long the text at a point should be, by the texts of its parents."""
+"""How long the text at a point should be, given the lengths of its parents' texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def lengths_at_points(
     plan : Table
         See `smotext_ray.tables.plan_schema`.
     count : callable
-        Maps texts to their lengths, in tokens for example.
+        Maps texts to their lengths, for example in tokens.
 
     Returns
     -------

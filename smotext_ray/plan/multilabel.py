@@ -1,8 +1,8 @@
-"""Rows with several labels each: which labels are rare, how many texts each gets, whose labels.
+"""Rows with several labels: which labels are rare, how many texts each gets, and their labels.
 
 The measures and the three ways to label a new row are those of MLSMOTE [1]_. It adds one row for
 every row with a minority label; here each label has a target, as in the rest of this package, and
-a text that is made for one label counts for all of its labels.
+a text made for one label counts for all of its labels.
 
 .. [1] Charte, Rivera, del Jesus, Herrera: MLSMOTE: Approaching imbalanced multilabel learning
    through synthetic instance generation. Knowledge-Based Systems 89, 2015.
@@ -66,7 +66,7 @@ def minority_labels(counts: Mapping[Any, int]) -> list[Any]:
 
 
 def rarest_first(labels: Iterable[Any], counts: Mapping[Any, int]) -> list[Any]:
-    """Labels by their number of rows, those with equally many by their names."""
+    """Labels sorted by their number of rows, ties by their names."""
     return sorted(labels, key=lambda label: (counts.get(label, 0), str(label)))
 
 
@@ -83,10 +83,10 @@ def label_targets(
     counts : mapping of label to int
         Rows with each label.
     sampling_strategy : str or mapping
-        "auto" raises each of the `minority_labels` to where its ratio is the mean of all labels
-        before. A mapping has the final number of rows with a label.
+        "auto" raises each of the `minority_labels` until its ratio is the original mean of all
+        labels. A mapping has the final number of rows with each label.
     allow_reached : bool, default=False
-        As in `smotext_ray.plan.strategy.targets`, and so are ``names``.
+        This and ``names`` are as in `smotext_ray.plan.strategy.targets`.
 
     Returns
     -------
@@ -96,8 +96,8 @@ def label_targets(
     Raises
     ------
     UserError
-        For a strategy that does not say what it means for rows with several labels, an unknown
-        label, or a target below the present number of rows (unless allowed).
+        For a strategy that is not defined for rows with several labels, an unknown label, or a
+        target below the present number of rows (unless allowed).
 
     Examples
     --------
@@ -129,15 +129,15 @@ def lacking_labels(
 ) -> dict[Any, int]:
     """Points to plan in the next round, if a text counts for each of its labels.
 
-    One label after the other gets as many points as `smotext_ray.plan.acceptance.lacking` says,
-    and the labels that come later then lack fewer, by their share of its texts.
+    Each label in turn gets as many points as `smotext_ray.plan.acceptance.lacking` says, and
+    later labels then lack fewer, by their share of the texts of this one.
 
     Parameters
     ----------
     missing : mapping of label to int
-        Texts that are missing, in the order in which the labels get points.
+        Number of missing texts, in the order in which the labels get points.
     planned, usable : mapping of label to int
-        Points that were made for each label, and those of them that became texts.
+        Points that were made for each label, and how many of them became texts.
     expected_acceptance : float
     together : mapping of label to mapping of label to float
         The share of the points made for one label that have the other.
@@ -167,12 +167,12 @@ def label_sets(
     neighbors: NDArray[np.int64],
     rule: LabelSets,
 ) -> pa.ListArray:
-    """The labels of new rows, from those of their sources and the neighbors of these.
+    """The labels of new rows, from those of their sources and the sources' neighbors.
 
     Parameters
     ----------
     sets : pyarrow.ListArray, length n
-        The labels of some rows, each once.
+        The labels of each row, without duplicates.
     sources : ndarray of int64, shape (points,)
         The row from which each point starts.
     neighbors : ndarray of int64, shape (points, k)
@@ -208,7 +208,7 @@ def label_sets(
 
 
 def shares(labels: pa.Array, sets: pa.Array) -> dict[Any, dict[Any, float]]:
-    """Of the points made for each label, the share that has each of the other labels.
+    """The share of the points made for each label that has each of the other labels.
 
     Parameters
     ----------
@@ -228,5 +228,5 @@ def shares(labels: pa.Array, sets: pa.Array) -> dict[Any, dict[Any, float]]:
 
 
 def sorted_counts(counts: Counter[Any]) -> list[tuple[Any, int]]:
-    """Counts in the order of the labels' names."""
+    """Counts sorted by the labels' names."""
     return sorted(counts.items(), key=lambda item: str(item[0]))

@@ -56,22 +56,22 @@ class NeighborCache:
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """The settings that decide where the points of a run lie.
+    """The settings that determine where the points of a run lie.
 
     Attributes
     ----------
     seed : int
         The run's seed.
     k_neighbors : int
-        Shrunk to the number of other distinct texts where the class is small.
+        Reduced to the number of other distinct texts if the class is small.
     metric : {"cosine", "euclidean"}
     unit_norm : bool
         See `interpolate`.
     alpha : float, default=1.0
         See `smotext_ray.plan.interpolation.beta_lam`.
     neighbors_per_point : int, default=1
-        How many of the k neighbors, all different and no more than there are, share a point
-        by the law of `smotext_ray.plan.interpolation.dirichlet_lam`.
+        Number of distinct neighbors, at most all k, that are mixed into a point, with weights
+        from `smotext_ray.plan.interpolation.dirichlet_lam`.
     label_sets : {"ranking", "union", "intersection"}, default="ranking"
         See `smotext_ray.plan.multilabel.label_sets`.
     """
@@ -86,7 +86,7 @@ class PlanSettings:
 
     @classmethod
     def of(cls, config: RunConfig) -> PlanSettings:
-        """Those of a run."""
+        """The settings of a run."""
         return cls(
             seed=config.plan.seed,
             k_neighbors=config.neighbors.k_neighbors,
@@ -117,10 +117,10 @@ def plan_class(
     nearest : callable, optional
         See `smotext_ray.plan.neighbors.other_texts`.
     sources : Sources, optional
-        Of the distinct texts of ``rows``, as a variant of SMOTE gives them. Without it each
-        row is equally likely as a source.
+        Weights of the distinct texts of ``rows``, from a SMOTE variant. Without it each row is
+        equally likely as a source.
     known : NeighborCache, optional
-        Of the class, from earlier shards with the same settings.
+        Neighbors in the class, from earlier shards with the same settings.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def plan_class(
         One row per point, sorted by sample_id: the columns of `plan_schema`, with ``source_row``,
         ``neighbor_row`` and ``other_neighbor_rows``, the parents' row numbers in the files, instead
         of the texts. Each of a source's neighbors is equally likely; ``neighbor_id`` is the one
-        with the largest weight, which is ``lam``. Where rows have several labels, ``labels`` has
+        with the largest weight, which is ``lam``. If rows have several labels, ``labels`` has
         those of the point.
 
     Raises
@@ -136,7 +136,7 @@ def plan_class(
     UserError
         If the class has only one distinct text, or no source.
     ValueError
-        If ``rows`` belong to another class, or embeddings have NaN.
+        If ``rows`` belong to another class, or embeddings contain NaN.
     """
     if rows.label != shard.label:
         raise ValueError(f"The rows given for class {shard.label!r} belong to {rows.label!r}.")
@@ -222,7 +222,7 @@ def _weighted(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Which of the k neighbors are mixed into a point, by descending weight, and the weights.
 
-    Both of shape (points, min(mixed, k)).
+    Both have shape (points, min(mixed, k)).
     """
     mixed, alpha = settings.neighbors_per_point, settings.alpha
     columns = np.floor(draws.u_neighbor * k).astype(np.int64)[:, None]
@@ -231,7 +231,7 @@ def _weighted(
     others = min(mixed, k) - 1
     u, lam = draw_others(settings.seed, shard.label, shard.round, shard.start, shard.stop, others)
     for i in range(others):
-        # Index among the remaining ones; each taken one before it shifts it by one.
+        # Index among the remaining neighbors; each one taken before it shifts it by one.
         column = np.floor(u[:, i] * (k - i - 1)).astype(np.int64)
         for taken in np.sort(columns, axis=1).T:
             column += column >= taken
@@ -271,7 +271,7 @@ def plan_shard(
 
 
 def with_texts(table: pa.Table, read: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> pa.Table:
-    """Plan rows from `plan_class` with the parents' texts, in the form of `plan_schema`.
+    """Add the parents' texts to plan rows from `plan_class`, in the form of `plan_schema`.
 
     Parameters
     ----------

@@ -38,10 +38,10 @@ def targets(
         final counts per label, where labels may be strings (``"1"`` for 1). A string with a JSON
         number or object is parsed.
     allow_reached : bool, default=False
-        Treat a target below the current count as reached instead of an error: a growing corpus
-        passes its targets.
+        Treat a target below the current count as reached rather than as an error, because a
+        growing corpus passes its targets.
     names : mapping of label to str, optional
-        What the classes are called, if not by their labels; a strategy may use either.
+        Display names of the classes, if other than their labels; a strategy may use either.
 
     Returns
     -------
@@ -89,19 +89,19 @@ def synthetic_targets(
     *,
     allow_unknown: bool = False,
 ) -> dict[Any, int]:
-    """Texts per class of a result that holds no original: as many rows as the class is to have.
+    """Texts per class of a result without original rows: as many as the class should have in all.
 
     Parameters
     ----------
     class_counts : mapping of label to int
         Rows per class, possibly noised.
     sampling_strategy : str, float or mapping
-        As in `targets`. The counts of a mapping are those of the result, above or below the
-        class's own; classes that it does not name get their own count.
+        As in `targets`. The counts of a mapping are those of the result, and may be above or below
+        the class's count; classes that it does not name keep their count.
     names : mapping of label to str, optional
         As in `targets`.
     allow_unknown : bool, default=False
-        Leave out what a mapping asks of classes that are not there.
+        Ignore classes of a mapping that do not exist.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def check_class_sizes(
     on_singleton_class : {"error", "skip"}
         What to do with a class that has one distinct text.
     names : mapping of label to str, optional
-        What the classes are called.
+        As in `targets`.
 
     Returns
     -------
@@ -188,12 +188,12 @@ def check_class_sizes(
 
 
 def called(label: Any, names: Mapping[Any, str] | None) -> Any:
-    """The name of a class; its label, if it has none."""
+    """The name of a class; its label if it has no name."""
     return (names or {}).get(label, label)
 
 
 def singleton_sentence(labels: list[Any], skip: str = "--on-singleton-class skip") -> str:
-    """The error message for singleton classes; ``skip`` is how to say that they are skipped."""
+    """The error message for singleton classes; ``skip`` is the option that skips them."""
     one = len(labels) == 1
     return (
         f"{'Class' if one else 'Classes'} {_listed(labels)} {'has' if one else 'have'} only "
@@ -203,7 +203,7 @@ def singleton_sentence(labels: list[Any], skip: str = "--on-singleton-class skip
 
 
 def twice_sentence(name: str) -> str:
-    """The error message for a class that a strategy has twice."""
+    """The error message for a class that occurs twice in a strategy."""
     return f"The sampling strategy has the class {name!r} twice; name it once."
 
 
@@ -237,12 +237,12 @@ def mapped_targets(
 
 
 def read_strategy(given: Any) -> str | float | dict[Any, Any]:
-    """A sampling strategy in the form that it stands for: a word, a ratio or final counts.
+    """Parse a sampling strategy into a word, a ratio or final counts.
 
     Raises
     ------
     UserError
-        If it is none.
+        If it is none of these.
     """
     strategy = given
     if isinstance(given, str) and given not in STRATEGIES:
@@ -296,7 +296,7 @@ def _final_counts(
 
 
 def _code_of(name: str, labels: list[Any], shown: list[Any]) -> int:
-    """The place of the class that a name means: as it is shown, its label, or the same value."""
+    """Index of the class that a name refers to: by its shown name, label, or an equal value."""
     names, written = [str(each) for each in shown], [str(label) for label in labels]
     for known in (names, written):
         if name in known:

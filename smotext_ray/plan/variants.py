@@ -1,8 +1,8 @@
 """SMOTE variants: which texts of a class are sources of points, and how likely each is.
 
-SMOTE treats every row of a class alike. A variant first looks at the whole corpus, and gives each
-text of a class a weight; KMeans-SMOTE also a cluster to which its neighbors are restricted,
-SVM-SMOTE a direction and step size. The rest is SMOTE: a source, a neighbor, a point.
+SMOTE treats all rows of a class the same. A variant first looks at the whole corpus, and gives each
+text of a class a weight; KMeans-SMOTE also gives it a cluster to which its neighbors are
+restricted, SVM-SMOTE a direction and step size. The rest is SMOTE: a source, a neighbor, a point.
 
 The arithmetic is imbalanced-learn's, except that equal texts of a class count once, and no text is
 its own neighbor (`smotext_ray.plan.neighbors.other_texts`).
@@ -22,7 +22,7 @@ from smotext_ray.plan.neighbors import Nearest, other_texts
 
 # Fitted to all classes at once, in one task.
 NEEDS_WHOLE_CORPUS: tuple[Variant, ...] = ("kmeans", "svm")
-MOST_SVM_ROWS = 20_000  # a support vector machine takes time with the square of them: minutes
+MOST_SVM_ROWS = 20_000  # a support vector machine takes quadratic time: here minutes
 OUT_STEP = 0.5  # share of the distance to the neighbor, on the other side of the source
 
 
@@ -36,7 +36,7 @@ class Sources:
         Unnormalized probability that a row with the text is a source. Non-negative; all 0 if the
         variant finds no source.
     cluster : ndarray of int32, shape (t,), or None
-        Neighbors are in the same cluster; None if they may be anywhere in the class.
+        Neighbors must be in the same cluster; None if they may be anywhere in the class.
     step_scale : ndarray of float32, shape (t,), or None
         Factor applied to lam: if negative, a point extrapolates beyond its source, away from the
         neighbor. None means 1.

@@ -121,7 +121,7 @@ def sources_of(weights: ds.Dataset, rows: ClassRows) -> Sources:
 
 
 def count_sources(weights: pa.Table) -> dict[Any, int]:
-    """Number of texts per class that a point may start from."""
+    """Number of texts per class that points may start from."""
     counts = dict.fromkeys(weights["label"].unique().to_pylist(), 0)
     some = weights.filter(pc.field("weight") > 0)
     for entry in pc.value_counts(some["label"]).to_pylist():

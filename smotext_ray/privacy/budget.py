@@ -1,4 +1,4 @@
-"""What several releases of the same corpus promise together."""
+"""The combined guarantee of several releases of the same corpus."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from smotext_ray.privacy.sums import SENSITIVITY
 
 @dataclass(frozen=True)
 class Charge:
-    """One release, as the ledger of a corpus keeps it.
+    """One release, as recorded in the ledger of a corpus.
 
     Attributes
     ----------
     noise : float
         Standard deviation of the noise, in multiples of the clipping norm.
     delta : float
-        Of its promise.
+        Delta of its guarantee.
     names_are_public : bool
-        Whether the class names were; otherwise they have half of delta.
+        Whether the class names were public; otherwise they take half of delta.
     """
 
     noise: float
@@ -37,19 +37,19 @@ class Charge:
 
 
 def total_epsilon(charges: Sequence[Charge], neighbors: Relation) -> tuple[float, float]:
-    """The epsilon and delta that all releases of a corpus promise together.
+    """The epsilon and delta that all releases of a corpus guarantee together.
 
     Deltas add up. Gaussian noise composes exactly, whatever was known when a later release was
-    made; a class name adds its share of delta once per release, and no epsilon: where a class is
-    in one of two neighboring corpora only, all other counts and sums either do not depend on the
-    record or are covered by the noise.
+    made; a class name adds its share of delta once per release, and no epsilon: if only one of two
+    neighboring corpora has a class, all other counts and sums either do not depend on the record or
+    are covered by the noise.
 
     Parameters
     ----------
     charges : sequence of Charge
         Not empty.
     neighbors : {"add_or_remove", "replace"}
-        What to promise; each release has a guarantee for both.
+        The relation to guarantee; each release has a guarantee for both.
 
     Returns
     -------

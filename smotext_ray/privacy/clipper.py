@@ -1,4 +1,4 @@
-"""A block of embeddings becomes a block of clipped record vectors."""
+"""Turn a block of embeddings into a block of clipped record vectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smotext_ray.tables import fixed_size_list
 
 
 class Clipper:
-    """Clips embeddings in the public directions.
+    """Clips embeddings projected to the public directions.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class Clipper:
         self._norm = privacy.clip_norm
 
     def __call__(self, table: pa.Table, embeddings: np.ndarray) -> pa.Table:
-        """``id, text, label`` and their embeddings -> ``id, label, embedding``, clipped.
+        """Map ``id, text, label`` and their embeddings to ``id, label, embedding``, clipped.
 
         The vectors are those of `record_vector`, as floats that hold whole numbers. Each row is
         projected by itself, so that its vector does not depend on other rows.

@@ -1,9 +1,9 @@
 """The few directions in which embeddings are released, learned from public texts.
 
-Noise hits every coordinate equally, while most of the information in embeddings is in a few
-directions: the larger the noise, the fewer pay. These are the principal directions of embeddings
-of public texts, so they reveal nothing about the records. They belong to one encoder; for another,
-compute new ones:
+Noise affects every coordinate equally, while most of the information in embeddings is in a few
+directions: the larger the noise, the fewer are worthwhile. These are the principal directions of
+embeddings of public texts, so they reveal nothing about the records. They belong to one encoder;
+for another, compute new ones:
 
     smotext directions --input public.parquet --output mine.safetensors \\
         encoder.model=BAAI/bge-small-en-v1.5 encoder.pooling=cls
@@ -26,7 +26,7 @@ from smotext_ray.errors import UserError
 
 DEFAULT = Path(__file__).parent / "default.safetensors"
 MOST = 384  # kept in a file
-# Directions released unless the settings say so: fewer where the noise is large, as measured by
+# Default numbers of directions released: fewer if the noise is large, as measured by
 # benchmarks/privacy.py.
 FEW, FEW_BELOW_EPSILON = 128, 3.0
 CHUNK = 4096  # texts
@@ -103,7 +103,7 @@ def write_directions(
 
 
 def source_of(name: str, texts: Sequence[str]) -> str:
-    """What directions are computed from: name, number and digest of the texts, for an auditor.
+    """The source of directions, for an auditor: name, number and digest of the texts.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def read_directions(privacy: PrivacyConfig) -> Directions:
     Raises
     ------
     UserError
-        If the file is missing, is not such a file, or has too few directions.
+        If the file is missing, is not a file of directions, or has too few of them.
     """
     try:
         with safe_open(_file(privacy), framework="np") as tensors:

@@ -1,9 +1,9 @@
-"""The privacy of Gaussian noise, exactly: what a scale promises, alone and composed.
+"""The exact privacy of Gaussian noise: what a scale guarantees, alone and composed.
 
 A release with Gaussian noise of standard deviation s and L2 sensitivity D is described by the
 single number ``mu = D / s`` [1]_: several releases of the same records compose to the root of the
-sum of squares of theirs. The conversion to epsilon and delta is the exact one of Balle and Wang
-[2]_; the accountants of OpenDP go through zero-concentrated privacy, which asks for 6 to 8% more
+sum of their squares. The conversion to epsilon and delta is the exact one of Balle and Wang
+[2]_; the accountants of OpenDP go through zero-concentrated privacy, which requires 6 to 8% more
 noise.
 
 References
@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-LEAST, MOST = 1e-6, 1e6  # of a mu: no setting of use lies outside
+LEAST, MOST = 1e-6, 1e6  # bounds of mu: no useful setting lies outside
 
 
 def delta_at(mu: float, epsilon: float) -> float:
@@ -40,7 +40,7 @@ def delta_at(mu: float, epsilon: float) -> float:
     >>> round(delta_at(1.0, 1.0), 4)
     0.1269
     """
-    from scipy.special import log_ndtr, ndtr  # scipy takes time that most commands need not spend
+    from scipy.special import log_ndtr, ndtr  # slow to import, and most commands do not need it
 
     below = math.exp(epsilon + float(log_ndtr(-mu / 2 - epsilon / mu)))
     return max(0.0, float(ndtr(mu / 2 - epsilon / mu)) - below)
@@ -59,7 +59,7 @@ def epsilon_at(mu: float, delta: float) -> float:
     Returns
     -------
     float
-        0 if the noise hides a record without any epsilon.
+        0 if the noise hides a record completely, up to delta.
     """
     from scipy.optimize import brentq
 

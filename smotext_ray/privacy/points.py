@@ -1,7 +1,7 @@
 """Points drawn from a release: they stand in for the records' embeddings.
 
-The noised mean of a class says where it is. How its texts differ from each other is not in the
-release; the variances of public texts stand in for that.
+The noised mean of a class says where it is. The release does not say how its texts differ from each
+other; the variances of public texts stand in for that.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from smotext_ray.config.schema import PrivacyConfig
 from smotext_ray.privacy.directions import Directions
 from smotext_ray.privacy.release import Release
 
-LEAST_POINTS = 20  # of a class: enough for SMOTE to choose neighbors from
+LEAST_POINTS = 20  # per class: enough for SMOTE to choose neighbors from
 
 
 def class_means(release: Release, variances: np.ndarray, clip_norm: float) -> np.ndarray:
     """Estimate the class means from their noised sums.
 
     With the public variances as the prior of a class mean, the estimate is the posterior mean: it
-    is drawn to the public mean where the noise is large [1]_.
+    is drawn toward the public mean if the noise is large [1]_.
 
     Parameters
     ----------
     release : Release
     variances : ndarray of shape (k,)
-        Of public embeddings, along the released directions.
+        Variances of public embeddings along the released directions.
     clip_norm : float
 
     Returns
@@ -43,7 +43,7 @@ def class_means(release: Release, variances: np.ndarray, clip_norm: float) -> np
     prior = variances / max(total, clip_norm**2)  # in multiples of the norm, after clipping
     counts = np.maximum(release.counts, 1.0)[:, None]
     shrunk = prior / (prior + (release.noise / counts) ** 2)
-    # A clipped record is as long as the norm; public embeddings tell how long it was.
+    # A clipped record is as long as the norm; public embeddings show how long it was before.
     return release.sums / counts * shrunk * max(clip_norm, total**0.5)
 
 
@@ -67,7 +67,7 @@ def draw_points(
     ----------
     release : Release
     directions : Directions
-        The released ones.
+        The directions of the release.
     privacy : PrivacyConfig
         ``spread`` is the share of the public standard deviations around a class mean.
     seed : int

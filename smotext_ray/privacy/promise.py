@@ -26,25 +26,25 @@ class Promise(BaseModel):
     ----------
     epsilon, delta : float
     unit : str
-        For whom it holds.
+        The unit that it protects.
     mechanism : str
     sensitivity : float
-        L2, of all released counts and sums together.
+        L2 sensitivity of all released counts and sums together.
     clip_norm : float
     dimensions : int
-        Of the sums.
+        Number of dimensions of the sums.
     sigma : float
         Standard deviation of the noise on each released number, in the units of the sensitivity.
     accountant : str
         How sigma follows from epsilon, and the library that draws the noise.
     assumes : str
     neighbors : {"add_or_remove", "replace"} or None
-        How neighboring corpora differ; None in a run of an earlier version, which noised each
-        record.
+        How neighboring corpora differ; None in a run of an earlier version, which added noise to
+        each record.
     labels : str or None
-        What is protected of them.
+        What is protected about them.
     public_data : str or None
-        What is taken as public, and so has no guarantee.
+        What is considered public, and thus has no guarantee.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -84,11 +84,11 @@ def promise(config: RunConfig, directions: dict[str, str]) -> Promise:
     config : RunConfig
         Must have ``privacy.epsilon``.
     directions : dict
-        Of the manifest: their name and source.
+        From the manifest: their name and source.
     """
     privacy = config.privacy
     assert privacy.epsilon is not None
-    opendp()  # a missing library is told before anything is written
+    opendp()  # reports a missing library before anything is written
     names = "declared with privacy.classes" if privacy.classes else "released above a threshold"
     return Promise(
         epsilon=privacy.epsilon,

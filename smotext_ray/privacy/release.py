@@ -1,7 +1,7 @@
 """The release: the counts and sums of a corpus with Gaussian noise, drawn once.
 
-Everything that a run with epsilon makes after it - points, texts, decisions of the gate - follows
-from the release and from public data alone.
+Everything that a run with epsilon produces from then on - points, texts, decisions of the gate -
+follows only from the release and public data.
 
 The noise comes from OpenDP [1]_: a discrete Gaussian on whole numbers, sampled exactly from the
 operating system's entropy. numpy's noise would leak records through its least significant bits
@@ -10,8 +10,8 @@ rounded to whole numbers it is post-processed, and with a standard deviation of 
 units, as for any epsilon up to 100, the rounded and the discrete Gaussian differ in the log of a
 probability by less than 1e-6 per release; the scale has a margin for that.
 
-Where the class names are private, a class is released only if its noised count is above a
-threshold that a class of one record passes with probability ``delta / 4`` at most.
+If the class names are private, a class is released only if its noised count is above a threshold
+that a class of one record passes with probability ``delta / 4`` at most.
 
 References
 ----------
@@ -59,7 +59,7 @@ class Release:
     noise: float
 
     def to_json(self) -> bytes:
-        """All of it as JSON, in whole units."""
+        """The release as JSON, in whole units."""
         content = {
             "units": UNITS,
             "noise": self.noise,
@@ -92,12 +92,12 @@ def noise_scale(privacy: PrivacyConfig) -> float:
 
 
 def least_count(privacy: PrivacyConfig) -> float:
-    """The noised number of records from which a class is released; all are if their names are
+    """Least noised number of records for which a class is released; no limit if class names are
     public.
 
     A class that one of two neighboring corpora lacks has one record in the other. It passes with
     probability ``delta / 4``, and replacing a record can add one such class and remove another:
-    the two take half of delta, and the noise has the other half.
+    these two take half of delta, and the noise the other half.
     """
     if privacy.classes:
         return -np.inf
@@ -107,13 +107,13 @@ def least_count(privacy: PrivacyConfig) -> float:
 
 
 def release(sums: ClassSums, labels: Sequence[Any], privacy: PrivacyConfig) -> Release:
-    """Draw the noise. Each call is another release and is to be charged as one.
+    """Draw the noise. Each call is another release and must be charged as one.
 
     Parameters
     ----------
     sums : ClassSums
     labels : sequence of length classes
-        Public, or to be released only where `least_count` allows.
+        Class names: public, or released only if `least_count` allows.
     privacy : PrivacyConfig
         Must have an epsilon.
 
@@ -147,7 +147,7 @@ def add_noise(numbers: np.ndarray, scale: float) -> np.ndarray:
 
 
 def opendp() -> Any:
-    """The library.
+    """The OpenDP library.
 
     Raises
     ------

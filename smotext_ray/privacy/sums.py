@@ -1,7 +1,7 @@
-"""What is released of a corpus, before the noise: per class a count and a sum of clipped records.
+"""What is released of a corpus, before noise: a count and a sum of clipped records per class.
 
-Everything is in whole numbers, so that no rounding error of a sum is larger for one corpus than for
-its neighbor, and the sensitivity holds to the last digit. A record becomes a vector of integers
+Everything is in whole numbers, so that rounding errors of sums cannot differ between neighboring
+corpora, and the sensitivity is exact. A record becomes a vector of integers
 whose length is at most ``UNITS``, and counts as ``UNITS``: adding or removing it moves the counts
 and sums of its class, together, by at most ``sqrt(2) * UNITS``; replacing it by any other record,
 label included, by at most ``2 * UNITS``.
@@ -26,7 +26,7 @@ def record_vector(coordinates: np.ndarray, clip_norm: float) -> np.ndarray:
     Parameters
     ----------
     coordinates : ndarray of shape (k,)
-        An embedding in the public directions.
+        An embedding, projected to the public directions.
     clip_norm : float
         Above 0.
 
@@ -49,7 +49,7 @@ def record_vector(coordinates: np.ndarray, clip_norm: float) -> np.ndarray:
     if not np.isfinite(row).all():
         raise ValueError("The embeddings hold NaN or infinity.")
     length = float(np.linalg.norm(row))
-    # The length may be rounded down; the margin is larger than that, and smaller than a unit.
+    # The length may be rounded down; the margin is larger than that error, and less than a unit.
     scale = min(1 / clip_norm, (1 - 1e-12) / length) if length else 0.0
     return np.trunc(row * scale * UNITS).astype(np.int64)
 
@@ -61,7 +61,7 @@ class ClassSums:
     Attributes
     ----------
     counts : ndarray of shape (classes,), int64
-        Records, times ``UNITS``.
+        Numbers of records, times ``UNITS``.
     sums : ndarray of shape (classes, k), int64
     """
 
@@ -77,7 +77,7 @@ class ClassSums:
         vectors : ndarray of shape (n, k), int64
             From `record_vector`.
         codes : ndarray of shape (n,), int64
-            Class of each record; negative for a record that counts for nothing.
+            Class of each record; negative for a record to ignore.
         classes : int
         """
         known = codes >= 0
@@ -90,5 +90,5 @@ class ClassSums:
         return ClassSums(self.counts + other.counts, self.sums + other.sums)
 
     def as_matrix(self) -> np.ndarray:
-        """Count, then sum, of each class: int64, shape (classes, 1 + k)."""
+        """Count followed by sum of each class: int64, shape (classes, 1 + k)."""
         return np.column_stack([self.counts, self.sums])

@@ -17,13 +17,13 @@ BRIDGE = "bridge"
 def store_bridge(run: Run, directory: Path) -> dict[str, str]:
     """Copy a bridge into the run.
 
-    Its directory there is named after its content: a bridge that another process writes at the same
-    time has another one.
+    Its directory there is named after its content, so that it cannot collide with a different
+    bridge that another process writes at the same time.
 
     Returns
     -------
     dict
-        The files, as names in the run, with their SHA-256.
+        Maps the files' names in the run to their SHA-256.
     """
     contents = {file.name: file.read_bytes() for file in sorted(directory.iterdir())}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
@@ -36,7 +36,7 @@ def store_bridge(run: Run, directory: Path) -> dict[str, str]:
 def with_own_bridge(config: RunConfig, run: Run, manifest: Manifest) -> RunConfig:
     """The settings with which a run's points are decoded: with its adapted bridge, if it has one.
 
-    They are not for the manifest, which names the bridge that the run began with.
+    Not for the manifest, which names the bridge that the run started with.
 
     Raises
     ------

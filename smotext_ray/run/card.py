@@ -238,7 +238,7 @@ def _settings(manifest: Manifest) -> str:
 
 
 def _column_options(own: Mapping[str, Any]) -> str:
-    """The options and settings that say which columns are read; names of several come last."""
+    """The options and settings that determine which columns are read; lists of names come last."""
     labels = own.get("label_columns")
     names = ("text_column", "id_column") if labels else ("text_column", "label_column", "id_column")
     options = [f"--{n.replace('_', '-')} {shlex.quote(own[n])}" for n in names if own[n]]

@@ -11,7 +11,7 @@ from typing import Any
 from smotext_ray.run.directory import LEASE, Run
 
 TTL_SECONDS = 60.0
-VERSION = "manifest-"  # files of this name in the same directory are no claims
+VERSION = "manifest-"  # files of this name in the same directory are not claims
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Claim:
         When it was last written, in seconds by the file system's clock.
     facts : dict
         ``host``, ``pid``, ``process``, ``what``, ``since``, ``held``, ``token`` and ``renewed``;
-        empty if it could not be read. A claim that cannot be read counts as held, by a process of
-        which nothing is known.
+        empty if it could not be read. A claim that cannot be read counts as held, by an unknown
+        process.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Claim:
 
     @property
     def is_held(self) -> bool:
-        """Whether its process holds the lease, rather than asks for it."""
+        """Whether its process holds the lease, rather than asking for it."""
         return bool(self.facts.get("held", True))
 
     @property
@@ -60,11 +60,11 @@ class Claim:
         process = self.facts.get("process", "").split()
         own = identity(os.getpid()).split()
         if len(process) < 3 or process[:2] != own[:2]:
-            return False  # of another machine, or container
+            return False  # on another machine or in another container
         now = identity(int(self.facts["pid"]))
         if now:
             return now.split() != process  # the pid belongs to another process
-        # /proc may hide processes of other users (hidepid): only the kernel's word counts.
+        # /proc may hide other users' processes (hidepid), so only the kernel can tell.
         try:
             os.kill(int(self.facts["pid"]), 0)
         except ProcessLookupError:
@@ -91,7 +91,7 @@ def read_claims(run: Run) -> list[Claim]:
 
 
 def _read(run: Run, name: str) -> dict[str, Any]:
-    """The facts of a claim; empty if the read fails, which says nothing of its process."""
+    """The facts of a claim; empty if the read fails, which says nothing about its process."""
     try:
         return dict(json.loads(run.read(LEASE, name)))
     except FileNotFoundError:

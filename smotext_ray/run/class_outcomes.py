@@ -1,4 +1,4 @@
-"""What became of each class of a run."""
+"""The outcome of each class of a run."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from smotext_ray.run.manifest import Manifest
 
 @dataclass(frozen=True)
 class ClassOutcome:
-    """What became of a class.
+    """The outcome of a class.
 
     Attributes
     ----------
     label : object
-        By its name, if it has one.
+        Its name, if it has one.
     before : int
-        Its rows in the corpus.
+        Number of its rows in the corpus.
     asked, accepted : int
-        New texts. Where rows have several labels, those with this one, whichever they were made
-        for.
+        Numbers of new texts. If rows have several labels, those with this one, whichever label they
+        were made for.
     after : int
-        Its rows in the result, which of a run with epsilon holds none of the corpus.
+        Number of its rows in the result, which has no corpus rows if the run has an epsilon.
     """
 
     label: Any
@@ -34,7 +34,7 @@ class ClassOutcome:
 
 
 def class_outcomes(manifest: Manifest) -> list[ClassOutcome]:
-    """What became of each class, in the order of the corpus."""
+    """The outcome of each class, in the order of the corpus."""
     wanted, got = manifest.targets or {}, manifest.accepted()
     outcomes = []
     for label, before in manifest.class_counts.items():
@@ -55,7 +55,7 @@ def mean_imbalance(outcomes: list[ClassOutcome]) -> tuple[float, float]:
 
 
 def imbalance_in_words(manifest: Manifest) -> str | None:
-    """MeanIR before and after; None where rows have one class each."""
+    """MeanIR before and after; None if rows have one class each."""
     if not manifest.is_multilabel:
         return None
     before, after = mean_imbalance(class_outcomes(manifest))

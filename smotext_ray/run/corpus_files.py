@@ -1,4 +1,4 @@
-"""The rows of ``corpus/`` that count, in their order."""
+"""The valid rows of ``corpus/``, in order."""
 
 from __future__ import annotations
 

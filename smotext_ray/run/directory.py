@@ -1,10 +1,10 @@
 """The run directory: a run's tables and manifest, on any file system.
 
     RUN/corpus/            the validated input: id, text, label, extra columns
-    RUN/to_embed/          rows that are to get an embedding, until they have it
+    RUN/to_embed/          rows to embed, until they have an embedding
     RUN/embeddings/        id, text, label, embedding
     RUN/reference/         the gate's reference
-    RUN/bridge/            the bridge that has learned from these texts, with adapt.minutes
+    RUN/bridge/            the bridge adapted to these texts, with adapt.minutes
     RUN/weights/           source weights of texts, if plan.variant is not smote
     RUN/plan/round-1/      one row per point
     RUN/samples/round-1/   one row per decoded point
@@ -50,7 +50,7 @@ TO_EMBED = "to_embed"
 MANIFEST = "manifest.json"
 LEASE = "lease"
 SEAL = "_files-"  # followed by the token of the lease under which the list was written
-UNHELD = "0"  # token of a list that was written without a lease: less than all others
+UNHELD = "0"  # token of a list that was written without a lease; less than all others
 
 
 class Run:
@@ -64,9 +64,9 @@ class Run:
     Attributes
     ----------
     address : str
-        For processes on this or another machine: the URI, or the absolute path.
+        Address for processes on this or another machine: the URI, or the absolute path.
     token : str
-        Of the lease that this process holds; empty without one. A later holder has a greater one.
+        Token of the lease that this process holds; empty without one. Later ones are greater.
     saves : int
         Number of manifests saved under it.
     """
@@ -77,7 +77,7 @@ class Run:
         # A worker may have another working directory.
         self.address = uri if "://" in uri else self.path
         self.token, self.saves = "", 0
-        # While a lease is held, raises if that is lost.
+        # While a lease is held, raises if it is lost.
         self.check_lease: Callable[[], None] = no_lease
 
     def __reduce__(self) -> tuple[type[Run], tuple[str]]:
@@ -97,7 +97,7 @@ class Run:
         return bool(self.fs.get_file_info(self.at(*parts)).type != pafs.FileType.NotFound)
 
     def files(self, *parts: str) -> list[pafs.FileInfo]:
-        """The files of a directory, by name; none if there is no such directory."""
+        """The files of a directory, sorted by name; none if there is no such directory."""
         selector = pafs.FileSelector(self.at(*parts), allow_not_found=True)
         try:
             found = [info for info in self.fs.get_file_info(selector) if info.is_file]
@@ -106,7 +106,7 @@ class Run:
         return sorted(found, key=lambda info: info.base_name)
 
     def table(self, *parts: str) -> ds.Dataset:
-        """Open a directory of parquet files as a pyarrow dataset: the listed ones, if it is sealed.
+        """Open a directory of parquet files as a pyarrow dataset; only listed ones if it is sealed.
 
         Its columns are those of the first file, to whose types a scan casts all other files.
 
@@ -124,8 +124,8 @@ class Run:
     def seal(self, files: list[str], *parts: str) -> None:
         """List the files that make up a finished table; others in its directory do not count.
 
-        Readers then need no directory listing, which may be late, and files that a process without
-        the lease still writes are not read. Of two lists, the later holder's counts.
+        Readers then need no directory listing, which may be late, and ignore files that a process
+        without the lease still writes. Of two lists, the later holder's counts.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class Run:
     def write(self, content: bytes, *parts: str) -> None:
         """Write a small file atomically: to a temporary name first, then renamed.
 
-        On a local disk it survives a power failure from then on.
+        On a local disk, it then also survives a power failure.
         """
         write_whole(self.fs, self.at(*parts), content)
 
@@ -192,7 +192,7 @@ class Run:
             return bytes(stream.read())
 
     def sync(self, paths: list[str]) -> None:
-        """Have files that others wrote on the disk, if that is a local one."""
+        """Flush files written by others to disk, if it is a local one."""
         if isinstance(self.fs, pafs.LocalFileSystem):
             directories = {path.rpartition("/")[0] for path in paths}
             sync([Path(path) for path in (*paths, *sorted(directories))])
@@ -218,10 +218,10 @@ def write_whole(fs: pafs.FileSystem, path: str, content: bytes) -> None:
 
 
 def partial_name(name: str) -> str:
-    """A temporary name for a file, which no other writer has.
+    """A temporary name for a file that no other writer uses.
 
-    No reader takes a leftover of a kill for a table: pyarrow ignores names that start with "_", Ray
-    those with another extension.
+    Readers do not mistake a leftover of a kill for a table: pyarrow ignores names that start with
+    "_", Ray those with other extensions.
     """
     return f"_{name}.partial-{uuid.uuid4().hex[:12]}"
 
@@ -236,7 +236,7 @@ def file_sha256(run: Run, *parts: str) -> str:
 
 
 def changed_files(run: Run, digests: Mapping[str, str], *directory: str) -> list[str]:
-    """The files, as they are named there, that are missing or have another hash."""
+    """Names of the files that are missing or have a different hash."""
     return [
         file
         for file, digest in digests.items()

@@ -1,6 +1,6 @@
 """The parts of a run's manifest as typed values: what was read, done and counted.
 
-Counts by class are pairs in JSON, to preserve the type of labels; here they are dictionaries.
+Counts per class are pairs in JSON, to preserve the type of labels; here they are dictionaries.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class BadRows(Facts):
 class InputFacts(Facts):
     """The corpus. ``files`` is the number of valid files in ``corpus/``, once written; until then
     ``digest`` is that of the surveyed rows. ``class_names`` has the names of numbered classes.
-    ``multilabel`` is true where a row counts for each of its labels, which are its classes."""
+    ``multilabel`` is true if a row counts for each of its labels, which are its classes."""
 
     rows: int
     class_counts: Counts
@@ -116,7 +116,7 @@ class Outcome(Facts):
     Attributes
     ----------
     accepted : dict of label to int
-        Number of usable samples per class, or of those with a label, whichever it was made for.
+        Number of usable samples per class, or with each label, whichever label they were made for.
     reasons : dict of str to int
         Number of rejected samples by reason.
     reasons_by_class : list of (label, str, int)
@@ -167,7 +167,7 @@ class Round(Facts):
 
 
 class AdaptedBridge(Facts):
-    """What the run's bridge has learned from the run's own texts.
+    """The adaptation of the run's bridge to the run's own texts.
 
     Attributes
     ----------
@@ -175,8 +175,8 @@ class AdaptedBridge(Facts):
     cosine_before, cosine_after : float or None
         See `smotext_ray.training.adapt.Adaptation`.
     files : dict of str to str
-        The adapted bridge, with SHA-256; empty if it was not kept, and the run's points are decoded
-        by the bridge that it began with.
+        Files of the adapted bridge with SHA-256; empty if it was not kept, and the run's points are
+        decoded with its original bridge.
     """
 
     texts: int
@@ -222,16 +222,16 @@ class TextLengths(Facts):
     high: int
 
     def in_words(self) -> str:
-        """The three as they are printed."""
+        """The three numbers as they are printed."""
         return f"{self.low} / {self.median} / {self.high}"
 
 
 class Result(Facts):
     """The result: a file or a directory of the run, its rows, and SHA-256 by file.
 
-    ``synthetic_labels`` has the synthetic rows with each label, where rows have several.
-    ``real_words`` are the lengths of the original texts of the classes that got new ones; unknown
-    for results of older versions, and with epsilon.
+    ``synthetic_labels`` has the number of synthetic rows with each label, if rows have several.
+    ``real_words`` has the lengths of original texts in classes that got new ones; unknown for
+    results of older versions, and with epsilon.
     """
 
     path: NameInRun
@@ -254,7 +254,7 @@ class Result(Facts):
 
     @property
     def times_shorter(self) -> float | None:
-        """How many times the median real text is as long as the synthetic one; None if unknown."""
+        """Ratio of the median lengths of real and synthetic texts; None if unknown."""
         if self.real_words is None or self.synthetic_words is None:
             return None
         return self.real_words.median / max(self.synthetic_words.median, 1)

@@ -7,9 +7,9 @@ The holder rewrites its claim every ten seconds; a claim that is a minute old by
 clock has expired.
 
 A holder that was stalled or suspended for longer may wake up when another one has the lease. So a
-holder looks before and after every renewal and save, and everything it notes carries its token:
-manifest versions (`smotext_ray.run.versions`) and lists of a table's files (`Run.seal`). Of two,
-that of the later holder is read.
+holder looks for other claims before and after every renewal and save, and everything it records
+carries its token: manifest versions (`smotext_ray.run.versions`) and lists of a table's files
+(`Run.seal`). Of two, the later holder's is read.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ class LeaseLost(RuntimeError):
 
 @contextmanager
 def hold(run: Run, what: str) -> Iterator[None]:
-    """Hold the lease of a run inside the block.
+    """Hold the lease of a run during a ``with`` block.
 
     Parameters
     ----------
     run : Run
-        Created if missing. Inside the block, what it saves carries the lease's token.
+        Created if missing. During the block, what it saves carries the lease's token.
     what : str
         Name of the command, for the error message of other processes: "augment", "expand".
 
     Raises
     ------
     UserError
-        If another process holds it. Waits for up to a minute if that process may be dead: one that
-        died on another machine leaves its claim behind.
+        If another process holds it. Waits up to a minute if that process may be dead, because one
+        that died on another machine leaves its claim behind.
     LeaseLost
         If the lease was lost in the meantime. In the main thread, the block is interrupted.
     """
@@ -103,7 +103,7 @@ class Lease:
         self.name = ""
         self.token = ""
         self._asked = 0.0  # by the file system's clock
-        self._seen = ""  # the greatest token of a claim, even if that was removed since
+        self._seen = ""  # the greatest token of any claim, even if it was removed since
         self._is_lost = False
         self._renewed = 0.0  # by this process's clock
         self._stop = threading.Event()
@@ -170,7 +170,7 @@ class Lease:
         try:
             self.check()
             self._write()
-            self.check()  # a write that was stalled may have brought a claim back
+            self.check()  # a stalled write may have restored a removed claim
         except LeaseLost:
             return False
         except OSError:  # on a remote file system: retried until the lease expires
@@ -196,12 +196,12 @@ class Lease:
         """Release the lease."""
         self._stop.set()
         if keeper is not None:
-            # A renewal in progress would bring the claim back.
+            # A renewal in progress would restore the claim.
             keeper.join(claims_module.TTL_SECONDS)
         self._delete(self.name)
 
     def _look(self) -> tuple[Claim | None, list[Claim]]:
-        """The own claim, if it is still there, and all others."""
+        """This lease's claim, if it still exists, and all others."""
         found = read_claims(self.run)
         self._seen = max(self._seen, *(claim.token for claim in found), "")
         own = next((claim for claim in found if claim.name == self.name), None)
@@ -219,7 +219,7 @@ class Lease:
 
 
 def clock() -> float:
-    """Seconds that pass for other machines too: also while this one is suspended, on Linux."""
+    """A monotonic clock in seconds, which on Linux also runs while the machine is suspended."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -230,7 +230,7 @@ def sleep(seconds: float) -> None:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """In the main thread: a lost lease interrupts the block, and SIGTERM ends it in order."""
+    """In the main thread, a lost lease interrupts the block, and SIGTERM ends it cleanly."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread can have handlers; the next save stops the block
         return
@@ -242,7 +242,7 @@ def _stopped_by_signals() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            if signal.getsignal(number) is handlers[number]:  # and not one that Ray has set
+            if signal.getsignal(number) is handlers[number]:  # rather than one that Ray has set
                 signal.signal(number, handler)
 
 

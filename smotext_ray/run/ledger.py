@@ -1,9 +1,9 @@
 """The ledger of a corpus: a file for each release, in a directory next to the input.
 
-It counts by place, not by content: a digest of the corpus would help to guess its texts, and a
-corpus that has grown still has the records of before. Of two processes that write at once, each
+It goes by location, not by content: a digest of the corpus would help to guess its texts, and a
+corpus that has grown still has its earlier records. Of two processes that write at once, each
 sees both files, so together they never exceed the budget; on a network file system that lists files
-late, only if they are a minute apart.
+late, this holds only if they are a minute apart.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from smotext_ray.utils.cache import cache_dir
 from smotext_ray.utils.filesystems import open_filesystem
 
 SUFFIX = ".privacy-ledger"
-ROUNDING = 1e-9  # of an epsilon that is computed in two ways
+ROUNDING = 1e-9  # tolerance for an epsilon that is computed in two ways
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class Ledger:
         self._fs, self._path = open_filesystem(self.uri)
 
     def entries(self) -> list[Entry]:
-        """All charges, in no order.
+        """All charges, in no particular order.
 
         Raises
         ------
         UserError
-            If a file is damaged: nobody knows then what was released.
+            If a file is damaged, because it is then unknown what was released.
         """
         selector = pafs.FileSelector(self._path, allow_not_found=True)
         names = [info.base_name for info in self._fs.get_file_info(selector)]
@@ -67,13 +67,13 @@ class Ledger:
         ]
 
     def charge(self, run: Run, created: str, config: RunConfig) -> None:
-        """Write down a release before it is made, and refuse it if it exceeds the budget.
+        """Record a release before it is made, and refuse it if it exceeds the budget.
 
         Parameters
         ----------
         run : Run
         created : str
-            When the run began, from its manifest.
+            When the run started, from its manifest.
         config : RunConfig
 
         Raises
@@ -160,7 +160,7 @@ def _check(
 
 
 def default_place(path: str) -> str:
-    """The directory of the ledger of an input: next to it, or in the cache if it has no place here.
+    """The directory of an input's ledger: next to the input, or in the cache if it is not a path.
 
     Parameters
     ----------

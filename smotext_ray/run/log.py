@@ -39,7 +39,7 @@ def log_to_run(run: Run) -> None:
 
 
 def log_to_no_run() -> None:
-    """End what `log_to_run` began."""
+    """Undo `log_to_run`."""
     for handler in log.handlers[:]:
         if isinstance(handler, (_Local, _Remote)):
             log.removeHandler(handler)
@@ -49,7 +49,7 @@ def log_to_no_run() -> None:
 def run_name(run: Run) -> str:
     """A run's name in logs and metrics: its directory's name and eight distinguishing digits.
 
-    They come from the path, without any credentials of a URI. Ray's metrics take ASCII alone.
+    The digits come from the path, without credentials in a URI. Ray's metrics accept only ASCII.
     """
     path = run.path.rstrip("/")
     name = re.sub(r"[^\w.-]", "_", path.rpartition("/")[2], flags=re.ASCII)
@@ -102,7 +102,7 @@ class _Local(logging.FileHandler):
 
 
 class _Remote(BufferingHandler):
-    """For object stores, which cannot append: another file every few lines and per warning."""
+    """For object stores, which cannot append: a new file every few lines and for each warning."""
 
     def __init__(self, run: Run, name: str) -> None:
         super().__init__(MOST_HELD)

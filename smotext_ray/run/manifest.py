@@ -1,4 +1,4 @@
-"""A run's manifest: its inputs, progress and outcomes, and the questions that are asked of it.
+"""A run's manifest: its inputs, progress and outcomes, and properties derived from them.
 
 The models define the keys of ``manifest.json``; keys with the value None are not written.
 """
@@ -48,9 +48,9 @@ class Manifest(Facts):
     A stage is done if it is in ``stages``. ``weights`` to ``warnings`` are set once the run knows
     its targets, ``shortfall`` and ``result`` once it has a result; an expansion resets the targets
     and the result's stage. ``privacy`` is set in a run with epsilon, ``adapted`` once its bridge
-    has learned from its texts. ``embedded`` has the rows of each class that get an embedding; None
-    means all. ``together`` is set where rows have several labels: of the points made for the first,
-    the share that has the second.
+    has been adapted. ``embedded`` has the number of rows per class that get an embedding; None
+    means all. ``together`` is set if rows have several labels: the share of the points made for the
+    first label that has the second.
     """
 
     format: Literal[1] = FORMAT
@@ -105,7 +105,7 @@ class Manifest(Facts):
         Raises
         ------
         LeaseLost
-            If this process had a lease and has lost it; then no reader sees what it saves.
+            If this process had a lease and has lost it; readers then ignore what it saves.
         pydantic_core.PydanticSerializationError
             For a value of the wrong type.
         """
@@ -136,7 +136,7 @@ class Manifest(Facts):
     def is_embedded(self) -> bool:
         """Whether all rows that the run needs have an embedding.
 
-        An expansion with another target leaves the stage as done, but chooses rows again.
+        An expansion with another target leaves the stage marked as done, but chooses rows again.
         """
         is_chosen = "choose" in self.stages or self.embedded is None
         return "embed" in self.stages and is_chosen
@@ -147,7 +147,7 @@ class Manifest(Facts):
         return list(self.input.class_counts)
 
     def called(self, label: Any) -> Any:
-        """The name of a class; its label, if it has none."""
+        """The name of a class; its label if it has no name."""
         return called(label, self.input.class_names)
 
     @property

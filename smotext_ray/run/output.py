@@ -1,4 +1,4 @@
-"""Where a new run may be: checked before anything is written."""
+"""Where a new run may be written, checked before anything is."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pyarrow import fs as pafs
 from smotext_ray.errors import UserError
 from smotext_ray.run.directory import Run
 
-# Readers take paths with these for patterns or for parts of a URL.
+# Readers take paths with these characters for patterns or parts of a URL.
 _SPECIAL = re.compile(r"[?#%*\[\]\x00-\x1f\x7f]")
 # Set by Ray for the command of `ray job submit`, whose working directory is a temporary copy.
 _OF_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 def check_output(path: str, run: Run) -> None:
-    """Check the directory of a run that is new.
+    """Check the directory of a new run.
 
     Parameters
     ----------
@@ -29,8 +29,9 @@ def check_output(path: str, run: Run) -> None:
     Raises
     ------
     UserError
-        If the directory is inside the input, whose second reading would take its files for rows;
-        or cannot be written, has a name that readers take for a pattern, or is relative in a job.
+        If the directory is inside the input, where its files would be read as rows in the second
+        pass; or cannot be written, has a name that readers take for a pattern, or is relative in a
+        job.
     """
     if isinstance(run.fs, pafs.LocalFileSystem):
         _check_local(run)

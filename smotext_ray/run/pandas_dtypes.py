@@ -1,4 +1,4 @@
-"""Metadata for pandas: columns of integers are nullable where synthetic rows have no value.
+"""Metadata for pandas: columns of integers are nullable if synthetic rows have no value.
 
 Without it, pandas reads an integer column with missing values as float64, which rounds ids above
 2^53.
@@ -24,14 +24,14 @@ def with_pandas_dtypes(schema: pa.Schema, complete: Set[str]) -> pa.Schema:
     Parameters
     ----------
     schema : pyarrow.Schema
-        May have such metadata, whose dtypes are kept.
+        May already have such metadata, whose dtypes are kept.
     complete : set of str
-        Columns without missing values, which keep the dtypes of numpy.
+        Columns without missing values, which keep numpy's dtypes.
 
     Returns
     -------
     pyarrow.Schema
-        An index of integers is a column, because an index cannot have missing integers.
+        An index of integers becomes a column, because an index cannot have missing integers.
     """
     metadata = dict(schema.metadata or {})
     given = _read(metadata)
@@ -77,7 +77,7 @@ def _entry(field: pa.Field, known: dict[str, Any], is_complete: bool) -> dict[st
         "numpy_type": _dtype(kind),
         "metadata": None,
     } | known
-    if is_complete or entry["numpy_type"] != _dtype(kind):  # as pandas' own, which has missing ones
+    if is_complete or entry["numpy_type"] != _dtype(kind):  # a nullable dtype of pandas
         return entry
     if pa.types.is_boolean(kind):
         return entry | {"numpy_type": "boolean"}

@@ -35,7 +35,7 @@ def push_result(run: Run, repo_id: str, *, private: bool = True, token: str | No
     Returns
     -------
     str
-        The repository's whole name, as ``datasets.load_dataset`` takes it.
+        The full repository name, for ``datasets.load_dataset``.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def push_result(run: Run, repo_id: str, *, private: bool = True, token: str | No
 
 
 def _files(run: Run, result: Result) -> dict[str, str]:
-    """The result's files with their digests: nothing that only a changed manifest names."""
+    """The result's files with their digests; rejects names that only a modified manifest has."""
     for file in result.sha256:
         if file != FILE and not PART.fullmatch(file):
             raise UserError(

@@ -22,7 +22,7 @@ DISTINCT = "distinct.json"
 def build_reference(run: Run, labels: list[Any], corpus: list[str] | None = None) -> None:
     """Write ``reference/`` from ``embeddings/`` and the texts of the corpus: see `sum_up`.
 
-    Where rows have several labels, see `sum_up_labels`.
+    If rows have several labels, see `sum_up_labels`.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ def read_release(run: Run) -> Release:
 
 
 def write_release(run: Run, release: Release) -> None:
-    """Write the release, whole or not at all."""
+    """Write the release atomically."""
     run.write(release.to_json(), FILE)
 
 

@@ -44,12 +44,12 @@ def renamed_manifest(stored: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        The same facts in the same order, without ``plan.interpolation``, a setting that is gone.
+        The same facts in the same order, without the former setting ``plan.interpolation``.
 
     Raises
     ------
     UserError
-        For an unfinished run that interpolates on the sphere, as no version does anymore.
+        For an unfinished run that interpolates on the sphere, which is no longer supported.
 
     Examples
     --------

@@ -56,7 +56,7 @@ def write_input_schema(run: Run, survey: CorpusSummary) -> None:
 
 
 def read_input_schema(run: Run) -> tuple[pa.Schema, dict[str, pa.Array]]:
-    """The input's schema, and the values of its columns of dictionaries in their order."""
+    """The input's schema, and the values of its dictionary columns in their order."""
     schema = pq.read_schema(pa.BufferReader(run.read(INPUT_SCHEMA)))
     if not run.has(INPUT_CATEGORIES):  # a run of an older version
         return schema, {}
@@ -76,8 +76,8 @@ def write_result(run: Run, manifest: Manifest, wanted: dict[Any, int]) -> Result
     The old result stays until the new one is written.
 
     Originals come first, with the input's columns; then at most ``wanted[label]`` accepted samples
-    of each class, sorted by sample id (where rows have several labels, those that some label still
-    lacks when their turn comes). Added columns are ``synthetic``, the sample's lineage, null
+    of each class, sorted by sample id (if rows have several labels, a sample is added if one of its
+    labels still lacks texts). Added columns are ``synthetic``, the sample's lineage, which is null
     for originals, and ``sample_weight``. With epsilon there are no originals.
 
     Parameters
@@ -127,7 +127,7 @@ def _all_rows(
     lengths: tuple[WordCounts, WordCounts],
     weights: Mapping[Any, float],
 ) -> Iterator[pa.Table]:
-    """The rows of the result; counts the words of the real and of the synthetic texts."""
+    """The rows of the result; counts the words of real and synthetic texts."""
     settings = manifest.config.input
     kind = label_value_type(run.table("embeddings").schema.field("label").type)
     raised = pa.array([k for k, n in wanted.items() if n], kind)
@@ -149,17 +149,17 @@ def _all_rows(
         for name in lineage:
             new = new.append_column(name, samples[name])
         new = new.append_column("synthetic", pa.array([True] * len(new)))
-        # No label's synthetic texts outvote its real ones.
+        # So that no label's synthetic texts outvote its real ones.
         given = [min(weights[label] for label in labels) for labels in labels_of(samples)]
         yield _filled(_weighted(new, given), schema)
 
 
 def _made(run: Run, manifest: Manifest, wanted: Mapping[Any, int]) -> dict[Any, int]:
-    """Synthetic rows of each class, or with each label."""
+    """Number of synthetic rows of each class, or with each label."""
     if not manifest.is_multilabel:
         got = manifest.accepted()
         return {label: min(got.get(label, 0), n) for label, n in wanted.items()}
-    made: Counter[Any] = Counter()  # which labels come along is in the samples only
+    made: Counter[Any] = Counter()  # only the samples have all their labels
     for samples in delivered_samples(run, manifest.round_numbers, wanted):
         made.update(label_counts(samples))
     return made
@@ -227,7 +227,7 @@ def _split(tables: Iterator[pa.Table]) -> Iterator[list[pa.Table]]:
 def _write(
     run: Run, name: str, schema: pa.Schema, tables: Iterator[pa.Table]
 ) -> tuple[str, int, int]:
-    """Write a file; returns digest, rows, synthetic rows."""
+    """Write a file; returns its digest, number of rows, and number of synthetic rows."""
     run.make(*name.split("/")[:-1])
     rows = synthetic = 0
     with (
@@ -243,7 +243,7 @@ def _write(
 
 
 def _replace(run: Run, files: list[str]) -> None:
-    """Put the new result in the place of the old one, which is there until then."""
+    """Replace the old result, which stays in place until now, with the new one."""
     run.check_lease()
     if any(name != FILE for name in files):
         run.make(DIRECTORY)
@@ -251,7 +251,7 @@ def _replace(run: Run, files: list[str]) -> None:
         run.fs.move(run.at(PARTIAL, name), run.at(name))
     run.sync([run.at(name) for name in files])
     run.clear(PARTIAL)
-    # Of the old result: it may have been larger or smaller.
+    # Remove the rest of the old result, which may have been larger or smaller.
     old = [FILE, *(f"{DIRECTORY}/{info.base_name}" for info in run.files(DIRECTORY))]
     for name in old:
         if name not in files and run.has(name):

@@ -1,4 +1,4 @@
-"""How much a row of the result weighs in training: the column ``sample_weight``."""
+"""The weight of a row of the result in training: the column ``sample_weight``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 def synthetic_weights(real: Mapping[Any, int], synthetic: Mapping[Any, int]) -> dict[Any, float]:
     """The weight of one synthetic text of each class; a real text weighs 1.
 
-    The synthetic texts of a class weigh together as much as its real ones, so that many texts of a
-    few parents do not outvote the parents; where they are the fewer, each weighs 1. In a result
+    Together, the synthetic texts of a class weigh as much as its real ones, so that many texts from
+    a few parents do not outvote the parents; if there are fewer of them, each weighs 1. In a result
     without real texts, all weigh 1.
 
     Parameters

@@ -22,7 +22,7 @@ from smotext_ray.utils.text import fingerprint
 ACCEPTED = pc.field("status") == "accepted"
 MARKED = ("sample_id", "label", "cosine_to_point")
 LOOKED_AT = 4  # files
-BATCH = 65_536  # texts that are Python strings at a time
+BATCH = 65_536  # texts converted to Python strings at a time
 
 
 def accepted_unique_samples(run: Run, rounds: list[int]) -> Iterator[pa.Table]:
@@ -34,8 +34,8 @@ def accepted_unique(parts: Iterable[ds.Dataset]) -> Iterator[pa.Table]:
     """Accepted samples, one table per part, each sorted by sample id.
 
     The gate sees one sample at a time; duplicates within a class (ignoring case and white space)
-    are found only here, and the later one is dropped. Where rows have several labels, all of them
-    are of one class here.
+    are found only here, and the later one is dropped. If rows have several labels, all of them
+    count as one class here.
     """
     seen = _Seen()
     for part in parts:
@@ -44,9 +44,9 @@ def accepted_unique(parts: Iterable[ds.Dataset]) -> Iterator[pa.Table]:
 
 
 def usable_samples(parts: Iterable[ds.Dataset]) -> pa.Table:
-    """The columns `MARKED` of the last part's samples that `accepted_unique` has.
+    """The columns `MARKED` of the last part's samples that `accepted_unique` yields.
 
-    Where rows have several labels, with all ``labels`` of a sample.
+    If rows have several labels, also all ``labels`` of a sample.
 
     Takes about 50 bytes of memory per sample, whatever the length of the texts.
     """
@@ -63,7 +63,7 @@ def usable_samples(parts: Iterable[ds.Dataset]) -> pa.Table:
 def first_accepted(run: Run, entry: str, number: int) -> list[dict[str, Any]]:
     """Accepted samples of a round in progress, from the files that were written first.
 
-    Files that a process is writing, or has left half-written, are passed over.
+    Files that a process is writing, or has left incomplete, are skipped.
     """
     found: list[dict[str, Any]] = []
     files = [info for info in run.files("samples", entry) if info.base_name.endswith(".parquet")]
@@ -85,7 +85,7 @@ class _Seen:
         self._marks: dict[Any, np.ndarray] = {}
 
     def add(self, samples: pa.Table) -> np.ndarray:
-        """Add samples in order; which of them are new, bool."""
+        """Add samples in order; returns a boolean mask of the new ones."""
         samples = samples if "mark" in samples.column_names else _marked(samples)
         marks = samples["mark"].to_numpy()
         keep = np.zeros(len(marks), bool)
@@ -93,7 +93,7 @@ class _Seen:
         if "labels" in samples.column_names:
             owners = pa.nulls(len(samples), pa.bool_()).fill_null(True)
         for label in owners.unique().to_pylist():
-            value = pa.scalar(label, owners.type)  # an unsigned one is inferred too small
+            value = pa.scalar(label, owners.type)  # pyarrow infers too small a type
             rows = np.flatnonzero(pc.equal(owners, value).to_numpy(zero_copy_only=False))
             _, first = np.unique(marks[rows], return_index=True)
             rows = rows[np.sort(first)]
@@ -142,7 +142,7 @@ def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> Outcome:
     Parameters
     ----------
     kept : pyarrow.Table
-        Those of them that are `usable_samples`.
+        The `usable_samples` among them.
     samples : pyarrow.dataset.Dataset
 
     Returns
@@ -169,13 +169,13 @@ def summarize_samples(kept: pa.Table, samples: ds.Dataset) -> Outcome:
 
 
 def label_counts(samples: pa.Table) -> Counter[Any]:
-    """Samples of each class, or with each label."""
+    """Number of samples of each class, or with each label."""
     name = "labels" if "labels" in samples.column_names else "label"
     return count_labels(samples[name])
 
 
 def labels_of(samples: pa.Table) -> list[list[Any]]:
-    """The labels of each sample: its class alone, where it has no others."""
+    """The labels of each sample; only its class if it has no others."""
     if "labels" in samples.column_names:
         return list(samples["labels"].to_pylist())
     return [[label] for label in samples["label"].to_pylist()]

@@ -46,7 +46,7 @@ class Stage:
     quiet_seconds : float or None
         Time since then.
     is_quiet : bool
-        Whether that is so long ago that the run may be stopped or stuck.
+        Whether it is so long that the run may have stopped or be stuck.
     """
 
     stage: str
@@ -97,8 +97,8 @@ def stages(run: Run, manifest: Manifest, now: float | None = None) -> list[Stage
 def worker(run: Run) -> dict[str, Any] | None:
     """The process that is working on the run: what, host, pid and since when.
 
-    ``silent_seconds`` is there if its claim has expired by this machine's clock: it has ended on
-    another machine without a word, or the clocks differ.
+    ``silent_seconds`` is present if its claim has expired by this machine's clock: it died on
+    another machine, or the clocks differ.
     """
     now = time.time()
     for claim in read_claims(run):

@@ -1,8 +1,8 @@
-"""The tables of a run as a stage takes them: with the columns that the stage before wrote.
+"""The tables of a run as a stage expects them: with the columns that the previous stage wrote.
 
-A table that another program has written, or another version, is refused here in a sentence,
-before the stage computes anything. Only the schema of the first file is read. Columns that no
-stage writes are not read.
+A table written by another program or version is rejected here with an explanation, before the
+stage computes anything. Only the schema of the first file is read. Columns that no stage writes
+are not read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def embeddings_table(run: Run) -> ds.Dataset:
     Raises
     ------
     UserError
-        If a column is missing or of another type; so for all tables here.
+        If a column is missing or has another type; likewise for all tables here.
     """
     table = run.table("embeddings")
     found = table.schema
@@ -57,7 +57,7 @@ def samples_table(run: Run, *parts: str) -> ds.Dataset:
 
 
 def _types(found: pa.Schema, id_name: str) -> tuple[pa.DataType, pa.DataType]:
-    """The types of ids and labels, which are those of the corpus."""
+    """The types of ids and labels, which are the same as in the corpus."""
     names = (id_name, "label")
     id_type, label_type = (
         found.field(name).type if name in found.names else pa.null() for name in names

@@ -1,4 +1,4 @@
-"""How long the texts of a result are: real ones of the classes that got new ones, and new ones."""
+"""Lengths of a result's texts: the new ones, and the real ones of classes that got new ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHARES = (0.1, 0.5, 0.9)
 
 
 class WordCounts:
-    """Counts texts by their number of words, between white space; memory is bounded."""
+    """Counts texts by their number of words, split at white space; memory is bounded."""
 
     def __init__(self) -> None:
         self._texts: Counter[int] = Counter()
@@ -25,7 +25,7 @@ class WordCounts:
             self._texts[each["values"]] += each["counts"]
 
     def lengths(self) -> TextLengths | None:
-        """Words of the texts; None without texts."""
+        """Lengths of the texts in words; None without texts."""
         total, seen = self._texts.total(), 0
         found: list[int] = []
         for words, texts in sorted(self._texts.items()):

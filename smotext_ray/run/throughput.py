@@ -79,8 +79,8 @@ def write_progress(run: Run, *parts: str, footers: int | None = FOOTERS) -> Writ
 def rate(times: np.ndarray, rows: np.ndarray) -> float | None:
     """Rows per second: the slope of the cumulative rows over time.
 
-    Not the rows between the first file and the last: actors start together, so their first blocks
-    finish together, and all but one of them would be counted without their time.
+    Rows between the first and the last file would overestimate it: actors start together, so their
+    first blocks finish together, and all but one would be counted without their time.
 
     Parameters
     ----------

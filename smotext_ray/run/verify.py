@@ -32,7 +32,7 @@ class Finding:
 
     @property
     def is_repairable(self) -> bool:
-        """Whether ``smotext verify --repair`` can make again what is missing or damaged."""
+        """Whether ``smotext verify --repair`` can recreate what is missing or damaged."""
         return not self.check.startswith(("privacy", "embeddings: finite", "bridge: ", "plan: "))
 
 
@@ -49,7 +49,7 @@ def verify(run: Run) -> list[Finding]:
     manifest = Manifest.read(run)
     findings = []
     # With epsilon, the output of embed is not yet the embeddings. Runs of earlier versions call
-    # the stage that makes them "denoise".
+    # the stage that creates them "denoise".
     is_forgotten = not manifest.stages.keys().isdisjoint({"denoise", "release"})
     if manifest.is_private and is_forgotten:
         findings += _tried("privacy", _check_forgotten, run)
@@ -115,7 +115,7 @@ def _check_forgotten(run: Run) -> list[Finding]:
 
 
 def _check_points(run: Run, manifest: Manifest) -> list[Finding]:
-    """Whether ``embeddings/`` has what is drawn from the release, and nothing else."""
+    """Whether ``embeddings/`` has exactly the points drawn from the release."""
     wanted = pa.concat_tables(point_tables(manifest.config, read_release(run)))
     there = run.table("embeddings").to_table().sort_by("id")
     is_same = there.select(["id", "label"]).equals(wanted.select(["id", "label"])) and np.allclose(
@@ -208,13 +208,13 @@ def _same(left: np.ndarray, right: np.ndarray) -> bool:
 
 
 def _result_counts(table: ds.Dataset, manifest: Manifest) -> dict[Any, int]:
-    """Rows of the result per class, or with each label."""
+    """Number of rows of the result per class, or with each label."""
     names = manifest.config.input
     if not manifest.is_multilabel:
         return _count(table, names.label_column)
     counts: Counter[Any] = Counter()
     for batch in table.to_batches(columns=list(names.label_names)):
-        # Of a csv file, 0 and 1 may be strings.
+        # In csv, 0 and 1 may be strings.
         block = Block(pa.Table.from_batches([batch]), "the result", frozenset(names.label_names))
         counts.update(count_labels(read_label_sets(block, names)))
     return dict(counts)

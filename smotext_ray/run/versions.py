@@ -1,11 +1,11 @@
-"""Versions of the manifest: a save of a process that has lost the lease is never read.
+"""Versions of the manifest: a save by a process that has lost the lease is never read.
 
-No file system that a run may be on compares and swaps in the same way, so no save is refused;
-instead, saves are ordered. Each holder of the lease has a token, greater than those before it, and
-writes the manifest under a name of its own, ``RUN/lease/manifest-<token>.json``, before it replaces
-``RUN/manifest.json``. Readers take the version with the greatest token. What a holder that was
-stalled or suspended still writes has a smaller one, whenever it arrives. The second copy also
-survives a power failure that tears the first.
+The supported file systems share no compare-and-swap operation, so no save is refused; instead,
+saves are ordered. Each holder of the lease has a token, greater than all before it, and writes the
+manifest under its own name, ``RUN/lease/manifest-<token>.json``, before it replaces
+``RUN/manifest.json``. Readers take the version with the greatest token. Whatever a stalled or
+suspended holder still writes has a smaller token, whenever it arrives. The second copy also
+survives a power failure that truncates the first.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def read_newest(run: Run) -> Any:
             version = json.loads(run.read(LEASE, f"{VERSION}{token}.json"))
         except (FileNotFoundError, ValueError):
             continue
-        if version is None:  # of a holder that has not saved yet
+        if version is None:  # by a holder that has not saved yet
             continue
         if refused is not None or _order(version) > _order(found):
             return version
@@ -56,7 +56,7 @@ def read_newest(run: Run) -> Any:
 
 
 def has_manifest(run: Run) -> bool:
-    """Whether a run has begun, even if its only manifest is damaged."""
+    """Whether a run has started, even if its only manifest is damaged."""
     try:
         read_newest(run)
     except (FileNotFoundError, NotADirectoryError):
@@ -72,8 +72,8 @@ def save_version(run: Run, content: dict[str, Any]) -> None:
     Raises
     ------
     LeaseLost
-        If this process had the lease and has lost it. The version may be written then, but nobody
-        reads it.
+        If this process had the lease and has lost it. The version may have been written, but is
+        never read.
     """
     run.check_lease()
     token, number = (run.token, run.saves) if run.token else _last(run)
@@ -90,9 +90,9 @@ def save_version(run: Run, content: dict[str, Any]) -> None:
 def take_over(run: Run) -> None:
     """Make the manifest this holder's, so that no earlier holder can change it.
 
-    An earlier holder that was stalled may save between the read and the write here, and that save
-    is lost. But it looks for other claims after it has saved, and finds this holder's, which was
-    there before the read: so a save that has returned is never lost.
+    A stalled earlier holder may save between the read and the write here, and that save is lost.
+    But it looks for other claims after saving, and finds this holder's, which existed before the
+    read. So a save that has returned is never lost.
     """
     try:
         content = read_newest(run)
@@ -101,8 +101,8 @@ def take_over(run: Run) -> None:
     if isinstance(content, dict):
         save_version(run, content)
     else:
-        # An earlier holder that wakes up must find that there was a later one, even when that one
-        # has ended without a save.
+        # An earlier holder that wakes up must see that there was a later one, even if that ended
+        # without a save.
         run.check_lease()
         run.write(b"null\n", LEASE, f"{VERSION}{run.token}.json")
     for token in _tokens(run):
@@ -114,8 +114,8 @@ def take_over(run: Run) -> None:
 def next_token(run: Run, seen: str = "", now: float = 0.0) -> str:
     """A token greater than that of every earlier holder.
 
-    An earlier holder may have left no trace, and still wake up: so a token begins with the time.
-    Processes that choose at the same time choose different ones, in an order on which all agree.
+    An earlier holder may have left no trace and still wake up, so a token starts with the time.
+    Processes that choose at the same time choose different tokens, in an order that all agree on.
 
     Parameters
     ----------

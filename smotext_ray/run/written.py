@@ -1,8 +1,8 @@
 """Which rows a job has written: every id once, from the files themselves.
 
 Checkpoints of a job are only a claim about its files. A kill can leave one without the other, on
-any store, and two processes that believe to hold the lease may both write. So before a job resumes,
-its finished rows are those that stand whole in its files, each in one of them.
+any store, and two processes that believe they hold the lease may both write. So before a job
+resumes, only the rows that are complete in its files, each in one of them, count as finished.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from smotext_ray.run.directory import Run
 from smotext_ray.utils.hashes import id_hashes
 
 READERS = 16
-ROWS_PER_FILE = 1_000_000  # of the list of finished ids
+ROWS_PER_FILE = 1_000_000  # in the list of finished ids
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class WrittenRows:
     files : list of str
         Names of the files that count. No id is in two of them, or twice in one.
     spare : list of str
-        Names of files that a kill tore, and of files with rows that others have too.
+        Names of incomplete files, and of files with rows that other files have too.
     """
 
     rows: int
@@ -51,7 +51,7 @@ def written_rows(run: Run, directory: str, id_column: str, done: str | None = No
     ----------
     run : Run
     directory : str
-        Of the run, with the job's parquet files.
+        Directory of the run with the job's parquet files.
     id_column : str
     done : str, optional
         Directory of the run to write the ids of the rows to, which must not exist.
@@ -80,9 +80,9 @@ def _is_table(name: str) -> bool:
 
 
 def _ids(run: Run, parts: list[str], id_column: str) -> pa.ChunkedArray | None:
-    """The ids of a file; None if it is torn, or was removed since it was listed.
+    """The ids of a file; None if it is incomplete, or was removed since it was listed.
 
-    A failed read is no proof of that, and is raised.
+    A failed read does not prove that, and its error is raised.
     """
     try:
         return run.read_table(run.at(*parts), [id_column])[id_column]
@@ -91,8 +91,8 @@ def _ids(run: Run, parts: list[str], id_column: str) -> pa.ChunkedArray | None:
 
 
 def _repeated(columns: dict[str, pa.ChunkedArray]) -> set[str]:
-    """Files with a row that is in an earlier file too, or twice in the same."""
-    # A collision repeats work and loses none.
+    """Files with a row that is also in an earlier file, or twice in the same one."""
+    # A collision only repeats work; nothing is lost.
     hashes = {name: id_hashes(ids) for name, ids in columns.items()}
     every = np.sort(np.concatenate([np.empty(0, np.uint64), *hashes.values()]))
     twice = np.unique(every[1:][every[1:] == every[:-1]])

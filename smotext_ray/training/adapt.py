@@ -1,15 +1,15 @@
 """Adapt a bridge to the texts of one corpus, within a number of minutes.
 
-The training of ``smotext_ray.training.steps``, with what keeps a short one from doing harm:
+The training of ``smotext_ray.training.steps``, with measures that keep a short one from doing harm:
 
 - a step mixes texts of the corpus with texts that the bridge itself wrote before, at random
   directions of the embedding space, each with its own embedding (pseudo-rehearsal: Robins, 1995,
-  doi:10.1080/09540099550039318). The texts that the bridge was trained on are not at hand. Those
-  that the default bridge wrote are in its directory; another bridge first writes some;
-- texts are trained on whole, and at most `EPOCHS` times;
-- warm-up and decay are shares of the time, and the rates are low;
-- the bridge is judged by what it is for, the cosine of a greedily decoded text to the embedding of
-  a text that it was not trained on. The loss falls even while greedy texts become worse.
+  doi:10.1080/09540099550039318). The texts that the bridge was trained on are not available.
+  Those that the default bridge wrote are in its directory; any other bridge first writes some;
+- texts are never truncated, and are used at most `EPOCHS` times;
+- warm-up and decay are shares of the time, and the learning rates are low;
+- the bridge is judged by its purpose, the cosine of a greedily decoded text to the embedding of a
+  text that it was not trained on. The loss falls even while greedy texts become worse.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from smotext_ray.training.state import State, save_bridge
 from smotext_ray.training.steps import new_optimizer, rate_fraction, take_step
 from smotext_ray.training.workers import Workers
 
-LEAST_TEXTS = 40  # of fewer, the held-out ones would tell nothing
+LEAST_TEXTS = 40  # with fewer, too few would be held out to tell anything
 HELD_OUT = 64  # or a quarter of the texts if that is fewer
 EPOCHS = 3
-STEPS = 60  # at least so many in these epochs: steps of a small corpus have fewer tokens
+STEPS = 60  # at least this many in these epochs: steps on a small corpus have fewer tokens
 REPLAY = 0.3  # share of a step's tokens
 REPLAY_FILE = "replay.txt"  # one text per line
-REPLAYED_PER_MINUTE = 200  # of that file: all have to be embedded first
+REPLAYED_PER_MINUTE = 200  # texts from that file, all of which must be embedded first
 REPLAY_TIME, MOST_REPLAYED, REPLAY_TEMPERATURE = 0.1, 1024, 0.7
 WARM_UP, DECAY = 0.1, 0.2  # shares of the time
 CHECK_TIME, MOST_CHECKS = 0.15, 6
@@ -52,19 +52,19 @@ CHECK_TIME, MOST_CHECKS = 0.15, 6
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What an adaptation has done.
+    """The outcome of an adaptation.
 
     Attributes
     ----------
     texts : int
         Distinct texts of the corpus that are short enough to train on, held-out ones included.
     held_out, replayed : int
-        Texts to judge by, and texts that the bridge wrote before.
+        Number of texts to judge by, and of texts that the bridge wrote before.
     steps : int
         0: there were too few texts, and nothing was trained.
     cosine_before, cosine_after : float or None
-        Mean cosine of the held-out texts' greedy decodings to their embeddings: of the bridge as it
-        was, and of the best one since.
+        Mean cosine of the held-out texts' greedy decodings to their embeddings: for the original
+        bridge, and for the best one since.
     """
 
     texts: int
@@ -76,14 +76,14 @@ class Adaptation:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the adapted bridge is as faithful as the one before, and was saved."""
+        """Whether the adapted bridge is as faithful as the original one, and was saved."""
         if self.cosine_before is None or self.cosine_after is None:
             return False
         return self.cosine_after >= self.cosine_before
 
 
 class Clock:
-    """How much of an adaptation's time is over.
+    """How much of an adaptation's time has passed.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class Clock:
         self._started = time.monotonic()
 
     def share(self, reserved: float = 0.0) -> float:
-        """The share that is over, from 0; ``reserved`` seconds are kept for later."""
+        """The share that has passed, from 0; ``reserved`` seconds are kept for later."""
         return (time.monotonic() - self._started) / max(self.seconds - reserved, 1e-9)
 
 
@@ -123,9 +123,9 @@ def adapt(
     minutes : float
         Time for everything. At least one step is taken.
     output : Path
-        Directory for the adapted bridge; it stays empty if that is not kept.
+        Directory for the adapted bridge; it stays empty if the bridge is not kept.
     max_tokens : int
-        Tokens of a decoded text.
+        Maximum number of tokens of a decoded text.
     log : callable, default=print
         Called with each line of progress.
 
@@ -158,7 +158,7 @@ def adapt(
     own_tokens = int(objective.tokens[training].sum())
     of_step = min(config.tokens_per_step, max(1, EPOCHS * own_tokens // STEPS))
     most_steps = max(1, EPOCHS * own_tokens // of_step)
-    # Own texts keep their tokens per step: the replayed ones come on top.
+    # The corpus keeps its tokens per step: replayed texts are added on top.
     streams = [
         (rows, step_stream(objective.tokens[rows], objective.positions[rows], tokens, config.seed))
         for rows, tokens in ((training, of_step), (old, round(of_step * REPLAY / (1 - REPLAY))))
@@ -188,7 +188,7 @@ def adapt(
 
 
 def rate_at(share: float) -> float:
-    """The learning rate, as a fraction of its peak, when a share of the time in [0, 1) is over.
+    """The learning rate, as a fraction of its peak, after a share of the time in [0, 1).
 
     Examples
     --------
@@ -228,7 +228,7 @@ def _replay(frozen: FrozenModels, minutes: float) -> list[str]:
 
 
 def _written(frozen: FrozenModels, bridge: Bridge, max_tokens: int, clock: Clock) -> list[str]:
-    """Texts of the bridge as it is, at random directions; as many as a tenth of the time gives."""
+    """Texts of the current bridge at random directions, as many as fit in a tenth of the time."""
     rng = np.random.default_rng([frozen.config.seed, 4])
     until = clock.share() + REPLAY_TIME
     texts: dict[str, None] = {}
@@ -238,7 +238,7 @@ def _written(frozen: FrozenModels, bridge: Bridge, max_tokens: int, clock: Clock
         known = len(texts)
         texts |= dict.fromkeys(text for text in made if text)
         if len(texts) == known:
-            break  # it has nothing more to say
+            break  # the bridge no longer writes new texts
     return _only_whole(list(texts), frozen)
 
 

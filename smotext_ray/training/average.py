@@ -1,4 +1,4 @@
-"""Running average of the trainable weights, which is what a training saves as its bridge.
+"""Running average of the trainable weights, which a training saves as its bridge.
 
 At a constant learning rate the latest weights oscillate around good ones; their average does not,
 and at any time approximates the result of decaying the rate.
@@ -52,7 +52,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Use the averaged weights in the module inside the block."""
+        """Use the averaged weights in the module during a ``with`` block."""
         self._swap()
         try:
             yield

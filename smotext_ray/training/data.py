@@ -1,6 +1,6 @@
 """Rows of a training: the held-out split, the rows of each step, and their batches.
 
-All of it is arithmetic on row numbers and lengths. The rows of a step depend only on the texts, the
+This is all arithmetic on row numbers and lengths. The rows of a step depend only on the texts, the
 seed and the step; how they are split into batches and assigned to workers does not change what is
 learned.
 """
@@ -28,14 +28,14 @@ class Task(NamedTuple):
 
 
 def split_held_out(n: int, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hold out random rows; the same ones for the same number of texts and seed.
+    """Hold out random rows, which depend only on the number of texts and the seed.
 
     Parameters
     ----------
     n : int
         Number of texts.
     held_out : int
-        How many to hold out.
+        Number of texts to hold out.
     seed : int
 
     Returns
@@ -57,7 +57,7 @@ def split_held_out(n: int, held_out: int, seed: int) -> tuple[np.ndarray, np.nda
 
 
 def pick_evenly(classes: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Pick random rows, equally many per class as far as possible.
+    """Pick random rows, the same number per class as far as possible.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Train a bridge in several processes: on Ray, on one or more machines, or with torchrun.
 
 Ray Train or torchrun puts the workers in a torch process group (gloo on CPU, NCCL on GPU); the loop
-of ``train`` does the rest. Each worker computes its share of a step's batches, so the result does
+in ``train`` does the rest. Each worker computes its share of a step's batches, so the result does
 not depend on the number of workers.
 """
 
@@ -62,7 +62,7 @@ def torchrun_group() -> Iterator[bool]:
 
 
 def _end_with_parent() -> None:
-    """End this process when torchrun is gone: it would survive a kill -9 of torchrun."""
+    """End this process when torchrun is gone: otherwise it would survive a kill -9 of torchrun."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -146,7 +146,7 @@ def train_on_ray(
 def _scaling(
     cluster: Cluster, workers: int, use_gpu: bool | None, cpus_per_worker: int
 ) -> ScalingConfig:
-    """The workers, for Ray Train; UserError for requests that Ray would wait for forever."""
+    """The scaling for Ray Train; UserError if Ray would wait for the resources forever."""
     from ray.train import ScalingConfig
 
     if use_gpu is None:
@@ -255,10 +255,10 @@ class _Lines:
 
 @contextmanager
 def _lines_to(log: Callable[[str], Any]) -> Iterator[Any]:
-    """Pass the workers' lines to ``log`` inside the block; yields the actor's handle."""
+    """Pass the workers' lines to ``log`` during a ``with`` block; yields the actor's handle."""
     import ray
 
-    # If its machine is lost it restarts empty: lost lines must not end the training.
+    # If its machine is lost, it restarts empty: lost lines must not stop the training.
     alive = {"max_restarts": -1, "max_task_retries": -1}
     lines = ray.remote(num_cpus=0, **alive)(_Lines).remote()
     stop = threading.Event()
@@ -277,7 +277,7 @@ def _pass_on(lines: Any, log: Callable[[str], Any], stop: threading.Event) -> No
 
     stopped = False
     while not stopped:
-        stopped = stop.wait(POLL_SECONDS)  # and take once more after it
+        stopped = stop.wait(POLL_SECONDS)  # and fetch lines once more after it
         try:
             for line in ray.get(lines.take.remote(), timeout=10):
                 log(line)
@@ -289,7 +289,7 @@ def _pass_on(lines: Any, log: Callable[[str], Any], stop: threading.Event) -> No
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Make Ctrl-C raise KeyboardInterrupt in the block.
+    """Make Ctrl-C raise KeyboardInterrupt during a ``with`` block.
 
     Ray Train installs its own handler, which stops the workers and then exits with code 0, as if
     training were done.

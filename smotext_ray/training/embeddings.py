@@ -79,7 +79,7 @@ class Embeddings:
         return found
 
     def prepare(self, rows: np.ndarray) -> None:
-        """Compute missing embeddings of rows that will be needed soon, in one go."""
+        """Compute missing embeddings of rows that will be needed soon, all at once."""
         if self._missing(rows):
             self._look()  # another worker may have computed them
             self._compute(self._missing(rows))
@@ -130,14 +130,14 @@ class Embeddings:
 
 
 class GivenEmbeddings:
-    """Embeddings that are there already, after those of other texts, if any.
+    """Precomputed embeddings, following those of other texts, if any.
 
     Parameters
     ----------
     vectors : ndarray of shape (m, dim), float32
-        Those of the last rows.
+        Embeddings of the last rows.
     first : Embeddings, optional
-        Those of the rows before.
+        Embeddings of the rows before them.
     """
 
     def __init__(self, vectors: np.ndarray, first: Embeddings | None = None) -> None:
@@ -157,12 +157,12 @@ class GivenEmbeddings:
         return found
 
     def prepare(self, rows: np.ndarray) -> None:
-        """Compute those of other texts; see `Embeddings.prepare`."""
+        """Compute embeddings of the other texts; see `Embeddings.prepare`."""
         if self._first is not None:
             self._first.prepare(rows[rows < self._start])
 
     def flush(self) -> None:
-        """Write those of other texts; see `Embeddings.flush`."""
+        """Write embeddings of the other texts; see `Embeddings.flush`."""
         if self._first is not None:
             self._first.flush()
 

@@ -22,14 +22,14 @@ from smotext_ray.training.points import neighbor_pairs
 from smotext_ray.utils.text import fingerprint, words
 
 LAMS = (0.25, 0.5)
-LONGEST = (10, 25, 60, 150)  # words of the texts of a bucket
+LONGEST = (10, 25, 60, 150)  # maximum number of words of the texts in a bucket
 CANDIDATES = 4
 TEMPERATURE = 0.7  # default of decoder.temperature
 
 
 @dataclass(frozen=True)
 class LengthBucket:
-    """Greedily decoded texts of sources of similar length.
+    """Metrics of greedily decoded texts whose sources have similar lengths.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ def evaluate_bridge(
         dtype=config.decoder.dtype,
         tensor_parallel_size=config.decoder.tensor_parallel_size,
         gpu_memory_utilization=config.decoder.gpu_memory_utilization,
-        # This process has used the GPU, so vLLM would spawn another one and import everything
+        # This process has used the GPU, so vLLM would spawn a process that imports everything
         # again.
         own_process=False,
     )

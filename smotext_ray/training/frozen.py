@@ -56,7 +56,7 @@ class FrozenModels:
     ----------
     config : TrainConfig
     compile_llm : bool, default=False
-        Train through ``torch.compile``: minutes to start, then faster steps.
+        Train with ``torch.compile``: takes minutes to start, then steps are faster.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class FrozenModels:
     encoder : Encoder
         Loaded on first use.
     adapter : Adapter
-        The LLM's LoRA layers, the one part of it that may learn; often none.
+        The LLM's LoRA layers, its only trainable part; often none.
     template : pair of before, after
         The LLM's embeddings of the text around the soft tokens.
     head : Tensor of shape (vocabulary, hidden)
@@ -87,7 +87,7 @@ class FrozenModels:
             AutoModelForCausalLM,
             self.llm_files.path,
             dtype=self.dtype,
-            # On CPU the backward pass of fused attention is emulated in bfloat16: plain matrix
+            # On CPU the backward pass of fused attention is emulated in bfloat16; plain matrix
             # products were 1.3 times as fast at these short lengths.
             attn_implementation="eager" if self.device == "cpu" else "sdpa",
         )
@@ -135,7 +135,7 @@ class FrozenModels:
                 "LoRA rank."
             )
         exact = averaged_weights(directory)
-        if exact is not None:  # the saved files are rounded to bfloat16
+        if exact is not None:  # because the saved files are rounded to bfloat16
             start.load_state_dict(_of("bridge.", exact), strict=False)
         if start.config.lora_rank:
             self.adapter.load(directory)
@@ -210,7 +210,7 @@ class FrozenModels:
             prompts = self.start.expand(len(batch.ids), -1, -1)
         prompts = prompts.to(table.weight.dtype)
         inputs = torch.cat([prompts, table(batch.ids[:, :-1].clamp(min=0))], dim=1)
-        # Padding is on the right, where causal attention never looks: no mask needed.
+        # Padding is on the right, where causal attention never looks, so no mask is needed.
         with self.adapter.computing(adapted):
             hidden = self.llm.model(inputs_embeds=inputs, use_cache=False).last_hidden_state
         real = batch.ids >= 0

@@ -1,4 +1,4 @@
-"""Texts that a bridge writes while it is trained: the LLM in this process, without an engine."""
+"""Texts that a bridge writes during training, with the LLM in this process and no engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from smotext_ray.training.frozen import FrozenModels
 
 PROMPTS_AT_ONCE = 64
 TOP_P = 0.95  # of sampled texts, as in decoder.top_p
-# Finished texts leave the batch once they are this share of it: to copy the cache takes a while.
+# Finished texts leave the batch once they are this share of it, as copying the cache takes time.
 WORTH_DROPPING = 0.125
 
 
@@ -30,7 +30,7 @@ def generate(
     bridge : Bridge
     points : ndarray of shape (n, encoder_dim), float32
     max_tokens : int
-        A longer text is cut off there.
+        Longer texts are truncated.
     temperature : float, default=0.0
         0: greedy.
 
@@ -52,15 +52,15 @@ def _continued(
 ) -> list[list[int]]:
     """Token ids that follow prompts of one length, without the end token.
 
-    transformers' ``generate`` would compute finished texts until the last one ends: three times the
-    work for texts of 30 tokens of which one reaches 96.
+    transformers' ``generate`` would keep computing finished texts until the last one ends: three
+    times the work if texts have 30 tokens and one reaches 96.
     """
     from transformers import DynamicCache
 
     table, end = frozen.llm.get_input_embeddings(), frozen.tokenizer.eos_token_id
     cache = DynamicCache()
     ids: list[list[int]] = [[] for _ in prompts]
-    rows = torch.arange(len(prompts), device=prompts.device)  # those in the batch
+    rows = torch.arange(len(prompts), device=prompts.device)  # rows still in the batch
     ended = torch.zeros(len(prompts), dtype=torch.bool, device=prompts.device)
     inputs = prompts.to(table.weight.dtype)
     for _ in range(max_tokens):

@@ -50,7 +50,7 @@ def held_out_loss(
     batch_tokens : int
         Positions per forward pass.
     workers : Workers, optional
-        Each computes its share, and all get the same result. Default: this process only.
+        Each computes its share, and all get the same result. Default: only this process.
     kinds : sequence of {"matched", "shuffled", "none"}
         "none" depends only on the LLM: it is the same for every bridge.
 

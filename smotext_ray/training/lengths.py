@@ -51,7 +51,7 @@ def count_tokens(
         pass
     counts = _count(texts, frozen)
     cache.mkdir(parents=True, exist_ok=True)
-    own = cache / f".lengths-{uuid.uuid4().hex}.npy"  # several workers may write it at once
+    own = cache / f".lengths-{uuid.uuid4().hex}.npy"  # several workers may write the cache at once
     with whole_file(own) as handle:
         np.save(handle, counts, allow_pickle=False)
     os.replace(own, file)

@@ -1,9 +1,9 @@
 """Points between texts as training data: pairs of an embedding and a text close to it.
 
 A bridge is trained at embeddings of texts, but a run decodes points between them. Of several texts
-that the bridge writes at such a point, the one nearest to it is a better answer than the bridge
-gives by itself, so it is trained to give that one at once (best-of-n distillation; Stiennon et al.,
-2020, arXiv:2009.01325, call the choice best-of-n).
+that the bridge writes at such a point, the one nearest to it is better than a single one, so the
+bridge is trained to write it directly (best-of-n distillation; Stiennon et al., 2020,
+arXiv:2009.01325, call the choice best-of-n).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COLUMNS = ("text", "embedding")
 
 
 class Pairs(NamedTuple):
-    """Texts with the embeddings that they are to be decoded from.
+    """Texts with the embeddings from which they should be decoded.
 
     Attributes
     ----------
@@ -45,13 +45,13 @@ class Pairs(NamedTuple):
 def neighbor_pairs(
     texts: Sequence[str], owners: np.ndarray, x: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Pairs of each text and one of its nearest neighbors of the same owner.
+    """Pairs of each text and one of its nearest neighbors in the same class.
 
     Parameters
     ----------
     texts : sequence of str, length n
     owners : ndarray of shape (n,)
-        Classes.
+        Class of each text.
     x : ndarray of shape (n, d), float32
     rng : numpy.random.Generator
 
@@ -79,16 +79,16 @@ def make_points(
     seed: int,
     log: Callable[[str], Any] = print,
 ) -> Iterator[pa.Table]:
-    """Decode one point between each text and a neighbor, and keep the nearest of its texts.
+    """Decode one point between each text and a neighbor, and keep the text nearest to it.
 
     Parameters
     ----------
     texts : sequence of str
         Without labels: any two texts may be neighbors.
     encoder : Encoder
-        Of the bridge; its embeddings have unit length.
+        The bridge's encoder; its embeddings have unit length.
     decoder : Decoder
-        Its number of candidates is n of best-of-n.
+        Its number of candidates is the n of best-of-n.
     seed : int
     log : callable
         Called with each line of progress.
@@ -96,8 +96,8 @@ def make_points(
     Yields
     ------
     pyarrow.Table
-        ``text``, ``embedding`` (the point) and ``cosine`` of the two. Points all of whose texts are
-        empty or were cut off are left out.
+        ``text``, ``embedding`` (the point) and ``cosine`` of the two. Points whose texts
+        are all empty or truncated are left out.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def _nearest(points: np.ndarray, decoded: Sequence[Any], encoder: Any) -> pa.Tab
     written = [text for _, text in whole]
     y = unit(encoder.encode(written)) if written else points[:0]
     cosines = (y * points[owners]).sum(1)
-    # By point, nearest first: the first of each point is kept.
+    # By point, nearest first; the first text of each point is kept.
     order = np.lexsort((-cosines, owners))
     _, first = np.unique(owners[order], return_index=True)
     best = order[first]
@@ -167,7 +167,7 @@ def read_pairs(path: str) -> Pairs:
     Raises
     ------
     UserError
-        If the file cannot be read, has other columns or no rows, or a row is no pair.
+        If the file cannot be read, has other columns or no rows, or a row is not a valid pair.
     """
     try:
         with pq.ParquetFile(path) as file:

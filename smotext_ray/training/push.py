@@ -69,6 +69,6 @@ def push_directory(
 
 
 def _files(config: BridgeConfig) -> list[str]:
-    """The files in a repository of such a bridge."""
+    """The files of such a bridge in its repository."""
     lora = [ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE] if config.lora_rank else []
     return [CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, *lora]

@@ -1,7 +1,7 @@
 """The average of the weights of several bridges: a model soup [1]_.
 
-Fine-tuned from one another, bridges lie in one basin of the loss, and the average is often better
-than each of them, as it is for the default bridge (its card has the figures).
+Bridges fine-tuned from one another lie in one basin of the loss, and their average is often better
+than each of them, as with the default bridge (its card has the figures).
 
 .. [1] Wortsman and others: Model soups: averaging weights of multiple fine-tuned models improves
    accuracy without increasing inference time. ICML 2022, arXiv:2203.05482.
@@ -43,8 +43,8 @@ def average_bridges(bridges: Sequence[str], output: Path) -> Path:
     Parameters
     ----------
     bridges : sequence of str
-        At least two: directories, hub names, or ``default``. One that is named twice weighs twice
-        as much.
+        At least two: directories, hub names, or ``default``. One that is named twice has twice
+        the weight.
     output : Path
         A new directory.
 
@@ -56,8 +56,8 @@ def average_bridges(bridges: Sequence[str], output: Path) -> Path:
     Raises
     ------
     UserError
-        If there are fewer than two bridges, they have other models or sizes, do not come from one
-        another's training, or the directory exists.
+        If there are fewer than two bridges, they have different models or sizes, were not trained
+        from one another, or the directory exists.
     """
     if len(bridges) < 2:
         raise UserError("Name at least two bridges to average.")
@@ -75,7 +75,7 @@ def average_bridges(bridges: Sequence[str], output: Path) -> Path:
     if adapters:
         save_file(average_lora(adapters), output / ADAPTER_WEIGHTS_FILE)
         shutil.copy(directories[0] / ADAPTER_CONFIG_FILE, output)
-    soup.save_pretrained(output)  # the config last: without it, this is no bridge
+    soup.save_pretrained(output)  # the config last: without it, this does not count as a bridge
     return output
 
 
@@ -91,7 +91,7 @@ def average_lora(adapters: Sequence[Weights]) -> dict[str, torch.Tensor]:
     Returns
     -------
     dict of str to Tensor
-        Named alike, with their dtype.
+        With the same names and dtype.
     """
     averaged = {}
     for name in adapters[0]:
@@ -125,7 +125,7 @@ def _common_config(directories: Sequence[Path]) -> BridgeConfig:
 
 
 def _common_lora(directories: Sequence[Path]) -> list[Weights]:
-    """The weights of the bridges' LoRA layers, which are of the same layers and scale."""
+    """Weights of the bridges' LoRA layers, which must have the same names and scale."""
     found = [read_plain_lora(directory) for directory in directories]
     if len({lora.scale for lora in found}) > 1:
         raise UserError("The bridges' LoRA layers have different scales (lora_alpha).")

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 STATE_FILE = "training_state.pt"  # of the constant-rate steps, which can be extended
 DECAY_FILE = "decay_state.pt"  # of the decay, which branches off at their end
 
-# Settings that may change on resume: length, learning rates, how steps are computed, and how often
-# to evaluate.
+# Settings that may change when a training is resumed: its length, learning rates, how steps are
+# computed, and how often to evaluate.
 MAY_CHANGE = (
     *("steps", "decay_steps", "warmup_steps", "learning_rate", "lora_learning_rate"),
     *("batch_tokens", "eval_every", "save_minutes"),
@@ -63,7 +63,7 @@ class State:
         All trainable weights, and ``average``, their running average.
     optimizer : Optimizer
     warmup_steps : int
-        The initial learning rates.
+        Number of first steps in which the learning rates rise.
     step : int, default=0
         Number of completed steps.
     best : float
@@ -189,7 +189,7 @@ def branch_off(source: Path, output: Path) -> None:
 
 
 def _without_gone_settings(state: dict[str, Any]) -> dict[str, Any]:
-    """The state of a training, which may have begun when there was a setting ``instructions``."""
+    """The state of a training without the former setting ``instructions``; rejects its use."""
     settings = state.get("identity", {}).get("settings", {})
     if settings.pop("instructions", False):
         raise UserError(
@@ -216,7 +216,7 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 
 def _keep_as_previous(file: Path) -> None:
-    """Give a state a second name; it is never without its own, from which `branch_off` knows it."""
+    """Give a state a second name, while it always keeps the one that `branch_off` looks for."""
     link = file.with_name(f".{file.name}")
     link.unlink(missing_ok=True)
     try:
@@ -233,7 +233,7 @@ def _previous(file: Path) -> Path:
 
 @contextmanager
 def alone_in(output: Path, workers: Workers) -> Iterator[None]:
-    """Lock ``output`` against other trainings on this machine inside the block.
+    """Lock ``output`` against other trainings on this machine during a ``with`` block.
 
     The first worker holds the lock for all; the kernel releases it when the process ends.
 
@@ -266,7 +266,7 @@ def save_bridge(output: Path, bridge: Bridge, adapter: Adapter) -> None:
     partial = output / ".bridge"
     bridge.save_pretrained(partial)
     adapter.save(partial)
-    # On disk before they replace the old ones: a later state will refer to them.
+    # Synced before they replace the old ones, because a later state will refer to them.
     sync([*partial.iterdir(), partial])
     for file in partial.iterdir():
         os.replace(file, output / file.name)
@@ -277,7 +277,7 @@ def save_bridge(output: Path, bridge: Bridge, adapter: Adapter) -> None:
 def keep_metrics(output: Path, steps: int) -> None:
     """Drop metrics after the first ``steps`` steps: those steps will be repeated.
 
-    A kill between two checkpoints leaves such lines; the last may be half-written.
+    Killing a training between two checkpoints leaves such lines; the last may be half-written.
     """
     file = output / METRICS_FILE
     if file.exists():

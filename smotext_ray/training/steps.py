@@ -1,4 +1,4 @@
-"""One step of a training: its texts in batches, the gradient of all workers, the learning rate."""
+"""One step of a training: batches of its texts, the gradient of all workers, the learning rate."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def take_step(
         The learning rates, as a fraction of their peaks.
     objective : Paraphrase or Tuning
     bridge : Bridge
-        The one that ``state`` learns.
+        The bridge that ``state`` trains.
     embeddings : Embeddings or GivenEmbeddings
-        Of the objective's texts.
+        Embeddings of the objective's texts.
     workers : Workers
         Each computes its share of the batches.
 
@@ -105,7 +105,7 @@ def gradient_step(
     loss : float
         Nats per token, over all workers.
     tokens : int
-        Likewise.
+        Number of tokens, over all workers.
     norm : float
         Norm of the gradient before clipping.
     """

@@ -1,6 +1,6 @@
 """Create tasks for stage 2 (background, question, answer) from any unlabeled texts.
 
-Half of them ask for another text like the background: the answer is its nearest neighbor in the
+Half of them ask for a text similar to the background: the answer is its nearest neighbor in the
 corpus. Half ask about the background: the answer is the LLM's own, given the background as plain
 text; the bridge must elicit the same answer from the soft tokens.
 """

@@ -78,9 +78,9 @@ def train(
         Texts or tasks for the held-out loss; ``config.held_out`` of them are used, balanced over
         lengths. Default: that many of ``texts`` are held out.
     pairs : Pairs, optional
-        More texts to train on, each with an embedding of its own; in stage 1.
+        Additional texts to train on, each with its own embedding; only in stage 1.
     compile_llm : bool, default=False
-        Use ``torch.compile`` for the LLM: minutes to start, then faster steps.
+        Use ``torch.compile`` for the LLM: takes minutes to start, then steps are faster.
     cache : Path, optional
         Directory for token counts and embeddings of the texts, which trainings on the same texts
         may share. Default: ``output``. It can be deleted after training.
@@ -219,7 +219,7 @@ def _whole(
     from_file: bool,
     log: Callable[[str], Any],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows short enough to keep whole; from a held-out file, only as many as needed."""
+    """Rows short enough to use without truncation; from a held-out file, only as many as needed."""
     whole = objective.tokens <= config.max_text_tokens
     if not whole.all():
         log(

@@ -61,7 +61,7 @@ class Workers:
             tensor.copy_(total.view_as(tensor))
 
     def first_says(self, what: bool, device: torch.device | str) -> bool:
-        """The first process's value, in all processes: their clocks differ."""
+        """Give all processes the first one's value, because their clocks differ."""
         told = torch.tensor(float(what and self.is_first), device=device)
         self.add_up(told)
         return bool(told.item())

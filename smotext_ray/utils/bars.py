@@ -21,7 +21,7 @@ def is_notebook() -> bool:
 
 
 def is_shown() -> bool:
-    """Whether somebody sees a bar: standard error is a terminal, or a notebook's cell."""
+    """Whether a bar would be seen: standard error is a terminal, or a notebook's cell."""
     return is_notebook() or sys.stderr.isatty()
 
 
@@ -40,7 +40,7 @@ def progress_bar(desc: str, total: int, initial: int = 0) -> Any:
 
 @contextmanager
 def polled_bar(desc: str, total: int, rows: Callable[[], int]) -> Iterator[None]:
-    """Show a bar inside the block that follows ``rows()``, twice a second and at the end."""
+    """Show a bar during the block that follows ``rows()``, twice a second and at the end."""
     if not is_shown():
         yield
         return
@@ -63,7 +63,7 @@ def polled_bar(desc: str, total: int, rows: Callable[[], int]) -> Iterator[None]
 
 def _tqdm() -> Any:
     with warnings.catch_warnings():
-        # It asks for ipywidgets where it is imported first; its bar of text does as well.
+        # tqdm asks for ipywidgets when it is first imported; its text bar does just as well.
         warnings.simplefilter("ignore")
         from tqdm.auto import tqdm
     return tqdm

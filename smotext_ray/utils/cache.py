@@ -21,8 +21,8 @@ from smotext_ray.errors import UserError
 # A file that changes twice within a tick of the file system's clock keeps its mtime, so digests are
 # only cached for files that have not changed for longer than this.
 SETTLED_SECONDS = 2.0
-# Every bridge that a run adapts makes two of these, the LLM with its layers and, from a bucket, its
-# copy: no later run needs them.
+# Every bridge that a run adapts adds two of these: the LLM with its layers and, for a bucket, its
+# copy. Later runs do not need them.
 OF_ONE_BRIDGE = re.compile(r"merged-.+-[0-9a-f]{12}|bridge-[0-9a-f]{40}")
 UNUSED_SECONDS = 30 * 86_400
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -31,7 +31,7 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM
 def cache_dir() -> Path:
     """The directory for converted models: ``$SMOTEXT_CACHE`` or ``~/.cache/smotext-ray``.
 
-    It is made for its owner alone, because a bridge merged into an LLM may hold texts it was
+    Only its owner can access it, because a bridge merged into an LLM may contain texts that it was
     trained on.
     """
     return Path(os.environ.get("SMOTEXT_CACHE") or Path.home() / ".cache" / "smotext-ray")
@@ -40,7 +40,7 @@ def cache_dir() -> Path:
 def made_once(name: str, make: Callable[[Path], Any]) -> Path:
     """A model in the cache directory, created if missing.
 
-    Those of single bridges that were not used for a month are deleted then.
+    On that occasion, models of single bridges that were not used for a month are deleted.
 
     One process on the machine creates it while the others wait. If that process is killed, the next
     one creates it.
@@ -64,7 +64,7 @@ def made_once(name: str, make: Callable[[Path], Any]) -> Path:
     target = cache_dir() / name
     if _is_whole(target):
         with suppress(OSError):
-            os.utime(target)  # it is in use
+            os.utime(target)  # mark it as used
         return target
     try:
         with _alone():
@@ -140,20 +140,20 @@ def sha256_of(files: Sequence[Path]) -> str:
 
 
 def _make_private(directory: Path) -> None:
-    """Create a directory for its owner alone; one that exists keeps its mode."""
+    """Create a directory for its owner alone; an existing one keeps its mode."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     directory.mkdir(mode=0o700, exist_ok=True)
 
 
 def _remove_unused() -> None:
-    """Delete what was made for one bridge and not used for a month."""
+    """Delete models that were created for one bridge and not used for a month."""
     before = time.time() - UNUSED_SECONDS
     for directory in sorted(cache_dir().glob("*")):
         if not OF_ONE_BRIDGE.fullmatch(directory.name) or not _is_whole(directory):
             continue
         with suppress(OSError):
             if directory.stat().st_mtime < before:
-                # In one step: nobody finds a part of it.
+                # Renamed in one step, so that no process finds only a part of it.
                 gone = directory.rename(directory.with_name(f".{directory.name}-{os.getpid()}"))
                 shutil.rmtree(gone)
 

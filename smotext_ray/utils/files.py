@@ -12,14 +12,14 @@ from smotext_ray.errors import UserError
 
 
 def new_file(name: str | Path) -> Path:
-    """A file to write at the end of long work, checked before it; its directory is made.
+    """The path of a file to write after long work, checked in advance; creates its directory.
 
     Raises
     ------
     UserError
         If it is a directory.
     OSError
-        If its directory cannot be made.
+        If its directory cannot be created.
     """
     file = Path(name).expanduser()
     if file.is_dir():
@@ -32,7 +32,7 @@ def new_file(name: str | Path) -> Path:
 def whole_file(file: Path, partial: Path | None = None) -> Iterator[BinaryIO]:
     """Open a file for writing that gets its name only when it is complete and on disk.
 
-    A kill during the write leaves the old file or none, and a power failure after it the new one.
+    A kill during the write leaves the old file or none; a power failure afterwards, the new one.
 
     Parameters
     ----------
@@ -53,13 +53,13 @@ def whole_file(file: Path, partial: Path | None = None) -> Iterator[BinaryIO]:
             os.fsync(handle.fileno())
         os.replace(partial, file)
     except Exception:
-        partial.unlink(missing_ok=True)  # a full disk is not to stay full
+        partial.unlink(missing_ok=True)  # so that a full disk does not stay full
         raise
     sync([file.parent])
 
 
 def sync(paths: Iterable[Path]) -> None:
-    """Have files or directories on disk, as they are now."""
+    """Flush files or directories to disk, as they are now."""
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -14,7 +14,7 @@ from smotext_ray.safe_text import without_keys
 
 def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     """The file system and the path of a directory or URI."""
-    if uri.startswith("file:"):  # with one slash too, and spaces, which pyarrow refuses
+    if uri.startswith("file:"):  # also with one slash, or with spaces, which pyarrow rejects
         return pafs.LocalFileSystem(), "/" + unquote(uri.removeprefix("file:")).lstrip("/")
     if "://" not in uri:
         return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))

@@ -41,20 +41,19 @@ def last_part(name: str) -> str:
 
 @dataclass(frozen=True)
 class HubTarget:
-    """Where on the hub something goes, and as whom.
+    """Where on the hub to upload something, and as which user.
 
     Attributes
     ----------
     repo_id : str
-        ``user/name``, or a name alone for a repository of the token's owner. It is made
-        where there is none.
+        ``user/name``, or just a name for a repository of the token's owner. Created if missing.
     kind : {"model", "dataset"}
-        Of the repository.
+        Type of the repository.
     private : bool or None
-        Make a private repository; True refuses one that is there and public. None: as the
-        owner's new repositories are.
+        Create a private repository; True rejects an existing public one. None: the owner's
+        default for new repositories.
     token : str or None
-        None: the one that ``hf auth login`` has stored, or ``HF_TOKEN``.
+        None: the one stored by ``hf auth login``, or ``HF_TOKEN``.
     commit_message : str
     """
 
@@ -75,7 +74,7 @@ def upload(directory: Path, files: Sequence[str], target: HubTarget, what: str) 
         Their names in the directory and in the repository.
     target : HubTarget
     what : str
-        What is uploaded, for the sentence where it fails.
+        What is uploaded, for error messages.
 
     Returns
     -------
@@ -92,7 +91,7 @@ def upload(directory: Path, files: Sequence[str], target: HubTarget, what: str) 
     where: dict[str, Any] = {"repo_type": target.kind, "token": target.token}
     try:
         name = create_repo(target.repo_id, private=target.private, exist_ok=True, **where).repo_id
-        # For a repository that is there, create_repo passes over what it was told.
+        # For an existing repository, create_repo ignores ``private``.
         if target.private and not repo_info(name, **where).private:
             raise UserError(
                 f"The repository {name} already exists and is public; make "

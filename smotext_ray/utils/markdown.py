@@ -24,6 +24,6 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """The value as plain text: no link, image or HTML, which a label may hold."""
+    """The value as plain text, without links, images or HTML, which a label may contain."""
     line = " ".join(visible(str(value)).split())
     return re.sub(r"([\\|\[\]`])", r"\\\1", line).replace("&", "&amp;").replace("<", "&lt;")

@@ -1,4 +1,4 @@
-"""Reject parquet columns that a reader may have to run code for."""
+"""Reject parquet columns that may make a reader run code."""
 
 from __future__ import annotations
 

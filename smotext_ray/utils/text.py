@@ -1,9 +1,9 @@
 """The words of a text, and when two texts are the same.
 
-Two texts of the corpus are one text if they differ only in the white space around them
-(`distinct_part`): they count once, are not each other's neighbors, and take no part in a plan
-twice. A synthetic text is a copy more easily: also if only letter case or the white space
-within differ (`fingerprint`).
+Two texts of the corpus are the same if they differ only in the white space around them
+(`distinct_part`): they count once, are not each other's neighbors, and take part in a plan only
+once. For synthetic texts the criterion is broader: one is also a copy if only letter case or
+inner white space differs (`fingerprint`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def words(text: str) -> list[str]:
 
 
 def distinct_part(text: str) -> str:
-    """What makes a text of the corpus distinct from others: all but the white space around it.
+    """The part of a corpus text that makes it distinct: all except the white space around it.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def distinct_part(text: str) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing of a text is seen: it has only white space and format characters.
+    """Whether a text is invisible: it has only white space and format characters.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def is_blank(text: str) -> bool:
 
 
 def alike(label: str) -> str:
-    """What two labels have in common that a person may take for one.
+    """A key that is equal for labels that a reader may take for the same one.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def alike(label: str) -> str:
 
 
 def fingerprint(text: str) -> int:
-    """64-bit hash of a text without regard to case and white space; fits int64.
+    """64-bit hash of a text, ignoring case and white space; fits int64.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""JSON objects whose keys are unique: of two, Python would keep the last in silence."""
+"""Reject duplicate keys in JSON objects, of which Python would silently keep the last."""
 
 from __future__ import annotations
 

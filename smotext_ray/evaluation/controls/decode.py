@@ -1,10 +1,10 @@
 """Controls decoded by the LLM: the run's points, each with one thing changed.
 
-``shuffled``: every point takes the slot of another, across classes. ``lam_0``: the source's own
-embedding. ``class_mean``: every point at the mean of its class's points, so the same LLM, LoRA
-layers and gate without a point of one's own. ``label_only``: no vector; the plain LLM is prompted
-with the class name. ``parents_as_text``: no vector; the plain LLM is shown the parents' texts and
-asked for another.
+``shuffled``: points are permuted, across classes. ``lam_0``: the source's own embedding.
+``class_mean``: every point at the mean of its class's points, which keeps the LLM, LoRA layers and
+gate but gives no text its own point. ``label_only``: no vector; the plain LLM is prompted with the
+class name. ``parents_as_text``: no vector; the plain LLM is shown the parents' texts and asked for
+another.
 Tables are in ``RUN/controls/<name>`` and are reused once complete.
 """
 
@@ -46,7 +46,7 @@ class Control:
     Attributes
     ----------
     rows : Rows
-        At most as many rows per class as the run itself has accepted.
+        At most as many rows per class as the run itself accepted.
     parents : ndarray of int64, shape (rows, p), or None
         Corpus rows, sorted by id: source and neighbors of each text's point, as in `parent_rows`.
         None if the control has no points.
@@ -55,7 +55,7 @@ class Control:
     accepted : int
         Number of texts that passed the gate, before ``rows`` was cut to the run's counts.
     tokens : int
-        Number of tokens that the LLM generated, of all candidates.
+        Number of tokens that the LLM generated for all candidates.
     """
 
     rows: Rows
@@ -102,7 +102,7 @@ def decode_controls(
     Returns
     -------
     dict of str to Control
-        Without ``shuffled`` if all points are of one class, where it changes nothing; without
+        Without ``shuffled`` if all points are of one class, as it would change nothing; without
         ``parents_as_text`` if the run was not allowed to keep its texts.
 
     Raises
@@ -134,7 +134,7 @@ def decode_controls(
 
 
 def first_of_classes(labels: Iterable[str], most: Mapping[str, int]) -> list[int]:
-    """Row numbers of the first rows of each class, up to ``most`` of it.
+    """Row numbers of the first rows of each class, at most ``most[label]`` of them.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def decoded_control(
     manifest = Manifest.read(run)
     noted = (manifest.controls or {}).get(name)
     if noted is None or noted.points != points:
-        # It covers fewer rounds, so different vectors were shuffled.
+        # It covers fewer rounds, so it shuffled a different set of vectors.
         run.clear("controls", name)
         run.clear("checkpoints", f"control-{name}")
         run.clear("checkpoints", f"control-{name}-attempts")
@@ -230,7 +230,7 @@ def _read(
 
 
 def parents_of(run: Run, samples: Any) -> np.ndarray:
-    """The parents of samples as numbers of corpus rows, see `inputs.parent_rows`."""
-    if has_release(run):  # its points are of no rows of the corpus
+    """The parents of samples as numbers of corpus rows; see `inputs.parent_rows`."""
+    if has_release(run):  # its points do not come from rows of the corpus
         return np.empty((len(samples), 0), np.int64)
     return parent_rows(samples, row_numbers(run))

@@ -1,7 +1,7 @@
-"""What the gate alone contributes: the run's own texts without its choice, or with its labels.
+"""What the gate alone contributes: the run's texts without its selection, or with its labels.
 
-Nothing is decoded for these controls. The gate picks and the classifier learns by the same
-encoder, so a gain may be the encoder's knowledge passed on rather than the texts' own.
+Nothing is decoded for these controls. The gate and the classifier use the same encoder, so a gain
+may come from the encoder's knowledge rather than from the texts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def gate_controls(
 
     ``ungated`` keeps the class that each text was made for. ``labeled_by_gate`` takes the class
     that the gate's discriminant analysis of the real rows finds, which is self-training on the
-    decoded texts. Of a sample with several candidates it is the one that the gate liked best.
+    decoded texts. Of a sample's candidates, both take the one that the gate preferred.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def gate_controls(
     encode : callable
         Maps texts to embeddings with the run's encoder.
     seed : int, default=0
-        Orders the texts, of which each class takes the first.
+        Seed for the order of the texts, of which each class takes the first.
 
     Returns
     -------

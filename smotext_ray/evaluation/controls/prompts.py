@@ -21,13 +21,13 @@ OF_PARENTS = (
     "Here are two texts on the topic '{label}'.\n\n1. {source}\n\n2. {neighbor}\n\n"
     "Write another text like these two. Give only the text."
 )
-PARENT_TOKENS = 128  # of each parent; the rest is cut off
+PARENT_TOKENS = 128  # per parent; the rest is truncated
 
 
 class PromptActor:
-    """Plan rows -> the same rows with candidate texts generated from prompts in words.
+    """Adds candidate texts to plan rows, generated from prompts in words.
 
-    No bridge and no LoRA layers; engine, sampling and seeds are the same as in `DecodeActor`.
+    Uses no bridge or LoRA layers; engine, sampling and seeds are the same as in `DecodeActor`.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class PromptActor:
     labels : list
         All labels that rows may have.
     of_parents : bool, default=False
-        Show the texts of source and neighbor (`OF_PARENTS`) instead of the class name only.
+        Show the texts of source and neighbor (`OF_PARENTS`) instead of only the class name.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class PromptActor:
 
 
 def of_label(row: Mapping[str, Any], tokenizer: Any) -> list[int]:
-    """The token ids that ask for a text on a row's ``label``, or on its ``labels``."""
+    """Token ids of a prompt for a text on a row's ``label``, or on its ``labels``."""
     return token_ids(INSTRUCTION.format(label=labels_in_words(row)), tokenizer)
 
 
@@ -90,14 +90,14 @@ def labels_in_words(row: Mapping[str, Any]) -> str:
 
 
 def of_row(row: Mapping[str, Any], tokenizer: Any) -> list[int]:
-    """The token ids that show a row's ``source_text`` and ``neighbor_text`` and ask for another."""
+    """Token ids of a prompt that shows the ``source_text`` and ``neighbor_text`` of a row."""
     source, neighbor = (_start(row[name], tokenizer) for name in ("source_text", "neighbor_text"))
     instruction = OF_PARENTS.format(label=row["label"], source=source, neighbor=neighbor)
     return token_ids(instruction, tokenizer)
 
 
 def token_ids(instruction: str, tokenizer: Any) -> list[int]:
-    """An instruction as a user turn if the LLM has a chat template."""
+    """Token ids of an instruction, as a user turn if the LLM has a chat template."""
     if tokenizer.chat_template is None:
         return list(tokenizer(f"{instruction}\n")["input_ids"])
     turn = [{"role": "user", "content": instruction}]
@@ -107,7 +107,7 @@ def token_ids(instruction: str, tokenizer: Any) -> list[int]:
 
 
 def _start(text: str, tokenizer: Any) -> str:
-    """The first tokens of a text; two fewer than allowed, as where it is joined they may split."""
+    """The first tokens of a text, two fewer than allowed: tokens may split where it is joined."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     if len(ids) <= PARENT_TOKENS - 2:
         return text

@@ -3,8 +3,8 @@
 A classifier that has seen a text's parents cannot judge it fairly. So the real texts are split into
 folds, and each model is fitted without two of them: a synthetic text is judged by the models that
 saw neither of its parents, a real text by those that did not see it. Both kinds of model see the
-same amount of data, which makes the accuracy on real texts a ceiling. A text of more than two
-parents is judged only if they are in two folds, as half of those of three are.
+same amount of data, which makes the accuracy on real texts a ceiling. A text with more than
+two parents is judged only if they are in two folds, as for half of the texts with three.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from smotext_ray.evaluation.checks import class_codes, same_width
 
 FOLDS, HELD_OUT = 5, 2
-# A class of three has its rows in three folds, so one row remains when two folds are held out.
+# Three rows of a class are in three folds, so one remains when two folds are held out.
 FEWEST = 3
 C = 10.0
 MAX_ITER = 1000
@@ -110,7 +110,7 @@ def label_agreement(
         Rows of ``real``; -1 means no parent. If omitted, every model judges every synthetic text,
         which is right for texts generated without parents.
     seed : int
-        Assigns the folds.
+        Seed for assigning the folds.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def _judge(
     for out in itertools.combinations(range(FOLDS), HELD_OUT):
         seen = ~real_folds[:, list(out)].any(1)
         model = LogisticRegression(C=C, class_weight="balanced", max_iter=MAX_ITER)
-        with threadpool_limits(1):  # more threads make fits of this size slower, many times so
+        with threadpool_limits(1):  # more threads make fits of this size many times slower
             model.fit(real[seen], real_codes[seen])
         rows = np.flatnonzero(~np.delete(folds, out, axis=1).any(1))
         if not len(rows):

@@ -1,4 +1,4 @@
-"""Which class the synthetic texts are right or wrong in: label, distance and length by class."""
+"""In which classes the synthetic texts are good or bad: label, distance and length by class."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def nearest_other(x: np.ndarray) -> float | None:
     Parameters
     ----------
     x : ndarray of shape (n, d)
-        Of length 1.
+        Rows of length 1.
 
     Examples
     --------

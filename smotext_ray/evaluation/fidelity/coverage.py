@@ -15,9 +15,9 @@ from smotext_ray.evaluation.statistics import Spread, spread
 from smotext_ray.plan.vectors import unit
 
 NEAREST = 5
-BLOCK = 1024  # real rows whose distances are held at once
-# float32 and batch composition move a text's embedding by up to this much, relative to the longest
-# embedding.
+BLOCK = 1024  # real rows whose distances are in memory at once
+# Rounding and batch composition change a text's embedding by up to this much, relative to the
+# longest embedding.
 COPY_TOLERANCE = 1e-5
 
 
@@ -30,7 +30,7 @@ class RoundTrip:
     cosine : Spread
         Cosine of each text's embedding to its own point.
     to_other_points : float or None
-        Mean cosine to all other points: what a text that ignores its point would have. None for a
+        Mean cosine to all other points, as expected of a text that ignores its point. None for a
         single text.
     """
 
@@ -75,7 +75,7 @@ class Manifold:
     real, synthetic : int
         Number of texts compared.
     k : int
-        The ball around a real text reaches to its k-th neighbor.
+        The ball around a real text extends to its k-th neighbor.
     density : float, at least 0
         Number of real texts' balls that contain a synthetic text, on average, over ``k``. About 1
         if both come from the same distribution, more if synthetic texts crowd into dense regions.
@@ -170,7 +170,7 @@ def density_coverage(
 def manifold(real: np.ndarray, synthetic: np.ndarray, k: int = NEAREST) -> Manifold:
     """Density and coverage by Euclidean distance [1]_.
 
-    The ball of a real text reaches to its ``k``-th nearest other real text, surface excluded. It
+    The ball around a real text extends to its ``k``-th nearest other real text, exclusive. It
     always contains copies of the text, even when its radius is zero because the text occurs more
     than ``k`` times.
 

@@ -1,7 +1,8 @@
 """Diversity of texts, measured the same way for synthetic and real ones.
 
-All of these metrics depend on the amount of text, so both sides are cut to the same size first:
-distinct-n to one number of words in total, self-BLEU and type-token to texts of one length.
+All of these metrics depend on the amount of text, so both sides are first cut to the same size:
+for distinct-n to the same total number of words, for self-BLEU and type-token to texts of equal
+length.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Diversity:
         Distinct over total word n-grams; None if no text is long enough.
     length_compared : int
         Number of words behind each text of ``self_bleu`` and ``type_token``: the smaller median of
-        the two sides. Longer texts are cut to it, shorter ones left out.
+        the two sides. Longer texts are cut to it, and shorter ones left out.
     self_bleu : float, in [0, 100]
     self_bleu_texts : int
         Number of texts behind ``self_bleu``.
@@ -79,14 +80,14 @@ class DiversityComparison:
 def compare_diversity(
     real: Sequence[str], synthetic: Sequence[str], seed: int = 0
 ) -> DiversityComparison:
-    """Diversity of real and synthetic texts, on equal numbers of words and of texts.
+    """Diversity of real and synthetic texts, for equal numbers of words and texts.
 
     Parameters
     ----------
     real, synthetic : sequence of str
         At least two each; texts without words are ignored.
     seed : int
-        Chooses what to drop from the larger side.
+        Seed for choosing what to drop from the larger side.
 
     Raises
     ------
@@ -113,16 +114,16 @@ def distinct_by_class(
     Parameters
     ----------
     sides : mapping of str to (texts, labels)
-        Only classes with words on every side count; there, each side is cut to the same number of
-        words.
+        Only classes with words on every side count; in these, each side is cut to the same number
+        of words.
     n : int, default=2
     seed : int
-        Chooses what to drop.
+        Seed for choosing what to drop.
 
     Returns
     -------
     dict of str to float, in (0, 1]
-        Empty if no class has n words in a row on every side.
+        Empty if no class has n-grams on every side.
     """
     texts = {
         name: {k: [t for t, own in zip(*side, strict=True) if own == k] for k in set(side[1])}
@@ -144,7 +145,7 @@ def distinct_by_class(
 def distinct_n(texts: Sequence[str], n: int) -> float | None:
     """Distinct over total word n-grams, in (0, 1] [1]_; None if there are none.
 
-    N-grams do not cross texts.
+    N-grams do not span texts.
 
     References
     ----------
@@ -199,9 +200,9 @@ def self_bleu(texts: Sequence[str], sample: int = BLEU_SAMPLE, seed: int = 0) ->
 def _scores_against_others(texts: list[list[str]]) -> list[float]:
     """BLEU of each text with all others as references.
 
-    An n-gram counts as often as in the reference that has it most. The two highest counts of each
-    n-gram, and the owner of the highest, give that for any text left out; recounting the references
-    for each text takes minutes.
+    The count of an n-gram is capped at the highest count in a reference. The two highest counts of
+    each n-gram, and the text with the highest, give that for any text left out; recounting the
+    references for each text takes minutes.
     """
     from sacrebleu.metrics import BLEU
 
@@ -258,12 +259,12 @@ def _diversity(
 
 
 def _lower_median(lengths: list[int]) -> int:
-    """Of two or more lengths, at least two are no smaller."""
+    """The lower median; of two or more lengths, at least two are no smaller."""
     return sorted(lengths)[(len(lengths) - 1) // 2]
 
 
 def _of_length(texts: list[str], length: int) -> list[str]:
-    """The first ``length`` words of the texts that have as many."""
+    """The first ``length`` words of the texts that have at least that many."""
     split = (words(text) for text in texts)
     return [" ".join(tokens[:length]) for tokens in split if len(tokens) >= length]
 

@@ -23,9 +23,9 @@ class Perplexity:
     Attributes
     ----------
     corpus : float, at least 1
-        Over all tokens together.
+        Perplexity of all tokens together.
     texts : Spread
-        Over the texts, each by itself.
+        Perplexities of the single texts.
     tokens : int
     """
 
@@ -74,7 +74,7 @@ class TokenNLL:
         Directory or hub name of a Hugging Face causal LLM.
     max_tokens : int
         Only the first tokens of a text are read. Later tokens are easier to predict than early
-        ones, so texts compare only if they are truncated at the same length.
+        ones, so texts are comparable only if they are truncated at the same length.
     """
 
     def __init__(self, model: str, max_tokens: int) -> None:
@@ -124,9 +124,9 @@ class TokenNLL:
         wanted = wanted.to(self.device)
         before = wanted[:, :-1].clamp(min=0)
         start = torch.full((len(ids), 1), self._start, device=self.device)
-        # Padding is on the right, where causal attention never looks: no mask needed.
+        # Padding is on the right, where causal attention never looks, so no mask is needed.
         logits = self._model(torch.cat([start, before], dim=1), use_cache=False).logits
-        # Flattened: the same sum over the middle of three axes took five times as long on CPU.
+        # Flattened: with three axes, the loss over the middle one took five times as long on CPU.
         losses = torch.nn.functional.cross_entropy(
             logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=-100, reduction="none"
         )

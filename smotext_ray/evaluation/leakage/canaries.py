@@ -1,4 +1,4 @@
-"""Canaries: made-up texts with a secret each, planted to see whether the secrets leak.
+"""Canaries: made-up texts, each with a secret, planted to see whether the secrets leak.
 
 Half of a batch is planted in the corpus, the other half is kept out as references. A planted secret
 found in a synthetic text has leaked. If the synthetic texts are closer to the planted canaries than
@@ -60,7 +60,7 @@ class Canary:
 def make_canaries(n: int, seed: int) -> list[Canary]:
     """Plausible sentences about fictional people, each with its own secret.
 
-    All come from the same distribution: plant some of one call and keep the rest as references.
+    All come from the same distribution: plant some from one call and keep the rest as references.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def _numbers(text: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Exposure:
-    """How much planted canaries stand out from the references.
+    """How far the planted canaries stand out from the references.
 
     Attributes
     ----------
@@ -184,7 +184,7 @@ def exposure(planted: np.ndarray, references: np.ndarray) -> Exposure:
     planted : ndarray of shape (p,), p > 0
         One score per planted canary, as returned by ``similarity.membership_scores``.
     references : ndarray of shape (r,), r > 0
-        Scores of the canaries never planted. Ties count as half ahead.
+        Scores of the canaries that were never planted. Ties count half.
 
     Raises
     ------

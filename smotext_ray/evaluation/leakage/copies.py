@@ -38,8 +38,8 @@ class Copies:
     longest_run : Spread
         Length in words of the longest run that each text shares with one of its parents.
     longest_run_between_parents : Spread or None
-        The same between the parents of each text, as a baseline: real neighbors that share nothing
-        but a subject. None if no text has two parents.
+        The same between the parents of each text, as a baseline: real neighbors that share
+        only a subject. None if no text has two parents.
     """
 
     texts: int
@@ -146,7 +146,8 @@ def distances(training: np.ndarray, hold_out: np.ndarray, synthetic: np.ndarray)
     Parameters
     ----------
     training, hold_out : ndarray of shape (n, d), n > 1
-        Equal in number, because the closest of more is closer; the class mix should match too.
+        Equal in number, because the closest of more records is closer; the class mix should match
+        too.
     synthetic : ndarray of shape (m, d), m > 0
 
     Raises

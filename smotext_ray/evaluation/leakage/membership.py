@@ -75,7 +75,7 @@ def membership_inference(
     members : Records
         Training texts.
     non_members : Records
-        Never used, from the same source and with the same class mix.
+        Texts never used, from the same source and with the same class mix.
     synthetic : Records
     seed : int
         Seed of the bootstrap.
@@ -104,7 +104,7 @@ def attack(members: np.ndarray, non_members: np.ndarray, seed: int = 0) -> Attac
     ----------
     members : ndarray of shape (n,)
     non_members : ndarray of shape (m,)
-        Neither may be empty or hold NaN.
+        Neither may be empty or contain NaN.
     seed : int
     """
     rng = np.random.default_rng(seed)

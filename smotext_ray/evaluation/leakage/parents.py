@@ -1,8 +1,8 @@
-"""How much a record's own synthetic texts give it away.
+"""How much a record's own synthetic texts reveal about it.
 
 An attack that finds members may have found a difference between the corpus and the test texts, such
-as their age. What leaks is what a record's own texts add: the attack is repeated on texts that were
-made from other records.
+as their age. The leak is what a record's own texts add, so the attack is repeated with only the
+texts made from other records.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class OwnTexts:
     Attributes
     ----------
     all_texts, without_own : Attack
-        ``without_own``: no record is compared with texts that it is a parent of.
+        In ``without_own``, no record is compared with texts that it is a parent of.
     """
 
     all_texts: Attack
@@ -40,8 +40,8 @@ def attack_parents(
     Parameters
     ----------
     members, others : ndarray of shape (n, d)
-        Parents, and texts that were never used. A pair is of one class, and is compared with the
-        same texts, so that leaving some out lowers the scores of both.
+        Parents, and texts that were never used. Both of a pair have the same class and are compared
+        with the same texts, so that leaving some out lowers the scores of both.
     synthetic : ndarray of shape (m, d)
     own : ndarray of int, shape (m, p)
         The members that each text was made from, as rows of ``members``; -1 for others.
@@ -49,7 +49,7 @@ def attack_parents(
     Returns
     -------
     OwnTexts or None
-        None with fewer than two members, or one that all texts were made from.
+        None with fewer than two members, or if all texts were made from one member.
     """
     x, z, y = unit(members), unit(others), unit(synthetic)
     scores = np.empty((4, len(x)))
@@ -69,7 +69,7 @@ def attack_parents(
 def matched_parents(
     real_labels: Sequence[str], test_labels: Sequence[str], parents: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Equal random numbers of parents and of test texts of each class, as pairs of row numbers.
+    """Random parents and equally many test texts of each class, as pairs of row numbers.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ class _Entry(BaseModel):
 
 
 class Listed(_Entry):
-    """A canary of the list; ``row`` is its row in the corpus, None for a reference."""
+    """A canary in the list; ``row`` is its row in the corpus, None for a reference."""
 
     text: str
     secret: str = Field(pattern=r"^[0-9]{3}-[0-9]{3}-[0-9]{3}$")

@@ -67,7 +67,7 @@ def _nearest(new: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 
 def _members_and_others(material: EvaluationData) -> tuple[np.ndarray, np.ndarray]:
-    """Equal random numbers of corpus and test texts, per class with synthetic texts."""
+    """Random corpus texts and equally many test texts, per class with synthetic texts."""
     rng = np.random.default_rng(0)
     real, test = np.asarray(material.real.labels), np.asarray(material.test.labels)
     members, others = [], []
@@ -149,7 +149,7 @@ def _traces(
 ) -> list[dict[str, Any]]:
     """Leaked secrets and exposure of the canaries.
 
-    A canary of a class without synthetic texts is nobody's parent and can leave no trace, so
+    A canary in a class without synthetic texts is not a parent of any and can leave no trace, so
     exposure skips it.
     """
     new = material.synthetic

@@ -1,1 +1,1 @@
-"""What new texts are worth where texts have several labels."""
+"""Evaluation of synthetic texts if texts have several labels."""

@@ -15,12 +15,12 @@ from smotext_ray.evaluation.rows import Rows
 from smotext_ray.evaluation.utility.features import tf_idf, unit_rows
 
 NOTHING, WEIGHTS, COPIES, SMOTEXT = "nothing", "label_weights", "random_oversampling", "smotext"
-NEVER = 1e3  # the score of a label that no training row has, or every one
+NEVER = 1e3  # absolute score of a label that no training row has, or that all have
 
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """Rows to train on, and whether rows with a label weigh as much as those without it."""
+    """Rows to train on, and whether rows with and without a label have equal total weight."""
 
     rows: LabeledRows
     balanced: bool = False
@@ -55,9 +55,10 @@ class Linear:
     Attributes
     ----------
     features : callable
-        Maps training and test rows to features of both.
+        Maps training and test rows to the features of both.
     model : callable
-        Makes one of scikit-learn, with ``class_weight``, ``max_iter`` and a ``decision_function``.
+        Creates a scikit-learn model; takes ``class_weight`` and ``max_iter``, and the model has a
+        ``decision_function``.
     """
 
     features: Callable[[LabeledRows, LabeledRows], tuple[Any, Any]]
@@ -65,7 +66,7 @@ class Linear:
 
 
 def scores_of(arm: Arm, test: LabeledRows, classifier: Linear) -> NDArray[np.float64]:
-    """Scores of each label for each test text, above 0 where the classifier gives the label.
+    """Scores of each label for each test text, above 0 if the classifier assigns the label.
 
     Returns
     -------

@@ -34,7 +34,7 @@ class LabeledRows:
     texts : list of str, length n
     embeddings : ndarray of float32, shape (n, d)
     labels : ndarray of bool, shape (n, labels)
-        Which labels each text has, in the order of the run's.
+        Which labels each text has, in the order of the run's labels.
     """
 
     texts: list[str]
@@ -50,7 +50,7 @@ class LabeledRows:
         return LabeledRows(texts, self.embeddings[rows], self.labels[rows])
 
     def joined(self, other: LabeledRows) -> LabeledRows:
-        """These rows, and then the others."""
+        """These rows followed by the others."""
         return LabeledRows(
             self.texts + other.texts,
             np.concatenate([self.embeddings, other.embeddings]),
@@ -70,7 +70,7 @@ class LabeledRun:
     parents : ndarray of int64, shape (synthetic, p)
         Rows of ``real``: source and neighbors of each synthetic text.
     samples : list of dict
-        All samples with the labels that they have kept, rejected ones too.
+        All samples with the labels that they have kept, including rejected ones.
     """
 
     labels: list[Any]
@@ -84,12 +84,12 @@ class LabeledRun:
 def read_test(
     run: Run, test: str, text_column: str | None = None, label_column: str | None = None
 ) -> tuple[list[str], list[list[Any]]]:
-    """The test texts and their labels, written as those of the run's input.
+    """The test texts and their labels, in the form of the run's input.
 
     Raises
     ------
     UserError
-        If the table cannot be read, has one label per row, or one that the corpus lacks.
+        If the table cannot be read, has one label per row, or has a label that the corpus lacks.
     """
     manifest = Manifest.read(run)
     own = manifest.config.input
@@ -115,7 +115,7 @@ def read_test(
             f"{test} has labels that the run's corpus lacks ({', '.join(strange[:5])}); test on "
             "the corpus's labels only."
         )
-    own_of = {str(label): label for label in manifest.labels}  # an integer may be a text there
+    own_of = {str(label): label for label in manifest.labels}  # integers may be strings there
     sets = [[own_of[str(label)] for label in each] for each in sets]
     if not any(sets):
         raise UserError(f"{test} has no row with a label; test on texts that have some.")

@@ -44,19 +44,19 @@ def evaluate(
     manifest : Manifest
     run : LabeledRun
     seeds : sequence of int
-        One draw of the real texts each.
+        One for each draw of the real texts.
     classifiers : sequence of {"embedding", "tfidf"}
     controls : mapping of str to LabeledRows
-        Texts made in other ways, to be trained on in place of the synthetic ones.
+        Texts generated in other ways, to be trained on instead of the synthetic ones.
     test : str
-        Where the test texts are from.
+        The source of the test texts.
     log : callable
         Called with each line of progress.
 
     Returns
     -------
     dict
-        The report, of plain values.
+        The report, as plain values.
     """
     trials = run_trials(run, seeds, classifiers, controls, log)
     outcomes = class_outcomes(manifest)
@@ -100,9 +100,9 @@ def run_trials(
 ) -> Trials:
     """Train each classifier on each arm of each draw, and score it on the test texts.
 
-    The arms: the real texts alone, the same with balanced weights, with random copies up to the
-    numbers of labels that SMOTExT reaches, with the synthetic texts, and with those of controls, of
-    which as many are drawn as there are synthetic ones.
+    The arms: the real texts alone, with balanced weights, with random oversampling up to the
+    numbers per label that SMOTExT reaches, with the synthetic texts, and with those of each
+    control, of which as many are drawn as there are synthetic texts.
     """
     found: Trials = {}
     for seed in seeds:
@@ -158,7 +158,7 @@ def _values(scores: Sequence[LabelScores], raised: Sequence[str]) -> dict[str, l
 
 
 def _gains(trials: Trials, raised: Sequence[str]) -> list[dict[str, Any]]:
-    """What SMOTExT's texts gain over each other arm, paired by draw."""
+    """Gains of SMOTExT's texts over each other arm, paired by draw."""
     found = []
     for (classifier, arm), scores in trials.items():
         if arm == SMOTEXT:

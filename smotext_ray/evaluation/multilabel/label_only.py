@@ -23,7 +23,7 @@ NAME = "label_only"
 def label_only(run: Run, config: RunConfig, encode: Encode, executor: Executor) -> LabeledRows:
     """Decode every point of the run without its vector, and keep what the run would keep.
 
-    The gate checks the labels as for the run's own texts, but knows no point.
+    The gate checks the labels as for the run's own texts, but has no points to compare with.
 
     Raises
     ------

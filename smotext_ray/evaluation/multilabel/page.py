@@ -1,4 +1,4 @@
-"""report.html of a run whose rows have several labels: tables that need no script."""
+"""report.html of a run whose rows have several labels: tables, without scripts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ METRICS = {
 
 
 def page(report: Mapping[str, Any]) -> str:
-    """The report as one page, whose texts are only ever shown as text."""
+    """The report as one page, on which texts are never interpreted as markup."""
     run, imbalance = report["run"], report["imbalance"]
     policy = f"default-src 'none'; style-src {source_hash(STYLE)}; base-uri 'none'"
     parts = [
@@ -109,7 +109,7 @@ def page(report: Mapping[str, Any]) -> str:
 
 
 def summary_lines(report: Mapping[str, Any]) -> list[str]:
-    """What is printed of a report: imbalance, and gains over doing nothing and over copies."""
+    """The lines printed of a report: imbalance, gains over nothing and over random oversampling."""
     imbalance = report["imbalance"]
     lines = [f"MeanIR {imbalance['before']:.2f} before, {imbalance['after']:.2f} after."]
     for row in report["gains"]:

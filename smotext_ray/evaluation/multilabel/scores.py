@@ -1,4 +1,4 @@
-"""Scores of classifiers that give each text any number of labels."""
+"""Scores of classifiers that assign any number of labels to each text."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class LabelScores:
     ----------
     seed : int
     micro_f1 : float, in [0, 1]
-        Of all pairs of a text and a label together.
+        Over all pairs of a text and a label.
     macro_f1 : float, in [0, 1]
         Mean over the labels that occur in the test texts.
     ranking_precision : float, in [0, 1]
-        Label ranking average precision of the texts that have a label: whatever the threshold, how
-        many of the labels that are ranked above a right one are right.
+        Label ranking average precision over the texts that have a label: independent of any
+        threshold, the share of right labels among those ranked as high as a right one.
     recall : dict of str to float, in [0, 1]
-        Of each label that occurs in the test texts.
+        Recall of each label that occurs in the test texts.
     """
 
     seed: int
@@ -45,7 +45,7 @@ def measure(
     ----------
     truth : ndarray of bool, shape (n, labels)
     scores : ndarray of float64, shape (n, labels)
-        Above 0 where the classifier gives the label.
+        Above 0 if the classifier assigns the label.
     labels : list
     seed : int
     """

@@ -24,7 +24,7 @@ def check_directory(output: Path) -> None:
         raise UserError(f"The output {output} is a file; name a directory.")
     if not output.is_dir() or (output / REPORT).is_file():
         return
-    # A hidden file may be left over from a first report that was killed.
+    # A hidden file may be left over from writing a first report that was killed.
     if any(not file.name.startswith(".") for file in output.iterdir()):
         raise UserError(
             f"The output directory {output} has files but no report; name an empty or new one."
@@ -32,7 +32,7 @@ def check_directory(output: Path) -> None:
 
 
 def write_json(report: Mapping[str, Any], output: Path) -> None:
-    """Write report.json, which marks the directory as one that may be overwritten: first."""
+    """Write report.json; done first, because it marks the directory as one to overwrite."""
     output.mkdir(parents=True, exist_ok=True)
     with whole_file(output / REPORT) as handle:
         text = json.dumps(plain(dict(report)), allow_nan=False, default=str, indent=1)

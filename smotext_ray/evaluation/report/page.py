@@ -46,7 +46,7 @@ def write_report(report: Mapping[str, Any], file: Path) -> None:
         A `Report`, as in report.json. Numbers may be numpy types; non-finite ones are shown as not
         measured.
     file : Path
-        WriteProgress atomically; its directory must exist.
+        Written atomically; its directory must exist.
     """
     # A path may contain bytes that are not UTF-8; they are replaced.
     page = _page(report).encode("utf-8", "xmlcharrefreplace")
@@ -87,7 +87,7 @@ def _policy(style: str, script: str) -> str:
 
 
 def source_hash(source: str) -> str:
-    """A style or script as a Content-Security-Policy names it."""
+    """The hash by which a Content-Security-Policy names a style or script."""
     digest = hashlib.sha256(source.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 

@@ -19,8 +19,8 @@ class RunFacts(TypedDict, total=False):
     """Where the report comes from."""
 
     uri: str
-    rows: int  # of the corpus
-    synthetic: int  # texts in the result, which are the ones judged
+    rows: int  # in the corpus
+    synthetic: int  # texts in the result, the ones that are judged
     accepted: int  # by the gate, without repeated texts
     rejected: int
     encoder: str
@@ -49,7 +49,7 @@ class ClassBalance(TypedDict):
 class UtilityRow(Interval):
     """One arm: the same classifier and seeds on different training data.
 
-    `words` says what classifiers, arms and metrics are called; others are shown by their names.
+    `words` has display names of classifiers, arms and metrics; others are shown by their own names.
     """
 
     classifier: str
@@ -76,7 +76,7 @@ class Gain(Interval):
 
 
 class OverBaseline(TypedDict):
-    """real_and_synthetic compared with the one baseline that is named beforehand."""
+    """real_and_synthetic compared with the one baseline that was chosen beforehand."""
 
     classifier: str
     metric: str
@@ -84,7 +84,7 @@ class OverBaseline(TypedDict):
     own: float
     baseline: float
     over_draws: Interval  # of the training rows
-    over_test_rows: Interval | None  # by a bootstrap over them; for macro_f1 alone
+    over_test_rows: Interval | None  # by a bootstrap over them; only for macro_f1
 
 
 class Verdict(TypedDict):
@@ -98,7 +98,7 @@ class Verdict(TypedDict):
 
 
 class EmptyArm(TypedDict):
-    """A decoded control of which no text passed the gate."""
+    """A decoded control none of whose texts passed the gate."""
 
     arm: str
     asked: int
@@ -129,7 +129,7 @@ class BestControl(TypedDict):
 
 
 class Change(TypedDict):
-    """Recall of a class by real texts alone, and with synthetic ones."""
+    """Recall of a class with real texts alone, and with synthetic ones added."""
 
     label: Label
     before: float
@@ -144,7 +144,7 @@ class Outcome(TypedDict):
     before: float  # real texts alone
     after: float  # real_and_synthetic
     gain: Interval
-    baseline: str | None  # named beforehand
+    baseline: str | None  # chosen beforehand
     best_control: BestControl | None
     recall: Change | None
     call: str
@@ -152,7 +152,7 @@ class Outcome(TypedDict):
 
 
 class Missing(TypedDict):
-    """A measurement that was left out; ``command`` makes it, if there is one."""
+    """A measurement that was left out; ``command``, if any, would make it."""
 
     what: str
     command: str | None
@@ -167,10 +167,10 @@ class Summary(TypedDict):
 
 
 class ClassFidelity(TypedDict):
-    """The synthetic texts of one class next to its real ones.
+    """The synthetic texts of one class compared with its real ones.
 
     ``accuracy`` and ``agreement``: share of the real and of the synthetic texts that a classifier
-    trained on other real texts takes for this class. ``to_point``: mean cosine to the target
+    trained on other real texts assigns to this class. ``to_point``: mean cosine to the target
     points. ``..._to_nearest``: median cosine to the nearest (other) real text of the class. Words
     are medians.
     """
@@ -210,8 +210,8 @@ class Privacy(TypedDict, total=False):
     epsilon: float | None
     delta: float | None
     sensitivity: float | None
-    neighbors: str | None  # how the corpora differ that the guarantee makes alike
-    labels: str | None  # what is protected of them
+    neighbors: str | None  # how the corpora differ that the guarantee makes indistinguishable
+    labels: str | None  # what is protected about them
     public_data: str | None
     assumes: str | None
     rows: list[Check]

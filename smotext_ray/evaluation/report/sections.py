@@ -20,7 +20,7 @@ from smotext_ray.utils.text import distinct_part
 
 MAP_POINTS = 4000  # sampled at random if there are more
 BINS = 30
-LONG_TAIL = 8.0  # times the shortest; lengths that spread wider are shown on a log axis
+LONG_TAIL = 8.0  # times the shortest; lengths with a wider range are shown on a log axis
 
 
 def run_facts(run: Run, manifest: Manifest, material: EvaluationData, test: str) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def run_facts(run: Run, manifest: Manifest, material: EvaluationData, test: str)
         "test_texts_in_corpus": sum(distinct_part(text) in corpus for text in material.test.texts),
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": __version__,
-        # How many machines worked on it tells nothing of the texts.
+        # The number of machines says nothing about the texts.
         "settings": {name: section for name, section in settings.items() if name != "resources"},
     }
 

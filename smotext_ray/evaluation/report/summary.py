@@ -21,7 +21,7 @@ def summary(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def summary_lines(found: Mapping[str, Any]) -> list[str]:
-    """A `report.schema.Summary` as lines of a terminal, without what was not measured."""
+    """A `report.schema.Summary` as lines for a terminal, without what was not measured."""
     lines = []
     for outcome in found["verdicts"]:
         lines += [f"{outcome['words']}.", f"  {sentence(outcome)}"]

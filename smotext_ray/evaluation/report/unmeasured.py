@@ -8,7 +8,7 @@ from typing import Any
 
 
 def unmeasured(report: Mapping[str, Any]) -> list[dict[str, str | None]]:
-    """The measurements that were left out, each with how to make it.
+    """The measurements that were left out, each with the command for it.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """The verdict: whether the synthetic texts helped, for each classifier.
 
-It compares real and synthetic texts together with real texts alone, with the one baseline that is
-named before anything is measured, and with the control that scores best. Nothing is measured here;
-the figures are those of the section on utility.
+It compares the union of real and synthetic texts with real texts alone, with the one baseline that
+was chosen before anything was measured, and with the control that scores best. Nothing is measured
+here; the figures come from the section on utility.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def verdicts(utility: Mapping[str, Any], grown: Sequence[str]) -> list[dict[str,
     utility : mapping
         The section ``utility`` of a report.
     grown : sequence of str
-        Classes with synthetic texts: recall is shown of the one whose recall changed most, up or
+        Classes with synthetic texts; recall is shown for the one whose recall changed most, up or
         down.
     """
     scored = {row["classifier"] for row in utility["rows"]}
@@ -78,13 +78,13 @@ def _outcome(
 def call(
     gain: Mapping[str, Any], above_baseline: bool | None, over_best: Mapping[str, Any] | None
 ) -> Call:
-    """What the intervals of paired differences of ``real_and_synthetic`` allow to say.
+    """The conclusion that the intervals of ``real_and_synthetic``'s paired differences support.
 
     Parameters
     ----------
     gain, over_best : mapping
-        To real texts alone, and to the best control if there is one: ``mean``, ``low`` and
-        ``high``, where the bounds are None for a single seed.
+        Differences to real texts alone, and to the best control if there is one: ``mean``, ``low``
+        and ``high``; the bounds are None for a single seed.
     above_baseline : bool or None
         Whether all intervals of the difference to the baseline lie above zero; None without one.
     """
@@ -100,7 +100,7 @@ def call(
 
 
 def sentence(outcome: Mapping[str, Any]) -> str:
-    """An outcome as a line of a terminal."""
+    """An outcome as a line for a terminal."""
     gain, best, recall = (outcome[name] for name in ("gain", "best_control", "recall"))
     interval = "one seed, no interval"
     if gain["low"] is not None:

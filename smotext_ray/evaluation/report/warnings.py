@@ -1,4 +1,4 @@
-"""What a reader must know before the figures: read off a finished report."""
+"""What a reader must know before reading the figures, derived from a finished report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FEW_TEST_ROWS = 20
 
 
 def warnings(report: Mapping[str, Any]) -> list[str]:
-    """Sentences on what weakens the report or the texts, the gravest first.
+    """Sentences on weaknesses of the report or the texts, the most serious first.
 
     Parameters
     ----------

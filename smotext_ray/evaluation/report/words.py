@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Groups in the order of the page; an arm that is not named here is shown by its own name.
+# Groups in the order of the page; an arm that is missing here is shown by its own name.
 ARM_GROUPS: dict[str, dict[str, str]] = {
     "Real texts": {"nothing": "real texts alone", "real_only": "real texts alone"},
     "Standard baselines": {

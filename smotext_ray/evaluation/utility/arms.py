@@ -30,8 +30,8 @@ from smotext_ray.utils.text import distinct_part
 
 K_NEIGHBORS = 5
 
-# (real, targets, seed) -> what to train on. Targets are final counts per class; a class that is not
-# named keeps its rows. All arms keep the real rows first, in order.
+# (real, targets, seed) -> what to train on. Targets are final counts per class; other classes keep
+# their rows. All arms keep the real rows first, in order.
 Arm = Callable[[Rows, Mapping[str, int], int], TrainingSet]
 
 
@@ -129,7 +129,7 @@ def _interpolated(
     parents: list[np.ndarray] = []
 
     class Remembered(SMOTE):
-        """Which rows it interpolates between, by class, and there by their place in the class."""
+        """Remembers the rows it interpolates between, by class and by index within the class."""
 
         def _generate_samples(
             self, x: Any, data: Any, neighbors: Any, rows: Any, columns: Any, *others: Any
@@ -241,8 +241,8 @@ def eda(
     Raises
     ------
     UserError
-        For a label that is not there, or a target below the present count; or if the package with
-        WordNet is not installed.
+        If a label is unknown, a target is below the current count, or the package with WordNet is
+        not installed.
     """
     source, labels = synonyms(), np.asarray(real.labels, dtype=str)
     texts: list[str] = []
@@ -267,8 +267,8 @@ def eda(
 def markov(real: Rows, targets: Mapping[str, int], seed: int) -> TrainingSet:
     """Texts of a Markov chain over the words of each class, up to its target.
 
-    The added rows are to be encoded, like those of `eda`. Their origins are the rows whose word
-    pairs they walk along.
+    The added rows have yet to be encoded, like those of `eda`. Their origins are the rows whose
+    word pairs they consist of.
 
     Parameters
     ----------

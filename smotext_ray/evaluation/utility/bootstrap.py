@@ -1,4 +1,4 @@
-"""How much the choice of test rows matters: a paired bootstrap over them."""
+"""How much the choice of test rows matters, by a paired bootstrap over them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def paired_bootstrap(
 ) -> Interval:
     """Difference in macro-F1 of two arms, with its 95% percentile interval over test rows.
 
-    The training rows are taken as given: `statistics.interval` covers those. Every draw takes
-    as many test rows as there are, with replacement, and scores both arms on the same ones [1]_.
-    The macro average is over the classes of ``labels``; one that a draw lacks counts 0 for both.
+    The training rows are taken as given; `statistics.interval` covers those. Every draw takes n
+    test rows, with replacement, and scores both arms on the same ones [1]_. The macro average is
+    over the classes of ``labels``; a class that a draw lacks counts 0 for both.
 
     Parameters
     ----------
     labels : sequence of str, length n
         True labels of the test rows.
     predicted, others : sequence over training draws of sequence of str, length n
-        What each arm predicts, in the same order of training draws; differences are averaged
+        Predictions of each arm, in the same order of training draws; differences are averaged
         over these.
     draws : int, default=2000
     seed : int, default=0
@@ -85,14 +85,14 @@ def standard_error(
     >>> round(standard_error(["a"] * 50 + ["b"] * 2, ["a"] * 50 + ["b"] * 2), 6)
     0.0
     """
-    # Each row at least a little: a class that a draw lacks would count 0, however good it is.
+    # Each row counts at least a little: otherwise a class that a draw lacks would count 0.
     few = np.float32(1e-6)
     parts = [_macro_f1(labels, predicted, t + few) for t in _redrawn(len(labels), draws, seed)]
     return float(np.std(np.concatenate(parts)))
 
 
 def _redrawn(n: int, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each of n rows is in a draw of n rows with replacement, some draws at a time."""
+    """How often each of n rows is in a draw of n rows with replacement, in batches of draws."""
     rng, at_once = np.random.default_rng(seed), max(1, MOST_COUNTS // n)
     for start in range(0, draws, at_once):
         size = min(at_once, draws - start)

@@ -28,7 +28,7 @@ CLASSIFIERS: dict[str, Classifier] = dict(TUNED)
 
 
 def fit_gate(training: TrainingSet, test: Rows, seed: int) -> list[str]:
-    """The class that the gate would find: linear discriminant analysis of the embeddings."""
+    """The class that the gate would choose, by linear discriminant analysis of the embeddings."""
     x = unit_rows(training.rows).astype(np.float64)
     names, codes, counts = np.unique(
         np.asarray(training.rows.labels, dtype=str), return_inverse=True, return_counts=True
@@ -38,7 +38,7 @@ def fit_gate(training: TrainingSet, test: Rows, seed: int) -> list[str]:
     return [str(name) for name in names[reference.nearest_class(unit_rows(test))]]
 
 
-# Baselines of the real rows alone, by classifier and arm; see `baselines`.
+# Baselines trained on real rows alone, by classifier and arm; see `baselines`.
 OF_REAL_ROWS: dict[str, dict[str, Classifier]] = {
     "embedding": {
         "nearest_centroid": CENTROIDS["embedding"],
@@ -51,14 +51,14 @@ OF_REAL_ROWS: dict[str, dict[str, Classifier]] = {
     },
 }
 
-# Of real and synthetic rows: what synthetic texts do for such baselines.
+# On real and synthetic rows, to show what synthetic texts add to such baselines.
 NEAREST_OF_BOTH, CONTRASTIVE_OF_BOTH = "nearest_centroid_of_both", "contrastive_of_both"
 
 
 def baselines(name: str, classifier: Classifier) -> dict[str, Classifier]:
-    """Classifiers of the real rows alone to compare one with, by the name of their arm.
+    """Classifiers on real rows alone as baselines for a classifier, keyed by the name of their arm.
 
-    Those compared with a fine-tuned one take as many steps.
+    Baselines of a fine-tuned classifier take the same number of steps.
     """
     if isinstance(classifier, FineTuned):
         return {
@@ -69,7 +69,7 @@ def baselines(name: str, classifier: Classifier) -> dict[str, Classifier]:
 
 
 def baselines_of_both(name: str, classifier: Classifier) -> dict[str, Classifier]:
-    """Such classifiers that may gain from synthetic rows too, by the name of their arm."""
+    """Baselines that may gain from synthetic rows too, keyed by the name of their arm."""
     if isinstance(classifier, FineTuned):
         return {CONTRASTIVE_OF_BOTH: _on_pairs(classifier)}
     return {NEAREST_OF_BOTH: CENTROIDS[name]} if name in CENTROIDS else {}
@@ -118,7 +118,7 @@ def score(training: TrainingSet, test: Rows, classifier: str | Classifier, seed:
     if not len(training) or not len(test):
         raise UserError(f"The {'test' if len(training) else 'training'} set has no rows.")
     labels = training.rows.labels
-    if len(set(labels)) == 1:  # what scikit-learn refuses to fit
+    if len(set(labels)) == 1:  # scikit-learn cannot fit a single class
         return measure(test.labels, labels[:1] * len(test), seed)
     return measure(test.labels, fit_predict(training, test, seed), seed)
 
@@ -126,7 +126,7 @@ def score(training: TrainingSet, test: Rows, classifier: str | Classifier, seed:
 def with_embeddings(
     training: TrainingSet, encode: Callable[[list[str]], np.ndarray]
 ) -> TrainingSet:
-    """The training set with all embeddings filled in, see `rows.encoded`."""
+    """The training set with all embeddings filled in; see `rows.encoded`."""
     return replace(training, rows=encoded(training.rows, encode))
 
 

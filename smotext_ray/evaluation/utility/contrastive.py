@@ -18,7 +18,7 @@ from smotext_ray.models.pretrained import load_pretrained
 class Contrastive:
     """Fine-tunes an encoder as SetFit does [1]_, and fits logistic regression to its embeddings.
 
-    Pairs of one class are drawn to a cosine similarity of 1, pairs of two classes to 0. Half of the
+    Pairs from one class are pulled to a cosine similarity of 1, others to 0. Half of the
     pairs are of one class, and all classes occur equally often, however many rows they have. Row
     weights are ignored. Seeded, without changing torch's global random state.
 
@@ -28,9 +28,9 @@ class Contrastive:
         Directory or hub name of a Hugging Face encoder.
     steps : int, default=400
     pairs : int, default=16
-        Per step.
+        Pairs per step.
     learning_rate : float, default=2e-5
-        After a warm-up of a tenth of the steps; decays to zero.
+        Peak, after a warm-up of a tenth of the steps; then decays to zero.
     max_length : int, default=128
         Maximum number of tokens read per text.
     device : str, optional

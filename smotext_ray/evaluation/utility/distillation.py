@@ -1,8 +1,8 @@
 """Distillation: students learn a teacher's soft labels from the synthetic texts only.
 
 A student never sees a real text, so its score relative to the teacher's shows how much of the
-corpus the synthetic texts carry. It is compared with the same student trained on hard labels: the
-classes that the texts were generated for.
+corpus's information the synthetic texts carry. It is compared with the same student trained on hard
+labels: the classes that the texts were generated for.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from smotext_ray.evaluation.utility.scores import METRICS, Scores, measure, rati
 from smotext_ray.evaluation.utility.teacher import TeacherLabels
 
 # Probabilities below this are dropped: a copy of the row per class (there may be fifty) would cost
-# time and carry no weight.
+# time for negligible weight.
 FAINT = 1e-3
 
 # (train, probabilities of each training row, test, seed) -> a class number for each test row
@@ -57,8 +57,7 @@ def distil(
     """Train students on the synthetic texts and compare them with their teacher on the test texts.
 
     Each seed draws synthetic texts as in `trials.run_trials`; the teacher is the same for all. Its
-    probabilities are used at temperature 1: the students' loss is the cross-entropy against them
-    [1]_.
+    probabilities are used at temperature 1: the students' loss is the cross-entropy with them [1]_.
 
     Parameters
     ----------
@@ -74,7 +73,7 @@ def distil(
     -------
     dict
         The ``distillation`` section of a report. If some class has no synthetic texts, it only
-        holds a note that says so, because a student cannot learn a class that it never sees.
+        has a note that says so, because a student cannot learn a class that it never sees.
 
     References
     ----------
@@ -125,12 +124,12 @@ def _logistic_regression(x: Any, targets: np.ndarray, unseen: Any, seed: int) ->
     """Multinomial logistic regression with C=10.
 
     Each row is repeated once per class, weighted by its probability: the sum of those losses is the
-    cross-entropy against the probabilities.
+    cross-entropy with the probabilities.
     """
     from sklearn.linear_model import LogisticRegression
 
     rows, codes = np.nonzero(targets > FAINT)
-    if len(np.unique(codes)) == 1:  # what scikit-learn refuses to fit
+    if len(np.unique(codes)) == 1:  # scikit-learn cannot fit a single class
         return np.full(unseen.shape[0], codes[0])
     model = LogisticRegression(C=10, max_iter=2000, random_state=seed)
     model.fit(x[rows], codes, targets[rows, codes])

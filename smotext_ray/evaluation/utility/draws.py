@@ -1,4 +1,4 @@
-"""Draws of one run's rows: a seed leaves out some real texts and what was made of them."""
+"""Draws of one run's rows: a seed leaves out some real texts and what was made from them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LEFT_OUT = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """Rows, and the real rows that each was made of.
+    """Rows, and the real rows that each was made from.
 
     Attributes
     ----------
     rows : Rows
         Length n.
     origins : ndarray of int64, shape (n, p), or None
-        Numbers of the drawn real rows; None if no real rows went in.
+        Numbers of the drawn real rows; None if none were used.
     """
 
     rows: Rows
@@ -37,7 +37,7 @@ def undrawn(material: EvaluationData) -> tuple[Rows, Made]:
 
 
 def draw(material: EvaluationData, seed: int) -> tuple[Rows, Made]:
-    """Nine tenths of the real texts of each class, and the synthetic ones with all parents kept."""
+    """Nine tenths of each class's real texts, and the synthetic ones whose parents are all kept."""
     rows, new = drawn(material, seed)
     numbers = _numbers(rows, len(material.real))
     synthetic = Made(material.synthetic.take(new), numbers[material.parents[new]])
@@ -98,7 +98,7 @@ def by_lot(labels: Sequence[str], numbers: Mapping[str, int], seed: Sequence[int
 
 
 def _numbers(rows: np.ndarray, total: int) -> np.ndarray:
-    """Of each real row its number among the drawn ones, or -1."""
+    """The number of each real row among the drawn ones, or -1."""
     numbers = np.full(total, -1, np.int64)
     numbers[rows] = np.arange(len(rows))
     return numbers

@@ -1,4 +1,4 @@
-"""EDA (Easy Data Augmentation): new texts by small edits of existing ones.
+"""EDA (Easy Data Augmentation): new texts from small edits of existing ones.
 
 Wei and Zou, "EDA: easy data augmentation techniques for boosting performance on text classification
 tasks", EMNLP 2019, arXiv:1901.11196. Each new text comes from one of four operations, drawn at
@@ -118,7 +118,7 @@ def replace_synonyms(
 def insert_randomly(
     words: Sequence[str], n: int, synonyms: Synonyms, rng: np.random.Generator
 ) -> list[str]:
-    """Insert, ``n`` times, a synonym of a non-stop word at a random place.
+    """Insert a synonym of a non-stop word at a random place, ``n`` times.
 
     Inserted words may be drawn again. Nothing is inserted if no word has a synonym.
     """

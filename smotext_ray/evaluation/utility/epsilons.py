@@ -28,7 +28,7 @@ def check_runs(run: Run, others: Sequence[Run]) -> None:
     Raises
     ------
     UserError
-        If a run has other classes, or the same epsilon as another.
+        If a run has different classes, or the same epsilon as another.
     """
     manifest = Manifest.read(run)
     seen = {_epsilon(manifest)}

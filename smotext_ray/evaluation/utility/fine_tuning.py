@@ -1,4 +1,4 @@
-"""Small Hugging Face classifiers: fine-tuning, and logits of a fine-tuned one."""
+"""Small Hugging Face classifiers: fine-tuning, and the logits of a fine-tuned one."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class FineTuned:
     """A classifier that fine-tunes a small encoder with a new layer on top.
 
     AdamW with a learning rate that warms up over a tenth of the steps and then decays to zero, as
-    in BERT's fine-tuning [1]_. Every training set gets the same number of steps, so that none is
-    trained longer for having more rows. Seeded, without changing torch's global random state.
+    in BERT's fine-tuning [1]_. Every training set gets the same number of steps, whatever its
+    number of rows. Seeded, without changing torch's global random state.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class FineTuned:
     device : str, optional
         Default: ``"cuda"`` if there is a GPU, else ``"cpu"``.
     correct_priors : bool, default=False
-        Take each class's log share of the training rows from its logit [2]_.
+        Subtract the log of each class's share of the training rows from its logit [2]_.
 
     References
     ----------
@@ -65,10 +65,10 @@ class FineTuned:
         return [str(label) for label in classes[self.learn(rows, targets, test, seed)]]
 
     def settled(self, real: TrainingSet, seed: int) -> FineTuned:
-        """The classifier with the steps and the learning rate that suit the real rows best.
+        """The classifier with the steps and the learning rate that fit the real rows best.
 
-        Chosen among ``SETTINGS`` by two-fold cross-validation, once for all training sets: a
-        choice for each would cost more than everything else.
+        Chosen among ``SETTINGS`` by two-fold cross-validation, once for all training sets:
+        choosing for each would cost more than everything else.
         """
 
         def fit_each(
@@ -134,7 +134,7 @@ class FineTuned:
         descend(model, losses(), self.steps, self.learning_rate)
 
     def _batches(self, n: int) -> Iterator[Any]:
-        """Row numbers of each step: a shuffle of all rows after the other, cut into batches."""
+        """Row numbers of each step: one shuffle of all rows after another, cut into batches."""
         import torch
 
         size = self.batch_size
@@ -176,7 +176,7 @@ def logits(model: Any, tokens: Callable[[list[str]], Any], texts: Sequence[str])
 
 
 def in_batches(texts: Sequence[str], compute: Callable[[list[str]], Any]) -> np.ndarray:
-    """A row per text, in their order, of what is computed in batches of texts of similar length.
+    """Compute a row per text, in their order, from batches of texts of similar length.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def in_batches(texts: Sequence[str], compute: Callable[[list[str]], Any]) -> np.
 
 
 def descend(model: Any, losses: Iterator[Any], steps: int, learning_rate: float) -> None:
-    """Train a model by AdamW on one loss per step, which is computed as it is asked for.
+    """Train a model with AdamW on one loss per step; each is computed when it is requested.
 
     The learning rate warms up over a tenth of the steps and then decays to zero; gradients are
     clipped to norm 1.
@@ -209,7 +209,7 @@ def descend(model: Any, losses: Iterator[Any], steps: int, learning_rate: float)
     import torch
     from transformers import get_linear_schedule_with_warmup
 
-    # On a CPU, where steps are small, the plain one takes a third of their time.
+    # On a CPU, where steps are short, the unfused optimizer takes a third of their time.
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, fused=True)
     schedule = get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
     model.train()

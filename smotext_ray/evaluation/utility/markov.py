@@ -1,4 +1,4 @@
-"""A control without a model: texts of a Markov chain over the words of a class."""
+"""A control without a model: texts from a Markov chain over the words of a class."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Chain:
     starts : list of (row, first word)
         One per text with words.
     after : mapping of word to list of (row, next word)
-        Every place where the word stands; ``END`` is the next word of the last one.
+        Every occurrence of the word; ``END`` follows the last word of a text.
     longest : int
-        Words of the longest text.
+        Number of words of the longest text.
     """
 
     starts: list[tuple[int, str]]
@@ -30,7 +30,7 @@ class Chain:
     longest: int
 
     def text(self, rng: np.random.Generator) -> tuple[str, set[int]]:
-        """A text, and the rows whose word pairs went into it."""
+        """A text, and the rows whose word pairs it uses."""
         words: list[str] = []
         rows: set[int] = set()
         for row, word in self._walk(rng):
@@ -55,7 +55,7 @@ def chain(texts: Sequence[str], rows: Sequence[int]) -> Chain | None:
     ----------
     texts : sequence of str
     rows : sequence of int
-        The number of each text, which `Chain.text` tells.
+        The number of each text, which `Chain.text` returns.
 
     Examples
     --------

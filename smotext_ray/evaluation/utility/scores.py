@@ -27,7 +27,7 @@ class Scores:
     recall : dict of label to float, in [0, 1]
         Recall of each class in the test rows; 0 if the training rows lack it.
     predicted : tuple of str
-        The predicted label of each test row, for a bootstrap over them; may be left out.
+        The predicted label of each test row, for a bootstrap over them; may be empty.
     """
 
     seed: int
@@ -38,7 +38,7 @@ class Scores:
     predicted: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
-        """The fields but the predictions as a mapping of plain values."""
+        """The fields except the predictions as a mapping of plain values."""
         return {name: value for name, value in vars(self).items() if name != "predicted"}
 
 

@@ -28,7 +28,7 @@ def utility_section(
         True labels of the test rows.
     seeds : sequence of int
     decoded : mapping of str to Control, optional
-        Those without texts are named as empty.
+        Controls without texts are listed as empty.
     """
     rows, recall = [], []
     ratio: dict[str, Any] = {}
@@ -53,7 +53,7 @@ def utility_section(
         "rows": rows,
         "recall": recall,
         "tstr_ratio": ratio or None,
-        "tstr_difference": less or None,  # near the ceiling, a ratio flatters
+        "tstr_difference": less or None,  # near the ceiling, a ratio looks too good
         "gains": [gain.as_json() for gain in over],
         "over_baseline": over_baseline(trials, over, labels),
         "verdicts": verdicts(over),
@@ -75,7 +75,7 @@ def bounds(summary: Summary, metric: str) -> dict[str, Any]:
 
 
 def _share(interval: dict[str, Any]) -> dict[str, Any]:
-    """Of a score, which is at most 1; Student's interval knows no bounds."""
+    """Clip an interval of a score to [0, 1]; Student's interval has no bounds."""
     if interval["low"] is None:
         return interval
     return interval | {"low": max(interval["low"], 0.0), "high": min(interval["high"], 1.0)}

@@ -64,7 +64,7 @@ class HubClassifier:
     name : str
     model, tokenizer : object
     classes : list of str
-        In the order of the model's outputs.
+        Classes in the order of the model's outputs.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """How often each text has each word, counted once per text.
 
-An evaluation reads the same texts in dozens of training sets, and to find the words of a text takes
+An evaluation reads the same texts in dozens of training sets, and splitting texts into words takes
 most of the time of TF-IDF.
 """
 
@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-MOST_TEXTS = 100_000  # kept; more are forgotten at once
+MOST_TEXTS = 100_000  # kept; beyond that, all are dropped at once
 
 
 class TermCounts:
-    """Counts of terms, as scikit-learn's ``CountVectorizer`` makes them.
+    """Counts of terms, as computed by scikit-learn's ``CountVectorizer``.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a classifier is trained on: rows, their weights, and the real rows each was made of."""
+"""What a classifier is trained on: rows, their weights, and the real rows behind each."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class TrainingSet:
     rows : Rows
         Length n; real rows first.
     origins : ndarray of int64, shape (n, p)
-        Numbers of the real rows that a row was made of, padded with -1; a real row names
-        itself. A row of -1 alone was made without any.
+        Numbers of the real rows that a row was made from, padded with -1; a real row has its own
+        number. Only -1: the row was made without real ones.
     real : int
-        How many of the rows are real.
+        Number of real rows.
     weight : ndarray of shape (n,), optional
-        Of each row in the loss.
+        Weight of each row in the loss.
     """
 
     rows: Rows
@@ -36,20 +36,20 @@ class TrainingSet:
         return len(self.rows)
 
     def take(self, indices: np.ndarray) -> TrainingSet:
-        """The set with these rows alone, by rising number."""
+        """The set with only these rows; ``indices`` must ascend."""
         weight = None if self.weight is None else self.weight[indices]
         real = int(np.searchsorted(indices, self.real))
         return TrainingSet(self.rows.take(indices), self.origins[indices], real, weight)
 
     def joined(self, added: Rows, origins: np.ndarray | None) -> TrainingSet:
-        """The set with further rows, made of these real ones; without weights.
+        """The set with additional rows made from its real ones; without weights.
 
         Parameters
         ----------
         added : Rows
             Length m.
         origins : ndarray of int64, shape (m, q), or None
-            None for rows that no real ones went into.
+            None for rows made without real ones.
         """
         given = np.full((len(added), 1), -1) if origins is None else origins
         width = max(self.origins.shape[1], given.shape[1])
@@ -58,7 +58,7 @@ class TrainingSet:
         return TrainingSet(self.rows.joined(added), np.concatenate(both), self.real)
 
     def followed_by(self, other: TrainingSet, skip: int = 0) -> TrainingSet:
-        """This set and the rows of another one from number ``skip`` on, of the same real rows."""
+        """This set and another's rows from number ``skip`` on, made from the same real rows."""
         rest = np.arange(skip, len(other))
         if not len(rest):
             return self
@@ -73,8 +73,8 @@ def of_real(rows: Rows, weight: np.ndarray | None = None) -> TrainingSet:
 def stratified_folds(labels: Sequence[str], folds: int, seed: int) -> np.ndarray:
     """The fold of each row: every class is spread over the folds as evenly as it can be.
 
-    Unlike scikit-learn's, a class may have fewer rows than there are folds: then some folds
-    have none of it. The only row of a class is in no fold (-1), so that it is always trained on.
+    Unlike in scikit-learn, a class may have fewer rows than there are folds; then some folds have
+    none of it. The only row of a class is in no fold (-1), so that it is always trained on.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def stratified_folds(labels: Sequence[str], folds: int, seed: int) -> np.ndarray
     for name in sorted(set(labels)):
         rows = rng.permutation(np.flatnonzero(names == name))
         if len(rows) > 1:
-            # Classes smaller than the number of folds do not all miss the same ones.
+            # So that classes smaller than the number of folds do not all miss the same folds.
             found[rows] = (np.arange(len(rows)) + rng.integers(folds)) % folds
     return found
 
@@ -99,9 +99,9 @@ def stratified_folds(labels: Sequence[str], folds: int, seed: int) -> np.ndarray
 def splits(training: TrainingSet, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Rows to train on and rows to validate on, once per fold.
 
-    Validated are real rows alone, and nothing that was made of them is trained on: a synthetic
-    text between a row of the fold and another would tell its label. Where there are no real
-    rows, those validate whose first parent is in the fold.
+    Only real rows are validated on, and nothing made from them is trained on: a synthetic text
+    between a row of the fold and another would reveal its label. Without real rows, those whose
+    first parent is in the fold are validated on.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def splits(training: TrainingSet, folds: int, seed: int) -> list[tuple[np.ndarra
 
 
 def _folds_of_origins(training: TrainingSet, folds: int, seed: int) -> np.ndarray:
-    """The fold of each real row, by its number, whether it is among the rows or only a parent."""
+    """The fold of each real row by its number, whether it is in the set or only a parent."""
     of_origin = np.full(int(training.origins.max(initial=0)) + 1, -1)
     if training.real:
         numbers = training.origins[: training.real, 0]

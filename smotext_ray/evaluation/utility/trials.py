@@ -38,8 +38,8 @@ from smotext_ray.utils.cpu import usable_cores
 
 OWN, SYNTHETIC, REAL = "real_and_synthetic", "synthetic_only", "nothing"
 WEIGHTED = "weighted_by_class"
-AS_MANY_AS = "as_many_as_"  # before a control's name: synthetic texts in the control's numbers
-ROWS_FOR_ALL_CORES = 20_000  # of all arms together; fewer are done before processes start
+AS_MANY_AS = "as_many_as_"  # prefix of a control's name: synthetic texts, as many as in the control
+ROWS_FOR_ALL_CORES = 20_000  # in all arms together; fewer are done before processes have started
 MOST_PROCESSES = 8  # each has a copy of the rows
 Trials = dict[tuple[str, str], list[Scores]]  # (classifier, arm) -> one score per seed
 
@@ -75,7 +75,7 @@ def run_trials(
     Returns
     -------
     Trials
-        Without arms that only some of the draws have.
+        Without arms that are missing in some draws.
     """
     found: Trials = {}
     settled: dict[tuple[str, str], Classifier] = {}
@@ -110,7 +110,7 @@ def score_arms(
     classifiers, encode
         As in `run_trials`.
     settled : dict, optional
-        Classifiers whose settings are chosen, by (classifier, arm); those missing are added.
+        Classifiers with chosen settings, keyed by (classifier, arm); missing ones are added.
     """
     chosen = {} if settled is None else settled
     tasks = {}
@@ -131,14 +131,14 @@ Task = tuple[TrainingSet, Rows, Classifier, int]
 
 
 def _side_by_side(tasks: Sequence[Task]) -> list[tuple[Classifier, Scores]]:
-    """What `_settle_and_score` finds for each, on all cores if there are rows enough."""
+    """`_settle_and_score` for each task, on all cores if there are enough rows."""
     from sklearn.utils.parallel import Parallel, delayed
 
     trained = [isinstance(classifier, (FineTuned, Contrastive)) for _, _, classifier, _ in tasks]
     many = sum(len(training) for training, *_ in tasks) >= ROWS_FOR_ALL_CORES
-    if not many or any(trained):  # those that are trained by torch use all cores by themselves
+    if not many or any(trained):  # classifiers trained by torch use all cores themselves
         return [_settle_and_score(*task) for task in tasks]
-    # In processes: most of the time is spent under Python's lock.
+    # In processes, because most of the time is spent under Python's lock.
     run = Parallel(n_jobs=min(usable_cores(), len(tasks), MOST_PROCESSES))
     return list(run(delayed(_settle_and_score)(*task) for task in tasks))
 
@@ -147,14 +147,14 @@ def _settle_and_score(
     training: TrainingSet, test: Rows, classifier: Classifier, seed: int
 ) -> tuple[Classifier, Scores]:
     if isinstance(classifier, Tuned):
-        classifier = classifier.settled(training, seed)  # at once if it has one setting left
+        classifier = classifier.settled(training, seed)  # immediate if only one setting is left
     return classifier, score(training, test, classifier, seed)
 
 
 def _pairs(
     arms: Mapping[str, TrainingSet], classifiers: Mapping[str, Classifier]
 ) -> list[tuple[str, str, TrainingSet, Classifier]]:
-    """Classifier's name, arm, its rows, and what is fitted to them."""
+    """Tuples of classifier name, arm, the arm's rows, and the classifier fitted to them."""
     found = []
     for arm, training in arms.items():
         for name, classifier in classifiers.items():
@@ -172,7 +172,7 @@ def _pairs(
 
 
 def available(variants: Sequence[str] = ()) -> dict[str, Arm]:
-    """The available controls; EDA goes without synonyms if the package with them is missing.
+    """The available controls; EDA runs without synonyms if the package with them is missing.
 
     Parameters
     ----------
@@ -199,10 +199,10 @@ def training_sets(
     """What each arm is trained on.
 
     A decoded control adds at most as many rows to each class as there are synthetic texts of it;
-    if it adds fewer, here or in another draw (``short``), ``as_many_as_<control>`` has the
-    synthetic texts in its numbers.
-    ``weighted_by_class`` is all of SMOTExT's rows with lighter synthetic ones. Synthetic texts only
-    is an arm only if every class has some.
+    if it adds fewer, here or in another draw (``short``), ``as_many_as_<control>`` has that many
+    synthetic texts.
+    ``weighted_by_class`` has all of SMOTExT's rows, with less weight on synthetic ones. Synthetic
+    texts alone are an arm only if every class has some.
     """
     counts, new = Counter(real.labels), Counter(synthetic.rows.labels)
     targets = {label: counts[label] + added for label, added in new.items()}
@@ -214,7 +214,7 @@ def training_sets(
     sets[OWN] = of_real(real).joined(synthetic.rows, synthetic.origins)
     sets[WEIGHTED] = weighted_by_class(sets[OWN])
     if new.keys() == counts.keys() and synthetic.origins is not None:
-        # Texts of a release have no parents: each validates by itself.
+        # Texts of a release have no parents: each is its own origin.
         of_none = not synthetic.origins.shape[1]
         origins = np.arange(len(synthetic.rows))[:, None] if of_none else synthetic.origins
         sets[SYNTHETIC] = TrainingSet(synthetic.rows, origins, real=0)
@@ -226,7 +226,7 @@ def _adds_fewer(control: Made, synthetic: Made) -> bool:
 
 
 def _with_first(real: Rows, made: Made, most: Mapping[str, int]) -> TrainingSet:
-    """Real rows, and the first of the made ones of each class."""
+    """Real rows, and the first generated ones of each class."""
     part = np.asarray(first_of_classes(made.rows.labels, most), np.int64)
     origins = None if made.origins is None else made.origins[part]
     return of_real(real).joined(made.rows.take(part), origins)

@@ -1,4 +1,4 @@
-"""Linear classifiers whose settings are chosen on the training rows, and two without any."""
+"""Linear classifiers whose settings are chosen on the training rows, and simpler ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smotext_ray.evaluation.utility.features import Words, tf_idf, unit_rows
 from smotext_ray.evaluation.utility.training_sets import TrainingSet
 from smotext_ray.evaluation.utility.tuning import FitEach, choose
 
-REFERENCE_ROWS = 1000  # at which `Linear.c` is scikit-learn's own C
+REFERENCE_ROWS = 1000  # for which `Linear.c` equals scikit-learn's C
 Setting = TypeVar("Setting")
 
 
@@ -31,7 +31,7 @@ class Linear:
         not regularized less: scikit-learn's C is ``c * REFERENCE_ROWS / n`` for n rows, as its
         loss is a sum.
     balanced : bool
-        Whether all classes weigh the same, each row by its own weight within its class.
+        Whether all classes have the same total weight; rows keep their weights within a class.
     words : {"pairs", "words", "content words"}
         For TF-IDF: words and word pairs, words, words without English stop words.
     """
@@ -52,8 +52,8 @@ class Tuned(Generic[Setting]):
     fit_each : callable
         Fits and predicts under each of some settings.
     within : float, default=1
-        Standard errors by which a chosen setting may be worse than the best one, if it stands
-        before it; for classes with few rows alone, see `tuning.choose`.
+        Number of standard errors by which an earlier setting may be worse than the best one and
+        still be chosen; only if a class has few rows: see `tuning.choose`.
     """
 
     settings: tuple[Setting, ...]
@@ -62,11 +62,11 @@ class Tuned(Generic[Setting]):
 
     def __call__(self, training: TrainingSet, test: Rows, seed: int) -> list[str]:
         """Choose, fit on all training rows, and predict the test rows."""
-        with threadpool_limits(1):  # more threads make fits of this size slower, many times so
+        with threadpool_limits(1):  # more threads make fits of this size many times slower
             return list(self.fit_each(training, test, [self._chosen(training, seed)])[0])
 
     def settled(self, training: TrainingSet, seed: int) -> Tuned[Setting]:
-        """The classifier with the one setting that is chosen on this training set."""
+        """The classifier with only the setting chosen on this training set."""
         with threadpool_limits(1):
             return replace(self, settings=(self._chosen(training, seed),))
 
@@ -79,7 +79,7 @@ def fit_embeddings(
 ) -> list[list[str]]:
     """Logistic regression on embeddings scaled to length 1.
 
-    Points without a text are not rescaled, see `features.unit_rows`.
+    Points without a text are not rescaled: see `features.unit_rows`.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -96,7 +96,7 @@ def fit_words(training: TrainingSet, unseen: Rows, settings: Sequence[Linear]) -
 
     seen = {words: tf_idf(training.rows, unseen, words) for words in _distinct(settings)}
     with warnings.catch_warnings():
-        # At the weakest penalty it may stop early, with every training row on its side already.
+        # With the weakest penalty it may stop early, when it already separates all training rows.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return [
             _fit(LinearSVC(random_state=0), training, *seen[setting.words], setting)
@@ -125,7 +125,7 @@ def fit_centroids_of_embeddings(
 def fit_prior_corrected(
     training: TrainingSet, unseen: Rows, settings: Sequence[Linear]
 ) -> list[list[str]]:
-    """`fit_embeddings` with each class's log share of the rows taken from its logit [1]_.
+    """`fit_embeddings` with the log of each class's share of rows subtracted from its logit [1]_.
 
     References
     ----------
@@ -146,7 +146,7 @@ def fit_prior_corrected_words(
 def _prior_corrected(training: TrainingSet, x: Any, unseen: Any, setting: Linear) -> list[str]:
     from sklearn.linear_model import LogisticRegression
 
-    if len(set(training.rows.labels)) == 1:  # what scikit-learn refuses to fit
+    if len(set(training.rows.labels)) == 1:  # scikit-learn cannot fit a single class
         return training.rows.labels[:1] * unseen.shape[0]
     model = LogisticRegression(max_iter=2000, C=_sum_c(setting, training))
     names, counts = np.unique(training.rows.labels, return_counts=True)
@@ -156,7 +156,7 @@ def _prior_corrected(training: TrainingSet, x: Any, unseen: Any, setting: Linear
     return [str(name) for name in names[logits.argmax(axis=1)]]
 
 
-# From strong to weak: `choose` takes the first of nearly equal ones.
+# From strong to weak, because `choose` takes the first of nearly equal ones.
 _C = (0.3, 1.0, 3.0, 10.0, 100.0, 1000.0)
 _WORDS: tuple[Words, ...] = ("pairs", "words", "content words")
 EMBEDDINGS = tuple(Linear(c, balanced) for c, balanced in product(_C, (False, True)))
@@ -169,14 +169,14 @@ TUNED: dict[str, Tuned[Any]] = {
     "embedding": Tuned(EMBEDDINGS, fit_embeddings),
     "tfidf": Tuned(TF_IDF, fit_words),
 }
-# On the real rows alone, of the same features: what costs nothing at all.
+# On real rows alone, with the same features: a baseline that costs nothing.
 CLASS_WEIGHTED: dict[str, Tuned[Any]] = {
     "embedding": Tuned(tuple(s for s in EMBEDDINGS if s.balanced), fit_embeddings),
     "tfidf": Tuned(tuple(s for s in TF_IDF if s.balanced), fit_words),
 }
 CENTROIDS: dict[str, Tuned[Any]] = {
     "embedding": Tuned((None,), fit_centroids_of_embeddings),
-    "tfidf": Tuned(_WORDS, fit_centroids_of_words, within=0.0),  # no words are simpler ones
+    "tfidf": Tuned(_WORDS, fit_centroids_of_words, within=0.0),  # no choice of words is simpler
 }
 PRIOR_CORRECTED: dict[str, Tuned[Any]] = {
     "embedding": Tuned(tuple(s for s in EMBEDDINGS if not s.balanced), fit_prior_corrected),
@@ -189,7 +189,7 @@ PRIOR_CORRECTED: dict[str, Tuned[Any]] = {
 
 def _fit(model: Any, training: TrainingSet, x: Any, unseen: Any, setting: Linear) -> list[str]:
     labels = training.rows.labels
-    if len(set(labels)) == 1:  # what scikit-learn refuses to fit
+    if len(set(labels)) == 1:  # scikit-learn cannot fit a single class
         return [labels[0]] * unseen.shape[0]
     weight = _weights(training, setting.balanced)
     model.set_params(C=_sum_c(setting, training))
@@ -201,7 +201,7 @@ def _sum_c(setting: Linear, training: TrainingSet) -> float:
 
 
 def _weights(training: TrainingSet, balanced: bool) -> np.ndarray:
-    """Of mean 1, so that the number of rows alone sets the strength of the penalty."""
+    """Weights of mean 1, so that the penalty depends only on the number of rows."""
     weight = np.ones(len(training)) if training.weight is None else training.weight
     if balanced:
         _, codes = np.unique(np.asarray(training.rows.labels, dtype=str), return_inverse=True)

@@ -1,4 +1,4 @@
-"""Hyper-parameters by cross-validation on an arm's own training rows, for every arm alike."""
+"""Choose hyperparameters by cross-validation on an arm's training rows, equally for all arms."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from smotext_ray.evaluation.utility.bootstrap import standard_error
 from smotext_ray.evaluation.utility.training_sets import TrainingSet, splits
 
 FOLDS = 4
-# Of larger training sets, this many rows choose, which a strength against the mean loss allows.
+# Rows used of larger training sets; possible because the penalty is relative to the mean loss.
 MOST_ROWS = 1500
-FEWEST_OF_CLASS = 20  # rows; of a class with fewer, the best score is mostly luck
+FEWEST_OF_CLASS = 20  # rows; with a smaller class, the best score is mostly luck
 
 Setting = TypeVar("Setting")
 # (training rows, rows to predict, settings to try) -> predicted labels under each setting. All
-# settings at once, so that what they share (words, say) is made once.
+# settings at once, so that what they share, such as words, is computed once.
 FitEach = Callable[[TrainingSet, Rows, Sequence[Setting]], Sequence[Sequence[str]]]
 
 
@@ -33,8 +33,8 @@ def choose(
 ) -> Setting:
     """The setting with the best macro-F1 over the folds, or the first that is nearly as good.
 
-    Predictions of all folds are scored together: with two rows of a class per fold, a fold of
-    its own says next to nothing about it. Of a large training set, a random part chooses.
+    Predictions of all folds are scored together: with two rows of a class per fold, a single fold
+    says next to nothing about it. For a large training set, a random part is used.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ def choose(
     fit_each : callable
         Fits each setting and predicts.
     seed : int
-        Draws the folds.
+        Seed for drawing the folds.
     folds : int, default=4
     within : float, default=0
-        Standard errors of the best score (bootstrap over the validated rows) by which another one
-        may be lower where some class has fewer than ``FEWEST_OF_CLASS`` rows to validate on: 1 is
-        the one-standard-error rule [1]_.
+        Number of standard errors of the best score (bootstrap over the validated rows) by which
+        another one may be lower, if some class has fewer than ``FEWEST_OF_CLASS`` rows to validate
+        on: 1 is the one-standard-error rule [1]_.
 
     References
     ----------
@@ -84,10 +84,10 @@ def choose(
 
 
 def _some_rows(training: TrainingSet, seed: int) -> np.ndarray:
-    """About ``MOST_ROWS`` row numbers, rising; small classes keep more of their rows.
+    """About ``MOST_ROWS`` row numbers, ascending; small classes keep more of their rows.
 
-    Real rows are drawn apart from synthetic ones, among which the few that validate a rare class
-    would be lost.
+    Real rows are drawn separately: the few that validate a rare class would otherwise get lost
+    among synthetic ones.
     """
     share = MOST_ROWS / len(training)
     names, rng = np.asarray(training.rows.labels), np.random.default_rng([seed, 19])

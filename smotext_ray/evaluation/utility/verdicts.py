@@ -1,7 +1,7 @@
 """Whether the synthetic texts help, and whether that is credited to interpolation.
 
-One comparison is named before anything is measured: real and synthetic rows against the real rows
-with class weights, both tuned. The others are many, so their p values are adjusted for that.
+One comparison was chosen before anything was measured: real and synthetic rows against the real
+rows with class weights, both tuned. There are many others, so their p values are adjusted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from smotext_ray.evaluation.utility.scores import METRICS, Scores, differences
 from smotext_ray.evaluation.utility.trials import AS_MANY_AS, OWN, SYNTHETIC, WEIGHTED, Trials
 
 BASELINE = "class_weights"
-# Both keep the LLM and take away what interpolation adds: the neighbor, or the whole vector.
+# Both keep the LLM and remove what interpolation adds: the neighbor, or the whole vector.
 WITHOUT_INTERPOLATION = ("lam_0", "label_only")
 OF_SMOTEXT = (
     OWN,
@@ -45,8 +45,8 @@ class Gain:
     difference : Interval
         Over draws of the training rows.
     p : float in [0, 1]
-        Two-sided; NaN for a single draw. Adjusted by Holm for the number of arms and classifiers
-        that this metric compares, but not for ``BASELINE``, which is named beforehand.
+        Two-sided; NaN for a single draw. Adjusted by Holm's method for the number of arms and
+        classifiers compared on this metric, except for ``BASELINE``, chosen beforehand.
     """
 
     classifier: str
@@ -56,7 +56,7 @@ class Gain:
     p: float
 
     def as_json(self) -> dict[str, Any]:
-        """As a mapping of plain values, with the bounds of the difference."""
+        """The gain as a mapping of plain values, with the bounds of the difference."""
         found = self.difference.as_json()
         return {
             "classifier": self.classifier,
@@ -68,10 +68,10 @@ class Gain:
 
 
 def gains(trials: Trials, left_out: float = LEFT_OUT) -> list[Gain]:
-    """Gains over every arm but those of SMOTExT itself.
+    """Gains over every arm except those of SMOTExT itself.
 
-    Against a decoded control with fewer texts than SMOTExT stand the synthetic texts cut to the
-    control's numbers.
+    A decoded control with fewer texts than SMOTExT is compared with the synthetic texts cut to the
+    same numbers.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def over_baseline(
     """Whether each classifier gains over ``BASELINE``, one mapping per classifier and metric.
 
     Both intervals are stated: over draws of the training rows, and (macro-F1) over the test rows.
-    ``helps`` is True only if all that are there lie above zero, and None without an interval.
+    ``helps`` is True only if all available intervals lie above zero, and None without any.
     """
     found = []
     for gain in over:
@@ -116,10 +116,10 @@ def over_baseline(
 
 
 def verdicts(over: Sequence[Gain]) -> list[dict[str, Any]]:
-    """Whether gains are credited to interpolation, where both controls for it were scored.
+    """Whether gains are credited to interpolation, if both controls for it were scored.
 
-    Only if SMOTExT significantly beats both: the sources decoded without a neighbor (lam 0), and
-    the LLM prompted with the class name only.
+    They are only if SMOTExT significantly beats both: the sources decoded without a neighbor (lam
+    0), and the LLM prompted with only the class name.
     """
     found = []
     for classifier, metric in dict.fromkeys((gain.classifier, gain.metric) for gain in over):
@@ -136,7 +136,7 @@ def verdicts(over: Sequence[Gain]) -> list[dict[str, Any]]:
 def over_test_rows(
     labels: Sequence[str], own: Sequence[Scores], other: Sequence[Scores]
 ) -> Interval | None:
-    """The paired bootstrap of two arms' macro-F1; None where predictions were not kept."""
+    """The paired bootstrap of two arms' macro-F1; None if predictions were not kept."""
     if not all(score.predicted for score in [*own, *other]):
         return None
     return paired_bootstrap(labels, [s.predicted for s in own], [s.predicted for s in other])

@@ -1,4 +1,4 @@
-"""Arms that weigh synthetic rows less than real ones, or give them soft labels."""
+"""Arms that give synthetic rows less weight than real ones, or soft labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETTING = Linear(10.0, balanced=True)  # of the classifier that chooses a consta
 
 
 def weighted_by_class(own: TrainingSet) -> TrainingSet:
-    """The synthetic rows of a class together weigh as much as its real ones, at most one each."""
+    """A class's synthetic rows have the same total weight as its real ones, at most 1 each."""
     labels = own.rows.labels
     of_class = synthetic_weights(Counter(labels[: own.real]), Counter(labels[own.real :]))
     each = [of_class[label] for label in labels[own.real :]]
@@ -29,7 +29,7 @@ def weighted_by_class(own: TrainingSet) -> TrainingSet:
 
 
 def balanced_by_class(own: TrainingSet) -> TrainingSet:
-    """All classes weigh the same; in each, real and synthetic rows have a half of that."""
+    """All classes have equal weight, half of it on real and half on synthetic rows."""
     labels, numbers = np.asarray(own.rows.labels), np.arange(len(own))
     weight = np.zeros(len(own))
     for name in np.unique(labels):
@@ -42,9 +42,9 @@ def balanced_by_class(own: TrainingSet) -> TrainingSet:
 
 
 def weighted_by_constant(own: TrainingSet, seed: int) -> TrainingSet:
-    """Every synthetic row weighs the one of ``CONSTANTS`` that cross-validation chooses.
+    """Every synthetic row has the weight from ``CONSTANTS`` chosen by cross-validation.
 
-    Chosen by logistic regression on embeddings with balanced classes, on the arm's own rows.
+    Chosen with logistic regression on embeddings with balanced classes, on the arm's own rows.
     """
 
     def fit_each(train: TrainingSet, unseen: Rows, constants: Sequence[float]) -> list[list[str]]:
@@ -54,7 +54,7 @@ def weighted_by_constant(own: TrainingSet, seed: int) -> TrainingSet:
 
 
 def weighted_by_teacher(own: TrainingSet, seed: int) -> TrainingSet:
-    """A synthetic row weighs the teacher's probability of its class, see `teach_new`."""
+    """A synthetic row's weight is the teacher's probability of its class; see `teach_new`."""
     classes, probability = teach_new(own, seed)
     codes = np.searchsorted(classes, own.rows.labels[own.real :])
     each = probability[np.arange(len(codes)), codes]
@@ -62,7 +62,7 @@ def weighted_by_teacher(own: TrainingSet, seed: int) -> TrainingSet:
 
 
 def softly_labeled(own: TrainingSet, seed: int) -> TrainingSet:
-    """A synthetic row stands once for each class, with the teacher's probability as its weight."""
+    """A synthetic row occurs once per class, with the teacher's probability as its weight."""
     classes, probability = teach_new(own, seed)
     rows, codes = np.nonzero(probability > FAINT)
     taken = np.concatenate([np.arange(own.real), own.real + rows])
@@ -73,10 +73,10 @@ def softly_labeled(own: TrainingSet, seed: int) -> TrainingSet:
 
 
 def teach_new(own: TrainingSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Class probabilities of the synthetic rows, by a teacher that has not seen their parents.
+    """Class probabilities of the synthetic rows, from a teacher that has not seen their parents.
 
-    Logistic regression on the embeddings of the real rows, once per fold; the synthetic rows with
-    a parent in a fold are judged without it, and the mean is taken where parents are in several.
+    Logistic regression on the embeddings of the real rows, once without each fold; it judges the
+    synthetic rows with a parent in that fold. Rows with parents in several folds get the mean.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def _probabilities(
     labels = [own.rows.labels[row] for row in seen]
     if not len(found):
         return found
-    if len(set(labels)) == 1:  # what scikit-learn refuses to fit
+    if len(set(labels)) == 1:  # scikit-learn cannot fit a single class
         found[:, np.searchsorted(classes, labels[0])] = 1
         return found
     model = LogisticRegression(C=10, max_iter=2000, class_weight="balanced").fit(x[seen], labels)
