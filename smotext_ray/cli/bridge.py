@@ -6,29 +6,13 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from smotext_ray.cli.decode import add_decode_command
 from smotext_ray.cli.points import add_points_command
 from smotext_ray.cli.terminal import say
-from smotext_ray.config.choices import Pooling, TrainingStage
+from smotext_ray.cli.train_bridge import add_training_command
 from smotext_ray.errors import UserError
-
-# Integer settings of a training.
-COUNTS = (
-    ("soft-tokens", "K, soft tokens per text (default 8)"),
-    ("projector-hidden-size", "default 1024"),
-    ("lora-rank", "rank of LoRA adapters on the LLM (default 0: the LLM is frozen)"),
-    ("max-text-tokens", "longer texts are skipped (default 160)"),
-    ("steps", "steps before the decay (default 300)"),
-    ("decay-steps", "additional steps while the learning rate decays to 0 (default: steps / 5)"),
-    ("warmup-steps", "warmup steps (default: a tenth of the steps, at most 150)"),
-    ("tokens-per-step", "tokens of text per step (default 8000)"),
-    ("batch-tokens", "positions per forward pass of a worker; raise on a GPU (default 512)"),
-    ("held-out", "number of texts for the held-out loss (default 512)"),
-    ("eval-every", "steps between held-out losses (default 50)"),
-    ("seed", "default 0"),
-)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +29,7 @@ def add_bridge_commands(commands: Any, command: Callable[..., Any]) -> None:
     command : callable
         Adds a command, given a name, a function that returns the exit code, and a help text.
     """
-    _add_training_options(command(commands, "train-bridge", train_bridge, "train a bridge"))
+    add_training_command(commands, command)
     bridge = commands.add_parser(
         "bridge", help="evaluate and share bridges", description="Bridges."
     )
@@ -88,61 +72,6 @@ def add_bridge_commands(commands: Any, command: Callable[..., Any]) -> None:
         metavar="MODEL",
         help="the encoder it was trained with (default: %(default)s)",
     )
-
-
-def train_bridge(options: argparse.Namespace) -> int:
-    """``smotext train-bridge``: train a bridge on a file of texts."""
-    from smotext_ray.corpus.texts import read_texts
-    from smotext_ray.training.tasks import read_tasks
-
-    def read(file: str) -> list[Any]:
-        tasks = options.stage == 2
-        return read_tasks(file) if tasks else read_texts(file, options.text_column)
-
-    texts = read(options.input)
-    held_out = read(options.held_out_file) if options.held_out_file else None
-    output, given = Path(options.output), _given(options)
-    from smotext_ray.training.config import TrainConfig
-    from smotext_ray.training.distributed import torchrun_group, train_on_ray
-    from smotext_ray.training.points import read_pairs
-    from smotext_ray.training.train import train
-
-    config = TrainConfig(**given)
-    more: dict[str, Any] = {
-        "held_out": held_out,
-        "pairs": read_pairs(options.points) if options.points else None,
-        "compile_llm": options.compile,
-        "cache": Path(options.cache) if options.cache else None,
-    }
-    if options.workers is not None:
-        train_on_ray(texts, config, output, options.workers, **more)
-        first = True
-    else:
-        with torchrun_group() as first:
-            train(texts, config, output, **more)
-    if first:
-        say(f"The best bridge by held-out loss is in {output}; use it with bridge.path={output}")
-    return 0
-
-
-def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings of a training: those of the starting bridge, overridden by the options."""
-    from smotext_ray.models.bridge_config import sizes_of
-    from smotext_ray.models.files import bridge_directory
-
-    given: dict[str, Any] = {}
-    if options.from_state:
-        from smotext_ray.training.state import branch_off, settings_of
-
-        given = settings_of(Path(options.from_state))
-        branch_off(Path(options.from_state), Path(options.output))
-    if options.start_from:
-        given |= sizes_of(bridge_directory(options.start_from))
-    names = [count.replace("-", "_") for count, _ in COUNTS]
-    names += ["encoder", "pooling", "llm", "template", "stage", "start_from"]
-    names += ["learning_rate", "lora_learning_rate", "save_minutes"]
-    given |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    return given
 
 
 def bridge_eval(options: argparse.Namespace) -> int:
@@ -237,63 +166,6 @@ def import_xrag(options: argparse.Namespace) -> int:
     done = split(options.source, options.output, encoder=options.encoder)
     say(f"Use it with: decoder.model={done.llm} bridge.path={done.bridge}")
     return 0
-
-
-def _add_training_options(command: argparse.ArgumentParser) -> None:
-    add = command.add_argument
-    add("--input", required=True, metavar="FILE", help="texts: .txt (one per line) or a table")
-    add("--text-column", default="text", metavar="NAME", help="column of a table (default text)")
-    add(
-        "--output",
-        required=True,
-        metavar="DIR",
-        help="bridge directory; an existing training run is resumed",
-    )
-    add(
-        "--held-out-file",
-        metavar="FILE",
-        help="texts for the held-out loss (default: part of --input)",
-    )
-    add(
-        "--points",
-        metavar="FILE",
-        help="more texts to train on, with their own embeddings: from smotext bridge points",
-    )
-    add("--encoder", metavar="MODEL", help="default: all-MiniLM-L6-v2 from its package")
-    add("--pooling", choices=get_args(Pooling), help="default: mean")
-    add("--llm", metavar="MODEL", help="default: SmolLM2-135M-Instruct from its package")
-    add("--template", metavar="TEXT", help="prompt around <xRAG> (default: nothing)")
-    add(
-        "--stage",
-        type=int,
-        choices=get_args(TrainingStage),
-        help="1: repeat the text; 2: answer questions about it (default 1)",
-    )
-    add("--from", dest="start_from", metavar="BRIDGE", help="start from a bridge, or 'default'")
-    add(
-        "--from-state",
-        metavar="DIR",
-        help="branch off the training in DIR, which may be running: keep its settings and steps, "
-        "and decay for --decay-steps",
-    )
-    add("--learning-rate", type=float, metavar="R", help="peak learning rate (default 0.001)")
-    add(
-        "--lora-learning-rate",
-        type=float,
-        metavar="R",
-        help="learning rate of LoRA (default: the same)",
-    )
-    add("--save-minutes", type=float, metavar="M", help="minutes between checkpoints (default 5)")
-    for name, text in COUNTS:
-        add(f"--{name}", type=int, metavar="N", help=text)
-    add(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="train on Ray with N processes (default: in this process)",
-    )
-    add("--cache", metavar="DIR", help="directory for embeddings (default: the output directory)")
-    add("--compile", action="store_true", help="torch.compile the LLM: slow start, fast steps")
 
 
 def _add_tasks_options(command: argparse.ArgumentParser) -> None:
