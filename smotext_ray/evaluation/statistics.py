@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,12 @@ class Interval:
     low: float
     high: float
     n: int
+
+    def of_share(self) -> Interval:
+        """The interval of a share, cut at 0 and 1: Student's has no bounds."""
+        if math.isnan(self.low):
+            return self
+        return replace(self, low=max(self.low, 0.0), high=min(self.high, 1.0))
 
     def as_json(self) -> dict[str, float | int | None]:
         """The fields as a mapping of plain values, with None for NaN."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -82,6 +84,13 @@ def test_the_bootstrapped_difference_is_that_of_scikit_learn_s_macro_f1():
     assert found.mean == pytest.approx(expected, abs=1e-6)
     assert found.low < found.mean < found.high
     assert found.low > 0
+
+
+def test_the_interval_of_a_share_is_between_zero_and_one():
+    assert interval([0.9, 1.0, 0.95]).high > 1
+    assert interval([0.9, 1.0, 0.95]).of_share().high == 1
+    assert interval([0.0, 0.1, 0.02]).of_share().low == 0
+    assert math.isnan(interval([0.9]).of_share().low)
 
 
 def test_draws_of_many_rows_are_made_in_parts(monkeypatch):

@@ -172,10 +172,7 @@ def _gains(trials: Trials, raised: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _share(values: Sequence[float]) -> dict[str, Any]:
-    found = _as_json(interval(values, LEFT_OUT))
-    if found["low"] is not None:
-        found |= {"low": max(found["low"], 0.0), "high": min(found["high"], 1.0)}
-    return found | {"values": list(values)}
+    return _as_json(interval(values, LEFT_OUT).of_share()) | {"values": list(values)}
 
 
 def _as_json(of: Interval) -> dict[str, Any]:

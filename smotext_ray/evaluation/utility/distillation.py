@@ -158,7 +158,7 @@ def _compared(
         scores = [measure(labels, names[guess].tolist(), seed) for seed, guess in pairs]
         rows += [facts | row for row in _rows(scores, teacher)]
         same = interval([float(np.mean(guess == of_teacher)) for guess in found], LEFT_OUT)
-        agreement.append(facts | {"share": same.as_json()})
+        agreement.append(facts | {"share": same.of_share().as_json()})
     return {"rows": rows, "agreement": agreement}
 
 
@@ -168,7 +168,7 @@ def _rows(student: Sequence[Scores], teacher: Sequence[Scores]) -> list[dict[str
         {
             "metric": metric,
             "teacher": getattr(teacher[0], metric),
-            "score": getattr(summary, metric).as_json(),
+            "score": getattr(summary, metric).of_share().as_json(),
             "ratio": getattr(ratio, metric).as_json(),
         }
         for metric in METRICS

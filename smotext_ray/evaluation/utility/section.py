@@ -37,10 +37,12 @@ def utility_section(
         summary, facts = summarize(scores, LEFT_OUT), {"classifier": classifier, "arm": arm}
         for metric in METRICS:
             values = [getattr(found, metric) for found in scores]
-            rows.append(
-                facts | {"metric": metric, "values": values} | _share(bounds(summary, metric))
-            )
-        recall += [facts | {"label": k} | _share(as_json(v)) for k, v in summary.recall.items()]
+            share = as_json(getattr(summary, metric).of_share())
+            rows.append(facts | {"metric": metric, "values": values} | share)
+        recall += [
+            facts | {"label": label} | as_json(found.of_share())
+            for label, found in summary.recall.items()
+        ]
         if arm == SYNTHETIC and (classifier, REAL) in trials:
             real = trials[classifier, REAL]
             ratio[classifier] = _compared(ratios(scores, real, LEFT_OUT))
@@ -72,13 +74,6 @@ def _compared(summary: Summary) -> dict[str, Any]:
 def bounds(summary: Summary, metric: str) -> dict[str, Any]:
     """Mean and interval of a metric, in the report's form."""
     return as_json(getattr(summary, metric))
-
-
-def _share(interval: dict[str, Any]) -> dict[str, Any]:
-    """Clip an interval of a score to [0, 1]; Student's interval has no bounds."""
-    if interval["low"] is None:
-        return interval
-    return interval | {"low": max(interval["low"], 0.0), "high": min(interval["high"], 1.0)}
 
 
 def as_json(interval: Interval) -> dict[str, Any]:
