@@ -92,12 +92,12 @@ def measure_all(options: argparse.Namespace) -> dict[tuple[str, str], list[Score
 
     train, test_split = (read_split(options, split) for split in ("train", "test"))
     encoder = load_encoder(load_config("offline"))
-    whole = _rows(test_split, encoder)
+    whole = None if options.rest else _rows(test_split, encoder)
     scores: dict[tuple[str, str], list[Scores]] = {}
     for seed in range(options.seeds):
         kept = cut(train, options.protocol, seed, options.large)
         real = _rows(kept, encoder)
-        test = _rows(rest(train, kept, seed), encoder) if options.rest else whole
+        test = _rows(rest(train, kept, seed), encoder) if whole is None else whole
         for classifier, untuned in UNTUNED.items():
             labels = {"untuned": untuned(real, test)}
             for name, group in BASELINES.items():

@@ -211,10 +211,9 @@ class SMOTExT(BaseOverSampler):
         X : list, Series, DataFrame, ndarray of shape (n,) or (n, 1), or datasets.Dataset
             Texts. Other columns of a frame or dataset are missing in the new rows.
         y : array-like of shape (n,), or matrix of 0 and 1, or list of sets or lists of labels
-            Labels. A matrix (ndarray, sparse, DataFrame) has a column per label; texts may have
-            none. If each has one, the columns are classes, as in imbalanced-learn. With several
-            labels per text, the strategy is "auto" or a dict of label to final count: see
-            `smotext_ray.plan.multilabel`.
+            A matrix (ndarray, sparse, DataFrame) has a column per label; texts may have none.
+            If each has one, columns are classes, as in imbalanced-learn. With several labels per
+            text, the strategy is "auto" or a dict of label to final count: `plan.multilabel`.
 
         Returns
         -------
@@ -229,22 +228,23 @@ class SMOTExT(BaseOverSampler):
         y = as_list(y)
         if has_label_sets(y):
             return multilabel.resample(self, X, y)
-        texts, labels, extend = self._begin(X, y)
+        texts, labels, extend, extend_labels = self._begin(X, y)
         new_texts, new_labels = self._fit_resample(texts, labels)
         sets = [[[label] for label in each] for each in (labels.tolist(), new_labels)]
         self.sample_weight_ = row_weights(*sets)
-        one_hot = read_one_hot(y)
-        if one_hot is not None:
-            return extend(new_texts), one_hot[1]([[label] for label in new_labels])
-        more = np.asarray(new_labels, dtype=labels.dtype)
-        return extend(new_texts), like(y, np.concatenate([labels, more]))
+        return extend(new_texts), extend_labels(new_labels)
 
-    def _begin(self, X: Any, y: Any) -> tuple[list[str], NDArray[Any], Any]:
+    def _begin(self, X: Any, y: Any) -> tuple[list[str], NDArray[Any], Any, Any]:
         self._validate_params()
-        one_hot = read_one_hot(y)
-        y = read_labels(y) if one_hot is None else one_hot[0]
-        check_classification_targets(y)
-        labels = np.asarray(check_target_type(y))
+        read, extend_one_hot = read_one_hot(y) or (read_labels(y), None)
+        check_classification_targets(read)
+        labels = np.asarray(check_target_type(read))
+
+        def extend_labels(new: list[Any]) -> Any:
+            if extend_one_hot is not None:
+                return extend_one_hot([[label] for label in new])
+            return like(y, np.concatenate([labels, np.asarray(new, dtype=labels.dtype)]))
+
         texts, extend = read_texts(X, self.text_column)
         check_texts(texts, labels)
         self.n_features_in_ = number_of_columns(X)
@@ -257,7 +257,7 @@ class SMOTExT(BaseOverSampler):
                 check_singletons(texts, labels, self.sampling_strategy_)
         except UserError as error:
             raise ValueError(str(error)) from error
-        return texts, labels, extend
+        return texts, labels, extend, extend_labels
 
     def _fit_resample(
         self, X: list[str], y: NDArray[Any], **params: Any

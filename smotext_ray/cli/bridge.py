@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smotext_ray.cli.decode import add_decode_command
-from smotext_ray.cli.points import add_points_command
+from smotext_ray.cli.points import add_points_command, check_rows
 from smotext_ray.cli.terminal import say
 from smotext_ray.cli.train_bridge import add_training_command
 from smotext_ray.errors import UserError
@@ -82,7 +82,7 @@ def bridge_eval(options: argparse.Namespace) -> int:
     from smotext_ray.corpus.texts import read_labeled_texts
     from smotext_ray.utils.files import new_file
 
-    _check_rows(options.rows, 1)
+    check_rows(options.rows, 1)
     file = new_file(options.json) if options.json else None
     given = {"bridge.path": options.bridge} if options.bridge else {}
     config = load_config(options.preset, None, options.overrides, given)
@@ -138,7 +138,7 @@ def bridge_tasks(options: argparse.Namespace) -> int:
     from smotext_ray.corpus.texts import read_texts
     from smotext_ray.utils.files import new_file
 
-    _check_rows(options.rows, 2)
+    check_rows(options.rows, 2)
     output = new_file(options.output)
     texts = read_texts(options.input, options.text_column)
     from smotext_ray.training.config import TrainConfig
@@ -152,11 +152,6 @@ def bridge_tasks(options: argparse.Namespace) -> int:
     write_tasks(tasks, output)
     say(f"{len(tasks)} tasks; next: smotext train-bridge --stage 2 --input {output}")
     return 0
-
-
-def _check_rows(rows: int, least: int) -> None:
-    if rows < least:
-        raise UserError(f"--rows is {rows}; it must be at least {least}.")
 
 
 def import_xrag(options: argparse.Namespace) -> int:

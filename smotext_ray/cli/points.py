@@ -8,6 +8,7 @@ from typing import Any
 
 from smotext_ray.cli.exit_codes import DONE
 from smotext_ray.cli.terminal import say
+from smotext_ray.errors import UserError
 
 
 def add_points_command(commands: Any, command: Callable[..., Any]) -> None:
@@ -31,21 +32,25 @@ def add_points_command(commands: Any, command: Callable[..., Any]) -> None:
     add("overrides", nargs="*", metavar="section.key=value", help="any other setting")
 
 
+def check_rows(rows: int, least: int) -> None:
+    """Refuse a ``--rows`` that is too small."""
+    if rows < least:
+        raise UserError(f"--rows is {rows}; it must be at least {least}.")
+
+
 def points(options: argparse.Namespace) -> int:
     """``smotext bridge points``: decode points and write the nearest text of each."""
     import numpy as np
 
     from smotext_ray.config.load import load_config
     from smotext_ray.corpus.texts import read_texts
-    from smotext_ray.errors import UserError
     from smotext_ray.utils.files import new_file
 
     given: dict[str, Any] = {"decoder.num_candidates": options.candidates}
     if options.bridge:
         given["bridge.path"] = options.bridge
     config = load_config(options.preset, None, options.overrides, given)
-    if options.rows < 2:
-        raise UserError(f"--rows is {options.rows}; it must be at least 2.")
+    check_rows(options.rows, 2)
     output = new_file(options.output)
     texts = read_texts(options.input, options.text_column)
     drawn = np.random.default_rng([options.seed, 7]).permutation(len(texts))[: options.rows]

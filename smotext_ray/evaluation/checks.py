@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 
 
+class TooFewTexts(ValueError):
+    """There are too few texts for a measure, which is nothing that the caller did wrong."""
+
+
 def embeddings(name: str, x: np.ndarray) -> np.ndarray:
     """``x`` as float64; ValueError unless it is finite and has shape (n, d) with n > 0."""
     rows = np.asarray(x, np.float64)

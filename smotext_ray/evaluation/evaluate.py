@@ -5,17 +5,17 @@ Top to bottom: the report, then one function per section.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 
 from smotext_ray.config.schema import RunConfig
+from smotext_ray.evaluation.checks import TooFewTexts
 from smotext_ray.evaluation.controls.decode import NAMES, Control
 from smotext_ray.evaluation.fidelity.agreement import (
-    FEWEST,
     LabelAgreement,
     label_agreement,
 )
@@ -186,14 +186,14 @@ def _bert(config: RunConfig) -> FineTuned:
 
 
 def _agreement(material: EvaluationData) -> LabelAgreement | None:
-    """The agreement with the labels; None if fewer than two classes are large enough."""
+    """The agreement with the labels; None if there are too few texts to judge it."""
     real, new = material.real, material.synthetic
-    large = {label for label, count in Counter(real.labels).items() if count >= FEWEST}
-    if len(large) < 2 or not large & set(new.labels):
+    try:
+        return label_agreement(
+            real.embeddings, real.labels, new.embeddings, new.labels, material.parents
+        )
+    except TooFewTexts:
         return None
-    return label_agreement(
-        real.embeddings, real.labels, new.embeddings, new.labels, material.parents
-    )
 
 
 def _fidelity(
@@ -209,7 +209,7 @@ def _fidelity(
         "round_trip": round_trip(new.embeddings, material.points).as_json(),
         "density_and_coverage": _manifold(material),
     }
-    if min(len(compared), len(new)) > 1:
+    with suppress(TooFewTexts):
         found["diversity"] = compare_diversity(compared, new.texts).as_json()
     if agreement is not None:
         found["label_agreement"] = agreement.as_json()

@@ -17,7 +17,15 @@ from tiny_models import tiny_encoder
 
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.evaluation.controls.decode import Control
-from smotext_ray.evaluation.evaluate import READ, Options, _bert, _manifold, _some, evaluate
+from smotext_ray.evaluation.evaluate import (
+    READ,
+    Options,
+    _agreement,
+    _bert,
+    _manifold,
+    _some,
+    evaluate,
+)
 from smotext_ray.evaluation.inputs import (
     EvaluationData,
     read_evaluation_data,
@@ -211,6 +219,12 @@ def test_one_synthetic_text_has_no_diversity_and_the_rest_is_measured(run, confi
     )
     found = evaluate(run, config, one, [0], WordEncoder().encode, log=str)
     assert "diversity" not in found["fidelity"] and found["fidelity"]["round_trip"]
+
+
+def test_labels_of_texts_with_parents_everywhere_are_not_judged(material):
+    everywhere = np.tile(np.arange(len(material.real)), (len(material.synthetic), 1))
+    assert _agreement(material) is not None
+    assert _agreement(replace(material, parents=everywhere)) is None
 
 
 def test_scores_have_no_interval_beyond_one(report):

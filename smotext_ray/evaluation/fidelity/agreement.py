@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from smotext_ray.evaluation.checks import class_codes, same_width
+from smotext_ray.evaluation.checks import TooFewTexts, class_codes, same_width
 
 FOLDS, HELD_OUT = 5, 2
 # Three rows of a class are in three folds, so one remains when two folds are held out.
@@ -115,8 +115,10 @@ def label_agreement(
     Raises
     ------
     ValueError
-        If shapes do not match, a label is unknown, a parent is out of range, fewer than two classes
-        have three real texts, or no synthetic text of those classes can be judged.
+        If shapes do not match, a label is unknown, or a parent is out of range.
+    TooFewTexts
+        If fewer than two classes have three real texts, or no synthetic text of those classes can
+        be judged.
 
     References
     ----------
@@ -135,7 +137,7 @@ def label_agreement(
     kept = large[codes]
     judged = large[synthetic_codes] & (folds_of_parents.sum(1) <= HELD_OUT)
     if large.sum() < 2 or not judged.any():
-        raise ValueError("Two classes need three real texts each, and synthetic texts.")
+        raise TooFewTexts("Two classes need three real texts each, and synthetic texts.")
 
     votes = _judge(
         real[kept],

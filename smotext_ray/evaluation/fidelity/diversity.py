@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from smotext_ray.evaluation.checks import TooFewTexts
 from smotext_ray.evaluation.ngrams import ngrams
 from smotext_ray.evaluation.statistics import Spread, spread
 from smotext_ray.utils.text import words
@@ -91,12 +92,12 @@ def compare_diversity(
 
     Raises
     ------
-    ValueError
+    TooFewTexts
         If either side has fewer than two texts with words.
     """
     sides = [[text for text in side if words(text)] for side in (real, synthetic)]
     if min(map(len, sides)) < 2:
-        raise ValueError("Diversity needs two real and two synthetic texts with words.")
+        raise TooFewTexts("Diversity needs two real and two synthetic texts with words.")
     total = min(sum(len(words(text)) for text in side) for side in sides)
     length = min(_lower_median([len(words(text)) for text in side]) for side in sides)
     even = [_of_length(side, length) for side in sides]

@@ -80,9 +80,10 @@ def run_trials(
     found: Trials = {}
     settled: dict[tuple[str, str], Classifier] = {}
     some = {name: control for name, control in (decoded or {}).items() if len(control.rows)}
-    draws = {seed: (*draw(material, seed), draw_decoded(material, seed, some)) for seed in seeds}
-    short = {k for _, own, left in draws.values() for k in left if _adds_fewer(left[k], own)}
-    for seed, (real, synthetic, left) in draws.items():
+    short = {name for seed in seeds for name in _short(material, seed, some)}
+    for seed in seeds:
+        real, synthetic = draw(material, seed)
+        left = draw_decoded(material, seed, some)
         arms = training_sets(real, synthetic, seed, controls or available(), left, short)
         scores = score_arms(arms, material.test, seed, classifiers, encode, settled)
         for key, measured in scores.items():
@@ -219,6 +220,13 @@ def training_sets(
         origins = np.arange(len(synthetic.rows))[:, None] if of_none else synthetic.origins
         sets[SYNTHETIC] = TrainingSet(synthetic.rows, origins, real=0)
     return sets
+
+
+def _short(material: EvaluationData, seed: int, decoded: Mapping[str, Control]) -> list[str]:
+    """The controls that add fewer texts than SMOTExT in this draw."""
+    _, synthetic = draw(material, seed)
+    left = draw_decoded(material, seed, decoded)
+    return [name for name, control in left.items() if _adds_fewer(control, synthetic)]
 
 
 def _adds_fewer(control: Made, synthetic: Made) -> bool:
