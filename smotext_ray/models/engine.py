@@ -9,6 +9,7 @@ from typing import Any
 
 from smotext_ray.models import early_end, repetition
 from smotext_ray.models.engine_device import (
+    FIRST_SEQUENCES,
     decoding_dtype,
     device_arguments,
     find_gpu,
@@ -162,7 +163,8 @@ class Engine:
         self.llm: Any = _start(model, arguments, own)
         # A text ends where a turn of a chat would begin.
         self._sampling["stop_token_ids"] = _special_tokens(self.llm)
-        self._loop = EngineLoop(self.llm, lora_request)
+        at_first = None if gpu else max(1, FIRST_SEQUENCES // self._sampling["n"])
+        self._loop = EngineLoop(self.llm, lora_request, at_first)
 
     def set_sampling(self, num_candidates: int, temperature: float) -> None:
         """Set the number of texts per prompt and the temperature (0: greedy) from now on."""

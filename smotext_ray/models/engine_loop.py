@@ -2,12 +2,14 @@
 
 An engine that gets one block of prompts at a time is nearly idle at the end of each, until the
 longest text is done. Here one thread steps the engine and adds new prompts between steps, so that
-the next blocks fill the slots of finished texts.
+the next blocks fill the slots of finished texts. Only at first do they wait: a CPU takes the longer
+for a step the more texts are in it, and somebody waits for the first texts.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -46,12 +48,20 @@ class EngineLoop:
         Must not be used elsewhere while a call is in progress.
     lora_request : vllm.lora.request.LoRARequest, optional
         Applied to every prompt.
+    most_at_first : int, optional
+        Until the first call is answered, prompts of later calls only join while fewer than this
+        number are in progress. Default: they always join.
     """
 
-    def __init__(self, llm: Any, lora_request: Any = None) -> None:
+    def __init__(
+        self, llm: Any, lora_request: Any = None, most_at_first: int | None = None
+    ) -> None:
         self._llm = llm
         self._lora_request = lora_request
+        self._most = most_at_first
         self._calls: SimpleQueue[_Call] = SimpleQueue()
+        self._first: _Call | None = None
+        self._waiting: deque[tuple[_Call, int]] = deque()
         self._running: dict[str, tuple[_Call, int]] = {}  # by vLLM's request id
         self.finished = 0  # prompts
         self._why_dead = ""
@@ -91,36 +101,55 @@ class EngineLoop:
                 # A failed step leaves requests behind, whose texts an in-process engine would
                 # return for other prompts.
                 self._why_dead = f"{type(error).__name__}: {error}"
-                for call in {id(call): call for call, _ in self._running.values()}.values():
+                unanswered = [*self._running.values(), *self._waiting]
+                for call in {id(call): call for call, _ in unanswered}.values():
                     call.done.set_exception(EngineDead(self._why_dead))
                 self._running.clear()
+                self._waiting.clear()
 
     def _take_in(self) -> None:
-        """Pass all waiting calls to vLLM; blocks if nothing is running."""
+        """Pass prompts to vLLM, as many as may join; blocks if there are none at all."""
+        self._begin_waiting()
         while not self._running or not self._calls.empty():
-            call = self._calls.get()
-            if self._why_dead:
-                call.done.set_exception(EngineDead(self._why_dead))
-            else:
-                self._begin(call)
+            self._receive(self._calls.get())
+            self._begin_waiting()
 
-    def _begin(self, call: _Call) -> None:
+    def _receive(self, call: _Call) -> None:
+        if self._why_dead:
+            call.done.set_exception(EngineDead(self._why_dead))
+            return
+        if self._most is not None and self._first is None:
+            self._first = call
+        self._waiting.extend((call, place) for place in range(len(call.prompts)))
+
+    def _begin_waiting(self) -> None:
+        while self._waiting and self._may_join(self._waiting[0][0]):
+            self._begin(*self._waiting.popleft())
+
+    def _may_join(self, call: _Call) -> bool:
+        if self._first is not None and not self._first.open:
+            self._first = self._most = None
+        return self._most is None or call is self._first or len(self._running) < self._most
+
+    def _begin(self, call: _Call, place: int) -> None:
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        for place, (prompt, sampling) in enumerate(zip(call.prompts, call.sampling, strict=True)):
-            try:
-                (own,) = self._llm.enqueue(
-                    [prompt], [sampling], lora_request=self._lora_request, use_tqdm=False
-                )
-            except Exception as error:
-                # A prompt sent while the engine is dying may get a socket error.
-                if isinstance(error, EngineDeadError) or self._watch.has_ended():
-                    self._running[""] = call, place  # so that it fails too
-                    raise
-                call.put(place, error)
-            else:
-                # Outputs have only the number, without vLLM's suffix.
-                self._running[own.partition("-")[0]] = call, place
+        try:
+            (own,) = self._llm.enqueue(
+                [call.prompts[place]],
+                [call.sampling[place]],
+                lora_request=self._lora_request,
+                use_tqdm=False,
+            )
+        except Exception as error:
+            # A prompt sent while the engine is dying may get a socket error.
+            if isinstance(error, EngineDeadError) or self._watch.has_ended():
+                self._waiting.appendleft((call, place))  # so that it fails too
+                raise
+            call.put(place, error)
+        else:
+            # Outputs have only the number, without vLLM's suffix.
+            self._running[own.partition("-")[0]] = call, place
 
     def _step(self) -> None:
         for output in self._llm.llm_engine.step():

@@ -23,7 +23,9 @@ from smotext_ray.run.tables import plan_table
 from smotext_ray.run.throughput import write_progress
 from smotext_ray.tables import label_value_type
 
-CPU_ROWS = 64
+CPU_TEXTS = 32
+CPU_TEXT_SECONDS = 0.1  # of a fast core, with a 135M model
+GPU_ROWS = 64
 BLOCK_SECONDS = 1.0
 DRIVER_SECONDS = 0.08  # of the driver's core, per block
 MOST_BUSY = 0.5
@@ -101,11 +103,11 @@ def decode_directory(
 def rows_per_block(config: RunConfig, decoders: Pool) -> int:
     """Rows per block of the decode job, as configured or by estimated time.
 
-    A kill loses a block, and each block costs the driver about 0.08 s of its single core,
-    regardless of its rows (benchmarks/scale.py). On CPU 64 rows take minutes. On GPUs a block
-    should take a decoder at least a second, and longer with more decoders, so that the driver is
-    busy at most half of the time. A GPU's decoding speed is estimated from the LLM's size, not
-    measured.
+    A kill loses a block, the first texts come with the first block, and each block costs the driver
+    about 0.08 s of its single core, regardless of its rows (benchmarks/scale.py). On CPU 32 texts
+    take half a minute. On GPUs a block should take a decoder at least a second. With more decoders
+    blocks are larger, so that the driver is busy at most half of the time. A GPU's decoding speed
+    is estimated from the LLM's size, not measured.
 
     Parameters
     ----------
@@ -119,13 +121,15 @@ def rows_per_block(config: RunConfig, decoders: Pool) -> int:
     """
     if config.resources.decode_rows_per_block:
         return config.resources.decode_rows_per_block
+    seconds = decoders.actors * DRIVER_SECONDS / MOST_BUSY
     if not decoders.gpus:
-        return CPU_ROWS
+        texts = max(CPU_TEXTS, seconds / CPU_TEXT_SECONDS)
+        return math.ceil(texts / config.decoder.num_candidates)
     size = weight_bytes(config.decoder.model)
     step = max(GPU_LEAST_STEP, size / decoders.gpus / GPU_BYTES_PER_SECOND)
     tokens = config.decoder.num_candidates * config.decoder.max_tokens * USUAL_LENGTH
-    seconds = max(BLOCK_SECONDS, decoders.actors * DRIVER_SECONDS / MOST_BUSY)
-    return max(CPU_ROWS, round(seconds * GPU_TEXTS_AT_ONCE / step / tokens))
+    seconds = max(BLOCK_SECONDS, seconds)
+    return max(GPU_ROWS, round(seconds * GPU_TEXTS_AT_ONCE / step / tokens))
 
 
 def decode_blocks(rows_of_files: Sequence[int], rows_per_block: int) -> int:

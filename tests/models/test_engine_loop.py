@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -60,9 +61,12 @@ def no_vllm(monkeypatch):
 
 
 @settings(max_examples=20)
-@given(st.lists(st.lists(st.integers(-1, 9), max_size=6), min_size=1, max_size=8))
-def test_each_caller_gets_its_own_answers_in_order(calls):
-    loop = EngineLoop(Stepped())
+@given(
+    st.lists(st.lists(st.integers(-1, 9), max_size=6), min_size=1, max_size=8),
+    st.none() | st.integers(1, 9),
+)
+def test_each_caller_gets_its_own_answers_in_order(calls, most_at_first):
+    loop = EngineLoop(Stepped(), None, most_at_first)
     with ThreadPoolExecutor(len(calls)) as pool:
         asked = [
             pool.submit(loop.answer, steps, [(caller, place) for place in range(len(steps))])
@@ -94,9 +98,43 @@ def test_a_second_call_joins_the_first_and_may_be_done_before_it():
     assert loop.finished == 3
 
 
-def test_all_callers_are_told_of_a_dead_engine_then_and_later():
+def asked(llm, loop, pool, *calls):
+    """Calls that reach the engine in this order; it makes no step meanwhile."""
+    futures = []
+    for of, steps in enumerate(calls):
+        futures.append(pool.submit(loop.answer, steps, [of] * len(steps)))
+        while len(llm.left) < len(calls[0]) or loop._calls.qsize() < of:
+            time.sleep(0.001)
+    return futures
+
+
+def test_until_the_first_call_is_answered_later_ones_take_only_its_free_slots():
     llm = Stepped(steps=0)
-    loop = EngineLoop(llm)
+    loop = EngineLoop(llm, None, most_at_first=3)
+    with ThreadPoolExecutor(3) as pool:
+        first, *others = asked(llm, loop, pool, [2, 4, 9], [1, 9, 9], [9] * 6)
+        llm.allow(100)
+        answers = [call.result(60) for call in (first, *others)]
+    assert [[answer.of for answer in call] for call in answers] == [[0] * 3, [1] * 3, [2] * 6]
+    # Until step 9 three at a time, then all: the third call did not wait for the second.
+    assert llm.widths[:9] == [3] * 9
+    assert max(llm.widths) > 3
+
+
+def test_a_first_call_is_not_held_back_however_many_prompts_it_has():
+    llm = Stepped(steps=0)
+    loop = EngineLoop(llm, None, most_at_first=2)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = asked(llm, loop, pool, [5] * 7, [1])
+        llm.allow(100)
+        assert len(first.result(60)) == 7 and len(second.result(60)) == 1
+    assert llm.widths == [7] * 5 + [1]
+
+
+@pytest.mark.parametrize("most_at_first", [None, 1])
+def test_all_callers_are_told_of_a_dead_engine_then_and_later(most_at_first):
+    llm = Stepped(steps=0)
+    loop = EngineLoop(llm, None, most_at_first)
     with ThreadPoolExecutor(3) as pool:
         calls = [pool.submit(loop.answer, [5, 5], ["x", "y"]) for _ in range(3)]
         llm.error = RuntimeError("no memory")

@@ -62,4 +62,7 @@ def test_on_gpus_a_block_takes_a_second_and_the_driver_keeps_up(monkeypatch, siz
 def test_rows_of_a_block_as_set_and_on_cpu():
     config = RunConfig.model_validate({"resources": {"decode_rows_per_block": 7}})
     assert rows_per_block(config, Pool(8, 3.0, 0.9)) == 7
-    assert rows_per_block(RunConfig(), Pool(64, 1.0)) == 64
+    one, four = (RunConfig.model_validate({"decoder": {"num_candidates": n}}) for n in (1, 4))
+    assert rows_per_block(one, Pool(2, 1.0)) == 4 * rows_per_block(four, Pool(2, 1.0)) == 32
+    # So many decoders that each takes blocks of ten seconds: the driver is busy half of the time.
+    assert rows_per_block(one, Pool(64, 1.0)) == 103
