@@ -2,8 +2,8 @@
 
 An engine that gets one block of prompts at a time is nearly idle at the end of each, until the
 longest text is done. Here one thread steps the engine and adds new prompts between steps, so that
-the next blocks fill the slots of finished texts. Only at first do they wait: a CPU takes the longer
-for a step the more texts are in it, and somebody waits for the first texts.
+the next blocks fill the slots of finished texts. On a CPU they wait for the first block, because a
+step takes longer with more texts, and the first texts should come soon.
 """
 
 from __future__ import annotations
@@ -127,8 +127,6 @@ class EngineLoop:
             self._begin(*self._waiting.popleft())
 
     def _may_join(self, call: _Call) -> bool:
-        if self._first is not None and not self._first.open:
-            self._first = self._most = None
         return self._most is None or call is self._first or len(self._running) < self._most
 
     def _begin(self, call: _Call, place: int) -> None:
@@ -146,7 +144,7 @@ class EngineLoop:
             if isinstance(error, EngineDeadError) or self._watch.has_ended():
                 self._waiting.appendleft((call, place))  # so that it fails too
                 raise
-            call.put(place, error)
+            self._put(call, place, error)
         else:
             # Outputs have only the number, without vLLM's suffix.
             self._running[own.partition("-")[0]] = call, place
@@ -155,5 +153,9 @@ class EngineLoop:
         for output in self._llm.llm_engine.step():
             if output.finished:
                 self.finished += 1
-                call, place = self._running.pop(output.request_id)
-                call.put(place, output)
+                self._put(*self._running.pop(output.request_id), output)
+
+    def _put(self, call: _Call, place: int, answer: Any) -> None:
+        call.put(place, answer)
+        if call is self._first and not call.open:
+            self._first = self._most = None

@@ -25,7 +25,7 @@ from smotext_ray.tables import label_value_type
 
 CPU_TEXTS = 32
 CPU_TEXT_SECONDS = 0.1  # of a fast core, with a 135M model
-GPU_ROWS = 64
+GPU_LEAST_ROWS = 64
 BLOCK_SECONDS = 1.0
 DRIVER_SECONDS = 0.08  # of the driver's core, per block
 MOST_BUSY = 0.5
@@ -121,15 +121,15 @@ def rows_per_block(config: RunConfig, decoders: Pool) -> int:
     """
     if config.resources.decode_rows_per_block:
         return config.resources.decode_rows_per_block
-    seconds = decoders.actors * DRIVER_SECONDS / MOST_BUSY
+    for_driver = decoders.actors * DRIVER_SECONDS / MOST_BUSY
     if not decoders.gpus:
-        texts = max(CPU_TEXTS, seconds / CPU_TEXT_SECONDS)
+        texts = max(CPU_TEXTS, for_driver / CPU_TEXT_SECONDS)
         return math.ceil(texts / config.decoder.num_candidates)
     size = weight_bytes(config.decoder.model)
     step = max(GPU_LEAST_STEP, size / decoders.gpus / GPU_BYTES_PER_SECOND)
     tokens = config.decoder.num_candidates * config.decoder.max_tokens * USUAL_LENGTH
-    seconds = max(BLOCK_SECONDS, seconds)
-    return max(GPU_ROWS, round(seconds * GPU_TEXTS_AT_ONCE / step / tokens))
+    seconds = max(BLOCK_SECONDS, for_driver)
+    return max(GPU_LEAST_ROWS, round(seconds * GPU_TEXTS_AT_ONCE / step / tokens))
 
 
 def decode_blocks(rows_of_files: Sequence[int], rows_per_block: int) -> int:

@@ -98,7 +98,7 @@ def test_a_second_call_joins_the_first_and_may_be_done_before_it():
     assert loop.finished == 3
 
 
-def asked(llm, loop, pool, *calls):
+def ask_in_order(llm, loop, pool, *calls):
     """Calls that reach the engine in this order; it makes no step meanwhile."""
     futures = []
     for of, steps in enumerate(calls):
@@ -112,7 +112,7 @@ def test_until_the_first_call_is_answered_later_ones_take_only_its_free_slots():
     llm = Stepped(steps=0)
     loop = EngineLoop(llm, None, most_at_first=3)
     with ThreadPoolExecutor(3) as pool:
-        first, *others = asked(llm, loop, pool, [2, 4, 9], [1, 9, 9], [9] * 6)
+        first, *others = ask_in_order(llm, loop, pool, [2, 4, 9], [1, 9, 9], [9] * 6)
         llm.allow(100)
         answers = [call.result(60) for call in (first, *others)]
     assert [[answer.of for answer in call] for call in answers] == [[0] * 3, [1] * 3, [2] * 6]
@@ -125,7 +125,7 @@ def test_a_first_call_is_not_held_back_however_many_prompts_it_has():
     llm = Stepped(steps=0)
     loop = EngineLoop(llm, None, most_at_first=2)
     with ThreadPoolExecutor(2) as pool:
-        first, second = asked(llm, loop, pool, [5] * 7, [1])
+        first, second = ask_in_order(llm, loop, pool, [5] * 7, [1])
         llm.allow(100)
         assert len(first.result(60)) == 7 and len(second.result(60)) == 1
     assert llm.widths == [7] * 5 + [1]
