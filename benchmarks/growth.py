@@ -9,10 +9,10 @@ Random unit vectors of 384 numbers stand for the corpus, so no model is loaded. 
 rows in 20 classes whose sizes follow Zipf's law, and more and more points to plan. `big-class`: one
 of two classes has 500,000 rows. `classes`: 5,000 classes of 20 rows. `decode`: the decode job with
 a decoder and a gate that only pass on, so all that is left is Ray's and the files' work. `embed`:
-the embed job of so many rows, half a percent of which are of the one class that gets points, with
-an encoder that only makes numbers up. Prints a table and writes growth-<case>.json: the driver's
-peak memory (it has imported all before), that of the largest of Ray's workers, time, and files. No
-other Ray may run on the machine.
+the embed job with an encoder that only makes numbers up, on a corpus in which half a percent of the
+rows are of the one class that gets points. Prints a table and writes growth-<case>.json: the
+driver's peak memory (it has imported all before), that of the largest of Ray's workers, time, and
+files. No other Ray may run on the machine.
 """
 
 from __future__ import annotations

@@ -254,7 +254,7 @@ def encoded(options: argparse.Namespace) -> tuple[Split, Split]:
 def cut(
     random: np.random.Generator, x: np.ndarray, y: np.ndarray, most: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """At most so many rows of each class."""
+    """At most `most` random rows of each class."""
     kept = np.concatenate(
         [random.permutation(np.flatnonzero(y == name))[:most] for name in np.unique(y)]
     )

@@ -6,11 +6,11 @@
 `--data` takes a corpus and, after a plus sign, held-out texts of its classes; of a demo dataset
 these are its test split. The verdict is whether a held-out text is nearest to its own class, which
 is all that depends on the rows. `--run` judges the samples of a run, which may have embedded any
-rows: its corpus is embedded here. Of every class at most so many rows are taken, those with the
+rows: its corpus is embedded here. At most that number of rows per class is taken, those with the
 smallest hashes, also of the classes that a run raises, whose rows it would take whole: so the
 agreement in a run is about this or better. A row of a class of which not all are taken counts once,
-or as the square root of the rows that it stands for, as in the gate, or as so many. Embeddings are
-kept in the output directory.
+or as the square root of the rows that it stands for, as in the gate, or as all of them.
+Embeddings are kept in the output directory.
 """
 
 from __future__ import annotations

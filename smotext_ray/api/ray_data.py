@@ -83,7 +83,7 @@ def augment(
         output = f"{tempfile.mkdtemp(prefix='smotext-')}/run"
     source = Run(f"{output.rstrip('/')}-input")
     if Run(output).has(MANIFEST):
-        log.warning("%s has a run already; it goes on with the rows that it was begun with", output)
+        log.warning("%s already has a run; it is resumed with the rows that it began with", output)
     else:
         source.clear()
         _write_all(ds, source)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from smotext_ray.cli.decode import add_decode_command
 from smotext_ray.cli.points import add_points_command, check_rows
 from smotext_ray.cli.terminal import say
-from smotext_ray.cli.train_bridge import add_training_command
+from smotext_ray.cli.train_bridge import add_models, add_texts, add_training_command
 from smotext_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -165,8 +165,7 @@ def import_xrag(options: argparse.Namespace) -> int:
 
 def _add_tasks_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("--input", required=True, metavar="FILE", help="texts: .txt (one per line) or a table")
-    add("--text-column", default="text", metavar="NAME", help="column of a table (default text)")
+    add_texts(command)
     add(
         "--output",
         required=True,
@@ -174,8 +173,7 @@ def _add_tasks_options(command: argparse.ArgumentParser) -> None:
         help="parquet file with background, question, answer",
     )
     add("--rows", type=int, default=10_000, metavar="N", help="number of tasks (default 10000)")
-    add("--encoder", metavar="MODEL", help="default: all-MiniLM-L6-v2 from its package")
-    add("--llm", metavar="MODEL", help="default: SmolLM2-135M-Instruct from its package")
+    add_models(command)
     add("--seed", type=int, default=0, metavar="N", help="default 0")
 
 

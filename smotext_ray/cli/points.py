@@ -8,6 +8,7 @@ from typing import Any
 
 from smotext_ray.cli.exit_codes import DONE
 from smotext_ray.cli.terminal import say
+from smotext_ray.cli.train_bridge import add_texts
 from smotext_ray.errors import UserError
 
 
@@ -15,8 +16,7 @@ def add_points_command(commands: Any, command: Callable[..., Any]) -> None:
     """Add ``points`` to the commands of ``smotext bridge``; see `add_bridge_commands`."""
     parser = command(commands, "points", points, "create training data at points between texts")
     add = parser.add_argument
-    add("--input", required=True, metavar="FILE", help="texts: .txt (one per line) or a table")
-    add("--text-column", default="text", metavar="NAME", help="column of a table (default text)")
+    add_texts(parser)
     add("--output", required=True, metavar="FILE", help="parquet file with text and embedding")
     add("--rows", type=int, default=10_000, metavar="N", help="number of points (default 10000)")
     add(

@@ -87,10 +87,23 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def _add_options(command: argparse.ArgumentParser) -> None:
+def add_texts(command: argparse.ArgumentParser) -> None:
+    """Add the options for a file of texts."""
     add = command.add_argument
     add("--input", required=True, metavar="FILE", help="texts: .txt (one per line) or a table")
     add("--text-column", default="text", metavar="NAME", help="column of a table (default text)")
+
+
+def add_models(command: argparse.ArgumentParser) -> None:
+    """Add the options for the two models that a bridge connects."""
+    add = command.add_argument
+    add("--encoder", metavar="MODEL", help="default: all-MiniLM-L6-v2 from its package")
+    add("--llm", metavar="MODEL", help="default: SmolLM2-135M-Instruct from its package")
+
+
+def _add_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add_texts(command)
     add(
         "--output",
         required=True,
@@ -107,9 +120,8 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="more texts to train on, with their own embeddings: from smotext bridge points",
     )
-    add("--encoder", metavar="MODEL", help="default: all-MiniLM-L6-v2 from its package")
+    add_models(command)
     add("--pooling", choices=get_args(Pooling), help="default: mean")
-    add("--llm", metavar="MODEL", help="default: SmolLM2-135M-Instruct from its package")
     add("--template", metavar="TEXT", help="prompt around <xRAG> (default: nothing)")
     add(
         "--stage",

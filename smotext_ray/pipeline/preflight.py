@@ -100,8 +100,8 @@ def warn_of_changed_input(opened: Opened) -> None:
     read = max(datetime.fromisoformat(time).astimezone(UTC) for time in times)
     if written is not None and written > read + WHOLE_SECOND:
         log.warning(
-            "%s has been written since the run read it, and the run keeps the rows of then; "
-            "smotext expand takes what is new, and another --output begins anew",
+            "%s was written after the run read it, and the run keeps the rows that it read; "
+            "add new rows with smotext expand, or start again with another --output",
             opened.config.input.shown,
         )
 

@@ -316,6 +316,6 @@ def test_an_input_that_was_written_since_is_told(finished, caplog, log_at_root):
     assert warnings() == []
     os.utime(file, (4e9, 4e9))
     (sentence,) = warnings()
-    assert "corpus.parquet has been written since the run read it" in sentence
+    assert "corpus.parquet was written after the run read it" in sentence
     os.remove(file)
     assert warnings() == []
