@@ -113,7 +113,7 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     add(
         "--held-out-file",
         metavar="FILE",
-        help="texts for the held-out loss (default: part of --input)",
+        help="texts for the held-out loss (default: part of --input, or of --points)",
     )
     add(
         "--points",

@@ -78,7 +78,9 @@ def train(
         Texts or tasks for the held-out loss; ``config.held_out`` of them are used, balanced over
         lengths. Default: that many of ``texts`` are held out.
     pairs : Pairs, optional
-        Additional texts to train on, each with its own embedding; only in stage 1.
+        Additional texts to train on, each with its own embedding; only in stage 1. A tenth of them,
+        at most ``config.held_out``, is held out instead of texts: the loss on texts rises while the
+        bridge learns from points.
     compile_llm : bool, default=False
         Use ``torch.compile`` for the LLM: takes minutes to start, then steps are faster.
     cache : Path, optional
@@ -129,12 +131,10 @@ def run_steps(
     """
     workers = Workers()
     log = log if workers.is_first else _say_nothing
-    rows, everything = _split(texts, held_out, config)
-    if pairs is not None:
-        if config.stage == 2:
-            raise UserError("Texts with their own embeddings are for stage 1; leave them out.")
-        more = np.arange(len(everything), len(everything) + len(pairs.texts))
-        rows, everything = (rows[0], np.concatenate([rows[1], more])), [*everything, *pairs.texts]
+    if pairs is None:
+        rows, everything = _split(texts, held_out, config)
+    else:
+        rows, everything = _split_with_pairs(texts, held_out, pairs, config)
     frozen = FrozenModels(config, compile_llm)
     bridge = frozen.new_bridge(config)
     output.mkdir(parents=True, exist_ok=True)
@@ -209,6 +209,22 @@ def _split(
         return split_held_out(len(texts), config.held_out, config.seed), list(texts)
     everything = [*texts, *held_out]
     return (np.arange(len(texts), len(everything)), np.arange(len(texts))), everything
+
+
+def _split_with_pairs(
+    texts: Sequence[Any], held_out: Sequence[Any] | None, pairs: Pairs, config: TrainConfig
+) -> tuple[tuple[np.ndarray, np.ndarray], list[Any]]:
+    """As `_split`, of all texts and then the pairs, of which some are held out."""
+    if config.stage == 2:
+        raise UserError("Texts with their own embeddings are for stage 1; leave them out.")
+    if held_out is not None:
+        raise UserError(
+            "Some of the texts with their own embeddings are held out; leave out the held-out file."
+        )
+    count = len(pairs.texts)
+    most = min(config.held_out, max(2, count // 10))
+    held, training = (len(texts) + rows for rows in split_held_out(count, most, config.seed))
+    return (held, np.concatenate([np.arange(len(texts)), training])), [*texts, *pairs.texts]
 
 
 def _whole(

@@ -19,7 +19,9 @@ from smotext_ray.models.engine import Candidates
 from smotext_ray.plan.vectors import unit
 from smotext_ray.training.embeddings import Embeddings, GivenEmbeddings
 from smotext_ray.training.frozen import FrozenModels
+from smotext_ray.training.held_out import held_out_loss
 from smotext_ray.training.points import Pairs, make_points, neighbor_pairs, read_pairs, write_points
+from smotext_ray.training.steps import take_step
 from smotext_ray.training.train import train
 
 
@@ -141,8 +143,33 @@ def test_a_training_learns_from_the_pairs_too_and_resumes(config, pairs, tmp_pat
     assert len(texts[1]) == 64 and texts[0] != texts[1]
 
 
+def test_pairs_are_held_out_instead_of_texts(config, pairs, tmp_path, monkeypatch):
+    judged, trained = set(), set()
+
+    def judge(bridge, objective, rows, *more):
+        judged.update(rows)
+        return held_out_loss(bridge, objective, rows, *more)
+
+    def step(state, batches, *more):
+        trained.update(np.concatenate(batches))
+        return take_step(state, batches, *more)
+
+    monkeypatch.setattr("smotext_ray.training.train.held_out_loss", judge)
+    monkeypatch.setattr("smotext_ray.training.train.take_step", step)
+    train(TEXTS, replace(config, steps=40), tmp_path / "bridge", pairs=pairs, log=quiet)
+    assert len(judged) == len(pairs.texts) // 10 and min(judged) >= len(TEXTS)
+    assert trained == set(range(len(TEXTS) + len(pairs.texts))) - judged
+
+
+def test_a_held_out_file_and_tasks_are_refused_with_pairs(config, pairs, tmp_path):
+    with pytest.raises(UserError, match="leave out the held-out file"):
+        train(TEXTS, config, tmp_path / "bridge", held_out=TEXTS, pairs=pairs, log=quiet)
+    with pytest.raises(UserError, match="are for stage 1"):
+        train(TEXTS, replace(config, stage=2), tmp_path / "bridge", pairs=pairs, log=quiet)
+
+
 def test_pairs_of_another_width_are_refused(config, tmp_path):
-    pairs = Pairs(["corn0"], np.ones((1, HIDDEN + 1), np.float32))
+    pairs = Pairs(["corn0"] * 3, np.ones((3, HIDDEN + 1), np.float32))
     with pytest.raises(UserError, match=f"have {HIDDEN + 1} numbers, but the encoder's have"):
         train(TEXTS, config, tmp_path / "bridge", pairs=pairs, log=quiet)
 
