@@ -34,11 +34,15 @@ class Copier:
     """Decodes each point to the same texts, which ended in these ways."""
 
     def __init__(self, texts: list[str], reasons: list[str]) -> None:
-        self.texts, self.reasons, self.points = texts, reasons, []
+        self.texts, self.reasons, self.points, self.lengths = texts, reasons, [], []
 
-    def decode(self, points, seeds):
+    def count_tokens(self, texts):
+        return [len(text.split()) for text in texts]
+
+    def decode(self, points, seeds, lengths):
         self.points.append(points)
-        assert len(seeds) == len(points)
+        self.lengths += list(lengths)
+        assert len(seeds) == len(points) == len(lengths)
         numbers = [len(text.split()) for text in self.texts]
         return [Candidates(self.texts, self.reasons, numbers) for _ in points]
 
@@ -72,6 +76,16 @@ def test_points_are_between_a_text_and_a_neighbor(encoder):
         for a, p in enumerate(points)
     ]
     assert max(between) < 2e-3
+
+
+def test_the_length_at_a_point_is_between_those_of_its_texts(encoder):
+    texts = ["corn0 corn1", "ship0 ship1 ship2 bank0 bank1 bank2"]
+    decoder = Copier(["corn0"], ["stop"])
+    list(make_points(texts, encoder, decoder, seed=0, log=quiet))
+    weights = np.linalg.lstsq(unit(encoder.encode(texts)).T, decoder.points[0].T, rcond=None)[0]
+    of_short, of_long = weights / weights.sum(0)
+    np.testing.assert_allclose(decoder.lengths, 2 * of_short + 6 * of_long, rtol=1e-3)
+    assert 2 < min(decoder.lengths) < max(decoder.lengths) < 6
 
 
 def test_points_without_a_whole_text_are_left_out(encoder, tmp_path):
