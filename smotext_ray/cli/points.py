@@ -1,4 +1,4 @@
-"""``smotext bridge points``: points between texts, each with a text close to it."""
+"""``smotext bridge points``: points between texts, each with a text close to it and one far off."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def add_points_command(commands: Any, command: Callable[..., Any]) -> None:
     parser = command(commands, "points", points, "create training data at points between texts")
     add = parser.add_argument
     add_texts(parser)
-    add("--output", required=True, metavar="FILE", help="parquet file with text and embedding")
+    add("--output", required=True, metavar="FILE", help="parquet file for stage 3")
     add("--rows", type=int, default=10_000, metavar="N", help="number of points (default 10000)")
     add(
         "--candidates",
         type=int,
         default=8,
         metavar="N",
-        help="texts per point, of which the nearest is kept (default 8)",
+        help="texts per point, of which the nearest and the farthest are kept (default 8)",
     )
     add("--bridge", metavar="BRIDGE", help="directory or hub name (default: the preset's)")
     add("--preset", default="offline", metavar="NAME", help="preset of models (default offline)")
@@ -39,7 +39,7 @@ def check_rows(rows: int, least: int) -> None:
 
 
 def points(options: argparse.Namespace) -> int:
-    """``smotext bridge points``: decode points and write the nearest text of each."""
+    """``smotext bridge points``: decode points and write two texts of each."""
     import numpy as np
 
     from smotext_ray.config.load import load_config
@@ -51,6 +51,8 @@ def points(options: argparse.Namespace) -> int:
         given["bridge.path"] = options.bridge
     config = load_config(options.preset, None, options.overrides, given)
     check_rows(options.rows, 2)
+    if options.candidates < 2:
+        raise UserError(f"--candidates is {options.candidates}; it must be at least 2.")
     output = new_file(options.output)
     texts = read_texts(options.input, options.text_column)
     drawn = np.random.default_rng([options.seed, 7]).permutation(len(texts))[: options.rows]
@@ -62,5 +64,6 @@ def points(options: argparse.Namespace) -> int:
     some = [texts[row] for row in drawn]
     made = make_points(some, encoder_of(config), decoder_of(config), options.seed)
     rows = write_points(made, output)
-    say(f"{rows} points; next: smotext train-bridge --input TEXTS --points {output}")
+    start = options.bridge or "default"
+    say(f"{rows} points; next: smotext train-bridge --stage 3 --input {output} --from {start}")
     return DONE

@@ -35,24 +35,28 @@ def add_training_command(commands: Any, command: Callable[..., Any]) -> None:
 def train_bridge(options: argparse.Namespace) -> int:
     """``smotext train-bridge``: train a bridge on a file of texts."""
     from smotext_ray.corpus.texts import read_texts
+    from smotext_ray.training.config import TrainConfig
+    from smotext_ray.training.points import read_preferences
     from smotext_ray.training.tasks import read_tasks
 
+    output, config = Path(options.output), TrainConfig(**_given(options))
+
     def read(file: str) -> list[Any]:
-        tasks = options.stage == 2
-        return read_tasks(file) if tasks else read_texts(file, options.text_column)
+        if config.stage == 1:
+            return read_texts(file, options.text_column)
+        return read_tasks(file) if config.stage == 2 else read_preferences(file)
 
     texts = read(options.input)
     held_out = read(options.held_out_file) if options.held_out_file else None
-    output, given = Path(options.output), _given(options)
-    from smotext_ray.training.config import TrainConfig
     from smotext_ray.training.distributed import torchrun_group, train_on_ray
-    from smotext_ray.training.points import read_pairs
+    from smotext_ray.training.state import branch_off
     from smotext_ray.training.train import train
 
-    config = TrainConfig(**given)
+    if options.from_state:
+        branch_off(Path(options.from_state), output)
+
     more: dict[str, Any] = {
         "held_out": held_out,
-        "pairs": read_pairs(options.points) if options.points else None,
         "compile_llm": options.compile,
         "cache": Path(options.cache) if options.cache else None,
     }
@@ -63,7 +67,8 @@ def train_bridge(options: argparse.Namespace) -> int:
         with torchrun_group() as first:
             train(texts, config, output, **more)
     if first:
-        say(f"The best bridge by held-out loss is in {output}; use it with bridge.path={output}")
+        best = "cosine" if config.stage == 3 else "loss"
+        say(f"The best bridge by held-out {best} is in {output}; use it with bridge.path={output}")
     return 0
 
 
@@ -74,10 +79,9 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
     given: dict[str, Any] = {}
     if options.from_state:
-        from smotext_ray.training.state import branch_off, settings_of
+        from smotext_ray.training.state import settings_of
 
         given = settings_of(Path(options.from_state))
-        branch_off(Path(options.from_state), Path(options.output))
     if options.start_from:
         given |= sizes_of(bridge_directory(options.start_from))
     names = [count.replace("-", "_") for count, _ in COUNTS]
@@ -113,12 +117,7 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     add(
         "--held-out-file",
         metavar="FILE",
-        help="texts for the held-out loss (default: part of --input, or of --points)",
-    )
-    add(
-        "--points",
-        metavar="FILE",
-        help="more texts to train on, with their own embeddings: from smotext bridge points",
+        help="texts for the held-out loss (default: part of --input)",
     )
     add_models(command)
     add("--pooling", choices=get_args(Pooling), help="default: mean")
@@ -127,7 +126,8 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         "--stage",
         type=int,
         choices=get_args(TrainingStage),
-        help="1: repeat the text; 2: answer questions about it (default 1)",
+        help="1: repeat the text; 2: answer questions about it; 3: prefer texts near a point "
+        "(default 1)",
     )
     add("--from", dest="start_from", metavar="BRIDGE", help="start from a bridge, or 'default'")
     add(

@@ -18,7 +18,7 @@ OtherVariant = Literal["borderline", "adasyn", "kmeans", "svm"]  # of SMOTE
 Variant = Literal["smote", OtherVariant]
 LabelSets = Literal["ranking", "union", "intersection"]  # whose labels a point gets
 OnLostLabel = Literal["drop", "reject"]  # what to do with a text that lost a label
-TrainingStage = Literal[1, 2]
+TrainingStage = Literal[1, 2, 3]
 Relation = Literal["add_or_remove", "replace"]  # how neighboring corpora differ
 
 Decided = Literal["accepted", "rejected"]  # the gate's decision on a sample

@@ -32,6 +32,7 @@ from smotext_ray.training.data import micro_batches, split_held_out, step_stream
 from smotext_ray.training.embeddings import GivenEmbeddings
 from smotext_ray.training.frozen import FrozenModels
 from smotext_ray.training.generation import generate
+from smotext_ray.training.held_out import greedy_cosine
 from smotext_ray.training.lengths import count_tokens
 from smotext_ray.training.objectives import Paraphrase
 from smotext_ray.training.state import State, save_bridge
@@ -143,11 +144,11 @@ def adapt(
     number = min(HELD_OUT, len(texts) // 4)
     held_out, training = split_held_out(len(texts), number, config.seed)
 
-    def greedy_cosine() -> float:
-        return faithfulness(frozen, bridge, embeddings[held_out], encoder, max_tokens)
+    def cosine_now() -> float:
+        return greedy_cosine(frozen, bridge, embeddings[held_out], encoder, max_tokens)
 
     began = time.monotonic()
-    before = greedy_cosine()
+    before = cosine_now()
     of_check = time.monotonic() - began
     log(f"held-out greedy cosine {before:.3f}")
     replayed = _replay(frozen, minutes) or _written(frozen, bridge, max_tokens, clock)
@@ -179,7 +180,7 @@ def adapt(
             continue
         checked = int(over * checks)
         with average.in_place():
-            cosine = greedy_cosine()
+            cosine = cosine_now()
             if cosine >= max(before, after):
                 save_bridge(output, bridge, frozen.adapter)
         after = max(after, cosine)
@@ -198,14 +199,6 @@ def rate_at(share: float) -> float:
     in_decay = share >= 1 - DECAY
     decay = (round(1000 * (1 - DECAY)), round(1000 * DECAY)) if in_decay else ()
     return rate_fraction(round(1000 * share), round(1000 * WARM_UP), decay)
-
-
-def faithfulness(
-    frozen: FrozenModels, bridge: Bridge, points: np.ndarray, encoder: Any, max_tokens: int
-) -> float:
-    """Mean cosine of the greedily decoded texts' embeddings to their points."""
-    decoded = generate(frozen, bridge, points, max_tokens)
-    return float((unit(encoder.encode(decoded)) * unit(points)).sum(1).mean())
 
 
 def _whole(texts: Sequence[str], frozen: FrozenModels) -> np.ndarray:

@@ -6,6 +6,8 @@ and at any time approximates the result of decaying the rate.
 
 from __future__ import annotations
 
+import copy
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -49,6 +51,20 @@ class Average:
         """Continue an average of the same parameters."""
         for name, own in self.weights.items():
             own.copy_(weights[name])
+
+    def copy(self) -> Average:
+        """The average as it is now, of the same parameters; it is no longer updated with this."""
+        found = copy.copy(self)
+        found.weights = {name: weight.clone() for name, weight in self.weights.items()}
+        return found
+
+    def sha256(self) -> str:
+        """Digest of the averaged weights."""
+        parts = hashlib.sha256()
+        for name in sorted(self.weights):
+            parts.update(name.encode())
+            parts.update(self.weights[name].cpu().numpy().tobytes())
+        return parts.hexdigest()
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

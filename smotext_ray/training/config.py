@@ -22,7 +22,7 @@ class TrainConfig:
     soft_tokens: int = 8
     projector_hidden_size: int = 1024
     template: str = SOFT_PLACEHOLDER
-    stage: TrainingStage = 1  # 1: paraphrase pretraining; 2: context-aware tuning
+    stage: TrainingStage = 1  # 1: paraphrase pretraining; 2: context-aware tuning; 3: preferences
     lora_rank: int = 0  # of the LLM's LoRA layers; 0: none, only the projector is trained
     scale_of_table: float = 3.0  # output scale starts at this many std of the LLM's embeddings
     max_text_tokens: int = 160  # longer texts are left out: truncated ones teach no end
@@ -45,7 +45,9 @@ class TrainConfig:
             ("steps", "tokens_per_step", "batch_tokens", "eval_every", "max_text_tokens"), 1
         )
         if self.stage not in get_args(TrainingStage):
-            raise UserError(f"stage is {self.stage}; xRAG's stages are 1 and 2.")
+            raise UserError(f"stage is {self.stage}; the stages are 1, 2 and 3.")
+        if self.stage == 3 and self.start_from is None:
+            raise UserError("Stage 3 improves a trained bridge; name it with --from (start_from).")
         zeros = ("lora_rank", "warmup_steps", "save_minutes", "decay_length")
         for name, lowest in (least | {"held_out": 2} | dict.fromkeys(zeros, 0)).items():
             if getattr(self, name) < lowest:

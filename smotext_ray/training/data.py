@@ -27,6 +27,21 @@ class Task(NamedTuple):
     answer: str
 
 
+class Preference(NamedTuple):
+    """A training example of stage 3: two texts decoded from the same point.
+
+    Attributes
+    ----------
+    chosen, rejected : str
+        The text whose embedding is close to the point, and one whose embedding is not.
+    point : ndarray of shape (encoder_dim,), float32
+    """
+
+    chosen: str
+    rejected: str
+    point: np.ndarray
+
+
 def split_held_out(n: int, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Hold out random rows, which depend only on the number of texts and the seed.
 

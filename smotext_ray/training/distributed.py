@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +23,8 @@ from smotext_ray.cluster.session import Cluster, connect
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.training.config import TrainConfig
-from smotext_ray.training.data import Task, split_held_out
-from smotext_ray.training.points import Pairs
-from smotext_ray.training.train import run_steps
+from smotext_ray.training.data import split_held_out
+from smotext_ray.training.train import Examples, run_steps
 
 if TYPE_CHECKING:
     from ray.train import ScalingConfig
@@ -74,14 +73,13 @@ def _end_with_parent() -> None:
 
 
 def train_on_ray(
-    texts: Sequence[str] | Sequence[Task],
+    texts: Examples,
     config: TrainConfig,
     output: Path,
     workers: int,
     use_gpu: bool | None = None,
     *,
-    held_out: Sequence[str] | Sequence[Task] | None = None,
-    pairs: Pairs | None = None,
+    held_out: Examples | None = None,
     cpus_per_worker: int = 1,
     max_failures: int = 3,
     compile_llm: bool = False,
@@ -92,7 +90,7 @@ def train_on_ray(
 
     Parameters
     ----------
-    texts : sequence of str, or of Task in stage 2
+    texts : sequence of str, in stage 2 of Task, in stage 3 of Preference
     config : TrainConfig
         A training can be resumed with a different number of workers, or without Ray.
     output : Path
@@ -107,7 +105,7 @@ def train_on_ray(
     max_failures : int, default=3
         How often to resume from the last checkpoint after a worker dies. Machines preempted with
         notice do not count.
-    held_out, pairs, compile_llm, cache, log
+    held_out, compile_llm, cache, log
         As for ``train``; ``cache`` must be shared too.
 
     Returns
@@ -132,7 +130,7 @@ def train_on_ray(
     output.mkdir(parents=True, exist_ok=True)
     with _marked(output) as marker, _lines_to(log) as lines:
         job = {
-            "texts": ray.put((list(texts), held_out and list(held_out), pairs)),
+            "texts": ray.put((list(texts), held_out and list(held_out))),
             "config": config,
             "output": output,
             "marker": marker,
@@ -199,13 +197,12 @@ def _work(job: dict[str, Any]) -> None:
     import ray
 
     _require_marker(job["output"], job["marker"])
-    texts, held_out, pairs = ray.get(job["texts"])
+    texts, held_out = ray.get(job["texts"])
     run_steps(
         texts,
         job["config"],
         job["output"],
         held_out=held_out,
-        pairs=pairs,
         log=job["lines"].add.remote,
         **job["options"],
     )

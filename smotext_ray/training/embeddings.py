@@ -53,9 +53,6 @@ class Embeddings:
         self._fresh: dict[int, np.ndarray] = {}  # computed but not yet on disk
         self._look()
 
-    def __len__(self) -> int:
-        return len(self._texts)
-
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Embeddings of rows; missing ones are computed.
 
@@ -130,41 +127,26 @@ class Embeddings:
 
 
 class GivenEmbeddings:
-    """Precomputed embeddings, following those of other texts, if any.
+    """Embeddings known from the start.
 
     Parameters
     ----------
-    vectors : ndarray of shape (m, dim), float32
-        Embeddings of the last rows.
-    first : Embeddings, optional
-        Embeddings of the rows before them.
+    vectors : ndarray of shape (n, dim), float32
     """
 
-    def __init__(self, vectors: np.ndarray, first: Embeddings | None = None) -> None:
-        self._vectors, self._first = vectors, first
-        self._start = 0 if first is None else len(first)
-
-    def __len__(self) -> int:
-        return self._start + len(self._vectors)
+    def __init__(self, vectors: np.ndarray) -> None:
+        self._vectors = vectors
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Embeddings of rows; shape (n, dim), float32."""
-        found = np.empty((len(rows), self._vectors.shape[1]), np.float32)
-        is_given = rows >= self._start
-        found[is_given] = self._vectors[rows[is_given] - self._start]
-        if self._first is not None:
-            found[~is_given] = self._first[rows[~is_given]]
+        """Embeddings of rows; shape (rows, dim), float32."""
+        found: np.ndarray = self._vectors[rows]
         return found
 
     def prepare(self, rows: np.ndarray) -> None:
-        """Compute embeddings of the other texts; see `Embeddings.prepare`."""
-        if self._first is not None:
-            self._first.prepare(rows[rows < self._start])
+        """Nothing to compute; see `Embeddings.prepare`."""
 
     def flush(self) -> None:
-        """Write embeddings of the other texts; see `Embeddings.flush`."""
-        if self._first is not None:
-            self._first.flush()
+        """Nothing to write; see `Embeddings.flush`."""
 
 
 def _key(texts: Sequence[str], frozen: FrozenModels) -> str:

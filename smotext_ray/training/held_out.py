@@ -1,14 +1,18 @@
-"""The held-out loss: the LLM's loss on texts that are not trained on."""
+"""Held-out texts, which are not trained on: the LLM's loss, and how close greedy texts are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from smotext_ray.models.bridge import Bridge
+from smotext_ray.plan.vectors import unit
 from smotext_ray.training.data import cut, padded
+from smotext_ray.training.frozen import FrozenModels
+from smotext_ray.training.generation import generate
 from smotext_ray.training.objectives import Paraphrase, Tuning
 from smotext_ray.training.workers import Workers
 
@@ -90,3 +94,34 @@ def held_out_loss(
             if count:
                 found[f"held_out_{MATCHED}_{name}"] = float(nats / count)
     return found
+
+
+def greedy_cosine(
+    frozen: FrozenModels,
+    bridge: Bridge,
+    points: np.ndarray,
+    encoder: Any,
+    max_tokens: int,
+    workers: Workers | None = None,
+) -> float:
+    """Mean cosine of the greedily decoded texts' embeddings to their points.
+
+    Parameters
+    ----------
+    frozen : FrozenModels
+    bridge : Bridge
+    points : ndarray of shape (n, encoder_dim), float32
+    encoder : Encoder
+    max_tokens : int
+        Longer texts are truncated.
+    workers : Workers, optional
+        Each decodes its share, and all get the same result. Default: only this process.
+    """
+    workers = workers or Workers()
+    mine = points[workers.rank :: workers.count]
+    total = torch.zeros(1, dtype=torch.float64, device=bridge.output_scale.device)
+    if len(mine):
+        decoded = unit(encoder.encode(generate(frozen, bridge, mine, max_tokens)))
+        total += float((decoded * unit(mine)).sum())
+    workers.add_up(total)
+    return float(total) / len(points)

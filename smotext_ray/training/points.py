@@ -1,16 +1,15 @@
-"""Points between texts as training data: pairs of an embedding and a text close to it.
+"""Points between texts as training data for stage 3: two texts decoded from each of them.
 
 A bridge is trained at embeddings of texts, but a run decodes points between them. Of several texts
-that the bridge writes at such a point, the one nearest to it is better than a single one, so the
-bridge is trained to write it directly (best-of-n distillation; Stiennon et al., 2020,
-arXiv:2009.01325, call the choice best-of-n).
+that the bridge writes at such a point, the nearest to it is the chosen one and the farthest the
+rejected one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,25 +20,14 @@ from smotext_ray.plan.interpolation import interpolate
 from smotext_ray.plan.neighbors import same_class_neighbors
 from smotext_ray.plan.vectors import unit
 from smotext_ray.tables import fixed_size_list, matrix
+from smotext_ray.training.data import Preference
 from smotext_ray.utils.files import whole_file
 from smotext_ray.utils.plain_types import check_plain_types
 
 NEIGHBORS = 5
 POINTS_AT_ONCE = 128  # two minutes on a CPU core, between two lines of progress
-COLUMNS = ("text", "embedding")
-
-
-class Pairs(NamedTuple):
-    """Texts with the embeddings from which they should be decoded.
-
-    Attributes
-    ----------
-    texts : list of str, length n
-    embeddings : ndarray of shape (n, dim), float32
-    """
-
-    texts: list[str]
-    embeddings: np.ndarray
+LEAST_GAP = 0.05  # between the cosines of the two texts: otherwise neither is better
+COLUMNS = ("text", "rejected", "embedding")
 
 
 def neighbor_pairs(
@@ -79,7 +67,7 @@ def make_points(
     seed: int,
     log: Callable[[str], Any] = print,
 ) -> Iterator[pa.Table]:
-    """Decode one point between each text and a neighbor, and keep the text nearest to it.
+    """Decode one point between each text and a neighbor: the nearest and the farthest text.
 
     Parameters
     ----------
@@ -88,7 +76,7 @@ def make_points(
     encoder : Encoder
         The bridge's encoder; its embeddings have unit length.
     decoder : Decoder
-        Its number of candidates is the n of best-of-n. As in a run, its texts have at least
+        Decodes several candidates per point. As in a run, its texts have at least
         ``decoder.min_length`` of the length that the two texts suggest.
     seed : int
     log : callable
@@ -97,8 +85,9 @@ def make_points(
     Yields
     ------
     pyarrow.Table
-        ``text``, ``embedding`` (the point) and ``cosine`` of the two. Points whose texts
-        are all empty or truncated are left out.
+        ``text``, the nearest, ``rejected``, the farthest, ``embedding`` (the point), and the
+        cosines of the two to it. Empty and truncated texts are not considered, and points where
+        the cosines differ by less than `LEAST_GAP` are left out.
 
     Raises
     ------
@@ -118,13 +107,15 @@ def make_points(
     for start in range(0, len(points), POINTS_AT_ONCE):
         end = min(start + POINTS_AT_ONCE, len(points))
         some = points[start:end]
-        table = _nearest(some, decoder.decode(some, range(start, end), lengths[start:end]), encoder)
+        table = _extremes(
+            some, decoder.decode(some, range(start, end), lengths[start:end]), encoder
+        )
         kept += len(table)
         log(f"{end} of {len(points)} points decoded, {kept} kept")
         yield table
 
 
-def _nearest(points: np.ndarray, decoded: Sequence[Any], encoder: Any) -> pa.Table:
+def _extremes(points: np.ndarray, decoded: Sequence[Any], encoder: Any) -> pa.Table:
     whole = [
         (row, text.strip())
         for row, made in enumerate(decoded)
@@ -135,14 +126,18 @@ def _nearest(points: np.ndarray, decoded: Sequence[Any], encoder: Any) -> pa.Tab
     written = [text for _, text in whole]
     y = unit(encoder.encode(written)) if written else points[:0]
     cosines = (y * points[owners]).sum(1)
-    # By point, nearest first; the first text of each point is kept.
-    order = np.lexsort((-cosines, owners))
-    _, first = np.unique(owners[order], return_index=True)
-    best = order[first]
+    # By point, farthest first.
+    order = np.lexsort((cosines, owners))
+    _, first, count = np.unique(owners[order], return_index=True, return_counts=True)
+    far, near = order[first], order[first + count - 1]
+    clear = cosines[near] - cosines[far] >= LEAST_GAP
+    far, near = far[clear], near[clear]
     columns = {
-        "text": pa.array([written[i] for i in best], pa.string()),
-        "embedding": fixed_size_list(points[owners[best]]),
-        "cosine": pa.array(cosines[best], pa.float32()),
+        "text": pa.array([written[i] for i in near], pa.string()),
+        "rejected": pa.array([written[i] for i in far], pa.string()),
+        "embedding": fixed_size_list(points[owners[near]]),
+        "cosine": pa.array(cosines[near], pa.float32()),
+        "rejected_cosine": pa.array(cosines[far], pa.float32()),
     }
     return pa.table(columns)
 
@@ -161,38 +156,40 @@ def write_points(tables: Iterator[pa.Table], file: Path) -> int:
     return rows
 
 
-def read_pairs(path: str) -> Pairs:
-    """Read pairs from a parquet file with the columns ``text`` and ``embedding``.
+def read_preferences(path: str) -> list[Preference]:
+    """Read preferences for stage 3 from a parquet file of `write_points`.
 
     Parameters
     ----------
     path : str
+        With the columns ``text``, ``rejected`` and ``embedding``.
 
     Raises
     ------
     UserError
-        If the file cannot be read, has other columns or no rows, or a row is not a valid pair.
+        If the file cannot be read, has other columns or no rows, or a row is not valid.
     """
     try:
         with pq.ParquetFile(path) as file:
             check_plain_types(file.schema_arrow, path)
             if missing := [name for name in COLUMNS if name not in file.schema_arrow.names]:
                 raise UserError(
-                    f"{path} has no column {missing[0]!r}; create such a file with: smotext bridge "
-                    "points"
+                    f"{path} has no column {missing[0]!r}; stage 3 needs a file created with: "
+                    "smotext bridge points"
                 )
             table = file.read(columns=list(COLUMNS))
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path} cannot be read as parquet; name a parquet file.") from error
-    texts = table["text"].to_pylist()
     try:
-        embeddings = matrix(table["embedding"])
+        points = matrix(table["embedding"])
     except (ValueError, TypeError, AttributeError, pa.ArrowException):
-        embeddings = np.empty((0, 0), np.float32)
-    fits = len(embeddings) == len(texts) and bool(np.isfinite(embeddings).all())
-    if not texts or not fits or not all(isinstance(text, str) and text.strip() for text in texts):
+        points = np.empty((0, 0), np.float32)
+    rows = list(zip(table["text"].to_pylist(), table["rejected"].to_pylist(), strict=True))
+    fits = len(points) == len(rows) and bool(np.isfinite(points).all())
+    texts = [text for row in rows for text in row]
+    if not rows or not fits or not all(isinstance(text, str) and text.strip() for text in texts):
         raise UserError(
-            f"{path} needs rows with a text and an embedding each, all embeddings of one length "
+            f"{path} needs rows with two texts and an embedding each, all embeddings of one length "
             "and of finite numbers; create it again with: smotext bridge points"
         )
-    return Pairs(texts, embeddings)
+    return [Preference(*row, point) for row, point in zip(rows, points, strict=True)]

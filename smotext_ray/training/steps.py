@@ -15,10 +15,13 @@ from smotext_ray.training.config import TrainConfig
 from smotext_ray.training.data import padded
 from smotext_ray.training.embeddings import Embeddings, GivenEmbeddings
 from smotext_ray.training.objectives import Paraphrase, Tuning
+from smotext_ray.training.preferences import PreferenceLoss
 from smotext_ray.training.workers import Workers
 
 if TYPE_CHECKING:
     from smotext_ray.training.state import State
+
+Objective = Paraphrase | Tuning | PreferenceLoss
 
 # A second moment over about 50 steps: a training has few steps with many tokens each, and the
 # gradient's magnitude changes within the first few hundred.
@@ -34,7 +37,7 @@ def take_step(
     state: State,
     batches: Sequence[np.ndarray],
     fraction: float,
-    objective: Paraphrase | Tuning,
+    objective: Objective,
     bridge: Bridge,
     embeddings: Embeddings | GivenEmbeddings,
     workers: Workers,
@@ -48,7 +51,7 @@ def take_step(
         The step's rows of the objective, from `micro_batches`.
     fraction : float
         The learning rates, as a fraction of their peaks.
-    objective : Paraphrase or Tuning
+    objective : Paraphrase, Tuning or PreferenceLoss
     bridge : Bridge
         The bridge that ``state`` trains.
     embeddings : Embeddings or GivenEmbeddings
@@ -69,15 +72,17 @@ def take_step(
     embeddings.prepare(np.concatenate([np.empty(0, np.int64), *mine]))
     losses = (objective.loss(bridge, objective.batch(batch, embeddings[batch])) for batch in mine)
     limit = CLIP * state.typical_norm or float("inf")
-    loss, tokens, norm = gradient_step(state.optimizer, losses, workers, limit)
+    loss, norm = gradient_step(state.optimizer, losses, workers, limit)
     state.typical_norm = _running_mean(state.typical_norm, min(norm, limit))
     state.average.update(state.step - (state.decay[0] if state.decay else 0))
     state.step += 1
+    rows = np.concatenate(batches)
+    tokens = int(objective.tokens[rows].sum())
     return {
         "loss": loss,
         "gradient_norm": norm,
         "tokens": tokens,
-        "padding": 1 - positions[np.concatenate(batches)].sum() / sum(costs),
+        "padding": 1 - positions[rows].sum() / sum(costs),
         "tokens_per_second": tokens / (time.monotonic() - started),
     }
 
@@ -87,15 +92,15 @@ def gradient_step(
     batches: Iterable[torch.Tensor],
     workers: Workers,
     limit: float = float("inf"),
-) -> tuple[float, int, float]:
+) -> tuple[float, float]:
     """Take one optimizer step on this process's batches, together with all workers.
 
     Parameters
     ----------
     optimizer : Optimizer
     batches : iterable of Tensors of shape (tokens,)
-        The loss of each token; each batch is computed after the previous backward pass. Empty if
-        there are fewer batches than workers.
+        The loss of each token, or of each preference; each batch is computed after the previous
+        backward pass. Empty if there are fewer batches than workers.
     workers : Workers
     limit : float
         The gradient is clipped to this norm.
@@ -103,16 +108,14 @@ def gradient_step(
     Returns
     -------
     loss : float
-        Nats per token, over all workers.
-    tokens : int
-        Number of tokens, over all workers.
+        Mean, over all workers.
     norm : float
         Norm of the gradient before clipping.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for weight in weights:
         weight.grad = torch.zeros_like(weight)
-    seen = torch.zeros(2, device=weights[0].device)  # nats and tokens
+    seen = torch.zeros(2, device=weights[0].device)  # sum and number of losses
     for loss in batches:
         loss.sum().backward()
         seen += torch.stack([loss.detach().sum(), seen.new_tensor(len(loss))])
@@ -122,12 +125,12 @@ def gradient_step(
     # overlap communication with.
     gradients = [weight.grad for weight in weights]
     workers.add_up(seen, *gradients)
-    nats, tokens = seen.tolist()
+    total, count = seen.tolist()
     for gradient in gradients:
-        gradient /= tokens
+        gradient /= count
     norm = torch.nn.utils.clip_grad_norm_(weights, limit)
     optimizer.step()
-    return nats / tokens, int(tokens), float(norm)
+    return total / count, float(norm)
 
 
 def new_optimizer(learned: nn.ModuleDict, config: TrainConfig) -> torch.optim.Optimizer:

@@ -1,9 +1,9 @@
-"""Train a bridge: both stages of xRAG in one plain torch loop.
+"""Train a bridge: both stages of xRAG, and one of preferences, in one plain torch loop.
 
 The LLM reads the soft tokens of a text's embedding and must generate the text, or answer questions
 about it. The projector is trained and, optionally, LoRA layers on the LLM (Cheng et al., 2024,
-arXiv:2405.13792; the stages are in ``smotext_ray.training.objectives``). A single step and the
-learning rates are in ``smotext_ray.training.steps``.
+arXiv:2405.13792; the stages are in ``smotext_ray.training.objectives`` and ``preferences``). A
+single step and the learning rates are in ``smotext_ray.training.steps``.
 
 It runs in one process, or in each process of a torch process group started by torchrun or
 ``smotext_ray.training.distributed``. A killed run resumes from its last checkpoint as if nothing
@@ -26,6 +26,7 @@ from smotext_ray.models.bridge import Bridge
 from smotext_ray.training.average import Average
 from smotext_ray.training.config import TrainConfig
 from smotext_ray.training.data import (
+    Preference,
     Task,
     hash_texts,
     micro_batches,
@@ -35,9 +36,16 @@ from smotext_ray.training.data import (
 )
 from smotext_ray.training.embeddings import Embeddings, GivenEmbeddings
 from smotext_ray.training.frozen import FrozenModels
-from smotext_ray.training.held_out import KINDS, MATCHED, SHUFFLED, held_out_loss, length_classes
+from smotext_ray.training.held_out import (
+    KINDS,
+    MATCHED,
+    SHUFFLED,
+    greedy_cosine,
+    held_out_loss,
+    length_classes,
+)
 from smotext_ray.training.objectives import Paraphrase, Tuning
-from smotext_ray.training.points import Pairs
+from smotext_ray.training.preferences import PreferenceLoss
 from smotext_ray.training.state import (
     State,
     alone_in,
@@ -46,19 +54,19 @@ from smotext_ray.training.state import (
     keep_metrics,
     save_bridge,
 )
-from smotext_ray.training.steps import new_optimizer, rate_fraction, take_step
+from smotext_ray.training.steps import Objective, new_optimizer, rate_fraction, take_step
 from smotext_ray.training.workers import Workers
 
-NONE_LOSS = "held_out_none"
+Examples = Sequence[str] | Sequence[Task] | Sequence[Preference]
+NONE_LOSS, COSINE = "held_out_none", "held_out_cosine"
 
 
 def train(
-    texts: Sequence[str] | Sequence[Task],
+    texts: Examples,
     config: TrainConfig,
     output: Path,
     *,
-    held_out: Sequence[str] | Sequence[Task] | None = None,
-    pairs: Pairs | None = None,
+    held_out: Examples | None = None,
     compile_llm: bool = False,
     cache: Path | None = None,
     log: Callable[[str], Any] = print,
@@ -67,20 +75,17 @@ def train(
 
     Parameters
     ----------
-    texts : sequence of str, or of Task in stage 2
+    texts : sequence of str, in stage 2 of Task, in stage 3 of Preference
         Different texts, or a different order, make it a different training.
     config : TrainConfig
     output : Path
-        Directory. It holds the bridge (averaged weights) with the lowest held-out loss so far;
-        ``training_state.pt`` with the last step, from which training resumes; and ``metrics.jsonl``
-        with one line per step.
+        Directory. It holds the bridge (averaged weights) with the lowest held-out loss so far, in
+        stage 3 with the highest cosine of greedy texts to held-out points;
+        ``training_state.pt`` with the last step, from which training resumes; and
+        ``metrics.jsonl`` with one line per step.
     held_out : sequence, optional
-        Texts or tasks for the held-out loss; ``config.held_out`` of them are used, balanced over
+        Texts, tasks or preferences to judge by; ``config.held_out`` of them are used, balanced over
         lengths. Default: that many of ``texts`` are held out.
-    pairs : Pairs, optional
-        Additional texts to train on, each with its own embedding; only in stage 1. A tenth of them,
-        at most ``config.held_out``, is held out instead of texts: the loss on texts rises while the
-        bridge learns from points.
     compile_llm : bool, default=False
         Use ``torch.compile`` for the LLM: takes minutes to start, then steps are faster.
     cache : Path, optional
@@ -105,7 +110,6 @@ def train(
         config,
         output,
         held_out=held_out,
-        pairs=pairs,
         compile_llm=compile_llm,
         cache=cache,
         log=log,
@@ -114,12 +118,11 @@ def train(
 
 
 def run_steps(
-    texts: Sequence[str] | Sequence[Task],
+    texts: Examples,
     config: TrainConfig,
     output: Path,
     *,
-    held_out: Sequence[str] | Sequence[Task] | None = None,
-    pairs: Pairs | None = None,
+    held_out: Examples | None = None,
     compile_llm: bool = False,
     cache: Path | None = None,
     log: Callable[[str], Any] = print,
@@ -131,19 +134,18 @@ def run_steps(
     """
     workers = Workers()
     log = log if workers.is_first else _say_nothing
-    if pairs is None:
-        rows, everything = _split(texts, held_out, config)
-    else:
-        rows, everything = _split_with_pairs(texts, held_out, pairs, config)
+    rows, everything = _split(texts, held_out, config)
     frozen = FrozenModels(config, compile_llm)
     bridge = frozen.new_bridge(config)
     output.mkdir(parents=True, exist_ok=True)
     cache = cache or output
-    objective = _objective(everything, frozen, cache)
-    held_out_rows, training = _whole(objective, *rows, config, held_out is not None, log)
     learned = nn.ModuleDict({"bridge": bridge, "adapter": frozen.adapter})
     optimizer, average = new_optimizer(learned, config), Average(learned)
-    this = identity(config, bridge, _hash(everything, pairs))
+    this = identity(config, bridge, _hash(everything))
+    if config.stage == 3:
+        this["models"]["start_sha256"] = average.sha256()
+    objective = _objective(everything, frozen, average.copy(), cache)
+    held_out_rows, training = _whole(objective, *rows, config, held_out is not None, log)
     state = State(this, learned, average, optimizer, min(config.warmup_steps, config.steps // 10))
 
     with alone_in(output, workers):
@@ -155,7 +157,7 @@ def run_steps(
             return
         if workers.is_first:
             keep_metrics(output, state.step)
-        embeddings = _embeddings(objective, frozen, cache, pairs)
+        embeddings = _embeddings(objective, everything, frozen, cache)
         stream = step_stream(
             objective.tokens[training],
             objective.positions[training],
@@ -163,6 +165,13 @@ def run_steps(
             config.seed,
             state.step,
         )
+
+        def judged() -> dict[str, float]:
+            given = embeddings[held_out_rows]
+            return _judged(state, bridge, frozen, objective, held_out_rows, given, workers, output)
+
+        if config.stage == 3 and not state.step:
+            log(f"before training: {COSINE} {judged()[COSINE]:.4g}")
         saved = time.monotonic()
         for step in range(state.step, last):
             done = step + 1
@@ -172,20 +181,10 @@ def run_steps(
             hands = [training[hand] for hand in next(stream)]
             batches = micro_batches(hands, objective.positions, config.batch_tokens, workers.count)
             metrics = {"step": done, "lr": config.learning_rate * fraction}
-            metrics |= take_step(state, batches, fraction, objective, bridge, embeddings, workers)
+            taken = take_step(state, batches, fraction, objective, bridge, embeddings, workers)
+            metrics |= taken
             if done % config.eval_every == 0 or done in (constant, last):
-                # The loss without an embedding never changes, so it is measured once.
-                kinds = (MATCHED, SHUFFLED) if state.held_out_none else KINDS
-                some = embeddings[held_out_rows]
-                with average.in_place():
-                    found = held_out_loss(
-                        bridge, objective, held_out_rows, some, config.batch_tokens, workers, kinds
-                    )
-                    if workers.is_first and found["held_out_matched"] < state.best:
-                        save_bridge(output, bridge, frozen.adapter)
-                state.best = min(state.best, found["held_out_matched"])
-                state.held_out_none = state.held_out_none or {NONE_LOSS: found[NONE_LOSS]}
-                metrics |= state.held_out_none | found
+                metrics |= judged()
             if workers.is_first:
                 append_metrics(output, metrics)
             late = time.monotonic() - saved >= 60 * config.save_minutes
@@ -196,7 +195,7 @@ def run_steps(
                 if workers.is_first:
                     state.save(output)
                 saved = time.monotonic()
-            if done % 10 == 0 or "held_out_matched" in metrics:
+            if done % 10 == 0 or len(metrics) > len(taken):
                 log(" ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
         workers.wait()  # until the first process has written everything
 
@@ -211,24 +210,8 @@ def _split(
     return (np.arange(len(texts), len(everything)), np.arange(len(texts))), everything
 
 
-def _split_with_pairs(
-    texts: Sequence[Any], held_out: Sequence[Any] | None, pairs: Pairs, config: TrainConfig
-) -> tuple[tuple[np.ndarray, np.ndarray], list[Any]]:
-    """As `_split`, of all texts and then the pairs, of which some are held out."""
-    if config.stage == 2:
-        raise UserError("Texts with their own embeddings are for stage 1; leave them out.")
-    if held_out is not None:
-        raise UserError(
-            "Some of the texts with their own embeddings are held out; leave out the held-out file."
-        )
-    count = len(pairs.texts)
-    most = min(config.held_out, max(2, count // 10))
-    held, training = (len(texts) + rows for rows in split_held_out(count, most, config.seed))
-    return (held, np.concatenate([np.arange(len(texts)), training])), [*texts, *pairs.texts]
-
-
 def _whole(
-    objective: Paraphrase | Tuning,
+    objective: Objective,
     held_out: np.ndarray,
     training: np.ndarray,
     config: TrainConfig,
@@ -254,36 +237,75 @@ def _whole(
     return held_out, training
 
 
-def _objective(texts: Sequence[Any], frozen: FrozenModels, cache: Path) -> Paraphrase | Tuning:
+def _objective(
+    examples: Sequence[Any], frozen: FrozenModels, start: Average, cache: Path
+) -> Objective:
     if frozen.config.stage == 1:
-        return Paraphrase(frozen, texts, cache)
-    return Tuning(frozen, texts, cache)
+        return Paraphrase(frozen, examples, cache)
+    if frozen.config.stage == 2:
+        return Tuning(frozen, examples, cache)
+    return PreferenceLoss(frozen, examples, start, cache)
 
 
 def _embeddings(
-    objective: Paraphrase | Tuning, frozen: FrozenModels, cache: Path, pairs: Pairs | None
+    objective: Objective, examples: Sequence[Any], frozen: FrozenModels, cache: Path
 ) -> Embeddings | GivenEmbeddings:
-    if pairs is None:
+    if frozen.config.stage != 3:
         return Embeddings(objective.texts, frozen, cache)
-    if pairs.embeddings.shape[1] != frozen.encoder_dim:
+    points = np.stack([example.point for example in examples])
+    if points.shape[1] != frozen.encoder_dim:
         raise UserError(
-            f"The embeddings of the additional texts have {pairs.embeddings.shape[1]} numbers, "
-            f"but the encoder's have {frozen.encoder_dim}; create them with this encoder."
+            f"The points have {points.shape[1]} numbers, but the encoder's embeddings have "
+            f"{frozen.encoder_dim}; create points with this encoder."
         )
-    computed = objective.texts[: len(objective.texts) - len(pairs.texts)]
-    return GivenEmbeddings(pairs.embeddings, Embeddings(computed, frozen, cache))
+    return GivenEmbeddings(points)
 
 
-def _hash(texts: Sequence[Any], pairs: Pairs | None) -> str:
+def _judged(
+    state: State,
+    bridge: Bridge,
+    frozen: FrozenModels,
+    objective: Objective,
+    rows: np.ndarray,
+    embeddings: np.ndarray,
+    workers: Workers,
+    output: Path,
+) -> dict[str, float]:
+    """Held-out figures of the averaged weights, which are saved if they are the best so far."""
+    config = frozen.config
+    with state.average.in_place():
+        if isinstance(objective, PreferenceLoss):
+            cosine = greedy_cosine(
+                frozen, bridge, embeddings, frozen.encoder, config.max_text_tokens, workers
+            )
+            found, cost = {COSINE: cosine}, -cosine
+        else:
+            # The loss without an embedding never changes, so it is measured once.
+            kinds = (MATCHED, SHUFFLED) if state.held_out_none else KINDS
+            found = held_out_loss(
+                bridge, objective, rows, embeddings, config.batch_tokens, workers, kinds
+            )
+            cost = found["held_out_matched"]
+            state.held_out_none = state.held_out_none or {NONE_LOSS: found[NONE_LOSS]}
+        if workers.is_first and cost < state.best:
+            save_bridge(output, bridge, frozen.adapter)
+    state.best = min(state.best, cost)
+    return state.held_out_none | found
+
+
+def _hash(examples: Sequence[Any]) -> str:
     """Digest of everything that is trained on."""
-    found = hash_texts(_flat(texts))
-    if pairs is None:
+    found = hash_texts(_flat(examples))
+    if not isinstance(examples[0], Preference):
         return found
-    return f"{found} {hashlib.sha256(pairs.embeddings.tobytes()).hexdigest()}"
+    points = np.stack([example.point for example in examples])
+    return f"{found} {hashlib.sha256(points.tobytes()).hexdigest()}"
 
 
-def _flat(texts: Sequence[str] | Sequence[Task]) -> list[str]:
-    return [part for text in texts for part in ([text] if isinstance(text, str) else text)]
+def _flat(examples: Sequence[Any]) -> list[str]:
+    """All texts of the examples, in order."""
+    parts = ([example] if isinstance(example, str) else example for example in examples)
+    return [part for whole in parts for part in whole if isinstance(part, str)]
 
 
 def _say_nothing(line: str) -> None:
