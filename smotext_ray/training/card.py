@@ -25,6 +25,7 @@ from smotext_ray.utils.markdown import table
 TAGS = ["smotext-ray", "xrag", "embedding-to-text", "data-augmentation"]
 LOSS_ROWS = 6
 LOSSES = ("held_out_matched", "held_out_shuffled", "held_out_none")
+COSINE = "held_out_cosine"  # of stage 3, instead of losses
 # Fields of an Evaluation, and their names in the card.
 FIGURES = {
     "nll_matched": "loss with the text's own embedding",
@@ -140,7 +141,7 @@ def _is_number(value: Any) -> bool:
 
 
 def read_held_out(directory: Path) -> list[dict[str, float]]:
-    """Steps of a training with held-out losses; empty if it has no metrics."""
+    """Steps of a training with held-out losses or cosines; empty if it has no metrics."""
     file = directory / METRICS_FILE
     if not file.exists():
         return []
@@ -150,7 +151,7 @@ def read_held_out(directory: Path) -> list[dict[str, float]]:
             step = json.loads(line)
         except ValueError:
             continue  # a kill can leave the last line half-written
-        if all(name in step for name in ("step", *LOSSES)):
+        if "step" in step and (COSINE in step or all(name in step for name in LOSSES)):
             found.append(step)
     return found
 
@@ -275,18 +276,27 @@ def _usage(config: BridgeConfig) -> str:
 
 
 def _held_out_table(held_out: Sequence[Mapping[str, float]]) -> str:
-    best = min(range(len(held_out)), key=lambda i: held_out[i]["held_out_matched"])
+    names: tuple[str, ...]
+    titles: tuple[str, ...]
+    if COSINE in held_out[-1]:
+        names, titles = (COSINE,), ("cosine",)
+        best = max(range(len(held_out)), key=lambda i: held_out[i][COSINE])
+        what = "## Held-out cosine\n\nOf greedy texts to their points, held out from training"
+    else:
+        names, titles = LOSSES, ("own embedding", "another text's", "none")
+        best = min(range(len(held_out)), key=lambda i: held_out[i]["held_out_matched"])
+        what = (
+            "## Held-out loss\n\nNats per token of the LLM's target text, on texts held out from "
+            "training"
+        )
     last = len(held_out) - 1
     shown = {round(i * last / (LOSS_ROWS - 1)) for i in range(LOSS_ROWS)} | {best}
     rows = [
-        (int(held_out[i]["step"]), *(f"{held_out[i][loss]:.2f}" for loss in LOSSES))
+        (int(held_out[i]["step"]), *(f"{held_out[i][name]:.2f}" for name in names))
         for i in sorted(shown)
     ]
-    losses = table(("step", "own embedding", "another text's", "none"), rows)
-    return (
-        "## Held-out loss\n\nNats per token of the LLM's target text, on texts held out from "
-        f"training. The bridge is from step {int(held_out[best]['step'])}.\n\n{losses}"
-    )
+    figures = table(("step", *titles), rows)
+    return f"{what}. The bridge is from step {int(held_out[best]['step'])}.\n\n{figures}"
 
 
 def _evaluation_table(evaluations: Mapping[str, Evaluation]) -> str:

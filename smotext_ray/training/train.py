@@ -156,7 +156,7 @@ def run_steps(
         if state.step == last:
             return
         if workers.is_first:
-            keep_metrics(output, state.step)
+            keep_metrics(output, state.step or -1)  # before the first step: none
         embeddings = _embeddings(objective, everything, frozen, cache)
         stream = step_stream(
             objective.tokens[training],
@@ -170,8 +170,11 @@ def run_steps(
             given = embeddings[held_out_rows]
             return _judged(state, bridge, frozen, objective, held_out_rows, given, workers, output)
 
-        if config.stage == 3 and not state.step:
-            log(f"before training: {COSINE} {judged()[COSINE]:.4g}")
+        if config.stage == 3 and not state.step:  # the start stays unless training helps
+            metrics = {"step": 0} | judged()
+            if workers.is_first:
+                append_metrics(output, metrics)
+            log(f"before training: {COSINE} {metrics[COSINE]:.4g}")
         saved = time.monotonic()
         for step in range(state.step, last):
             done = step + 1

@@ -18,6 +18,7 @@ from smotext_ray.cli.main import main
 from smotext_ray.errors import UserError
 from smotext_ray.models.encoder import Encoder
 from smotext_ray.training.average import Average
+from smotext_ray.training.card import write_card
 from smotext_ray.training.data import Preference
 from smotext_ray.training.frozen import FrozenModels
 from smotext_ray.training.held_out import greedy_cosine
@@ -140,10 +141,9 @@ def test_the_bridge_with_the_closest_greedy_texts_stays(config3, preferences, tm
     lines: list[str] = []
     train(preferences, config3, tmp_path / "bridge", log=lines.append)
     cosines = curve(tmp_path / "bridge", "held_out_cosine")
-    assert lines[0].startswith("before training") and len(cosines) == 2
-    before = float(lines[0].split()[-1])
-    best = -last_state(tmp_path / "bridge")["best"]
-    assert best == pytest.approx(max(before, *cosines), abs=1e-4)
+    assert len(cosines) == 3 and metrics(tmp_path / "bridge")[0]["step"] == 0
+    assert lines[0] == f"before training: held_out_cosine {cosines[0]:.4g}"
+    assert max(cosines) == -last_state(tmp_path / "bridge")["best"]
     assert "held_out_matched" not in metrics(tmp_path / "bridge")[-1]
 
 
@@ -152,8 +152,10 @@ def test_a_bridge_that_gets_no_better_is_the_one_it_started_from(
 ):
     wrong = [Preference(one.rejected, one.chosen, one.point) for one in preferences]
     kept = train(wrong, replace(config3, learning_rate=0.1), tmp_path / "bridge", log=quiet)
-    best = -last_state(tmp_path / "bridge")["best"]
-    assert max(curve(tmp_path / "bridge", "held_out_cosine")) < best
+    start, *cosines = curve(tmp_path / "bridge", "held_out_cosine")
+    assert max(cosines) < start
+    card = write_card(tmp_path / "bridge").read_text()
+    assert "The bridge is from step 0." in card and f"| 20 | {cosines[-1]:.2f} |" in card
     for name, weight in trained[0].state_dict().items():
         torch.testing.assert_close(kept.state_dict()[name], weight)
 
