@@ -16,7 +16,7 @@ from typing import Any
 
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge_config import SOFT_PLACEHOLDER, BridgeConfig, read_bridge_config
-from smotext_ray.training.config import METRICS_FILE
+from smotext_ray.training.config import COSINE, METRICS_FILE
 from smotext_ray.training.evaluate import Evaluation, LengthBucket
 from smotext_ray.utils.files import whole_file
 from smotext_ray.utils.hub import CARD_FILE, is_hub_name, last_part, shown
@@ -25,7 +25,6 @@ from smotext_ray.utils.markdown import table
 TAGS = ["smotext-ray", "xrag", "embedding-to-text", "data-augmentation"]
 LOSS_ROWS = 6
 LOSSES = ("held_out_matched", "held_out_shuffled", "held_out_none")
-COSINE = "held_out_cosine"  # of stage 3, instead of losses
 # Fields of an Evaluation, and their names in the card.
 FIGURES = {
     "nll_matched": "loss with the text's own embedding",

@@ -61,3 +61,4 @@ class TrainConfig:
 
 
 METRICS_FILE = "metrics.jsonl"
+COSINE = "held_out_cosine"  # in its lines of stage 3, instead of held-out losses

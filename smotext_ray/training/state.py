@@ -67,7 +67,7 @@ class State:
     step : int, default=0
         Number of completed steps.
     best : float
-        Lowest held-out loss so far.
+        Lowest held-out loss so far; in stage 3 the highest cosine, negated.
     typical_norm : float, default=0.0
         Running mean of the gradient norm; 0 before the first step.
     held_out_none : dict

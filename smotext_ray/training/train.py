@@ -24,7 +24,7 @@ from torch import nn
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.training.average import Average
-from smotext_ray.training.config import TrainConfig
+from smotext_ray.training.config import COSINE, TrainConfig
 from smotext_ray.training.data import (
     Preference,
     Task,
@@ -58,7 +58,7 @@ from smotext_ray.training.steps import Objective, new_optimizer, rate_fraction, 
 from smotext_ray.training.workers import Workers
 
 Examples = Sequence[str] | Sequence[Task] | Sequence[Preference]
-NONE_LOSS, COSINE = "held_out_none", "held_out_cosine"
+NONE_LOSS = "held_out_none"
 
 
 def train(
@@ -144,7 +144,7 @@ def run_steps(
     this = identity(config, bridge, _hash(everything))
     if config.stage == 3:
         this["models"]["start_sha256"] = average.sha256()
-    objective = _objective(everything, frozen, average.copy(), cache)
+    objective = _objective(everything, frozen, average, cache)
     held_out_rows, training = _whole(objective, *rows, config, held_out is not None, log)
     state = State(this, learned, average, optimizer, min(config.warmup_steps, config.steps // 10))
 
@@ -184,9 +184,9 @@ def run_steps(
             hands = [training[hand] for hand in next(stream)]
             batches = micro_batches(hands, objective.positions, config.batch_tokens, workers.count)
             metrics = {"step": done, "lr": config.learning_rate * fraction}
-            taken = take_step(state, batches, fraction, objective, bridge, embeddings, workers)
-            metrics |= taken
-            if done % config.eval_every == 0 or done in (constant, last):
+            metrics |= take_step(state, batches, fraction, objective, bridge, embeddings, workers)
+            judges = done % config.eval_every == 0 or done in (constant, last)
+            if judges:
                 metrics |= judged()
             if workers.is_first:
                 append_metrics(output, metrics)
@@ -198,7 +198,7 @@ def run_steps(
                 if workers.is_first:
                     state.save(output)
                 saved = time.monotonic()
-            if done % 10 == 0 or len(metrics) > len(taken):
+            if done % 10 == 0 or judges:
                 log(" ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
         workers.wait()  # until the first process has written everything
 
@@ -247,7 +247,7 @@ def _objective(
         return Paraphrase(frozen, examples, cache)
     if frozen.config.stage == 2:
         return Tuning(frozen, examples, cache)
-    return PreferenceLoss(frozen, examples, start, cache)
+    return PreferenceLoss(frozen, examples, start.copy(), cache)
 
 
 def _embeddings(

@@ -143,6 +143,7 @@ def test_the_bridge_with_the_closest_greedy_texts_stays(config3, preferences, tm
     cosines = curve(tmp_path / "bridge", "held_out_cosine")
     assert len(cosines) == 3 and metrics(tmp_path / "bridge")[0]["step"] == 0
     assert lines[0] == f"before training: held_out_cosine {cosines[0]:.4g}"
+    assert [line.split()[:2] for line in lines[1:]] == [["step", "10"], ["step", "20"]]
     assert max(cosines) == -last_state(tmp_path / "bridge")["best"]
     assert "held_out_matched" not in metrics(tmp_path / "bridge")[-1]
 
