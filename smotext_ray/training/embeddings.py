@@ -53,6 +53,9 @@ class Embeddings:
         self._fresh: dict[int, np.ndarray] = {}  # computed but not yet on disk
         self._look()
 
+    def __len__(self) -> int:
+        return len(self._texts)
+
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Embeddings of rows; missing ones are computed.
 
@@ -136,6 +139,9 @@ class GivenEmbeddings:
 
     def __init__(self, vectors: np.ndarray) -> None:
         self._vectors = vectors
+
+    def __len__(self) -> int:
+        return len(self._vectors)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Embeddings of rows; shape (rows, dim), float32."""

@@ -111,6 +111,6 @@ def test_stage_2_of_a_table_without_tasks_is_refused(models, texts, tmp_path, ca
 
 
 def test_a_stage_that_is_not_there_is_refused(texts, tmp_path, capsys):
-    command = ["train-bridge", "--stage=3", f"--input={texts}", f"--output={tmp_path / 'b'}"]
+    command = ["train-bridge", "--stage=4", f"--input={texts}", f"--output={tmp_path / 'b'}"]
     assert main(command) == 2
     assert "--stage" in capsys.readouterr().err

@@ -205,4 +205,4 @@ def test_given_embeddings_are_given_back():
     x = np.random.default_rng(0).normal(size=(4, HIDDEN)).astype(np.float32)
     given = GivenEmbeddings(x)
     given.prepare(np.arange(4))
-    assert np.array_equal(given[np.array([2, 0])], x[[2, 0]])
+    assert np.array_equal(given[np.array([2, 0])], x[[2, 0]]) and len(given) == 4

@@ -150,7 +150,7 @@ def test_a_training_is_not_resumed_with_other_texts(trained, config, texts):
         ({"decay_steps": -1}, "decay_steps is -1; it must be at least 0"),
         ({"eval_every": 0}, "eval_every is 0"),
         ({"lora_rank": -1}, "lora_rank is -1; it must be at least 0"),
-        ({"stage": 3}, "stage is 3"),
+        ({"stage": 4}, "stage is 4"),
     ],
 )
 def test_impossible_settings_are_refused(change, message):
