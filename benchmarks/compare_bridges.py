@@ -15,9 +15,10 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from figures import save, show
@@ -28,6 +29,7 @@ from smotext_ray.plan.interpolation import interpolate
 from smotext_ray.plan.vectors import unit
 from smotext_ray.training.points import neighbor_pairs
 
+T = TypeVar("T")
 EVERY_ROW = 2**62
 LAM = 0.5
 SOURCES = ("a text", "half way")
@@ -58,7 +60,7 @@ def main() -> int:
     try:
         drawn = [draw(options, file, "label") for file in options.labeled]
         drawn += [draw(options, file, None) for file in options.unlabeled]
-        found = {bridge: measured_alone(bridge, drawn) for bridge in options.bridges}
+        found = {bridge: alone(measured, bridge, drawn) for bridge in options.bridges}
     except UserError as error:
         print(f"compare_bridges.py: error: {error}", file=sys.stderr)
         return 2
@@ -77,10 +79,10 @@ def draw(options: argparse.Namespace, file: str, label_column: str | None) -> Dr
     return Drawn(Path(file).stem, cut, owners)
 
 
-def measured_alone(bridge: str, drawn: list[Drawn]) -> dict[str, dict[str, list[float]]]:
-    """`measured`, in another process: two engines need the memory of two."""
+def alone(measure: Callable[..., T], *given: Any) -> T:
+    """The result of a function in another process: two engines need the memory of two."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measured, bridge, drawn).result()
+        return pool.submit(measure, *given).result()
 
 
 def measured(bridge: str, drawn: list[Drawn]) -> dict[str, dict[str, list[float]]]:

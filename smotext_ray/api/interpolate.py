@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -76,22 +76,33 @@ def interpolated(
     a: str, b: str, lams: Sequence[float], config: RunConfig, random_state: int = 0
 ) -> pd.DataFrame:
     """Like `interpolate`, with the settings as a configuration."""
-    points, lengths = target_points(a, b, lams, config)
-    made = decoded(points, config, range(random_state, random_state + len(points)), lengths)
+    targets = target_points(a, b, lams, config)
+    made = decoded(targets, config, range(random_state, random_state + len(targets.points)))
     made.insert(0, "lam", np.asarray(lams, float))
     return made
 
 
-def target_points(
-    a: str, b: str, lams: Sequence[float], config: RunConfig
-) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """The points between two texts, and the lengths that their texts should have.
+class Targets(NamedTuple):
+    """Points to decode, and what their texts should look like.
 
-    Returns
-    -------
+    Attributes
+    ----------
     points : ndarray of float32, shape (n, d)
-    lengths : ndarray of float32, shape (n,), or None
-        In tokens, with ``decoder.min_length``.
+        Embeddings from the encoder that the bridge was trained for; of length 1 if
+        ``encoder.normalize`` is set.
+    lengths : ndarray of shape (n,), or None
+        In tokens.
+    examples : list of str, length n, or None
+        Texts with the case and punctuation of each point's text.
+    """
+
+    points: NDArray[np.float32]
+    lengths: NDArray[np.float32] | None = None
+    examples: list[str] | None = None
+
+
+def target_points(a: str, b: str, lams: Sequence[float], config: RunConfig) -> Targets:
+    """The points between two texts, whose texts should look like them.
 
     Raises
     ------
@@ -108,41 +119,30 @@ def target_points(
         raise UserError("Give at least one position between the texts, as a finite number.")
     first, second = (np.repeat(end[None], len(lam), axis=0) for end in ends)
     points = points_between(first, second, lam, config.encoder.normalize)
-    lengths = None
-    if config.decoder.min_length:
-        own, other = decoder_of(config).count_tokens([a, b])
-        lengths = own + lam * (other - own)
-    return points, lengths
+    own, other = decoder_of(config).count_tokens([a, b])
+    lengths = np.maximum(own + lam * (other - own), 0)
+    return Targets(points, lengths, [b if each > 0.5 else a for each in lam])
 
 
-def decoded(
-    points: NDArray[np.float32],
-    config: RunConfig,
-    seeds: Iterable[int],
-    lengths: NDArray[np.float32] | None = None,
-) -> pd.DataFrame:
+def decoded(targets: Targets, config: RunConfig, seeds: Iterable[int]) -> pd.DataFrame:
     """Decode each embedding to the candidate text closest to it.
 
     Parameters
     ----------
-    points : ndarray of float32, shape (n, d)
-        Embeddings from the encoder that the bridge was trained for; of length 1 if
-        ``encoder.normalize`` is set.
+    targets : Targets
     config : RunConfig
     seeds : iterable of int, length n
-    lengths : ndarray of shape (n,), optional
-        In tokens, for ``decoder.min_length``.
 
     Returns
     -------
     DataFrame
         ``text`` and ``cosine_to_point``; None and NaN for a point that could not be decoded.
     """
-    candidates = candidates_of(points, config, seeds, lengths)
+    candidates = candidates_of(targets, config, seeds)
     flat = [text for each in candidates for text in each.texts]
     embeddings = unit(encoder_of(config).encode(flat, config.encoder.batch_size))
     texts, cosines, start = [], [], 0
-    for point, each in zip(unit(points), candidates, strict=True):
+    for point, each in zip(unit(targets.points), candidates, strict=True):
         made = embeddings[start : start + len(each.texts)]
         start += len(each.texts)
         cosine = made @ point
@@ -152,13 +152,8 @@ def decoded(
     return pd.DataFrame({"text": pd.Series(texts, dtype=object), "cosine_to_point": cosines})
 
 
-def candidates_of(
-    points: NDArray[np.float32],
-    config: RunConfig,
-    seeds: Iterable[int],
-    lengths: NDArray[np.float32] | None = None,
-) -> list[Candidates]:
+def candidates_of(targets: Targets, config: RunConfig, seeds: Iterable[int]) -> list[Candidates]:
     """All candidate texts of each point; the parameters are those of `decoded`."""
-    settings = [] if lengths is None else [np.maximum(lengths, 0)]
-    candidates: list[Candidates] = decoder_of(config).decode(points, list(seeds), *settings)
+    points, *looks = targets
+    candidates: list[Candidates] = decoder_of(config).decode(points, list(seeds), *looks)
     return candidates

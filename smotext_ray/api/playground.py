@@ -87,12 +87,12 @@ class Playground:
         UserError
             If a text is empty, or no text could be decoded.
         """
-        points, lengths = target_points(first, second, [lam], self.config)
-        (made,) = candidates_of(points, self.config, [seed], lengths)
+        targets = target_points(first, second, [lam], self.config)
+        (made,) = candidates_of(targets, self.config, [seed])
         if not made.texts:
             raise UserError(f"The point could not be decoded ({made.error}); try another one.")
         x = encoder_of(self.config).encode(made.texts, self.config.encoder.batch_size)
-        near, gate = cosines(x, points[0]), self.config.gate
+        near, gate = cosines(x, targets.points[0]), self.config.gate
         if self.corpus is None or name is None:
             reference, right = _NO_REFERENCE, [True] * len(x)
         else:

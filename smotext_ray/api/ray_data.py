@@ -161,7 +161,9 @@ def decode(
     Parameters
     ----------
     ds : ray.data.Dataset
-        ``point``, a list with the bridge's input dimension, and ``seed``, int64.
+        ``point``, a list with the bridge's input dimension, and ``seed``, int64. If it has the
+        columns ``source_text``, ``neighbor_text`` and ``lam`` of a plan too, the texts get their
+        parents' length, case and punctuation.
     config : RunConfig, optional
         Its ``bridge`` and ``decoder`` are used; default: the preset ``offline``.
     concurrency : int or (int, int), default=1

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from smotext_ray.api.interpolate import decoded
+from smotext_ray.api.interpolate import Targets, decoded
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge_config import read_bridge_config
@@ -57,7 +57,7 @@ def decode_vectors(
         if config.encoder.normalize:
             points = unit(points)
         seeds = range(random_state + start, random_state + start + len(points))
-        made: pd.DataFrame = decoded(points, config, seeds)
+        made: pd.DataFrame = decoded(Targets(points), config, seeds)
         yield pa.table(
             {
                 "row": np.arange(start, start + len(points)),

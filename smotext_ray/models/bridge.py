@@ -22,6 +22,7 @@ from smotext_ray.models.bridge_config import (
     read_bridge_config,
 )
 from smotext_ray.models.files import local_directory
+from smotext_ray.models.style import SIZE
 
 
 class Bridge(nn.Module):
@@ -55,37 +56,49 @@ class Bridge(nn.Module):
             nn.Linear(config.projector_hidden_size, config.soft_tokens * config.llm_hidden_size),
         )
         self.output_scale = nn.Parameter(torch.tensor(float(output_scale)))
+        width = config.soft_tokens * config.llm_hidden_size
+        # Zeros, so that a bridge trained without styles is unchanged at first.
+        self.style = nn.Parameter(torch.zeros(SIZE, width)) if config.has_style else None
         nothing = torch.zeros(0, config.llm_hidden_size)
         self.register_buffer("before", nothing if before is None else before.float())
         self.register_buffer("after", nothing if after is None else after.float())
 
-    def forward(self, points: torch.Tensor) -> torch.Tensor:
+    def forward(self, points: torch.Tensor, styles: torch.Tensor | None = None) -> torch.Tensor:
         """Map points to soft tokens.
 
         Parameters
         ----------
         points : Tensor of shape (n, encoder_dim), float32
+        styles : Tensor of shape (n, SIZE), float32, optional
+            What each text should look like; zeros where unknown, as by default. Ignored by a bridge
+            without styles.
 
         Returns
         -------
         Tensor of shape (n, soft_tokens, llm_hidden_size), float32
         """
-        projected = self.projector(points * self.config.input_scale) * self.output_scale
+        projected = self.projector(points * self.config.input_scale)
+        if self.style is not None and styles is not None:
+            projected = projected + styles @ self.style
+        projected = projected * self.output_scale
         return projected.view(len(points), self.config.soft_tokens, self.config.llm_hidden_size)
 
-    def prompt_embeds(self, points: torch.Tensor) -> torch.Tensor:
+    def prompt_embeds(
+        self, points: torch.Tensor, styles: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """The whole prompt of each point: the template's text around the soft tokens.
 
         Parameters
         ----------
         points : Tensor of shape (n, encoder_dim), float32
+        styles : Tensor of shape (n, SIZE), float32, optional
 
         Returns
         -------
         Tensor of shape (n, prompt_length, llm_hidden_size), float32
         """
         n = len(points)
-        parts = [self.before.expand(n, -1, -1), self(points), self.after.expand(n, -1, -1)]
+        parts = [self.before.expand(n, -1, -1), self(points, styles), self.after.expand(n, -1, -1)]
         return torch.cat(parts, dim=1)
 
     @property

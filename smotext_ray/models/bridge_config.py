@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from smotext_ray.errors import UserError
+from smotext_ray.models.style import SIZE as STYLE_SIZE
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "bridge.safetensors"
@@ -39,6 +40,8 @@ class BridgeConfig:
         Factor applied to embeddings; sqrt(d) gives a unit vector unit variance per component.
     template : str
         The prompt's text, with ``<xRAG>`` in place of the K soft tokens.
+    has_style : bool
+        Whether the weights include a table of styles: see `smotext_ray.models.style`.
     lora_rank : int
         Rank of the LLM's LoRA layers, stored next to the bridge's weights; 0: none, the LLM is
         unchanged.
@@ -58,6 +61,7 @@ class BridgeConfig:
     input_scale: float = 1.0
     template: str = SOFT_PLACEHOLDER
     lora_rank: int = 0
+    has_style: bool = False
 
 
 def read_bridge_config(directory: str | Path) -> BridgeConfig:
@@ -95,7 +99,7 @@ def check_weights(directory: str | Path, config: BridgeConfig) -> None:
         "projector.0.bias": [hidden],
         "projector.2.weight": [width, hidden],
         "projector.2.bias": [width],
-    }
+    } | ({"style": [STYLE_SIZE, width]} if config.has_style else {})
     try:
         with safe_open(file, framework="numpy") as weights:
             found = {name: list(weights.get_slice(name).get_shape()) for name in wanted}

@@ -14,6 +14,7 @@ from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.engine import Candidates, Engine
 from smotext_ray.models.pretrained import load_pretrained
 from smotext_ray.models.served_llm import int8_llm, merged_llm
+from smotext_ray.models.style import form_of, length_code
 
 
 class Decoder:
@@ -97,6 +98,11 @@ class Decoder:
         return [len(row) for row in ids]
 
     @property
+    def follows_parents(self) -> bool:
+        """Whether `decode` makes use of lengths and examples."""
+        return self.min_length > 0 or self._bridge.config.has_style
+
+    @property
     def finished(self) -> int:
         """Number of points decoded so far, including those of calls in progress."""
         return self._engine.finished
@@ -106,6 +112,7 @@ class Decoder:
         points: np.ndarray,
         seeds: Sequence[int],
         lengths: Sequence[float] | np.ndarray | None = None,
+        examples: Sequence[str | None] | None = None,
     ) -> list[Candidates]:
         """Decode points; errors are reported per point.
 
@@ -115,7 +122,11 @@ class Decoder:
         seeds : sequence of int, length n
             Seed of each point's sampling; see `Engine.generate`.
         lengths : sequence of float, length n, optional
-            Tokens that each point's text should have, for ``min_length``; 0 where unknown.
+            Tokens that each point's text should have, for ``min_length`` and the bridge's styles; 0
+            where unknown.
+        examples : sequence of str or None, length n, optional
+            Texts whose case and punctuation each point's text should have, for the bridge's
+            styles; None where unknown.
 
         Returns
         -------
@@ -129,24 +140,27 @@ class Decoder:
         results: list[Candidates | None] = [_why_unfit(p, self._bridge) for p in points]
         fit = [i for i, result in enumerate(results) if result is None]
         if fit:
-            least = self._least_tokens(np.zeros(len(points)) if lengths is None else lengths)
+            lengths = np.zeros(len(points)) if lengths is None else np.asarray(lengths, np.float64)
+            # A longer text could not end within max_tokens.
+            lengths = np.minimum(lengths, self._max_tokens)
+            least = np.floor(self.min_length * lengths).astype(int).tolist()
+            forms = form_of([None] * len(points) if examples is None else examples)
+            styles = np.concatenate([length_code(lengths), forms], axis=1)
             decoded = self._engine.generate(
-                self._prompts(points[fit]), [seeds[i] for i in fit], [least[i] for i in fit]
+                self._prompts(points[fit], styles[fit]),
+                [seeds[i] for i in fit],
+                [least[i] for i in fit],
             )
             for i, candidates in zip(fit, decoded, strict=True):
                 results[i] = candidates
         return [result for result in results if result is not None]
 
-    def _least_tokens(self, lengths: Sequence[float] | np.ndarray) -> list[int]:
-        # Only the part of a length that fits into max_tokens; the rest is needed to end a sentence.
-        fitting = np.minimum(np.asarray(lengths, np.float64), self._max_tokens)
-        return np.floor(self.min_length * fitting).astype(int).tolist()
-
     @torch.inference_mode()
-    def _prompts(self, points: np.ndarray) -> list[dict[str, torch.Tensor]]:
+    def _prompts(self, points: np.ndarray, styles: np.ndarray) -> list[dict[str, torch.Tensor]]:
         # Copy: Ray provides read-only arrays, which torch does not accept.
         copied = torch.from_numpy(np.array(points, dtype=np.float32))
-        embeds = self._bridge.prompt_embeds(copied).to(getattr(torch, self._engine.dtype))
+        given = torch.from_numpy(styles)
+        embeds = self._bridge.prompt_embeds(copied, given).to(getattr(torch, self._engine.dtype))
         return [{"prompt_embeds": prompt} for prompt in embeds]
 
 

@@ -22,7 +22,7 @@ from smotext_ray.cluster.progress import FIRST_TEXTS
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.models.load import check_models, load_decoder, load_encoder
 from smotext_ray.pipeline.adapt import adapt_bridge
-from smotext_ray.plan.lengths import lengths_at_points
+from smotext_ray.plan.parents import lengths_at_points, main_parents
 from smotext_ray.tables import candidates_schema, fixed_size_list, matrix
 
 if TYPE_CHECKING:
@@ -236,11 +236,12 @@ REAL = Actors()
 
 
 def decode_points(table: pa.Table, decoder: Any) -> list[Candidates]:
-    """Decode the points of plan rows, with their parents' lengths if the decoder uses lengths."""
+    """Decode points; with the other columns of a plan, to texts that look like their parents."""
     points, seeds = matrix(table["point"]), table["seed"].to_pylist()
-    if not getattr(decoder, "min_length", 0.0):
+    if "source_text" not in table.column_names or not getattr(decoder, "follows_parents", False):
         return list(decoder.decode(points, seeds))
-    return list(decoder.decode(points, seeds, lengths_at_points(table, decoder.count_tokens)))
+    lengths = lengths_at_points(table, decoder.count_tokens)
+    return list(decoder.decode(points, seeds, lengths, main_parents(table)))
 
 
 def decode_rows(table: pa.Table, decode: Callable[[], list[Candidates]], counter: Any) -> pa.Table:

@@ -25,6 +25,7 @@ from torch import nn
 
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.files import bridge_directory
+from smotext_ray.models.style import style_of
 from smotext_ray.plan.vectors import unit
 from smotext_ray.training.average import Average
 from smotext_ray.training.config import TrainConfig
@@ -144,8 +145,13 @@ def adapt(
     number = min(HELD_OUT, len(texts) // 4)
     held_out, training = split_held_out(len(texts), number, config.seed)
 
+    judged = [texts[row] for row in held_out]
+    styles = style_of(judged, count_tokens(judged, frozen))
+
     def cosine_now() -> float:
-        return greedy_cosine(frozen, bridge, embeddings[held_out], encoder, max_tokens)
+        return greedy_cosine(
+            frozen, bridge, embeddings[held_out], encoder, max_tokens, styles=styles
+        )
 
     began = time.monotonic()
     before = cosine_now()

@@ -255,6 +255,11 @@ def _description(config: BridgeConfig) -> str:
         "its meaning. It is xRAG's projector (arXiv:2405.13792), trained for smotext-ray.",
         table(("", ""), rows),
     ]
+    if config.has_style:
+        parts.append(
+            "It is also given the length, case and punctuation that the text should have, because "
+            "an embedding may not tell them."
+        )
     if config.template != SOFT_PLACEHOLDER:
         template = json.dumps(config.template, ensure_ascii=False)
         parts.append(f"The soft tokens replace `{SOFT_PLACEHOLDER}` in the prompt:")

@@ -35,11 +35,14 @@ class Preference(NamedTuple):
     chosen, rejected : str
         The text whose embedding is close to the point, and one whose embedding is not.
     point : ndarray of shape (encoder_dim,), float32
+    style : ndarray of shape (SIZE,), float32
+        What both should look like; see `smotext_ray.models.style`.
     """
 
     chosen: str
     rejected: str
     point: np.ndarray
+    style: np.ndarray
 
 
 def split_held_out(n: int, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

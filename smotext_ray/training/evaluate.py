@@ -200,7 +200,7 @@ def evaluate(
     x = unit(encoder.encode(texts))
     lengths = np.asarray(decoder.count_tokens(texts), np.float64)
     decoder.set_sampling(num_candidates=1, temperature=0.0)
-    greedy = _decoded(decoder, x, lengths)
+    greedy = _decoded(decoder, x, lengths, texts)
     y = unit(encoder.encode([found[0] for found in greedy]))
     near = y @ x.T
     return Evaluation(
@@ -215,12 +215,14 @@ def evaluate(
         verbatim_share=_verbatim(texts, [found[0] for found in greedy]),
         by_length=_by_length(texts, [found[0] for found in greedy], near),
         interpolated=_interpolated(texts, labels, x, lengths, encoder, decoder),
-        cosine_best_of_4=_best(decoder, encoder, x, lengths),
+        cosine_best_of_4=_best(decoder, encoder, x, lengths, texts),
     )
 
 
-def _decoded(decoder: Any, points: np.ndarray, lengths: np.ndarray) -> list[list[str]]:
-    found = decoder.decode(points, range(len(points)), lengths)
+def _decoded(
+    decoder: Any, points: np.ndarray, lengths: np.ndarray, examples: Sequence[str]
+) -> list[list[str]]:
+    found = decoder.decode(points, range(len(points)), lengths, examples)
     failed = [candidates.error for candidates in found if candidates.error]
     if failed:
         raise RuntimeError(
@@ -229,9 +231,11 @@ def _decoded(decoder: Any, points: np.ndarray, lengths: np.ndarray) -> list[list
     return [candidates.texts for candidates in found]
 
 
-def _best(decoder: Any, encoder: Any, x: np.ndarray, lengths: np.ndarray) -> float:
+def _best(
+    decoder: Any, encoder: Any, x: np.ndarray, lengths: np.ndarray, texts: Sequence[str]
+) -> float:
     decoder.set_sampling(CANDIDATES, TEMPERATURE)
-    sampled = _decoded(decoder, x, lengths)
+    sampled = _decoded(decoder, x, lengths, texts)
     y = unit(encoder.encode([text for found in sampled for text in found]))
     cosines = (y.reshape(len(x), CANDIDATES, -1) * x[:, None, :]).sum(-1)
     return float(cosines.max(1).mean())
@@ -289,7 +293,8 @@ def _interpolated(
         lams = np.full(len(pairs), lam, np.float32)
         points = interpolate(x[pairs[:, 0]], x[pairs[:, 1]], lams, True)
         between = lengths[pairs[:, 0]] + lam * (lengths[pairs[:, 1]] - lengths[pairs[:, 0]])
-        decoded = _decoded(decoder, points, between)
+        examples = [texts[pair[0 if lam <= 0.5 else 1]] for pair in pairs]
+        decoded = _decoded(decoder, points, between, examples)
         y = unit(encoder.encode([found[0] for found in decoded]))
         cosines[str(lam)] = float((y * unit(points)).sum(1).mean())
     return cosines

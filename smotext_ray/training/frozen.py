@@ -38,6 +38,10 @@ class Batch:
     embeddings : Tensor of shape (n, encoder_dim)
     ids : Tensor of shape (n, length)
         Target tokens; -1 past a text's end.
+    styles : Tensor of shape (n, SIZE), or None
+        What the texts look like; see `smotext_ray.models.style`. None in stage 2.
+    partial_styles : Tensor of shape (n, SIZE), or None
+        In stage 1, the styles given in training: zeros for some texts.
     around, backgrounds : lists of length n
         In stage 2, each row's instruction around the soft tokens, and the background tokens that
         they replace; as input embeddings of the LLM.
@@ -45,6 +49,8 @@ class Batch:
 
     embeddings: torch.Tensor
     ids: torch.Tensor
+    styles: torch.Tensor | None = None
+    partial_styles: torch.Tensor | None = None
     around: list[Around] = field(default_factory=list)
     backgrounds: list[torch.Tensor] = field(default_factory=list)
 
@@ -126,22 +132,25 @@ class FrozenModels:
             return fresh
         directory = bridge_directory(config.start_from)
         start = Bridge.from_pretrained(directory)
-        # New LoRA layers and additional ranks start as no-ops.
-        widens = start.config.lora_rank <= config.lora_rank
-        if not widens or replace(start.config, lora_rank=config.lora_rank) != fresh.config:
+        rank = start.config.lora_rank
+        # New LoRA layers, additional ranks and a table of styles start as no-ops.
+        wider = replace(start.config, lora_rank=config.lora_rank, has_style=True)
+        if rank > config.lora_rank or wider != fresh.config:
             raise UserError(
                 f"The bridge in {config.start_from} has other models or sizes than this training; "
                 "give it the same encoder, LLM, soft tokens, width and template, and at least its "
                 "LoRA rank."
             )
+        start.config = fresh.config
+        if start.style is None:
+            start.style = fresh.style
         exact = averaged_weights(directory)
         if exact is not None:  # because the saved files are rounded to bfloat16
             start.load_state_dict(_of("bridge.", exact), strict=False)
-        if start.config.lora_rank:
+        if rank:
             self.adapter.load(directory)
             if exact is not None:
                 self.adapter.widen(_of("adapter.weights.", exact))
-        start.config = fresh.config
         return start.to(self.device).train()
 
     def _fresh_bridge(self, config: TrainConfig) -> Bridge:
@@ -163,6 +172,7 @@ class FrozenModels:
                 input_scale=math.sqrt(self.encoder_dim) if config.normalize else 1.0,
                 template=config.template,
                 lora_rank=config.lora_rank,
+                has_style=True,
             ),
             config.scale_of_table * table.float().std().item(),
             *self.template,

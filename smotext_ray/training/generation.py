@@ -21,6 +21,7 @@ def generate(
     points: np.ndarray,
     max_tokens: int,
     temperature: float = 0.0,
+    styles: np.ndarray | None = None,
 ) -> list[str]:
     """Decode points with the bridge and the LoRA layers as they are now.
 
@@ -33,16 +34,20 @@ def generate(
         Longer texts are truncated.
     temperature : float, default=0.0
         0: greedy.
+    styles : ndarray of shape (n, SIZE), float32, optional
+        What the texts should look like; see `smotext_ray.models.style`. Default: unknown.
 
     Returns
     -------
     list of str, length n
     """
     texts: list[str] = []
+    given = [points] if styles is None else [points, styles]
     for start in range(0, len(points), PROMPTS_AT_ONCE):
-        some = torch.from_numpy(points[start : start + PROMPTS_AT_ONCE]).to(frozen.device)
+        rows = slice(start, start + PROMPTS_AT_ONCE)
+        some = [torch.from_numpy(each[rows]).to(frozen.device) for each in given]
         with frozen.adapter.computing():
-            ids = _continued(frozen, bridge.prompt_embeds(some), max_tokens, temperature)
+            ids = _continued(frozen, bridge.prompt_embeds(*some), max_tokens, temperature)
         texts += frozen.tokenizer.batch_decode(ids, skip_special_tokens=True)
     return [text.strip() for text in texts]
 

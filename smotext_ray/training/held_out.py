@@ -103,6 +103,7 @@ def greedy_cosine(
     encoder: Any,
     max_tokens: int,
     workers: Workers | None = None,
+    styles: np.ndarray | None = None,
 ) -> float:
     """Mean cosine of the greedily decoded texts' embeddings to their points.
 
@@ -116,12 +117,15 @@ def greedy_cosine(
         Longer texts are truncated.
     workers : Workers, optional
         Each decodes its share, and all get the same result. Default: only this process.
+    styles : ndarray of shape (n, SIZE), float32, optional
+        What the texts should look like; see `smotext_ray.models.style`. Default: unknown.
     """
     workers = workers or Workers()
-    mine = points[workers.rank :: workers.count]
+    share = slice(workers.rank, None, workers.count)
+    mine, looks = points[share], None if styles is None else styles[share]
     total = torch.zeros(1, dtype=torch.float64, device=bridge.output_scale.device)
     if len(mine):
-        decoded = unit(encoder.encode(generate(frozen, bridge, mine, max_tokens)))
+        decoded = unit(encoder.encode(generate(frozen, bridge, mine, max_tokens, styles=looks)))
         total += float((decoded * unit(mine)).sum())
     workers.add_up(total)
     return float(total) / len(points)

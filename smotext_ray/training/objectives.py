@@ -15,10 +15,12 @@ import torch
 
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.prompts import about_background, instruction_token_ids
+from smotext_ray.models.style import style_of
 from smotext_ray.training.data import Task
 from smotext_ray.training.frozen import Batch, FrozenModels, TokenLoss
 from smotext_ray.training.lengths import count_tokens
 
+UNTOLD = 10  # one in this many texts is trained without a style, which is not always known
 KL_WEIGHT = 2.0  # relative to the answer's NLL, as in xRAG
 
 
@@ -55,16 +57,24 @@ class Paraphrase:
 
     def batch(self, rows: np.ndarray, embeddings: np.ndarray) -> Batch:
         """Training rows prepared for the LLM."""
-        return self._frozen.batch([self.texts[row] for row in rows], embeddings)
+        texts = [self.texts[row] for row in rows]
+        batch = self._frozen.batch(texts, embeddings)
+        styles = style_of(texts, self.tokens[rows] - 1)
+        partial = np.where(rows[:, None] % UNTOLD, styles, np.float32(0))
+        batch.styles, batch.partial_styles = (
+            torch.from_numpy(each).to(batch.ids.device) for each in (styles, partial)
+        )
+        return batch
 
     def loss(self, bridge: Bridge, batch: Batch) -> torch.Tensor:
-        """Loss of each token."""
-        return self.nll(bridge, batch, batch.embeddings)
+        """Loss of each token; one in `UNTOLD` texts is generated without its style."""
+        prompts = bridge.prompt_embeds(batch.embeddings, batch.partial_styles)
+        return self._frozen.nll(prompts, batch)
 
     def nll(self, bridge: Bridge, batch: Batch, embeddings: torch.Tensor | None) -> torch.Tensor:
         """Loss of each token with the given embeddings instead of the batch's, or with none."""
         return self._frozen.nll(
-            None if embeddings is None else bridge.prompt_embeds(embeddings), batch
+            None if embeddings is None else bridge.prompt_embeds(embeddings, batch.styles), batch
         )
 
 

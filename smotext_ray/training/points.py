@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smotext_ray.errors import UserError
+from smotext_ray.models.style import SIZE, form_of, length_code
 from smotext_ray.plan.interpolation import interpolate
 from smotext_ray.plan.neighbors import same_class_neighbors
 from smotext_ray.plan.vectors import unit
@@ -27,7 +28,7 @@ from smotext_ray.utils.plain_types import check_plain_types
 NEIGHBORS = 5
 POINTS_AT_ONCE = 128  # two minutes on a CPU core, between two lines of progress
 LEAST_GAP = 0.05  # between the cosines of the two texts: otherwise neither is better
-COLUMNS = ("text", "rejected", "embedding")
+COLUMNS = ("text", "rejected", "embedding", "style")
 
 
 def neighbor_pairs(
@@ -85,9 +86,10 @@ def make_points(
     Yields
     ------
     pyarrow.Table
-        ``text``, the nearest, ``rejected``, the farthest, ``embedding`` (the point), and the
-        cosines of the two to it. Empty and truncated texts are not considered, and points where
-        the cosines differ by less than `LEAST_GAP` are left out.
+        ``text``, the nearest, ``rejected``, the farthest, ``embedding`` (the point), the ``style``
+        that both should have, and the cosines of the two to the point. Empty and truncated texts
+        are not considered, and points where the cosines differ by less than `LEAST_GAP` are left
+        out.
 
     Raises
     ------
@@ -103,19 +105,25 @@ def make_points(
     points = interpolate(x[pairs[:, 0]], x[pairs[:, 1]], lams, True)
     own, other = np.asarray(decoder.count_tokens(texts))[pairs].T
     lengths = own + lams * (other - own)  # as in a run
+    examples = [
+        texts[first if lam <= 0.5 else second]
+        for (first, second), lam in zip(pairs, lams, strict=True)
+    ]
+    styles = np.concatenate([length_code(lengths), form_of(examples)], axis=1)
     kept = 0
     for start in range(0, len(points), POINTS_AT_ONCE):
         end = min(start + POINTS_AT_ONCE, len(points))
-        some = points[start:end]
-        table = _extremes(
-            some, decoder.decode(some, range(start, end), lengths[start:end]), encoder
-        )
+        rows = slice(start, end)
+        made = decoder.decode(points[rows], range(start, end), lengths[rows], examples[rows])
+        table = _extremes(points[rows], styles[rows], made, encoder)
         kept += len(table)
         log(f"{end} of {len(points)} points decoded, {kept} kept")
         yield table
 
 
-def _extremes(points: np.ndarray, decoded: Sequence[Any], encoder: Any) -> pa.Table:
+def _extremes(
+    points: np.ndarray, styles: np.ndarray, decoded: Sequence[Any], encoder: Any
+) -> pa.Table:
     whole = [
         (row, text.strip())
         for row, made in enumerate(decoded)
@@ -136,6 +144,7 @@ def _extremes(points: np.ndarray, decoded: Sequence[Any], encoder: Any) -> pa.Ta
         "text": pa.array([written[i] for i in near], pa.string()),
         "rejected": pa.array([written[i] for i in far], pa.string()),
         "embedding": fixed_size_list(points[owners[near]]),
+        "style": fixed_size_list(styles[owners[near]]),
         "cosine": pa.array(cosines[near], pa.float32()),
         "rejected_cosine": pa.array(cosines[far], pa.float32()),
     }
@@ -162,7 +171,7 @@ def read_preferences(path: str) -> list[Preference]:
     Parameters
     ----------
     path : str
-        With the columns ``text``, ``rejected`` and ``embedding``.
+        With the columns ``text``, ``rejected``, ``embedding`` and ``style``.
 
     Raises
     ------
@@ -181,15 +190,16 @@ def read_preferences(path: str) -> list[Preference]:
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path} cannot be read as parquet; name a parquet file.") from error
     try:
-        points = matrix(table["embedding"])
+        points, styles = matrix(table["embedding"]), matrix(table["style"])
     except (ValueError, TypeError, AttributeError, pa.ArrowException):
-        points = np.empty((0, 0), np.float32)
+        points = styles = np.empty((0, 0), np.float32)
     rows = list(zip(table["text"].to_pylist(), table["rejected"].to_pylist(), strict=True))
-    fits = len(points) == len(rows) and bool(np.isfinite(points).all())
+    fits = len(points) == len(rows) and styles.shape == (len(rows), SIZE)
+    fits = fits and bool(np.isfinite(points).all() and np.isfinite(styles).all())
     texts = [text for row in rows for text in row]
     if not rows or not fits or not all(isinstance(text, str) and text.strip() for text in texts):
         raise UserError(
-            f"{path} needs rows with two texts and an embedding each, all embeddings of one length "
+            f"{path} needs rows with two texts, an embedding and a style each, all of one length "
             "and of finite numbers; create it again with: smotext bridge points"
         )
-    return [Preference(*row, point) for row, point in zip(rows, points, strict=True)]
+    return [Preference(*row, *given) for row, *given in zip(rows, points, styles, strict=True)]

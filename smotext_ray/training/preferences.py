@@ -42,6 +42,7 @@ class PreferenceLoss:
     ----------
     texts : list of str
         The chosen texts.
+    styles : ndarray of shape (n, SIZE), float32
     tokens : ndarray of shape (n,)
         Tokens of the longer text of each preference, including the end token.
     positions : ndarray of shape (n,)
@@ -58,6 +59,7 @@ class PreferenceLoss:
         self._frozen, self._reference = frozen, reference
         self.texts = [one.chosen for one in preferences]
         self._rejected = [one.rejected for one in preferences]
+        self.styles = np.stack([one.style for one in preferences])
         longer = np.maximum(*(count_tokens(t, frozen, cache) for t in (self.texts, self._rejected)))
         self.tokens = longer + 1
         around = sum(map(len, frozen.template))
@@ -66,7 +68,10 @@ class PreferenceLoss:
     def batch(self, rows: np.ndarray, embeddings: np.ndarray) -> Batch:
         """The chosen texts of the rows, then their rejected texts."""
         texts = [side[row] for side in (self.texts, self._rejected) for row in rows]
-        return self._frozen.batch(texts, np.concatenate([embeddings, embeddings]))
+        batch = self._frozen.batch(texts, np.concatenate([embeddings, embeddings]))
+        styles = np.concatenate([self.styles[rows], self.styles[rows]])
+        batch.styles = torch.from_numpy(styles).to(batch.ids.device)
+        return batch
 
     def loss(self, bridge: Bridge, batch: Batch) -> torch.Tensor:
         """Loss of each preference; shape (n,)."""
@@ -77,7 +82,7 @@ class PreferenceLoss:
         return -logsigmoid(BETA * (chosen - rejected)) - NLL_WEIGHT * now.chunk(2)[0]
 
     def _log_likelihoods(self, bridge: Bridge, batch: Batch) -> torch.Tensor:
-        nll = self._frozen.nll(bridge.prompt_embeds(batch.embeddings), batch)
+        nll = self._frozen.nll(bridge.prompt_embeds(batch.embeddings, batch.styles), batch)
         lengths = (batch.ids >= 0).sum(1)
         owners = torch.arange(len(lengths), device=nll.device).repeat_interleave(lengths)
         return nll.new_zeros(len(lengths)).index_add(0, owners, -nll)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -37,8 +38,9 @@ Weights = Mapping[str, torch.Tensor]
 def average_bridges(bridges: Sequence[str], output: Path) -> Path:
     """Write the average of bridges, each with the same weight.
 
-    The projectors' weights are averaged. LoRA's updates of the LLM are averaged too, and reduced to
-    their rank by a singular value decomposition.
+    The projectors' weights are averaged, and their styles, which are zeros in a bridge without
+    them. LoRA's updates of the LLM are averaged too, and reduced to their rank by a singular value
+    decomposition.
 
     Parameters
     ----------
@@ -70,7 +72,9 @@ def average_bridges(bridges: Sequence[str], output: Path) -> Path:
     projectors = [bridge.state_dict() for bridge in loaded]
     _check_one_line(bridges, projectors)
     soup = loaded[0]
-    soup.load_state_dict({name: _mean(name, projectors) for name in projectors[0]})
+    if config.has_style and soup.style is None:
+        soup = Bridge(config, before=soup.before, after=soup.after)
+    soup.load_state_dict({name: _mean(name, projectors) for name in soup.state_dict()})
     output.mkdir(parents=True)
     if adapters:
         save_file(average_lora(adapters), output / ADAPTER_WEIGHTS_FILE)
@@ -112,10 +116,11 @@ def average_lora(adapters: Sequence[Weights]) -> dict[str, torch.Tensor]:
 
 
 def _common_config(directories: Sequence[Path]) -> BridgeConfig:
-    first = read_bridge_config(directories[0])
-    for directory in directories:
-        config = read_bridge_config(directory)
-        if config != first:
+    """The bridges' config; a bridge without styles may be averaged with one that has them."""
+    configs = [read_bridge_config(directory) for directory in directories]
+    first = replace(configs[0], has_style=any(config.has_style for config in configs))
+    for directory, config in zip(directories, configs, strict=True):
+        if replace(config, has_style=first.has_style) != first:
             raise UserError(
                 f"The bridges in {directories[0]} and {directory} have other models or sizes; "
                 "average bridges that were trained from one another."
@@ -151,4 +156,6 @@ def _check_one_line(names: Sequence[str], projectors: Sequence[Weights]) -> None
 
 
 def _mean(name: str, all_weights: Sequence[Weights]) -> torch.Tensor:
-    return torch.stack([weights[name].float() for weights in all_weights]).mean(dim=0)
+    # A bridge without styles is one whose styles are zeros.
+    zeros = next(torch.zeros_like(weights[name]) for weights in all_weights if name in weights)
+    return torch.stack([weights.get(name, zeros).float() for weights in all_weights]).mean(dim=0)

@@ -30,6 +30,9 @@ BETAS = (0.9, 0.98)
 # tokens per step, the stage and the progress of training: a fixed limit of 1 clipped every step of
 # 400 tokens (norms 1.1 to 2.4), so it only scaled the learning rate.
 CLIP = 2.0
+# Relative to the projector's rate. The styles' rows are sums of few inputs, starting from zero, so
+# they have farther to go.
+STYLE_RATE = 10.0
 NORM_MEMORY = 0.95
 
 
@@ -134,16 +137,17 @@ def gradient_step(
 
 
 def new_optimizer(learned: nn.ModuleDict, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW with separate learning rates for the projector and the LoRA layers."""
-    of_lora = config.lora_learning_rate
-    rates = {
-        "bridge": config.learning_rate,
-        "adapter": config.learning_rate if of_lora is None else of_lora,
-    }
+    """AdamW with separate learning rates for the projector, the styles and the LoRA layers."""
+    rate, of_lora = config.learning_rate, config.lora_learning_rate
+    of_bridge = dict(learned["bridge"].named_parameters())
+    style = of_bridge.pop("style", None)
+    parts = [
+        (list(of_bridge.values()), rate),
+        ([] if style is None else [style], rate * STYLE_RATE),
+        (list(learned["adapter"].parameters()), rate if of_lora is None else of_lora),
+    ]
     groups: list[dict[str, Any]] = [
-        {"params": weights, "lr": rate, "peak": rate}
-        for name, rate in rates.items()
-        if (weights := list(learned[name].parameters()))
+        {"params": weights, "lr": peak, "peak": peak} for weights, peak in parts if weights
     ]
     on_gpu = groups[0]["params"][0].device.type == "cuda"
     return torch.optim.AdamW(groups, betas=BETAS, weight_decay=0.0, fused=on_gpu)

@@ -278,8 +278,9 @@ def _judged(
     config = frozen.config
     with state.average.in_place():
         if isinstance(objective, PreferenceLoss):
+            styles, most = objective.styles[rows], config.max_text_tokens
             cosine = greedy_cosine(
-                frozen, bridge, embeddings, frozen.encoder, config.max_text_tokens, workers
+                frozen, bridge, embeddings, frozen.encoder, most, workers, styles
             )
             found, cost = {COSINE: cosine}, -cosine
         else:
@@ -301,8 +302,8 @@ def _hash(examples: Sequence[Any]) -> str:
     found = hash_texts(_flat(examples))
     if not isinstance(examples[0], Preference):
         return found
-    points = np.stack([example.point for example in examples])
-    return f"{found} {hashlib.sha256(points.tobytes()).hexdigest()}"
+    given = [np.concatenate([example.point, example.style]) for example in examples]
+    return f"{found} {hashlib.sha256(np.stack(given).tobytes()).hexdigest()}"
 
 
 def _flat(examples: Sequence[Any]) -> list[str]:

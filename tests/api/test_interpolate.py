@@ -40,7 +40,7 @@ class Decoder:
     def count_tokens(self, texts):
         return np.array([len(text) for text in texts])
 
-    def decode(self, points, seeds, lengths=None):
+    def decode(self, points, seeds, lengths=None, examples=None):
         self.points.extend(points)
         self.lengths.extend([] if lengths is None else lengths)
         self.seeds.extend(seeds)
@@ -73,7 +73,7 @@ def test_the_ends_are_the_texts_and_the_points_lie_between_them(decoder):
 
 
 def test_a_point_without_a_text_is_a_row_without_one(decoder, monkeypatch):
-    def decode(points, seeds, lengths):
+    def decode(points, seeds, lengths, examples):
         return [Candidates([], [], [], "spoilt"), Candidates([WORDS[0]], ["stop"], [3])]
 
     monkeypatch.setattr(decoder, "decode", decode)

@@ -37,7 +37,7 @@ class Decoder:
     def count_tokens(self, texts):
         return np.array([len(text) for text in texts])
 
-    def decode(self, points, seeds, lengths=None):
+    def decode(self, points, seeds, lengths=None, examples=None):
         self.points.extend(points)
         return [self.made for _ in points]
 

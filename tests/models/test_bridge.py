@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
-from smotext_ray.models.bridge_config import BridgeConfig, read_bridge_config
+from smotext_ray.models.bridge_config import BridgeConfig, check_weights, read_bridge_config
+from smotext_ray.models.style import SIZE
 
 CONFIG = BridgeConfig(
     encoder="an-encoder",
@@ -155,3 +156,39 @@ def test_weights_without_the_template_are_refused(tmp_path):
     del weights["before"]
     save_file(weights, tmp_path / "bridge.safetensors")
     assert "KeyError" in refused(tmp_path)
+
+
+STYLED = replace(CONFIG, has_style=True)
+
+
+def test_a_style_moves_the_soft_tokens_by_its_rows():
+    bridge = Bridge(STYLED, output_scale=0.5)
+    styles = torch.zeros(4, SIZE)
+    styles[1, 2], styles[1, -1], styles[2, 0] = 0.25, 1.0, 1.0
+    torch.testing.assert_close(bridge(points(), styles), bridge(points()))  # as long as untrained
+    torch.nn.init.normal_(bridge.style)
+    moved = ((bridge(points(), styles) - bridge(points())) / 0.5).flatten(1)
+    expected = torch.stack(
+        [0 * bridge.style[0], 0.25 * bridge.style[2] + bridge.style[-1], bridge.style[0]]
+    )
+    torch.testing.assert_close(moved[:3], expected, rtol=1e-4, atol=1e-5)
+    assert not moved[3].any()
+
+
+def test_a_bridge_without_styles_passes_them_over():
+    bridge = Bridge(CONFIG)
+    assert bridge.style is None and "style" not in bridge.state_dict()
+    styles = torch.ones(4, SIZE)
+    torch.testing.assert_close(bridge.prompt_embeds(points(), styles), bridge(points()))
+
+
+def test_styles_come_back_from_a_file(tmp_path):
+    bridge = Bridge(STYLED)
+    torch.nn.init.ones_(bridge.style)
+    bridge.save_pretrained(tmp_path)
+    check_weights(tmp_path, STYLED)
+    loaded = Bridge.from_pretrained(tmp_path)
+    assert loaded.config.has_style and torch.equal(loaded.style, bridge.style)
+    Bridge(CONFIG).save_pretrained(tmp_path / "without")
+    with pytest.raises(UserError, match="style"):
+        check_weights(tmp_path / "without", STYLED)

@@ -18,6 +18,7 @@ from smotext_ray.errors import UserError
 from smotext_ray.models.decoder import Decoder
 from smotext_ray.models.engine import Engine
 from smotext_ray.models.lora import Adapter
+from smotext_ray.models.style import SIZE, style_of
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +87,9 @@ def decoder(llm) -> Decoder:
     return Decoder(llm, bridge_of(), num_candidates=2, max_tokens=10, dtype="float32")
 
 
+UNKNOWN = np.zeros((1, SIZE), np.float32)
+
+
 def points(*firsts: float) -> np.ndarray:
     return np.stack([np.full(DIM, first, np.float32) for first in firsts])
 
@@ -109,7 +113,7 @@ def test_read_only_points_are_taken(decoder):
     frozen.setflags(write=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(decoder._prompts(frozen)) == 1
+        assert len(decoder._prompts(frozen, UNKNOWN)) == 1
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -130,7 +134,7 @@ def test_points_of_another_width_never_reach_the_engine(decoder):
 
 def test_prompts_are_in_the_llms_precision(llm):
     decoder = Decoder(llm, bridge_of(), dtype="bfloat16")
-    ((prompt,),) = (given.values() for given in decoder._prompts(points(1)))
+    ((prompt,),) = (given.values() for given in decoder._prompts(points(1), UNKNOWN))
     assert prompt.dtype == torch.bfloat16 and prompt.shape == (2, HIDDEN)
     assert not prompt.requires_grad
 
@@ -176,3 +180,21 @@ def test_tokens_are_those_of_the_llm(decoder):
     one, two, none = decoder.count_tokens(["corn0", "corn0 ship1", ""])
     assert none == 0 < one < two
     assert decoder.count_tokens([]) == []
+
+
+def test_the_bridge_is_told_what_each_text_should_look_like(llm):
+    bridge, told = bridge_of(has_style=True), []
+    bridge.forward = lambda points, styles: (told.append(styles), points[:, :1, None])[1].expand(
+        -1, 2, HIDDEN
+    )
+    decoder = Decoder(llm, bridge, max_tokens=10, dtype="float32")
+    assert decoder.follows_parents and not Decoder(llm, bridge_of()).follows_parents
+    decoder.decode(points(5, np.nan, 3, 4), [1, 2, 3, 4], [5, 7, 40, 0], ["a", "B", "C.", None])
+    np.testing.assert_array_equal(told[0][:2], style_of(["a", "C."], [5, 10]))
+    assert not told[0][2].any()
+    decoder.decode(points(5), [1])
+    assert not told[1].any()
+
+
+def test_a_least_length_follows_the_parents_too(llm):
+    assert Decoder(llm, bridge_of(), min_length=0.5).follows_parents

@@ -164,6 +164,28 @@ class Left(BaseException):
     """What stands for the end of the process."""
 
 
+class Follower(Decoder):
+    """Notes what the texts should look like."""
+
+    follows_parents = True
+
+    def count_tokens(self, texts):
+        return [len(text.split()) for text in texts]
+
+    def decode(self, points, seeds, lengths=None, examples=None):
+        self.looks = lengths, examples
+        return super().decode(points, seeds)
+
+
+def test_texts_look_like_their_parents():
+    decoder, plan = Follower(), planned(4)
+    decode_actor(decoder)(plan)
+    lengths, examples = decoder.looks
+    assert list(lengths) == [5] * 4 and examples == plan["source_text"].to_pylist()
+    actors.decode_points(plan.select(["point", "seed"]), decoder)
+    assert decoder.looks == (None, None)
+
+
 def test_a_dead_engine_ends_the_process(monkeypatch):
     from smotext_ray.models.engine_loop import EngineDead
 

@@ -135,7 +135,7 @@ def test_the_default_bridge_has_texts_to_replay():
 
 def test_a_bridge_that_became_worse_is_not_saved(start, encoder, texts, tmp_path, monkeypatch):
     cosines = iter([0.5, *[0.4] * 10])
-    monkeypatch.setattr(adapting, "greedy_cosine", lambda *_: next(cosines))
+    monkeypatch.setattr(adapting, "greedy_cosine", lambda *_, **__: next(cosines))
     x, output = encoder.encode(texts), tmp_path / "bridge"
     done = adapt(texts, x, start, encoder, 5, output, max_tokens=5, log=quiet)
     assert not done.is_kept and not output.exists()
@@ -145,7 +145,7 @@ def test_a_bridge_that_became_worse_is_not_saved(start, encoder, texts, tmp_path
 def test_the_best_bridge_is_saved_and_not_the_last(start, encoder, texts, tmp_path, monkeypatch):
     cosines = iter([0.5, 0.7, 0.6, 0.6, 0.6, 0.6, 0.6])
     saved = []
-    monkeypatch.setattr(adapting, "greedy_cosine", lambda *_: next(cosines))
+    monkeypatch.setattr(adapting, "greedy_cosine", lambda *_, **__: next(cosines))
     monkeypatch.setattr(adapting, "save_bridge", lambda output, *_: saved.append(output))
     x = encoder.encode(texts)
     done = adapt(texts, x, start, encoder, 5, tmp_path / "bridge", max_tokens=5, log=quiet)

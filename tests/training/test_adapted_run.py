@@ -45,7 +45,7 @@ def test_the_decoders_load_the_bridge_that_learned(
     settings, trained, tmp_path, is_on_disk, monkeypatch
 ):
     loaded, cosines = [], count(0.1, 0.1)
-    monkeypatch.setattr(adapt, "greedy_cosine", lambda *_: next(cosines))
+    monkeypatch.setattr(adapt, "greedy_cosine", lambda *_, **__: next(cosines))
 
     class Decode(fake_stages.Decode):
         def __init__(self, config, **rest):

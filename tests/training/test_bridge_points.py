@@ -12,7 +12,9 @@ from tiny_training import TEXTS, quiet
 from smotext_ray.errors import UserError
 from smotext_ray.models.encoder import Encoder
 from smotext_ray.models.engine import Candidates
+from smotext_ray.models.style import SIZE, style_of
 from smotext_ray.plan.vectors import unit
+from smotext_ray.tables import matrix
 from smotext_ray.training.points import (
     LEAST_GAP,
     make_points,
@@ -31,15 +33,17 @@ class Copier:
     """Decodes each point to the same texts, which ended in these ways."""
 
     def __init__(self, texts: list[str], reasons: list[str]) -> None:
-        self.texts, self.reasons, self.points, self.lengths = texts, reasons, [], []
+        self.texts, self.reasons = texts, reasons
+        self.points, self.lengths, self.examples = [], [], []
 
     def count_tokens(self, texts):
         return [len(text.split()) for text in texts]
 
-    def decode(self, points, seeds, lengths):
+    def decode(self, points, seeds, lengths, examples):
         self.points.append(points)
         self.lengths += list(lengths)
-        assert len(seeds) == len(points) == len(lengths)
+        self.examples += examples
+        assert len(seeds) == len(points) == len(lengths) == len(examples)
         numbers = [len(text.split()) for text in self.texts]
         return [Candidates(self.texts, self.reasons, numbers) for _ in points]
 
@@ -92,6 +96,17 @@ def test_the_length_at_a_point_is_between_those_of_its_texts(encoder):
     assert 2 < min(decoder.lengths) < max(decoder.lengths) < 6
 
 
+def test_texts_should_look_like_their_main_parent(encoder):
+    texts = ["corn0 corn1", "SHIP0 SHIP1, SHIP2"]
+    decoder = Copier(["corn0", "gold0 gold1 gold2"], ["stop"] * 2)
+    (made,) = make_points(texts, encoder, decoder, seed=0, log=quiet)
+    near = np.concatenate(decoder.points) @ unit(encoder.encode(texts)).T
+    assert decoder.examples == [texts[i] for i in near.argmax(1)]
+    kept = [decoder.points[0].tolist().index(point) for point in made["embedding"].to_pylist()]
+    expected = style_of(decoder.examples, decoder.lengths)[kept]
+    np.testing.assert_array_equal(matrix(made["style"]), expected)
+
+
 @pytest.mark.parametrize(
     ("texts", "reasons"),
     [(["corn0", "ship0"], ["length"] * 2), (["corn0"], ["stop"]), (["corn0"] * 2, ["stop"] * 2)],
@@ -99,7 +114,7 @@ def test_the_length_at_a_point_is_between_those_of_its_texts(encoder):
 def test_points_without_two_unlike_whole_texts_are_left_out(texts, reasons, encoder, tmp_path):
     made = make_points(TEXTS, encoder, Copier(texts, reasons), seed=0, log=quiet)
     assert write_points(made, tmp_path / "points.parquet") == 0
-    with pytest.raises(UserError, match="needs rows with two texts and an embedding"):
+    with pytest.raises(UserError, match="needs rows with two texts, an embedding"):
         read_preferences(str(tmp_path / "points.parquet"))
 
 
@@ -129,17 +144,22 @@ def test_written_points_are_read(encoder, tmp_path):
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"text": ["a"], "embedding": [[1.0]]}, "has no column 'rejected'"),
-        ({"text": ["a", None], "embedding": [[1.0], [2.0]], "rejected": ["c"] * 2}, "two texts"),
-        ({"text": ["a"], "embedding": [[1.0]], "rejected": [" "]}, "two texts"),
-        ({"text": ["a", "b"], "embedding": [[1.0], [2.0, 3.0]], "rejected": ["c"] * 2}, "of one"),
-        ({"text": ["a"], "embedding": [[float("nan")]], "rejected": ["c"]}, "finite numbers"),
-        ({"text": ["a"], "embedding": ["b"], "rejected": ["c"]}, "needs rows"),
+        ({"rejected": None}, "has no column 'rejected'"),
+        ({"style": None}, "has no column 'style'"),
+        ({"text": ["a", None]}, "two texts"),
+        ({"rejected": ["c", " "]}, "two texts"),
+        ({"embedding": [[1.0], [2.0, 3.0]]}, "of one length"),
+        ({"embedding": [[float("nan")], [1.0]]}, "finite numbers"),
+        ({"embedding": ["b", "b"]}, "needs rows"),
+        ({"style": [[0.0], [0.0]]}, "needs rows"),
+        ({"style": [[float("inf")] * SIZE] * 2}, "finite numbers"),
     ],
 )
 def test_other_files_are_refused(columns, said, tmp_path):
     file = tmp_path / "points.parquet"
-    pq.write_table(pa.table(columns), file)
+    sound = {"text": ["a", "b"], "rejected": ["c", "d"]}
+    sound |= {"embedding": [[1.0], [2.0]], "style": [[0.0] * SIZE] * 2}
+    pq.write_table(pa.table({k: v for k, v in (sound | columns).items() if v is not None}), file)
     with pytest.raises(UserError, match=said):
         read_preferences(str(file))
     with pytest.raises(UserError, match="cannot be read as parquet"):

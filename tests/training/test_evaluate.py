@@ -45,8 +45,8 @@ class Decoder:
     def count_tokens(self, texts):
         return [len(text.split()) for text in texts]
 
-    def decode(self, points, seeds, lengths):
-        assert len(points) == len(list(seeds)) == len(lengths)
+    def decode(self, points, seeds, lengths, examples):
+        assert len(points) == len(list(seeds)) == len(lengths) == len(examples)
         known = WordCounts().encode(TEXTS)
         known /= np.linalg.norm(known, axis=1, keepdims=True)
         said = [self.always or TEXTS[int((known @ point).argmax())] for point in points]
@@ -109,7 +109,7 @@ def test_without_labels_there_is_no_class_agreement():
 
 def test_a_decoder_that_fails_is_no_low_figure():
     class Failing(Decoder):
-        def decode(self, points, seeds, lengths):
+        def decode(self, points, seeds, lengths, examples):
             return [SimpleNamespace(texts=[], error="out of memory") for _ in points]
 
     with pytest.raises(
@@ -146,7 +146,7 @@ def test_one_encoder_and_one_llm_are_loaded_at_a_time(tmp_path, monkeypatch, lor
             super().__init__(always="corn0 ship1")
             engines.append((llms[0](), settings["own_process"], bridge.output_scale.device.type))
 
-        def decode(self, points, seeds, lengths):
+        def decode(self, points, seeds, lengths, examples):
             return [SimpleNamespace(texts=[self.always] * self.n, error="") for _ in points]
 
     monkeypatch.setattr("smotext_ray.training.frozen.FrozenModels", Frozen)

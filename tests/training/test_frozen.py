@@ -123,9 +123,9 @@ def test_the_template_is_saved_as_the_llms_embeddings_of_it(config):
     assert bridge.output_scale.item() == pytest.approx(3 * table.std().item(), rel=1e-3)
 
 
-def test_only_the_projector_and_its_scale_learn(frozen, config):
+def test_only_the_projector_its_scale_and_the_styles_learn(frozen, config):
     names = {name for name, _ in frozen.new_bridge(config).named_parameters()}
-    assert names == {"output_scale"} | {
+    assert names == {"output_scale", "style"} | {
         f"projector.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")
     }
     assert not any(p.requires_grad for p in frozen.llm.parameters())

@@ -17,6 +17,7 @@ from smotext_ray.api import loaded
 from smotext_ray.cli.main import main
 from smotext_ray.errors import UserError
 from smotext_ray.models.encoder import Encoder
+from smotext_ray.models.style import SIZE, style_of
 from smotext_ray.training.average import Average
 from smotext_ray.training.card import write_card
 from smotext_ray.training.data import Preference
@@ -27,6 +28,7 @@ from smotext_ray.training.train import train
 from smotext_ray.training.workers import Workers
 
 ROWS = np.arange(6)
+UNKNOWN = np.zeros(SIZE, np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,8 @@ def preferences(encoder):
     """At the embedding of each text, that text rather than a farther one."""
     x = encoder.encode(TEXTS)
     others = np.argmin(x @ x.T, axis=1)
-    return [Preference(TEXTS[i], TEXTS[other], x[i]) for i, other in enumerate(others)]
+    styles = style_of(TEXTS, [len(text.split()) for text in TEXTS])
+    return [Preference(TEXTS[i], TEXTS[o], x[i], styles[i]) for i, o in enumerate(others)]
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +76,13 @@ class Trained:
         return self.objective.loss(self.bridge, batch)
 
     def log_likelihoods(self, texts, points) -> np.ndarray:
-        """One text at a time."""
+        """One text at a time; the texts of `ROWS`, with their styles."""
+        styles = self.objective.styles[np.resize(ROWS, len(texts))]
         found = []
         with torch.no_grad():
-            for text, point in zip(texts, points, strict=True):
+            for text, point, style in zip(texts, points, styles, strict=True):
                 batch = self.frozen.batch([text], point[None])
-                prompt = self.bridge.prompt_embeds(batch.embeddings)
+                prompt = self.bridge.prompt_embeds(batch.embeddings, torch.from_numpy(style)[None])
                 found.append(-float(self.frozen.nll(prompt, batch).sum()))
         return np.array(found)
 
@@ -129,8 +133,8 @@ def test_a_step_down_the_loss_widens_the_margin_and_leaves_the_reference(config3
 def test_lengths_are_those_of_the_longer_text(config3, encoder):
     point = encoder.encode(["corn0"])[0]
     pairs = [
-        Preference("corn0", "ship0 ship1 corn0", point),
-        Preference("corn0 corn1", "bank0", point),
+        Preference("corn0", "ship0 ship1 corn0", point, UNKNOWN),
+        Preference("corn0 corn1", "bank0", point, UNKNOWN),
     ]
     objective = Trained(config3, pairs).objective
     assert objective.tokens.tolist() == [4, 3]
@@ -151,8 +155,8 @@ def test_the_bridge_with_the_closest_greedy_texts_stays(config3, preferences, tm
 def test_a_bridge_that_gets_no_better_is_the_one_it_started_from(
     config3, trained, preferences, tmp_path
 ):
-    wrong = [Preference(one.rejected, one.chosen, one.point) for one in preferences]
-    kept = train(wrong, replace(config3, learning_rate=0.1), tmp_path / "bridge", log=quiet)
+    wrong = [one._replace(chosen=one.rejected, rejected=one.chosen) for one in preferences]
+    kept = train(wrong, replace(config3, learning_rate=0.03), tmp_path / "bridge", log=quiet)
     start, *cosines = curve(tmp_path / "bridge", "held_out_cosine")
     assert max(cosines) < start
     card = write_card(tmp_path / "bridge").read_text()
@@ -166,7 +170,7 @@ def test_it_resumes_as_if_nothing_had_happened(config3, preferences, tmp_path):
     train(preferences, replace(config3, steps=7), tmp_path / "twice", log=quiet)
     train(preferences, config3, tmp_path / "twice", log=quiet)
     assert curve(tmp_path / "twice") == curve(tmp_path / "once")
-    others = [Preference(one.chosen, one.rejected, -one.point) for one in preferences]
+    others = [one._replace(point=-one.point) for one in preferences]
     with pytest.raises(UserError, match="other texts"):
         train(others, config3, tmp_path / "once", log=quiet)
 
@@ -182,7 +186,7 @@ def test_another_start_is_another_training(config, config3, preferences, tmp_pat
 def test_a_start_and_points_of_the_encoder_are_needed(config, config3, tmp_path):
     with pytest.raises(UserError, match="name it with --from"):
         replace(config, stage=3)
-    wide = [Preference("corn0", "ship0", np.ones(HIDDEN + 1, np.float32))] * 40
+    wide = [Preference("corn0", "ship0", np.ones(HIDDEN + 1, np.float32), UNKNOWN)] * 40
     with pytest.raises(UserError, match=f"have {HIDDEN + 1} numbers, but the encoder's"):
         train(wide, config3, tmp_path / "bridge", log=quiet)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -142,3 +143,21 @@ def test_damaged_layers_end_in_one_sentence(trained, tmp_path, capsys, damage):
     told = capsys.readouterr().err.strip()
     assert "LoRA" in told and "Traceback" not in told and len(told.splitlines()) == 1
     assert not output.exists()
+
+
+def test_a_bridge_without_styles_has_zeros(trained, tmp_path):
+    one, styled = trained[0], tmp_path / "styled"
+    shutil.copytree(one, styled)
+    bridge = Bridge.from_pretrained(one)
+    told = Bridge(replace(bridge.config, has_style=True))
+    told.load_state_dict(bridge.state_dict(), strict=False)
+    torch.nn.init.ones_(told.style)
+    told.save_pretrained(styled)
+    for order in ([one, one, styled], [styled, one, one]):
+        average_bridges(list(map(str, order)), tmp_path / order[0].name / "average")
+        found = Bridge.from_pretrained(tmp_path / order[0].name / "average")
+        assert found.config == told.config
+        torch.testing.assert_close(
+            found.style, torch.full_like(found.style, 1 / 3), rtol=0.01, atol=0
+        )
+        torch.testing.assert_close(found.projector[0].weight, bridge.projector[0].weight)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +16,11 @@ from tiny_training import TEXTS, curve, last_state, made_texts, metrics, quiet
 from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.encoder import Encoder
+from smotext_ray.models.style import style_of
 from smotext_ray.training import train as training
 from smotext_ray.training.frozen import FrozenModels
 from smotext_ray.training.held_out import held_out_loss
-from smotext_ray.training.objectives import Paraphrase
+from smotext_ray.training.objectives import UNTOLD, Paraphrase
 from smotext_ray.training.state import alone_in, keep_metrics
 from smotext_ray.training.steps import gradient_step, rate_fraction
 from smotext_ray.training.train import train
@@ -247,6 +249,38 @@ def test_the_held_out_loss_is_told_by_length_in_words(frozen, config, monkeypatc
         batch = paraphrase.batch(np.array(rows), embeddings[rows])
         alone = paraphrase.nll(bridge, batch, batch.embeddings).mean().item()
         assert found[f"held_out_matched_{name}"] == pytest.approx(alone, rel=1e-4)
+
+
+def test_styles_start_as_no_ops_on_a_bridge_without_them(config, trained, tmp_path):
+    without = tmp_path / "without"
+    shutil.copytree(trained[1], without)
+    for state in without.glob("*training_state.pt"):
+        state.unlink()
+    old = Bridge(replace(trained[0].config, has_style=False))
+    old.load_state_dict({k: v for k, v in trained[0].state_dict().items() if k != "style"})
+    old.save_pretrained(without)
+    start = FrozenModels(config).new_bridge(replace(config, start_from=str(without)))
+    assert start.config.has_style and not start.style.any()
+    for name, weight in old.state_dict().items():
+        torch.testing.assert_close(start.state_dict()[name], weight, rtol=0.01, atol=0.01)
+
+
+def test_most_texts_are_trained_with_their_style(frozen, config):
+    bridge = frozen.new_bridge(config)
+    paraphrase = Paraphrase(frozen, TEXTS[: UNTOLD + 1])
+    rows = np.arange(UNTOLD + 1)
+    batch = paraphrase.batch(rows, frozen.encoder.encode(TEXTS[: UNTOLD + 1]))
+    lengths = [len(ids) for ids in frozen.tokenizer(TEXTS[: UNTOLD + 1])["input_ids"]]
+    np.testing.assert_array_equal(batch.styles, style_of(TEXTS[: UNTOLD + 1], lengths))
+    paraphrase.loss(bridge, batch).sum().backward()
+    used = batch.styles[1:UNTOLD].any(0)  # the first and the last are the untold ones
+    assert (bridge.style.grad.any(1) == used.to(bridge.style.device)).all()
+    before = paraphrase.nll(bridge, batch, batch.embeddings)
+    torch.nn.init.normal_(bridge.style)
+    after = paraphrase.loss(bridge, batch)
+    untold = torch.from_numpy(rows % UNTOLD == 0).repeat_interleave((batch.ids.cpu() >= 0).sum(1))
+    torch.testing.assert_close(after[untold], before[untold], rtol=1e-4, atol=1e-4)
+    assert (after[~untold] - before[~untold]).abs().max() > 0.01
 
 
 def test_shuffled_every_text_has_the_embedding_of_another(frozen, config):
