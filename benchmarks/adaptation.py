@@ -29,6 +29,7 @@ from utility import FILES, PACKAGED, read_split
 from smotext_ray.config.load import load_config
 from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
+from smotext_ray.models.style import style_of
 from smotext_ray.plan.vectors import unit
 
 CANDIDATES, TEMPERATURE = 4, 0.7
@@ -112,13 +113,17 @@ def _show_bridge(
 
     from smotext_ray.pipeline.adapt import training_config
     from smotext_ray.training.frozen import FrozenModels
+    from smotext_ray.training.lengths import count_tokens
 
     training = training_config(config)
     frozen = FrozenModels(training)
     bridge = frozen.new_bridge(training)
     torch.manual_seed(0)
     for kind, (x, sources) in points.items():
-        decode = partial(_decoded, frozen, bridge, encoder, x, config.decoder.max_tokens)
+        most = config.decoder.max_tokens
+        lengths = np.mean([count_tokens(texts, frozen) for texts in sources], axis=0)
+        styles = style_of(sources[0], np.minimum(lengths, most))
+        decode = partial(_decoded, frozen, bridge, encoder, x, styles, most)
         texts, y = decode(1, 0.0)
         own = (y[:, 0] * x).sum(1)
         first = best = ""
@@ -143,6 +148,7 @@ def _decoded(
     bridge: Any,
     encoder: Any,
     x: np.ndarray,
+    styles: np.ndarray,
     max_tokens: int,
     number: int,
     temperature: float,
@@ -150,7 +156,8 @@ def _decoded(
     """Texts of shape (points, number), and their embeddings, of shape (points, number, d)."""
     from smotext_ray.training.generation import generate
 
-    texts = generate(frozen, bridge, np.repeat(x, number, axis=0), max_tokens, temperature)
+    points, styles = (np.repeat(each, number, axis=0) for each in (x, styles))
+    texts = generate(frozen, bridge, points, max_tokens, temperature, styles)
     y = unit(encoder.encode(texts))
     return np.array(texts, object).reshape(len(x), number), y.reshape(len(x), number, -1)
 

@@ -47,15 +47,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("bridges", nargs="+", help="directories, hub names or 'default'")
-    parser.add_argument("--labeled", nargs="*", default=[], help="tables with text and label")
+    add_options(parser)
     parser.add_argument(
         "--unlabeled", nargs="*", default=[], help="tables with text, or .txt files"
     )
-    parser.add_argument("--rows", type=int, default=150, help="texts per file")
-    parser.add_argument("--most-words", type=int, default=60, help="longer texts are truncated")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, help="JSON file with all cosines")
     options = parser.parse_args()
     try:
         drawn = [draw(options, file, "label") for file in options.labeled]
@@ -68,6 +63,16 @@ def main() -> int:
     if options.output:
         save(options.output, cosines=found)
     return 0
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `draw`, and those of any comparison of bridges."""
+    parser.add_argument("bridges", nargs="+", help="directories, hub names or 'default'")
+    parser.add_argument("--labeled", nargs="*", default=[], help="tables with text and label")
+    parser.add_argument("--rows", type=int, default=150, help="texts per file")
+    parser.add_argument("--most-words", type=int, default=60, help="longer texts are truncated")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="JSON file with all results")
 
 
 def draw(options: argparse.Namespace, file: str, label_column: str | None) -> Drawn:
@@ -91,6 +96,7 @@ def measured(bridge: str, drawn: list[Drawn]) -> dict[str, dict[str, list[float]
     from smotext_ray.models.load import load_decoder, load_encoder
 
     given: dict[str, Any] = {"decoder.num_candidates": 1, "decoder.temperature": 0.0}
+    given["decoder.min_length"] = 0.0
     given |= {"bridge.path": bridge} if bridge != "default" else {}
     config = load_config("offline", None, [], given)
     encoder, decoder = load_encoder(config), load_decoder(config, own_process=False)
@@ -98,18 +104,24 @@ def measured(bridge: str, drawn: list[Drawn]) -> dict[str, dict[str, list[float]
     for name, texts, labels in drawn:
         x = unit(encoder.encode(texts))
         a, b = neighbor_pairs(texts, labels, x, np.random.default_rng(0)).T
-        points = (x, interpolate(x[a], x[b], np.full(len(a), LAM, np.float32), True))
+        half_way = interpolate(x[a], x[b], np.full(len(a), LAM, np.float32), True)
+        own = np.asarray(decoder.count_tokens(texts), float)
+        between, firsts = (own[a] + own[b]) / 2, [texts[row] for row in a]
+        of_points = ((x, own, texts), (half_way, between, firsts))
         found[name] = {
-            source: cosines(some, encoder, decoder)
-            for source, some in zip(SOURCES, points, strict=True)
+            source: cosines(*some, encoder, decoder)
+            for source, some in zip(SOURCES, of_points, strict=True)
         }
         print(bridge, name, *(f"{np.mean(c):.3f}" for c in found[name].values()), flush=True)
     return found
 
 
-def cosines(points: np.ndarray, encoder: Any, decoder: Any) -> list[float]:
+def cosines(
+    points: np.ndarray, lengths: np.ndarray, examples: list[str], encoder: Any, decoder: Any
+) -> list[float]:
     """Cosine of the greedy text of each point to it."""
-    texts = [each.texts[0] for each in decoder.decode(points, range(len(points)))]
+    made = decoder.decode(points, range(len(points)), lengths, examples)
+    texts = [each.texts[0] for each in made]
     return [float(c) for c in (unit(encoder.encode(texts)) * points).sum(1)]
 
 

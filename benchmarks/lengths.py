@@ -63,7 +63,7 @@ def show(options: argparse.Namespace) -> None:
         words = np.mean([[len(text.split()) for text in texts] for texts in parents], axis=0)
         for least in LEAST:
             decoder.min_length = least
-            show_row(least, ngram, decoder, encoder, points, lengths, words)
+            show_row(least, ngram, decoder, encoder, points, (lengths, parents[0]), words)
         del decoder
 
 
@@ -89,14 +89,14 @@ def show_row(
     decoder: Any,
     encoder: Any,
     points: np.ndarray,
-    lengths: np.ndarray,
+    looks: tuple[np.ndarray, list[str]],
     words: np.ndarray,
 ) -> None:
     """Decode greedily and by sampling, and print a line of the table."""
     best = []
     for n, temperature in ((1, 0.0), (CANDIDATES, TEMPERATURE)):
         decoder.set_sampling(n, temperature)
-        found = decoder.decode(points, range(len(points)), lengths)
+        found = decoder.decode(points, range(len(points)), *looks)
         flat = [text for each in found for text in each.texts]
         cosines = (np.asarray(encoder.encode(flat)).reshape(len(points), n, -1)
                    * points[:, None]).sum(-1)  # fmt: skip

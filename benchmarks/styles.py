@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare_bridges import LAM, Drawn, alone, draw
+from compare_bridges import LAM, Drawn, add_options, alone, draw
 from figures import save, show
 
 from smotext_ray.errors import UserError
@@ -35,12 +35,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("bridges", nargs="+", help="directories, hub names or 'default'")
-    parser.add_argument("--labeled", nargs="+", required=True, help="tables with text and label")
-    parser.add_argument("--rows", type=int, default=100, help="points per file")
-    parser.add_argument("--most-words", type=int, default=60, help="longer texts are truncated")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, help="JSON file with all texts")
+    add_options(parser)
     options = parser.parse_args()
     try:
         drawn = [draw(options, file, "label") for file in options.labeled]

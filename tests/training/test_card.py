@@ -109,6 +109,12 @@ def test_lora_is_a_tag_and_a_row():
     assert "LoRA" not in card_text(CONFIG, {})
 
 
+def test_styles_are_named_if_there_are_any():
+    said = "given the length, case and punctuation"
+    assert said in card_text(replace(CONFIG, has_style=True), {})
+    assert said not in card_text(CONFIG, {})
+
+
 def test_a_license_is_named_if_given():
     assert front_matter(card_text(CONFIG, {}, license="mit"))["license"] == "mit"
 
