@@ -94,20 +94,12 @@ def training_config(config: RunConfig) -> TrainConfig:
     from smotext_ray.models.bridge_config import read_bridge_config
     from smotext_ray.models.encoder import default_device
     from smotext_ray.models.files import bridge_directory
-    from smotext_ray.training.config import TrainConfig
+    from smotext_ray.training.config import training_of_bridge
 
-    bridge = read_bridge_config(bridge_directory(config.bridge.path))
-    training = TrainConfig(
+    training = training_of_bridge(
+        config,
+        read_bridge_config(bridge_directory(config.bridge.path)),
         start_from=config.bridge.path,
-        encoder=config.encoder.model,
-        llm=config.decoder.model,
-        pooling=config.encoder.pooling,
-        normalize=config.encoder.normalize,
-        max_length=bridge.max_length,
-        soft_tokens=bridge.soft_tokens,
-        projector_hidden_size=bridge.projector_hidden_size,
-        template=bridge.template,
-        lora_rank=bridge.lora_rank,
         learning_rate=LEARNING_RATE,
         lora_learning_rate=LORA_LEARNING_RATE,
         tokens_per_step=TOKENS_PER_STEP,

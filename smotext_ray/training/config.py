@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 from smotext_ray.config.choices import Pooling, TrainingStage
+from smotext_ray.config.schema import RunConfig
 from smotext_ray.errors import UserError
-from smotext_ray.models.bridge_config import SOFT_PLACEHOLDER
+from smotext_ray.models.bridge_config import SOFT_PLACEHOLDER, BridgeConfig
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,22 @@ class TrainConfig:
     def decay_length(self) -> int:
         """Number of decay steps."""
         return self.steps // 5 if self.decay_steps is None else self.decay_steps
+
+
+def training_of_bridge(run: RunConfig, bridge: BridgeConfig, **settings: Any) -> TrainConfig:
+    """Settings of a training with a run's models and the sizes of its bridge."""
+    return TrainConfig(
+        encoder=run.encoder.model,
+        llm=run.decoder.model,
+        pooling=run.encoder.pooling,
+        normalize=run.encoder.normalize,
+        max_length=bridge.max_length,
+        soft_tokens=bridge.soft_tokens,
+        projector_hidden_size=bridge.projector_hidden_size,
+        template=bridge.template,
+        lora_rank=bridge.lora_rank,
+        **settings,
+    )
 
 
 METRICS_FILE = "metrics.jsonl"

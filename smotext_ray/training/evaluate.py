@@ -137,20 +137,12 @@ def _loss(
 
     A separate function, so that this copy of the LLM is freed before vLLM loads another.
     """
-    from smotext_ray.training.config import TrainConfig
+    from smotext_ray.training.config import training_of_bridge
     from smotext_ray.training.frozen import FrozenModels
     from smotext_ray.training.held_out import held_out_loss
     from smotext_ray.training.objectives import Paraphrase
 
-    training = TrainConfig(
-        encoder=config.encoder.model,
-        pooling=config.encoder.pooling,
-        normalize=config.encoder.normalize,
-        max_length=config.encoder.max_length,
-        llm=config.decoder.model,
-        template=bridge.config.template,
-        lora_rank=bridge.config.lora_rank,
-    )
+    training = training_of_bridge(config, bridge.config)
     frozen = FrozenModels(training)
     if lora:
         frozen.adapter.load(lora)
