@@ -171,9 +171,8 @@ def settings_of(directory: Path) -> dict[str, Any]:
     models = state["identity"]["models"]
     sizes = ("soft_tokens", "projector_hidden_size", "template", "lora_rank")
     shared = {name: models[name] for name in (*sizes, "pooling", "normalize", "max_length")}
-    # One group for the projector and, if there are LoRA layers, one for them.
-    peaks = [group["peak"] for group in state["optimizer"]["param_groups"]]
-    rates = dict(zip(("learning_rate", "lora_learning_rate"), peaks, strict=False))
+    peaks = {group["name"]: group["peak"] for group in state["optimizer"]["param_groups"]}
+    rates = {name: peaks[name] for name in ("learning_rate", "lora_learning_rate") if name in peaks}
     return state["identity"]["settings"] | shared | rates | {"steps": state["step"]}
 
 

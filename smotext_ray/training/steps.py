@@ -137,17 +137,25 @@ def gradient_step(
 
 
 def new_optimizer(learned: nn.ModuleDict, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW with separate learning rates for the projector, the styles and the LoRA layers."""
+    """AdamW with separate learning rates for the projector, the LoRA layers and the styles.
+
+    Each group is named by its setting in `TrainConfig`, if it has one.
+    """
     rate, of_lora = config.learning_rate, config.lora_learning_rate
     of_bridge = dict(learned["bridge"].named_parameters())
     style = of_bridge.pop("style", None)
-    parts = [
-        (list(of_bridge.values()), rate),
-        ([] if style is None else [style], rate * STYLE_RATE),
-        (list(learned["adapter"].parameters()), rate if of_lora is None else of_lora),
-    ]
+    parts = {
+        "learning_rate": (list(of_bridge.values()), rate),
+        "lora_learning_rate": (
+            list(learned["adapter"].parameters()),
+            rate if of_lora is None else of_lora,
+        ),
+        "style": ([] if style is None else [style], rate * STYLE_RATE),
+    }
     groups: list[dict[str, Any]] = [
-        {"params": weights, "lr": peak, "peak": peak} for weights, peak in parts if weights
+        {"params": weights, "lr": peak, "peak": peak, "name": name}
+        for name, (weights, peak) in parts.items()
+        if weights
     ]
     on_gpu = groups[0]["params"][0].device.type == "cuda"
     return torch.optim.AdamW(groups, betas=BETAS, weight_decay=0.0, fused=on_gpu)

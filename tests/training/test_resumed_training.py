@@ -213,7 +213,7 @@ def test_a_decay_branches_off_and_the_main_line_stays(trained, config, tmp_path)
 def test_a_decay_is_started_on_a_copy_of_a_running_training(trained, config, tmp_path):
     given = settings_of(trained[1])
     assert given["steps"] == 60 and given["tokens_per_step"] == 32
-    assert given["learning_rate"] == 1e-2
+    assert given["learning_rate"] == 1e-2 and "lora_learning_rate" not in given
     models = {"encoder": config.encoder, "llm": config.llm}
     branch = TrainConfig(**given | models | {"decay_steps": 10, "eval_every": 30})
     branch_off(trained[1], tmp_path)
@@ -226,6 +226,13 @@ def test_a_decay_is_started_on_a_copy_of_a_running_training(trained, config, tmp
     assert {file.name: file.read_bytes() for file in trained[1].glob("*.*")} == before
     with pytest.raises(UserError, match="no training state"):
         settings_of(tmp_path / "none")
+
+
+def test_a_branch_has_the_rates_of_the_main_line(config, tmp_path):
+    two = replace(config, lora_rank=2, learning_rate=3e-3, lora_learning_rate=1e-3, steps=1)
+    train(TEXTS, two, tmp_path, log=quiet)
+    given = settings_of(tmp_path)
+    assert (given["learning_rate"], given["lora_learning_rate"]) == (3e-3, 1e-3)
 
 
 def test_a_state_from_when_there_were_instructions(trained, tmp_path):
