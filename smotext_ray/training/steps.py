@@ -32,7 +32,7 @@ BETAS = (0.9, 0.98)
 CLIP = 2.0
 # Relative to the projector's rate. The styles' rows are sums of few inputs, starting from zero, so
 # they have farther to go.
-STYLE_RATE = 10.0
+STYLE_RATE = 30.0
 NORM_MEMORY = 0.95
 
 

@@ -157,7 +157,6 @@ def test_a_bridge_without_styles_has_zeros(trained, tmp_path):
         average_bridges(list(map(str, order)), tmp_path / order[0].name / "average")
         found = Bridge.from_pretrained(tmp_path / order[0].name / "average")
         assert found.config == told.config
-        torch.testing.assert_close(
-            found.style, torch.full_like(found.style, 1 / 3), rtol=0.01, atol=0
-        )
+        third = torch.full_like(found.style, 1 / 3)
+        torch.testing.assert_close(found.style, third, rtol=0.01, atol=0)
         torch.testing.assert_close(found.projector[0].weight, bridge.projector[0].weight)
