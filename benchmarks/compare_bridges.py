@@ -90,16 +90,20 @@ def alone(measure: Callable[..., T], *given: Any) -> T:
         return pool.submit(measure, *given).result()
 
 
-def measured(bridge: str, drawn: list[Drawn]) -> dict[str, dict[str, list[float]]]:
-    """Cosines of all decoded texts, by set of texts and `SOURCES`."""
+def loaded(bridge: str, **settings: Any) -> tuple[Any, Any]:
+    """The encoder, and a decoder with the bridge and these settings."""
     from smotext_ray.config.load import load_config
     from smotext_ray.models.load import load_decoder, load_encoder
 
-    given: dict[str, Any] = {"decoder.num_candidates": 1, "decoder.temperature": 0.0}
-    given["decoder.min_length"] = 0.0
+    given = {f"decoder.{name}": value for name, value in settings.items()}
     given |= {"bridge.path": bridge} if bridge != "default" else {}
     config = load_config("offline", None, [], given)
-    encoder, decoder = load_encoder(config), load_decoder(config, own_process=False)
+    return load_encoder(config), load_decoder(config, own_process=False)
+
+
+def measured(bridge: str, drawn: list[Drawn]) -> dict[str, dict[str, list[float]]]:
+    """Cosines of all decoded texts, by set of texts and `SOURCES`."""
+    encoder, decoder = loaded(bridge, num_candidates=1, temperature=0.0, min_length=0.0)
     found = {}
     for name, texts, labels in drawn:
         x = unit(encoder.encode(texts))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare_bridges import LAM, Drawn, add_options, alone, draw
+from compare_bridges import LAM, Drawn, add_options, alone, draw, loaded
 from figures import save, show
 
 from smotext_ray.errors import UserError
@@ -56,13 +56,7 @@ def main() -> int:
 
 def decoded(bridge: str, drawn: list[Drawn]) -> dict[str, dict[str, Any]]:
     """By set of texts: ``parents``, row numbers; ``texts`` and ``cosines``, four for each point."""
-    from smotext_ray.config.load import load_config
-    from smotext_ray.models.load import load_decoder, load_encoder
-
-    given: dict[str, Any] = {"decoder.num_candidates": CANDIDATES}
-    given |= {"bridge.path": bridge} if bridge != "default" else {}
-    config = load_config("offline", None, [], given)
-    encoder, decoder = load_encoder(config), load_decoder(config, own_process=False)
+    encoder, decoder = loaded(bridge, num_candidates=CANDIDATES)
     found = {}
     for name, texts, labels in drawn:
         x = unit(encoder.encode(texts))

@@ -156,10 +156,12 @@ class Decoder:
         return [result for result in results if result is not None]
 
     @torch.inference_mode()
-    def _prompts(self, points: np.ndarray, styles: np.ndarray) -> list[dict[str, torch.Tensor]]:
+    def _prompts(
+        self, points: np.ndarray, styles: np.ndarray | None = None
+    ) -> list[dict[str, torch.Tensor]]:
         # Copy: Ray provides read-only arrays, which torch does not accept.
         copied = torch.from_numpy(np.array(points, dtype=np.float32))
-        given = torch.from_numpy(styles)
+        given = None if styles is None else torch.from_numpy(styles)
         embeds = self._bridge.prompt_embeds(copied, given).to(getattr(torch, self._engine.dtype))
         return [{"prompt_embeds": prompt} for prompt in embeds]
 

@@ -18,7 +18,7 @@ from smotext_ray.errors import UserError
 from smotext_ray.models.decoder import Decoder
 from smotext_ray.models.engine import Engine
 from smotext_ray.models.lora import Adapter
-from smotext_ray.models.style import SIZE, style_of
+from smotext_ray.models.style import style_of
 
 
 @pytest.fixture(autouse=True)
@@ -87,9 +87,6 @@ def decoder(llm) -> Decoder:
     return Decoder(llm, bridge_of(), num_candidates=2, max_tokens=10, dtype="float32")
 
 
-UNKNOWN = np.zeros((1, SIZE), np.float32)
-
-
 def points(*firsts: float) -> np.ndarray:
     return np.stack([np.full(DIM, first, np.float32) for first in firsts])
 
@@ -113,7 +110,7 @@ def test_read_only_points_are_taken(decoder):
     frozen.setflags(write=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(decoder._prompts(frozen, UNKNOWN)) == 1
+        assert len(decoder._prompts(frozen)) == 1
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -134,7 +131,7 @@ def test_points_of_another_width_never_reach_the_engine(decoder):
 
 def test_prompts_are_in_the_llms_precision(llm):
     decoder = Decoder(llm, bridge_of(), dtype="bfloat16")
-    ((prompt,),) = (given.values() for given in decoder._prompts(points(1), UNKNOWN))
+    ((prompt,),) = (given.values() for given in decoder._prompts(points(1)))
     assert prompt.dtype == torch.bfloat16 and prompt.shape == (2, HIDDEN)
     assert not prompt.requires_grad
 
