@@ -29,6 +29,7 @@ from smotext_ray.training.points import neighbor_pairs
 
 HEAD = ["texts", "bridge", "cosine", "same case", "same punctuation", "words", "told from real"]
 CANDIDATES = 4
+FOLDS = 10
 
 
 def main() -> int:
@@ -37,6 +38,8 @@ def main() -> int:
     )
     add_options(parser)
     options = parser.parse_args()
+    if options.rows < FOLDS:
+        parser.error(f"--rows is {options.rows}; give at least {FOLDS}")
     try:
         drawn = [draw(options, file, "label") for file in options.labeled]
         found = {bridge: alone(decoded, bridge, drawn) for bridge in options.bridges}
@@ -105,7 +108,9 @@ def told_apart(new: list[str], real: list[str]) -> float:
     features = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), lowercase=False)
     classifier = make_pipeline(features, LogisticRegression(C=10.0))
     is_new = np.repeat([1, 0], [len(new), len(real)])
-    scores = cross_val_predict(classifier, [*new, *real], is_new, cv=10, method="decision_function")
+    scores = cross_val_predict(
+        classifier, [*new, *real], is_new, cv=FOLDS, method="decision_function"
+    )
     return float(roc_auc_score(is_new, scores))
 
 
