@@ -27,7 +27,7 @@ from smotext_ray.corpus.texts import read_labeled_texts
 from smotext_ray.errors import UserError
 from smotext_ray.plan.interpolation import interpolate
 from smotext_ray.plan.vectors import unit
-from smotext_ray.training.points import neighbor_pairs
+from smotext_ray.training.points import looks_between, neighbor_pairs
 
 T = TypeVar("T")
 EVERY_ROW = 2**62
@@ -107,11 +107,14 @@ def measured(bridge: str, drawn: list[Drawn]) -> dict[str, dict[str, list[float]
     found = {}
     for name, texts, labels in drawn:
         x = unit(encoder.encode(texts))
-        a, b = neighbor_pairs(texts, labels, x, np.random.default_rng(0)).T
-        half_way = interpolate(x[a], x[b], np.full(len(a), LAM, np.float32), True)
-        own = np.asarray(decoder.count_tokens(texts), float)
-        between, firsts = (own[a] + own[b]) / 2, [texts[row] for row in a]
-        of_points = ((x, own, texts), (half_way, between, firsts))
+        pairs = neighbor_pairs(texts, labels, x, np.random.default_rng(0))
+        a, b = pairs.T
+        lams, lengths = np.full(len(a), LAM, np.float32), np.asarray(decoder.count_tokens(texts))
+        half_way = interpolate(x[a], x[b], lams, True)
+        of_points = (
+            (x, lengths, texts),
+            (half_way, *looks_between(texts, lengths, pairs, lams)),
+        )
         found[name] = {
             source: cosines(*some, encoder, decoder)
             for source, some in zip(SOURCES, of_points, strict=True)

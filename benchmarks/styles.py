@@ -25,7 +25,7 @@ from smotext_ray.errors import UserError
 from smotext_ray.models.style import form_of
 from smotext_ray.plan.interpolation import interpolate
 from smotext_ray.plan.vectors import unit
-from smotext_ray.training.points import neighbor_pairs
+from smotext_ray.training.points import looks_between, neighbor_pairs
 
 HEAD = ["texts", "bridge", "cosine", "same case", "same punctuation", "words", "told from real"]
 CANDIDATES = 4
@@ -65,10 +65,10 @@ def decoded(bridge: str, drawn: list[Drawn]) -> dict[str, dict[str, Any]]:
         x = unit(encoder.encode(texts))
         pairs = neighbor_pairs(texts, labels, x, np.random.default_rng(0))
         first, second = pairs.T
-        points = interpolate(x[first], x[second], np.full(len(pairs), LAM), True)
-        lengths = np.asarray(decoder.count_tokens(texts))[pairs].mean(axis=1)
-        examples = [texts[row] for row in first]
-        made = decoder.decode(points, range(len(points)), lengths, examples)
+        lams = np.full(len(pairs), LAM)
+        points = interpolate(x[first], x[second], lams, True)
+        looks = looks_between(texts, decoder.count_tokens(texts), pairs, lams)
+        made = decoder.decode(points, range(len(points)), *looks)
         of_points = [
             (unit(encoder.encode(each.texts)) @ point).tolist()
             for each, point in zip(made, points, strict=True)

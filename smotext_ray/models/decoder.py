@@ -14,7 +14,7 @@ from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.engine import Candidates, Engine
 from smotext_ray.models.pretrained import load_pretrained
 from smotext_ray.models.served_llm import int8_llm, merged_llm
-from smotext_ray.models.style import form_of, length_code
+from smotext_ray.models.style import style_of
 
 
 class Decoder:
@@ -144,8 +144,7 @@ class Decoder:
             # A longer text could not end within max_tokens.
             lengths = np.minimum(lengths, self._max_tokens)
             least = np.floor(self.min_length * lengths).astype(int).tolist()
-            forms = form_of([None] * len(points) if examples is None else examples)
-            styles = np.concatenate([length_code(lengths), forms], axis=1)
+            styles = style_of([None] * len(points) if examples is None else examples, lengths)
             decoded = self._engine.generate(
                 self._prompts(points[fit], styles[fit]),
                 [seeds[i] for i in fit],

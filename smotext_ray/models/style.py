@@ -73,14 +73,14 @@ def length_code(lengths: ArrayLike) -> NDArray[np.float32]:
     return np.where(given[:, None] > 0, weights, 0.0).astype(np.float32)
 
 
-def style_of(texts: Sequence[str], lengths: ArrayLike) -> NDArray[np.float32]:
-    """The style of texts, from themselves.
+def style_of(texts: Sequence[str | None], lengths: ArrayLike) -> NDArray[np.float32]:
+    """A style for each text: a length, and the text's case and punctuation.
 
     Parameters
     ----------
-    texts : sequence of str, length n
+    texts : sequence of str or None, length n
     lengths : array-like of shape (n,)
-        Their lengths in tokens.
+        In tokens; 0 if unknown.
 
     Returns
     -------

@@ -18,7 +18,7 @@ from smotext_ray.config.schema import RunConfig
 from smotext_ray.gate.reference import class_reference
 from smotext_ray.plan.interpolation import interpolate
 from smotext_ray.plan.vectors import unit
-from smotext_ray.training.points import neighbor_pairs
+from smotext_ray.training.points import looks_between, neighbor_pairs
 from smotext_ray.utils.text import fingerprint, words
 
 LAMS = (0.25, 0.5)
@@ -284,9 +284,7 @@ def _interpolated(
     for lam in LAMS:
         lams = np.full(len(pairs), lam, np.float32)
         points = interpolate(x[pairs[:, 0]], x[pairs[:, 1]], lams, True)
-        between = lengths[pairs[:, 0]] + lam * (lengths[pairs[:, 1]] - lengths[pairs[:, 0]])
-        examples = [texts[pair[0 if lam <= 0.5 else 1]] for pair in pairs]
-        decoded = _decoded(decoder, points, between, examples)
+        decoded = _decoded(decoder, points, *looks_between(texts, lengths, pairs, lams))
         y = unit(encoder.encode([found[0] for found in decoded]))
         cosines[str(lam)] = float((y * unit(points)).sum(1).mean())
     return cosines

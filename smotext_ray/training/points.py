@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import ArrayLike
 
 from smotext_ray.errors import UserError
-from smotext_ray.models.style import SIZE, form_of, length_code
+from smotext_ray.models.style import SIZE, style_of
 from smotext_ray.plan.interpolation import interpolate
 from smotext_ray.plan.neighbors import same_class_neighbors
 from smotext_ray.plan.vectors import unit
@@ -61,6 +62,32 @@ def neighbor_pairs(
     return np.concatenate(pairs)
 
 
+def looks_between(
+    texts: Sequence[str], lengths: ArrayLike, pairs: np.ndarray, lams: np.ndarray
+) -> tuple[np.ndarray, list[str]]:
+    """What texts between pairs of texts should look like, as in a run.
+
+    Parameters
+    ----------
+    texts : sequence of str, length n
+    lengths : array-like of shape (n,)
+        Lengths of the texts.
+    pairs : ndarray of shape (pairs, 2)
+        Row numbers.
+    lams : ndarray of shape (pairs,), in [0, 1]
+
+    Returns
+    -------
+    lengths : ndarray of shape (pairs,)
+        Between those of the two texts.
+    examples : list of str, length pairs
+        The nearer of the two texts, whose case and punctuation to use.
+    """
+    own, other = np.asarray(lengths)[pairs].T
+    nearer = pairs[np.arange(len(pairs)), (lams > 0.5).astype(int)]
+    return own + lams * (other - own), [texts[row] for row in nearer]
+
+
 def make_points(
     texts: Sequence[str],
     encoder: Any,
@@ -103,13 +130,8 @@ def make_points(
         raise UserError("No text has a neighbor to interpolate with; give more distinct texts.")
     lams = rng.random(len(pairs), dtype=np.float32)
     points = interpolate(x[pairs[:, 0]], x[pairs[:, 1]], lams, True)
-    own, other = np.asarray(decoder.count_tokens(texts))[pairs].T
-    lengths = own + lams * (other - own)  # as in a run
-    examples = [
-        texts[first if lam <= 0.5 else second]
-        for (first, second), lam in zip(pairs, lams, strict=True)
-    ]
-    styles = np.concatenate([length_code(lengths), form_of(examples)], axis=1)
+    lengths, examples = looks_between(texts, decoder.count_tokens(texts), pairs, lams)
+    styles = style_of(examples, lengths)
     kept = 0
     for start in range(0, len(points), POINTS_AT_ONCE):
         end = min(start + POINTS_AT_ONCE, len(points))

@@ -71,9 +71,7 @@ def average_bridges(bridges: Sequence[str], output: Path) -> Path:
     loaded = [Bridge.from_pretrained(each) for each in directories]
     projectors = [bridge.state_dict() for bridge in loaded]
     _check_one_line(bridges, projectors)
-    soup = loaded[0]
-    if config.has_style and soup.style is None:
-        soup = Bridge(config, before=soup.before, after=soup.after)
+    soup = Bridge(config, before=loaded[0].before, after=loaded[0].after)
     soup.load_state_dict({name: _mean(name, projectors) for name in soup.state_dict()})
     output.mkdir(parents=True)
     if adapters:

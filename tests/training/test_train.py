@@ -17,6 +17,7 @@ from smotext_ray.errors import UserError
 from smotext_ray.models.bridge import Bridge
 from smotext_ray.models.encoder import Encoder
 from smotext_ray.models.style import style_of
+from smotext_ray.training import steps
 from smotext_ray.training import train as training
 from smotext_ray.training.frozen import FrozenModels
 from smotext_ray.training.held_out import held_out_loss
@@ -32,10 +33,12 @@ def test_the_loss_falls(trained):
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
 
 
-def test_the_vector_is_read(trained):
-    last = metrics(trained[1])[-1]
-    # The shuffled loss knows the text's own style.
-    assert last["held_out_matched"] < last["held_out_shuffled"] - 0.3
+def test_the_vector_is_read(config, tmp_path, monkeypatch):
+    # At the rates of tiny models, styles would learn most of such short texts before the vector.
+    monkeypatch.setattr(steps, "STYLE_RATE", 1.0)
+    train(TEXTS, config, tmp_path, log=quiet)
+    last = metrics(tmp_path)[-1]
+    assert last["held_out_matched"] < last["held_out_shuffled"] - 0.5
     assert last["held_out_matched"] < last["held_out_none"]
 
 
